@@ -1,0 +1,106 @@
+"""What may vary in the method: the networks, the losses and the schedule, as typed, frozen values.
+
+The defaults are the paper's (ALAE, arXiv 2004.04467) in the authors' FFHQ-1024 configuration.
+"""
+
+from dataclasses import dataclass
+
+from stylealae.errors import ConfigError
+
+__all__ = ["LossConfig", "ModelConfig", "ScheduleConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The shape of the networks F, G, E and D."""
+
+    resolution: int = 1024
+    """Side of the largest image in pixels: a power of two, at least 4."""
+    channels: int = 3
+    """Image channels: 3 for RGB, 1 for grey."""
+    start_channels: int = 16
+    """Feature channels at the largest resolution; they double with every halving of it."""
+    max_channels: int = 512
+    """Feature channels are never more than this."""
+    z_width: int = 512
+    """Numbers in a prior sample z."""
+    w_width: int = 512
+    """Numbers in a style w."""
+    mapping_layers: int = 8
+    """Layers of F, the mapping z -> w."""
+
+    def __post_init__(self) -> None:
+        if self.resolution < 4 or self.resolution & (self.resolution - 1):
+            raise ConfigError(
+                f"model.resolution is {self.resolution}: make it a power of two from 4 upwards "
+                "(4, 8, 16, ..., 1024)"
+            )
+        for name in ("channels", "start_channels", "max_channels", "z_width", "w_width", "mapping_layers"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"model.{name} is {getattr(self, name)}: it must be at least 1")
+        if self.z_width != self.w_width:
+            raise ConfigError(
+                f"model.z_width is {self.z_width} and model.w_width {self.w_width}: the released "
+                "mapping network keeps one width, make them equal"
+            )
+
+    @property
+    def blocks(self) -> int:
+        """Number of resolutions, 4x4 included; the last stage is `blocks - 1`."""
+        return self.resolution.bit_length() - 2
+
+    def width(self, stage: int) -> int:
+        """Feature channels at the resolution of `stage` (0 is 4x4)."""
+        return min(self.max_channels, self.start_channels << (self.blocks - 1 - stage))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """The weights of Algorithm 1."""
+
+    r1_gamma: float = 10.0
+    """Weight of the R1 penalty: gamma / 2 times the squared gradient norm on real images."""
+    mixing_prob: float = 0.9
+    """Probability that a generated image mixes two styles at a random layer (phases I and II)."""
+    reciprocity_trains_f: bool = False
+    """Let F move in phase III as the released code does; the paper's equation (2) moves E and G."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.mixing_prob <= 1.0:
+            raise ConfigError(f"loss.mixing_prob is {self.mixing_prob}: it is a probability, 0 to 1")
+        if self.r1_gamma < 0.0:
+            raise ConfigError(f"loss.r1_gamma is {self.r1_gamma}: it cannot be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """Growth in images seen: how long a stage lasts, and its batch and learning rate.
+
+    The tuples hold one entry a stage; a shorter tuple goes on with its last entry.
+    """
+
+    stage_img: tuple[int, ...] = (960_000,)
+    """Images shown in each stage before the next begins."""
+    fade_fraction: float = 0.5
+    """Share of a stage's images over which its new block fades in; stage 0 has no fade."""
+    total_img: int = 18_000_000
+    """Images shown in all; what is left after the last stage's entry prolongs the last stage."""
+    batch: tuple[int, ...] = (512, 256, 128, 64, 32)
+    """Global batch, whatever the number of GPUs."""
+    lr: tuple[float, ...] = (0.0015, 0.0015, 0.0015, 0.0015, 0.0015, 0.0015, 0.002, 0.003, 0.003)
+    """Adam's learning rate; it does not scale with the number of GPUs."""
+    ema_half_life_img: int = 10_000
+    """Images after which a weight's share in the running average has halved."""
+    w_mean_beta: float = 0.995
+    """Decay of the running mean of w, once an iteration."""
+
+    def __post_init__(self) -> None:
+        for name in ("stage_img", "batch", "lr"):
+            values = getattr(self, name)
+            if not values or any(v <= 0 for v in values):
+                raise ConfigError(
+                    f"schedule.{name} is {list(values)}: it needs one positive entry a stage "
+                    "(a shorter list goes on with its last entry)"
+                )
+        if not 0.0 <= self.fade_fraction <= 1.0:
+            raise ConfigError(f"schedule.fade_fraction is {self.fade_fraction}: it is a share, 0 to 1")
