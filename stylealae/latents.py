@@ -1,0 +1,30 @@
+"""Arithmetic on styles.  Legend: N batch, L layers (two a stage), W width of w."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["mix", "per_layer", "truncate"]
+
+
+def per_layer(w: Tensor, layers: int) -> Tensor:
+    """One style for every layer of G.  [N, W] or [N, L, W] -> [N, L, W]"""
+    return w[:, None].expand(-1, layers, -1) if w.ndim == 2 else w[:, :layers]
+
+
+def mix(w: Tensor, w_other: Tensor, crossover: Tensor) -> Tensor:
+    """w below layer `crossover`, w_other from it on (StyleGAN, section 3.1).
+
+    [N, L, W] twice, crossover [N] in 1..L (L keeps w whole) -> [N, L, W]
+    """
+    layer = torch.arange(w.shape[1], device=w.device)
+    return torch.where((layer < crossover[:, None])[:, :, None], w, w_other)
+
+
+def truncate(w: Tensor, w_mean: Tensor, psi: float, layers: int = 8) -> Tensor:
+    """The first `layers` styles pulled towards the mean style by the factor psi.
+
+    [N, L, W], [L, W] -> [N, L, W]; psi 1 changes nothing, psi 0 gives the mean (StyleGAN, B).
+    """
+    weight = torch.ones(w.shape[1], device=w.device, dtype=w.dtype)
+    weight[:layers] = psi
+    return torch.lerp(w_mean[: w.shape[1]].to(w), w, weight[:, None])

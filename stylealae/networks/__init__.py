@@ -1,0 +1,41 @@
+"""The four networks of ALAE, and how to build them from a config."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from stylealae.config import ModelConfig
+from stylealae.networks.encoder import Encoder
+from stylealae.networks.generator import Generator
+from stylealae.networks.mapping import LatentDiscriminator, Mapping
+from stylealae.schedule import Growth
+
+__all__ = ["LETTERS", "Networks", "build"]
+
+LETTERS = "FGED"
+
+
+class Networks(nn.Module):
+    """F: z -> w, G: w -> x, E: x -> w, D: w -> logit."""
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        self.F = Mapping(cfg)
+        self.G = Generator(cfg)
+        self.E = Encoder(cfg)
+        self.D = LatentDiscriminator(cfg)
+
+    def grown(self, letter: str, at: Growth) -> Iterator[nn.Parameter]:
+        """The parameters of one letter that are at work at this growth."""
+        net = getattr(self, letter)
+        parts = net.grown(at) if letter in "GE" else [net]
+        for part in parts:
+            yield from part.parameters()
+
+
+def build(cfg: ModelConfig, seed: int = 0) -> Networks:
+    """Fresh networks: every weight N(0, 1) / lrmul, biases 0, keyed by the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Networks(cfg)

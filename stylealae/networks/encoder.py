@@ -1,0 +1,99 @@
+"""E: x -> w, the mirror of G: every layer gives up its instance statistics as a style.
+
+Legend: N batch, C channels, R resolution, W width of w.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from stylealae.config import ModelConfig
+from stylealae.layers import (
+    EqualConv2d,
+    EqualLinear,
+    blur,
+    instance_statistics,
+    leaky_relu,
+    mean2x2,
+    std_of,
+)
+from stylealae.schedule import Growth
+
+__all__ = ["Encoder"]
+
+NORM_EPS = 1e-5
+
+
+class StyleExit(nn.Module):
+    """Takes the style out of the features: statistics to w, normalised features onwards."""
+
+    def __init__(self, channels: int, w_width: int) -> None:
+        super().__init__()
+        self.linear = EqualLinear(2 * channels, w_width)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised features and their style.  [N, C, R, R] -> [N, C, R, R], [N, W]"""
+        mean, var = instance_statistics(x)
+        w = self.linear(torch.cat((mean, std_of(var)), dim=1))  # [N, W]
+        slope = torch.rsqrt(var + NORM_EPS)
+        offset = -mean * slope
+        x = torch.addcmul(
+            offset.to(x.dtype)[:, :, None, None], x, slope.to(x.dtype)[:, :, None, None]
+        )
+        return x, w
+
+
+class Block(nn.Module):
+    """One halving of the resolution; the last one goes from 4x4 to 2x2."""
+
+    def __init__(self, channels: int, channels_out: int, w_width: int) -> None:
+        super().__init__()
+        self.conv_1 = EqualConv2d(channels, channels, 3)
+        self.bias_1 = nn.Parameter(torch.zeros(channels))
+        self.style_1 = StyleExit(channels, w_width)
+        self.conv_2 = EqualConv2d(channels, channels_out, 3)
+        self.bias_2 = nn.Parameter(torch.zeros(channels_out))
+        self.style_2 = StyleExit(channels_out, w_width)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features at half the resolution, and styles.  [N, C, R, R] -> [N, C', R/2, R/2], [N, W]"""
+        x = leaky_relu(self.conv_1(x) + self.bias_1.to(x.dtype)[:, None, None])
+        x, w_1 = self.style_1(x)
+        x = self.conv_2.down(blur(x))  # [N, C', R/2, R/2]
+        x = leaky_relu(x + self.bias_2.to(x.dtype)[:, None, None])
+        x, w_2 = self.style_2(x)
+        return x, w_1 + w_2
+
+
+class Encoder(nn.Module):
+    """E: blocks[0] takes 4x4, counted like G's stages; from_rgb[k] is the entrance to blocks[k]."""
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        widths = [cfg.width(stage) for stage in range(cfg.blocks)]
+        outs = [widths[0], *widths]  # blocks[k] hands its features to blocks[k - 1]
+        self.blocks = nn.ModuleList(
+            Block(width, out, cfg.w_width) for width, out in zip(widths, outs, strict=False)
+        )
+        self.from_rgb = nn.ModuleList(
+            EqualConv2d(cfg.channels, width, 1, bias=True) for width in widths
+        )
+
+    def enter(self, x: Tensor, stage: int) -> Tensor:
+        """From-RGB and, as released, a leaky ReLU twice over.  [N, channels, R, R] -> [N, C, R, R]"""
+        return leaky_relu(leaky_relu(self.from_rgb[stage](x)))
+
+    def forward(self, x: Tensor, at: Growth) -> Tensor:
+        """The style of x: the sum of what every layer gives up.  [N, channels, R, R] -> [N, W]"""
+        features, w = self.blocks[at.stage](self.enter(x, at.stage))
+        if at.alpha < 1.0:
+            features = torch.lerp(self.enter(mean2x2(x), at.stage - 1), features, at.alpha)
+            w = w * at.alpha
+        for k in range(at.stage - 1, -1, -1):
+            features, styles = self.blocks[k](features)
+            w = w + styles
+        return w
+
+    def grown(self, at: Growth) -> list[nn.Module]:
+        """The parts that forward uses at this growth."""
+        first_rgb = at.stage if at.alpha >= 1.0 else at.stage - 1
+        return [*self.blocks[: at.stage + 1], *self.from_rgb[first_rgb : at.stage + 1]]

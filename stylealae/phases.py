@@ -1,0 +1,105 @@
+"""Algorithm 1 of the paper: what each phase minimises, and the letters it trains.
+
+f is softplus; every phase draws its own z and returns the mean over the batch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stylealae import latents, losses
+from stylealae.config import LossConfig
+from stylealae.networks import Networks
+from stylealae.priors import rng
+from stylealae.schedule import Growth
+
+__all__ = ["Draw", "Phase", "critic", "draw", "generator", "phases_of", "reciprocity"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What one phase takes from chance at one moment of the run."""
+
+    z: Tensor
+    """Prior samples [N, Z]."""
+    z_other: Tensor
+    """The second style of mixed images [N, Z]."""
+    crossover: Tensor
+    """First layer of the second style, [N] in 1..L; L where nothing is mixed."""
+    noise: torch.Generator | None
+    """Source of G's per-pixel noise; None switches it off."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A loss and the letters it trains."""
+
+    name: str
+    trains: str
+    loss: Callable[[Networks, Tensor, Draw, Growth, LossConfig], Tensor]
+
+
+def fake(n: Networks, r: Draw, at: Growth) -> Tensor:
+    """G(F(z)), some images with two styles.  -> [N, C, R, R]"""
+    layers = 2 * (at.stage + 1)
+    w = latents.per_layer(n.F(r.z), layers)
+    w_other = latents.per_layer(n.F(r.z_other), layers)
+    return n.G(latents.mix(w, w_other, r.crossover), at, r.noise)
+
+
+def critic(n: Networks, x: Tensor, r: Draw, at: Growth, cfg: LossConfig) -> Tensor:
+    """Phase I: D(E(x)) up on real images, down on generated ones; R1 keeps it smooth.  -> []"""
+    with torch.no_grad():  # F and G are not trained here
+        x_fake = fake(n, r, at)
+    on_fake = losses.adversarial(n.D(n.E(x_fake, at)))
+    with torch.autocast(x.device.type, enabled=False):  # a gradient of a gradient wants float32
+        x = x.detach().requires_grad_(cfg.r1_gamma > 0)
+        logits = n.D(n.E(x, at))
+        loss = on_fake + losses.adversarial(-logits)
+        if cfg.r1_gamma > 0:
+            loss = loss + cfg.r1_gamma / 2 * losses.r1_penalty(logits, x)
+    return loss.mean()
+
+
+def generator(n: Networks, x: Tensor, r: Draw, at: Growth, cfg: LossConfig) -> Tensor:
+    """Phase II: generated images that D takes for real ones.  -> []"""
+    return losses.adversarial(-n.D(n.E(fake(n, r, at), at))).mean()
+
+
+def reciprocity(n: Networks, x: Tensor, r: Draw, at: Growth, cfg: LossConfig) -> Tensor:
+    """Phase III: E must recover the style that G was given, Eq. 2.  -> []"""
+    w = n.F(r.z)
+    if not cfg.reciprocity_trains_f:
+        w = w.detach()
+    return losses.squared_error(n.E(n.G(w, at, r.noise), at), w.detach()).mean()
+
+
+def phases_of(cfg: LossConfig) -> tuple[Phase, ...]:
+    """The three phases in their order."""
+    return (
+        Phase("critic", trains="ED", loss=critic),
+        Phase("generator", trains="FG", loss=generator),
+        # Departure: the released code moves F here too; the paper's Algorithm 1 does not.
+        Phase("reciprocity", trains="FEG" if cfg.reciprocity_trains_f else "EG", loss=reciprocity),
+    )
+
+
+def draw(
+    seed: int, purpose: str, seen: int, *, batch: int, mine: slice, z_width: int, stage: int,
+    mixing_prob: float, device: torch.device,
+) -> Draw:
+    """This rank's slice of the whole batch's draw, the same at any world size but for the noise."""
+    source = rng(seed, purpose, seen)
+    z = torch.randn(2, batch, z_width, generator=source)[:, mine]  # [2, n, Z]
+    mixed = torch.rand(batch, generator=source) < mixing_prob
+    layers = 2 * (stage + 1)
+    crossover = torch.randint(1, layers, (batch,), generator=source)
+    crossover = torch.where(mixed, crossover, layers)[mine]
+    return Draw(
+        z=z[0].to(device),
+        z_other=z[1].to(device),
+        crossover=crossover.to(device),
+        noise=rng(seed, f"{purpose}/noise/{mine.start}", seen, device),
+    )
