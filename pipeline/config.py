@@ -1,4 +1,4 @@
-"""A run is one typed value: method + data + engine + cluster, merged from defaults, YAML and overrides."""
+"""A run is one typed value: method + data + engine + cluster, from defaults, YAML and overrides."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,11 +7,23 @@ from typing import Any, Literal, cast
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
 from stylealae.errors import ConfigError
+from stylealae.schedule import at_stage
 
-__all__ = ["ClusterConfig", "DataConfig", "EngineConfig", "LogConfig", "RunConfig", "dump", "load"]
+__all__ = [
+    "CheckpointConfig",
+    "ClusterConfig",
+    "DataConfig",
+    "EngineConfig",
+    "LogConfig",
+    "RunConfig",
+    "as_yaml",
+    "load",
+    "parse",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +39,180 @@ class DataConfig:
     shuffle_img: int = 16_384
     """Images of consecutive (permuted) shards that are shuffled together."""
     ram_gib: float = 2.0
-    """A resolution's images are held in memory when they take no more than this; else memory-mapped."""
+    """A resolution is held in memory when it takes no more than this; else it is memory-mapped."""
     prefetch: int = 4
     """Batches read ahead by the reader's thread."""
     max_broken: int = 0
     """Images with a wrong hash or an undecodable file after which the run stops."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """How a step is computed."""
+
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    """Autocast of the forward pass; weights, Adam and the R1 branch stay float32."""
+    zero_stage: int = 1
+    """DeepSpeed ZeRO: 0 replicates, 1 shards Adam, 2 also gradients."""
+    micro_batch: int = 0
+    """Images a worker holds at once, the rest is accumulated; 0 is its whole share of the batch."""
+    threads: int = 0
+    """CPU threads a worker computes with; 0 shares the machine's cores among its workers."""
+
+    def __post_init__(self) -> None:
+        if self.zero_stage not in (0, 1, 2):
+            raise ConfigError(f"engine.zero_stage is {self.zero_stage}: use 0, 1 or 2")
+        if self.micro_batch < 0:
+            raise ConfigError(f"engine.micro_batch is {self.micro_batch}: use 0 or a positive number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """When the whole state is saved, and how much of it is kept."""
+
+    every_img: int = 100_000
+    """Images between two checkpoints; the end of every stage is saved too."""
+    keep: int = 2
+    """Checkpoints kept of the stage at work; of an ended stage the last is kept."""
+
+    def __post_init__(self) -> None:
+        if self.every_img < 1 or self.keep < 1:
+            raise ConfigError(
+                f"checkpoint.every_img is {self.every_img} and checkpoint.keep {self.keep}: "
+                "both must be at least 1"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogConfig:
+    """What is written while training."""
+
+    scalars_img: int = 10_000
+    """Images between two rows of losses and timings."""
+    grid_img: int = 100_000
+    """Images between two pictures of reconstructions and samples."""
+    grid_size: int = 16
+    """Originals, and as many samples, in the picture."""
+
+    def __post_init__(self) -> None:
+        if min(self.scalars_img, self.grid_img, self.grid_size) < 1:
+            raise ConfigError("log.scalars_img, log.grid_img and log.grid_size must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterConfig:
+    """What a run asks Ray for."""
+
+    workers: tuple[int, ...] = (1,)
+    """Trainer processes, one entry a stage; a shorter list goes on with its last entry."""
+    gpus_per_worker: int = 1
+    """1 trains on GPUs, 0 on CPUs."""
+    cpus_per_worker: float = 4.0
+    """Cores that Ray sets aside for a worker and its reader."""
+    max_failures: int = 10
+    """Lost workers after which a stage gives up; each is resumed from the newest whole checkpoint."""
+
+    def __post_init__(self) -> None:
+        if not self.workers or min(self.workers) < 1:
+            raise ConfigError(f"cluster.workers is {list(self.workers)}: use at least 1 a stage")
+        if self.gpus_per_worker not in (0, 1):
+            raise ConfigError(
+                f"cluster.gpus_per_worker is {self.gpus_per_worker}: a worker drives one GPU (1) "
+                "or none (0); for more GPUs raise cluster.workers"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides what a run does."""
+
+    run_dir: str = "runs/default"
+    """Folder of the run: checkpoints, snapshots, logs and pictures."""
+    seed: int = 0
+    """Every draw is keyed by (seed, purpose, images seen)."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """Shape of the networks."""
+    loss: LossConfig = field(default_factory=LossConfig)
+    """Weights of Algorithm 1."""
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    """Growth, batch and learning rate."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """Images."""
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    """Precision and ZeRO."""
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    """Saving."""
+    log: LogConfig = field(default_factory=LogConfig)
+    """Logging."""
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    """Workers."""
+
+    def __post_init__(self) -> None:
+        for stage in range(self.model.blocks):
+            check_shares(
+                stage,
+                batch=at_stage(self.schedule.batch, stage),
+                ranks=at_stage(self.cluster.workers, stage),
+                micro_batch=self.engine.micro_batch,
+            )
+
+    @property
+    def last_stage(self) -> int:
+        """The stage of the full resolution."""
+        return self.model.blocks - 1
+
+
+def check_shares(stage: int, *, batch: int, ranks: int, micro_batch: int) -> None:
+    """Refuses a global batch that the ranks cannot share evenly."""
+    if batch % ranks:
+        raise ConfigError(
+            f"stage {stage} has a batch of {batch} images, which {ranks} ranks cannot share evenly: "
+            f"make schedule.batch[{stage}] a multiple of {ranks}, or change cluster.workers"
+        )
+    share = batch // ranks
+    if micro_batch and share > micro_batch and share % micro_batch:
+        raise ConfigError(
+            f"stage {stage} gives each of {ranks} ranks {share} images, which is no multiple of "
+            f"engine.micro_batch {micro_batch}: change one of them"
+        )
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Defaults, then the file, then `key=value` overrides; an unknown key is an error."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise ConfigError(f"cannot read the config {path}: {error.strerror}") from error
+    return parse(text, overrides, origin=str(path))
+
+
+def parse(text: str, overrides: Sequence[str] = (), *, origin: str = "config") -> RunConfig:
+    """As `load`, from YAML text.
+
+    Raises:
+        ConfigError: the YAML does not parse, or a key is unknown, of the wrong type or out of range.
+    """
+    for override in overrides:
+        if "=" not in override:
+            raise ConfigError(f"{override!r} is no override: write key=value, as in schedule.lr=[0.002]")
+    try:
+        given = OmegaConf.merge(OmegaConf.create(text or "{}"), OmegaConf.from_dotlist(list(overrides)))
+        config = OmegaConf.merge(OmegaConf.structured(RunConfig), given)
+        return cast(RunConfig, OmegaConf.to_object(config))
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise ConfigError(f"{origin}: {_first_lines(error)}") from error
+
+
+def as_yaml(cfg: RunConfig) -> str:
+    """The resolved config as YAML that `parse` turns back into the same value."""
+    return OmegaConf.to_yaml(OmegaConf.structured(cfg))
+
+
+def as_dict(cfg: RunConfig) -> dict[str, Any]:
+    """The resolved config as plain dicts and lists."""
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(cfg)))
+
+
+def _first_lines(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines()]
+    return "; ".join(line for line in lines if line and "object_type" not in line and "reference_type" not in line)

@@ -53,9 +53,14 @@ def blur(x: Tensor) -> Tensor:
 
 
 def instance_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of every channel of every image.  [N, C, R, R] -> [N, C] twice"""
-    var, mean = torch.var_mean(x, dim=(2, 3), correction=0)
-    return mean, var
+    """Mean and biased variance of every channel of every image.  [N, C, R, R] -> [N, C] twice
+
+    Two plain means in float32: `torch.var_mean` is not vectorised on the CPU and takes ten times
+    as long there.
+    """
+    flat = x.flatten(2).to(torch.promote_types(x.dtype, torch.float32))  # [N, C, R*R]
+    mean = flat.mean(dim=2, keepdim=True)
+    return mean.squeeze(2), (flat - mean).square().mean(dim=2)
 
 
 def std_of(var: Tensor) -> Tensor:

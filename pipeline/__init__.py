@@ -1,0 +1,1 @@
+"""The machinery: how the method meets data, GPUs and a cluster."""

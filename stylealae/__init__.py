@@ -1,0 +1,17 @@
+"""StyleALAE (Adversarial Latent Autoencoders, CVPR 2020): the method, in the paper's letters."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stylealae.api import StyleALAE
+
+__all__ = ["StyleALAE"]
+
+
+def __getattr__(name: str) -> Any:
+    """StyleALAE on first use: a config or an error can then be had without importing torch."""
+    if name == "StyleALAE":
+        from stylealae.api import StyleALAE
+
+        return StyleALAE
+    raise AttributeError(f"module 'stylealae' has no attribute {name!r}")

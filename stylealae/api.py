@@ -1,0 +1,167 @@
+"""StyleALAE as others call it: load a snapshot, then map, generate, encode, reconstruct, sample.
+
+Legend: N batch, C channels, R resolution, Z and W widths, L layers (two a stage).
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from stylealae import latents
+from stylealae.config import ModelConfig
+from stylealae.errors import CheckpointError, ConfigError
+from stylealae.networks import Networks, build
+from stylealae.priors import normal, rng
+from stylealae.schedule import Growth
+
+__all__ = ["StyleALAE"]
+
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+FORMAT = 1
+
+
+class StyleALAE:
+    """A trained model.  z, w [N, W]; x [N, C, R, R] in [-1, 1]; stage 0 is 4x4, default the last."""
+
+    def __init__(
+        self, nets: Networks, model: ModelConfig, w_mean: Tensor, *, stage: int, seen: int = 0
+    ) -> None:
+        self.nets = nets.eval().requires_grad_(False)
+        self.model = model
+        self.w_mean = w_mean
+        self.stage = stage
+        self.seen = seen
+
+    @classmethod
+    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> "StyleALAE":
+        """The model of a snapshot folder.
+
+        Raises:
+            CheckpointError: the folder is no snapshot, or one that is torn or of another format.
+        """
+        folder = Path(path)
+        try:
+            about = json.loads((folder / CONFIG).read_text())
+            if about["format"] != FORMAT:
+                raise CheckpointError(
+                    f"{folder} is a snapshot of format {about['format']}, this version reads "
+                    f"{FORMAT}: use the version of stylealae that wrote it"
+                )
+            model = ModelConfig(**about["model"])
+            tensors = load_file(folder / WEIGHTS, device=str(device))
+            w_mean = tensors.pop("w_mean")
+            nets = build(model)
+            nets.load_state_dict(tensors)
+            stage, seen = int(about["stage"]), int(about["seen"])
+        except FileNotFoundError as error:
+            raise CheckpointError(
+                f"{folder} is no snapshot: {Path(error.filename).name} is missing; give the folder "
+                "that training wrote, such as runs/demo/0032/snapshot"
+            ) from error
+        except (KeyError, TypeError, ValueError, ConfigError, SafetensorError, RuntimeError) as error:
+            raise CheckpointError(f"{folder} is no whole snapshot: {error}") from error
+        return cls(nets.to(device), model, w_mean, stage=stage, seen=seen)
+
+    def save(self, folder: Path, *, card: str = "") -> None:
+        """Writes weights, config and model card into an existing folder."""
+        tensors = {k: v.contiguous() for k, v in self.nets.state_dict().items()}
+        save_file({**tensors, "w_mean": self.w_mean.contiguous()}, folder / WEIGHTS)
+        about: dict[str, Any] = {
+            "format": FORMAT,
+            "model": dataclasses.asdict(self.model),
+            "stage": self.stage,
+            "seen": self.seen,
+        }
+        (folder / CONFIG).write_text(json.dumps(about, indent=2) + "\n")
+        (folder / CARD).write_text(card or self._card())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.w_mean.device
+
+    @property
+    def resolution(self) -> int:
+        """Side of the images of the last trained stage, in pixels."""
+        return 4 << self.stage
+
+    @torch.no_grad()
+    def map(self, z: Tensor) -> Tensor:
+        """F: the style of a prior sample.  [N, Z] -> [N, W]"""
+        w: Tensor = self.nets.F(z.to(self.device))
+        return w
+
+    @torch.no_grad()
+    def generate(
+        self,
+        w: Tensor,
+        stage: int | None = None,
+        alpha: float = 1.0,
+        noise: bool | torch.Generator = True,
+    ) -> Tensor:
+        """G: the image of a style.  [N, W] or [N, L, W] -> [N, C, R, R]
+
+        `noise` draws G's grain from torch's global generator, from a given one, or not at all.
+        """
+        source = _default_generator(self.device) if noise is True else (noise or None)
+        x: Tensor = self.nets.G(w.to(self.device), self._at(stage, alpha), source)
+        return x
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
+        """E: the style of an image.  [N, C, R, R] in [-1, 1] -> [N, W]"""
+        at = self._at(stage, alpha)
+        wanted = (self.model.channels, at.resolution, at.resolution)
+        if tuple(x.shape[1:]) != wanted:
+            raise ConfigError(
+                f"encode was given images of shape {list(x.shape[1:])}, stage {at.stage} takes "
+                f"{list(wanted)}: resize them, or name another stage"
+            )
+        w: Tensor = self.nets.E(x.to(self.device), at)
+        return w
+
+    @torch.no_grad()
+    def score(self, w: Tensor) -> Tensor:
+        """D: the logit of "this style came from a real image".  [N, W] -> [N]"""
+        logit: Tensor = self.nets.D(w.to(self.device))
+        return logit
+
+    def reconstruct(self, x: Tensor, stage: int | None = None) -> Tensor:
+        """G(E(x)), without grain.  [N, C, R, R] -> [N, C, R, R]"""
+        return self.generate(self.encode(x, stage), stage, noise=False)
+
+    def sample(
+        self, n: int, *, seed: int = 0, truncation: float = 1.0, stage: int | None = None
+    ) -> Tensor:
+        """n new images; truncation below 1 trades variety for typicality.  -> [n, C, R, R]"""
+        w = self.map(normal(n, self.model.z_width, rng(seed, "sample", 0)))
+        layers = latents.per_layer(w, 2 * (self._at(stage).stage + 1))  # [n, L, W]
+        layers = latents.truncate(layers, self.w_mean, truncation)
+        return self.generate(layers, stage, noise=rng(seed, "sample/noise", 0, self.device))
+
+    def _at(self, stage: int | None, alpha: float = 1.0) -> Growth:
+        stage = self.stage if stage is None else stage
+        if not 0 <= stage < self.model.blocks:
+            raise ConfigError(f"stage {stage} does not exist: this model has 0 to {self.model.blocks - 1}")
+        return Growth(stage=stage, alpha=alpha if stage else 1.0)
+
+    def _card(self) -> str:
+        return (
+            f"# StyleALAE, {self.resolution}x{self.resolution}\n\n"
+            f"Networks F, G, E, D (running average) after {self.seen:,} real images.\n\n"
+            "```python\nfrom stylealae import StyleALAE\n\n"
+            'm = StyleALAE.load("path/to/this/folder")\n'
+            "x = m.sample(4, seed=1, truncation=0.7)  # [4, C, R, R] in [-1, 1]\n```\n"
+        )
+
+
+def _default_generator(device: torch.device) -> torch.Generator:
+    if device.type == "cuda":
+        return torch.cuda.default_generators[device.index or 0]
+    return torch.default_generator
