@@ -13,9 +13,9 @@ from stylealae import latents, losses
 from stylealae.config import LossConfig
 from stylealae.networks import Networks
 from stylealae.priors import rng
-from stylealae.schedule import Growth
+from stylealae.schedule import Growth, Progress
 
-__all__ = ["Draw", "Phase", "critic", "draw", "generator", "phases_of", "reciprocity"]
+__all__ = ["Chance", "Draw", "Phase", "critic", "generator", "phases_of", "reciprocity"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,20 +86,28 @@ def phases_of(cfg: LossConfig) -> tuple[Phase, ...]:
     )
 
 
-def draw(
-    seed: int, purpose: str, seen: int, *, batch: int, mine: slice, z_width: int, stage: int,
-    mixing_prob: float, device: torch.device,
-) -> Draw:
-    """This rank's slice of the whole batch's draw, the same at any world size but for the noise."""
-    source = rng(seed, purpose, seen)
-    z = torch.randn(2, batch, z_width, generator=source)[:, mine]  # [2, n, Z]
-    mixed = torch.rand(batch, generator=source) < mixing_prob
-    layers = 2 * (stage + 1)
-    crossover = torch.randint(1, layers, (batch,), generator=source)
-    crossover = torch.where(mixed, crossover, layers)[mine]
-    return Draw(
-        z=z[0].to(device),
-        z_other=z[1].to(device),
-        crossover=crossover.to(device),
-        noise=rng(seed, f"{purpose}/noise/{mine.start}", seen, device),
-    )
+@dataclass(frozen=True, kw_only=True)
+class Chance:
+    """Where a rank's draws come from: keyed by (seed, purpose, seen), the same at any world size.
+
+    G's noise alone is keyed by the rank's place in the batch too: it is drawn on the device.
+    """
+
+    seed: int
+    z_width: int
+    mixing_prob: float
+    mine: slice
+    """This rank's part of the global batch."""
+    device: torch.device
+
+    def draw(self, purpose: str, seen: int, at: Progress) -> Draw:
+        """This rank's part of what one phase draws for the whole batch."""
+        source = rng(self.seed, purpose, seen)
+        z = torch.randn(2, at.batch, self.z_width, generator=source)[:, self.mine]  # [2, n, Z]
+        mixed = torch.rand(at.batch, generator=source) < self.mixing_prob
+        layers = 2 * (at.stage + 1)
+        crossover = torch.randint(1, layers, (at.batch,), generator=source)
+        crossover = torch.where(mixed, crossover, layers)[self.mine]
+        noise = rng(self.seed, f"{purpose}/noise/{self.mine.start}", seen, self.device)
+        z, crossover = z.to(self.device), crossover.to(self.device)
+        return Draw(z=z[0], z_other=z[1], crossover=crossover, noise=noise)

@@ -1,0 +1,28 @@
+# make demo    the main job: prepare, train, draw      make demo DATA=photos.zip RES=64 for your own
+# make test    every test that needs no GPU            make check   format, lint, types
+# make setup   only the .venv                          make bench   measurements, as JSON
+.PHONY: setup demo test check bench
+PYTHON ?= python3
+BIN := .venv/bin
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,cluster,dev]'
+	@touch $@
+
+demo: setup
+	@$(BIN)/python launch/demo.py $(if $(DATA),'input=$(DATA)') $(if $(RES),model.resolution=$(RES)) $(ARGS)
+
+test: setup
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: setup
+	@$(BIN)/python -m tests.bench $(ARGS)

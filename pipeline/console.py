@@ -1,0 +1,89 @@
+"""What a person at the console sees: a progress bar, or a line an interval where there is no terminal."""
+
+from rich.console import Console as Terminal
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from pipeline.config import RunConfig
+from pipeline.logs import Report
+from stylealae.schedule import at_stage, stage_span
+
+__all__ = ["Console", "plan_table"]
+
+
+class Console:
+    """Shows reports as they come; one bar a stage."""
+
+    def __init__(self) -> None:
+        self.terminal = Terminal(highlight=False, soft_wrap=True)
+        self._bars: Progress | None = None
+        self._bar: dict[int, TaskID] = {}
+
+    def __enter__(self) -> "Console":
+        """Takes over the terminal, if there is one."""
+        if self.terminal.is_terminal:
+            self._bars = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[line]}"),
+                TimeRemainingColumn(compact=True),
+                console=self.terminal,
+            )
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Gives the terminal back."""
+        if self._bars is not None:
+            self._bars.stop()
+
+    def say(self, text: str) -> None:
+        """A sentence between the bars."""
+        self.terminal.print(text)
+
+    def show(self, r: Report) -> None:
+        """One line of progress: stage, images, rate, time left, losses."""
+        losses = "  ".join(f"{name} {value:.3f}" for name, value in r.losses.items())
+        rate = f"{r.img_per_s:.0f} img/s"
+        fade = f"alpha {r.alpha:.2f}"
+        if self._bars is None:
+            left = _duration((r.stage_end - r.seen) / max(r.img_per_s, 1e-9))
+            self.say(
+                f"{r.resolution:>4}x{r.resolution:<4} {fade}  {r.seen:>9,} of {r.total:,} images  "
+                f"{rate}  stage done in {left}  {losses}"
+            )
+            return
+        name = f"{r.resolution}x{r.resolution}"
+        if r.resolution not in self._bar:
+            self._bar[r.resolution] = self._bars.add_task(
+                name, total=r.stage_end - r.stage_first, completed=r.seen - r.stage_first, line=""
+            )
+        line = f"{r.seen:,}/{r.total:,} images  {rate}  {fade}  {losses}"
+        self._bars.update(self._bar[r.resolution], completed=r.seen - r.stage_first, line=line)
+
+
+def plan_table(cfg: RunConfig) -> Table:
+    """The stages of a run: resolution, images, batches and how the workers share them."""
+    table = Table(title=f"stages of {cfg.run_dir}", title_justify="left")
+    for heading in (
+        "stage", "resolution", "images", "of them fading", "global batch", "learning rate",
+        "workers", "micro-batch x accumulation",
+    ):  # fmt: skip
+        table.add_column(heading, justify="right")
+    for stage in range(cfg.last_stage + 1):
+        first, end = stage_span(stage, cfg.last_stage, cfg.schedule)
+        fading = int(cfg.schedule.fade_fraction * at_stage(cfg.schedule.stage_img, stage))
+        batch, workers = at_stage(cfg.schedule.batch, stage), at_stage(cfg.cluster.workers, stage)
+        micro = min(cfg.engine.micro_batch or batch, batch // workers)
+        table.add_row(
+            str(stage), f"{4 << stage}x{4 << stage}", f"{end - first:,}",
+            f"{fading if stage else 0:,}", str(batch), f"{at_stage(cfg.schedule.lr, stage):g}",
+            str(workers), f"{micro} x {batch // workers // micro}",
+        )  # fmt: skip
+    return table
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

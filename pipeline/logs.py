@@ -1,0 +1,177 @@
+"""What a run tells: TensorBoard scalars and pictures, metrics.jsonl, and progress for the console.
+
+The axis is images seen.  Every call is right on every rank; only rank zero writes.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from pipeline.config import LogConfig
+from pipeline.world import World
+from stylealae.api import StyleALAE
+from stylealae.errors import DivergenceError
+from stylealae.schedule import Progress
+from stylealae.sheets import contact_sheet
+
+__all__ = ["Log", "Report", "due"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """One line of progress, for whoever shows it."""
+
+    resolution: int
+    alpha: float
+    seen: int
+    """Real images shown so far in the whole run."""
+    stage_first: int
+    """Images after which this stage began."""
+    stage_end: int
+    """Images after which this stage ends."""
+    total: int
+    """Images of the whole run."""
+    img_per_s: float
+    losses: Mapping[str, float]
+
+
+def due(seen: int, every: int, batch: int) -> bool:
+    """True if a multiple of `every` images was passed by the last batch."""
+    return seen // every > (seen - batch) // every
+
+
+class Log:
+    """The log of one stage of a run."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        cfg: LogConfig,
+        world: World,
+        *,
+        seen: int,
+        span: tuple[int, int],
+        total: int,
+        report: Callable[[Report], None],
+    ) -> None:
+        self.cfg, self.world, self.run_dir = cfg, world, run_dir
+        self.span, self.total, self._report = span, total, report
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+        self._since = (time.monotonic(), seen)
+        self._waited_s = 0.0
+        self._writer: SummaryWriter | None = None
+        if world.rank == 0:
+            _forget_after(run_dir / "metrics.jsonl", seen)
+            self._writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=seen + 1)
+
+    def scalar(self, tag: str, value: Tensor) -> None:
+        """Adds a value of this iteration; the mean over the interval and the ranks is written."""
+        self._sums[tag] = self._sums.get(tag, torch.zeros_like(value)) + value
+        self._count += tag == next(iter(self._sums))
+
+    def write_if_due(self, seen: int, at: Progress, waited_s: float) -> None:
+        """Writes the scalars if their interval has passed; losses must be finite.  Collective."""
+        if not due(seen, self.cfg.scalars_img, at.batch) and seen < self.span[1]:
+            return
+        now, (then, seen_then) = time.monotonic(), self._since
+        losses = self.require_finite(seen)
+        iterations = (seen - seen_then) / at.batch
+        row = {
+            **losses,
+            "progress/stage": at.stage,
+            "progress/alpha": at.alpha,
+            "progress/lr": at.lr,
+            "time/step_s": (now - then) / iterations,
+            "time/data_wait_s": (waited_s - self._waited_s) / iterations,
+            "time/img_per_s": (seen - seen_then) / (now - then),
+        }
+        self._sums, self._count = {}, 0
+        self._since, self._waited_s = (now, seen), waited_s
+        if self._writer is None:
+            return
+        for tag, value in row.items():
+            self._writer.add_scalar(tag, value, seen)
+        with (self.run_dir / "metrics.jsonl").open("a") as stream:
+            stream.write(json.dumps({"seen": seen, **row}) + "\n")
+        self._report(
+            Report(
+                resolution=at.resolution,
+                alpha=at.alpha,
+                seen=seen,
+                stage_first=self.span[0],
+                stage_end=self.span[1],
+                total=self.total,
+                img_per_s=row["time/img_per_s"],
+                losses={tag.split("/")[1]: value for tag, value in losses.items()},
+            )
+        )
+
+    def require_finite(self, seen: int) -> dict[str, float]:
+        """The mean losses since the last row, over the ranks.  Collective.
+
+        Raises:
+            DivergenceError: one of them is no longer finite.
+        """
+        means = self.world.mean([float(s) / self._count for s in self._sums.values()])
+        losses = dict(zip(self._sums, means, strict=True))
+        broken = [tag for tag, value in losses.items() if not np.isfinite(value)]
+        if broken:
+            raise DivergenceError(
+                f"{', '.join(broken)} is not finite after {seen:,} images and training stopped: try a "
+                "lower schedule.lr, or engine.precision=fp32"
+            )
+        return losses
+
+    def grid_if_due(
+        self, seen: int, at: Progress, model: Callable[[], StyleALAE], originals: Tensor
+    ) -> None:
+        """Draws originals, reconstructions and samples if that is due; [N, C, R, R] in [-1, 1]."""
+        at_end = seen >= self.span[1]
+        if self._writer is None or not (due(seen, self.cfg.grid_img, at.batch) or at_end):
+            return
+        m = model()
+        n = min(self.cfg.grid_size, len(originals))
+        sheet = contact_sheet(
+            [
+                (f"originals, {at.resolution}x{at.resolution}", originals[:n]),
+                ("reconstructions G(E(x))", m.reconstruct(originals[:n])),
+                (f"samples G(F(z)) after {seen:,} images", m.sample(2 * n, seed=1)),
+            ],
+            columns=n,
+        )
+        folder = self.run_dir / "images"
+        folder.mkdir(exist_ok=True)
+        sheet.save(folder / f"{at.resolution:04d}-seen-{seen:010d}.png")
+        self._writer.add_image("image/sheet", np.asarray(sheet), seen, dataformats="HWC")
+
+    def close(self) -> None:
+        """Flushes everything."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _forget_after(path: Path, seen: int) -> None:
+    """Drops rows that an interrupted attempt wrote beyond the checkpoint it is resumed from."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return
+    kept = [line for line in path.read_text().splitlines(True) if _seen_of(line) <= seen]
+    scratch = path.with_suffix(".partial")
+    scratch.write_text("".join(kept))
+    os.replace(scratch, path)
+
+
+def _seen_of(line: str) -> int:
+    try:
+        return int(json.loads(line)["seen"])
+    except (ValueError, KeyError):  # torn by a kill in mid-write
+        return 1 << 62

@@ -1,0 +1,145 @@
+"""The loop: one stage of a run, from its newest checkpoint to the stage's end.
+
+It knows nothing of Ray: it is given a config, a World, a stop flag and someone to report to.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pipeline import checkpoint
+from pipeline.checkpoint import Checkpoint
+from pipeline.config import RunConfig, as_dict, check_shares
+from pipeline.data.manifest import Manifest
+from pipeline.data.stream import Stream, on_device
+from pipeline.engine import Engine
+from pipeline.logs import Log, Report, due
+from pipeline.world import World
+from stylealae.api import StyleALAE
+from stylealae.ema import Ema
+from stylealae.errors import CheckpointError, DivergenceError
+from stylealae.networks import Networks, build
+from stylealae.phases import Chance, phases_of
+from stylealae.priors import normal, rng
+from stylealae.schedule import progress_at, stage_span
+
+__all__ = ["train_stage"]
+
+STOP_POLL_IMG = 256
+
+
+def train_stage(
+    cfg: RunConfig,
+    stage: int,
+    world: World,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    report: Callable[[Report], None] = lambda _: None,
+) -> bool:
+    """Trains one stage; True when it is done, False if `stop` said so first.  Collective."""
+    run_dir, span = Path(cfg.run_dir), stage_span(stage, cfg.last_stage, cfg.schedule)
+    manifest = Manifest.read(Path(cfg.data.path))
+    nets, seen, found = begin(cfg, run_dir, manifest)
+    at = progress_at(seen, cfg.last_stage, cfg.schedule)
+    check_shares(stage, batch=at.batch, ranks=world.size, micro_batch=cfg.engine.micro_batch)
+    nets.to(world.device)
+    ema = Ema(nets, cfg.schedule).to(world.device)
+    engine = Engine(nets, at, cfg, world)
+    if found is not None:
+        ema.load_state_dict(found.tensors("ema"))
+        if found.state["stage"] == stage:  # another stage starts fresh optimisers
+            engine.load_state_dict(found.tensors("adam"))
+    phases, chance = phases_of(cfg.loss), chance_of(cfg, world.share(at.batch), world)
+    stream = Stream(
+        Path(cfg.data.path), cfg.data, seed=cfg.seed, resolution=4 << stage,
+        rank=world.rank, world=world.size,
+    )  # fmt: skip
+    originals = on_device(stream.fixed(cfg.log.grid_size), 1.0, world.device)
+    total = stage_span(cfg.last_stage, cfg.last_stage, cfg.schedule)[1]
+    log = Log(run_dir, cfg.log, world, seen=seen, span=span, total=total, report=report)
+
+    def model() -> StyleALAE:
+        return StyleALAE(ema.nets, cfg.model, ema.w_mean, stage=stage, seen=seen)
+
+    def save() -> None:
+        log.require_finite(seen)
+        state = {"networks": nets.state_dict(), "ema": ema.state_dict(), "adam": engine.state_dict()}
+        checkpoint.save(run_dir, state, about(cfg, stage, seen, manifest), world)
+        checkpoint.prune(run_dir, stage, cfg.checkpoint.keep, world)
+
+    stopped = False
+    stream.start(seen, at.batch, span[1])
+    try:
+        while seen < span[1] and not stopped:
+            at = progress_at(seen, cfg.last_stage, cfg.schedule)
+            x = on_device(stream.next(), at.alpha, world.device)  # [n, C, R, R] in [-1, 1]
+            for phase in phases:
+                r = chance.draw(phase.name, seen, at)  # z [n, Z], mixing and noise
+                loss = engine.step(phase, x, r, at)  # trains the phase's letters, the rest is frozen
+                log.scalar(f"loss/{phase.name}", loss)
+            ema.update(nets, normal(at.batch, cfg.model.z_width, rng(cfg.seed, "w_mean", seen)), at)
+            seen += at.batch
+            log.write_if_due(seen, at, stream.waited_s)
+            log.grid_if_due(seen, at, model, originals)
+            stopped = due(seen, STOP_POLL_IMG, at.batch) and world.any(stop())
+            if stopped or seen >= span[1] or due(seen, cfg.checkpoint.every_img, at.batch):
+                save()
+    except DivergenceError as error:
+        good = checkpoint.latest(run_dir)
+        raise DivergenceError(f"{error}. Last good checkpoint: {good and good.folder}") from error
+    finally:
+        stream.close()
+        log.close()
+        engine.close()
+    if seen >= span[1]:
+        checkpoint.finish_stage(run_dir, stage, model(), world)
+    return seen >= span[1]
+
+
+def begin(
+    cfg: RunConfig, run_dir: Path, manifest: Manifest
+) -> tuple[Networks, int, Checkpoint | None]:
+    """The networks, images seen and checkpoint that the run goes on from.
+
+    Raises:
+        CheckpointError: the newest checkpoint is of another model, seed or data set.
+    """
+    nets, found = build(cfg.model, cfg.seed), checkpoint.latest(run_dir)
+    if found is None:
+        return nets, 0, None
+    was = found.state
+    mine = {**asdict(cfg.model), "seed": cfg.seed, "data set": manifest.digest}
+    theirs = {**was["config"]["model"], "seed": was["config"]["seed"], "data set": was["data"]}
+    other = [f"{k} ({theirs.get(k)} there, {v} here)" for k, v in mine.items() if theirs.get(k) != v]
+    if other:
+        raise CheckpointError(
+            f"the checkpoint {found.folder} is of another run: {', '.join(other)}. Give this one a "
+            f"run_dir of its own (run_dir=runs/another), or remove {run_dir}"
+        )
+    nets.load_state_dict(found.tensors("networks"))
+    return nets, int(was["seen"]), found
+
+
+def about(cfg: RunConfig, stage: int, seen: int, manifest: Manifest) -> dict[str, Any]:
+    """What a checkpoint says of itself in JSON."""
+    versions = {name: version(name) for name in ("torch", "deepspeed", "safetensors")}
+    return {
+        "stage": stage,
+        "seen": seen,
+        "config": as_dict(cfg),
+        "data": manifest.digest,
+        "versions": versions,
+    }
+
+
+def chance_of(cfg: RunConfig, mine: slice, world: World) -> Chance:
+    """Where this rank's draws come from."""
+    return Chance(
+        seed=cfg.seed,
+        z_width=cfg.model.z_width,
+        mixing_prob=cfg.loss.mixing_prob,
+        mine=mine,
+        device=world.device,
+    )

@@ -1,0 +1,32 @@
+"""The processes that train together, and the few things they must agree on."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+__all__ = ["World"]
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that train together, and this one's place among them."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    def share(self, batch: int) -> slice:
+        """This rank's part of a global batch."""
+        n = batch // self.size
+        return slice(self.rank * n, (self.rank + 1) * n)
+
+    def any(self, flag: bool) -> bool:
+        """True on every rank if it is true on one.  Collective."""
+        return bool(self.mean([float(flag)])[0] > 0)
+
+    def mean(self, values: list[float]) -> list[float]:
+        """The mean of every number over the ranks.  Collective."""
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor)
+        return [float(v) for v in (tensor / self.size).tolist()]

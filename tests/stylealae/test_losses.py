@@ -1,0 +1,48 @@
+"""Losses against finite differences and closed forms."""
+
+import math
+
+import torch
+
+from stylealae import losses
+from stylealae.config import ModelConfig
+from stylealae.networks import build
+from stylealae.schedule import Growth
+
+SMALL = ModelConfig(
+    resolution=8, start_channels=4, max_channels=8, z_width=8, w_width=8, mapping_layers=1
+)
+
+
+def test_r1_is_the_squared_norm_that_finite_differences_give():
+    torch.manual_seed(0)
+    nets, at = build(SMALL).double(), Growth(stage=1)
+    x = torch.randn(2, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    penalty = losses.r1_penalty(nets.D(nets.E(x, at)), x)
+
+    step, squares = 1e-6, torch.zeros(2, dtype=torch.float64)
+    with torch.no_grad():
+        for i in range(x[0].numel()):
+            nudge = torch.zeros(x[0].numel(), dtype=torch.float64)
+            nudge[i] = step
+            nudge = nudge.view_as(x[0])
+            up, down = nets.D(nets.E(x + nudge, at)), nets.D(nets.E(x - nudge, at))
+            squares += ((up - down) / (2 * step)).square()
+    torch.testing.assert_close(penalty.detach(), squares, rtol=1e-5, atol=0)
+
+
+def test_r1_of_a_linear_critic_is_its_weights_square():
+    a = torch.arange(12.0).view(3, 2, 2)
+    x = torch.randn(5, 3, 2, 2, requires_grad=True)
+    penalty = losses.r1_penalty((x * a).flatten(1).sum(1), x)
+    assert torch.allclose(penalty, a.square().sum().expand(5))
+
+
+def test_adversarial_is_softplus():
+    t = torch.tensor([-2.0, 0.0, 3.0])
+    expected = [math.log1p(math.exp(float(v))) for v in t]
+    assert torch.allclose(losses.adversarial(t), torch.tensor(expected))
+
+
+def test_squared_error_is_a_mean_over_the_width():
+    assert losses.squared_error(torch.zeros(2, 4), torch.full((2, 4), 3.0)).tolist() == [9.0, 9.0]
