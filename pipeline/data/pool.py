@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
 from typing import Any, Protocol
@@ -70,7 +71,8 @@ def _run_pool(
     counter, stop = context.Value("q", 0), context.Event()
     executor = ProcessPoolExecutor(workers, context, _begin, (source, counter, stop, os.getpid()))
     try:
-        pending = {executor.submit(_run, work, job) for job in jobs}
+        with _ctrl_c_held():
+            pending = {executor.submit(_run, work, job) for job in jobs}
         while pending:
             done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
             report(counter.value)
@@ -89,9 +91,21 @@ def _run_pool(
 _here: tuple[Source, Ticker]  # a worker's own source and ticker, set once by _begin
 
 
+@contextmanager
+def _ctrl_c_held() -> Generator[None]:
+    """Ctrl-C waits for the end of the block; processes started in it never see one.
+
+    The terminal sends it to all of them: the parent alone decides, and passes it on as `stop`.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(source: Source, counter: "Synchronized[int]", stop: Event, parent: int) -> None:
     global _here
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent passes it on
 
     def tick() -> None:
         with counter.get_lock():

@@ -1,0 +1,252 @@
+"""Shards: real webdataset tars, the same bytes however made, nothing skipped in silence."""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import webdataset as wds
+from PIL import Image
+
+from pipeline.data.files import Folder
+from pipeline.data.manifest import MANIFEST, Manifest, shard_path, verify
+from pipeline.data.shards import prepare
+from pipeline.data.source import Options, Sample, Source
+from pipeline.data.sources import open_source
+from stylealae.errors import DataError
+
+SIDES = (4, 8, 16, 32)
+
+
+class Noise(Source):
+    """Random images of any number and size, numbered by their label."""
+
+    name = "noise"
+    label_names = ("number",)
+
+    def __len__(self) -> int:
+        return int(self.input.split("x")[0])
+
+    def key(self, i: int) -> str:
+        """A name with dots and a slash."""
+        return f"noise/{i}.v1.png"
+
+    def read(self, i: int, side: int = 256) -> Sample:
+        """Image i, `count x size`."""
+        size = int(self.input.split("x")[1])
+        pixels = np.random.default_rng(i).integers(0, 256, (size, size, self.channels), np.uint8)
+        return Sample(self.key(i), pixels, {"number": i})
+
+
+def noise(what: str, **options: object) -> Noise:
+    return Noise(what, Options(**options))
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Hash of every file of a dataset but the lock."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "lock"
+    }
+
+
+def samples(tar: Path) -> list[dict[str, bytes]]:
+    """The samples of a tar as plain webdataset gives them."""
+    return list(wds.WebDataset(str(tar), shardshuffle=False, empty_check=False))
+
+
+def test_plain_webdataset_reads_the_blocks(dataset: Path, photos: Path) -> None:
+    files = sorted(photos.glob("*.png"))
+    manifest, seen = Manifest.read(dataset), 0
+    for shard in manifest.shards:
+        for sample in samples(shard_path(dataset, shard.number, 32)):
+            beside = json.loads(sample["json"])
+            assert hashlib.sha256(sample["u8"]).hexdigest() == beside["sha256"]
+            block = np.frombuffer(sample["u8"], np.uint8).reshape(beside["shape"])
+            for image, key in zip(block, beside["ids"], strict=True):
+                assert key == files[seen].name
+                stored = np.asarray(Image.open(files[seen])).transpose(2, 0, 1)
+                assert (image == stored).all()
+                seen += 1
+            assert beside["labels"]["age"][0] == int(beside["ids"][0][:3]) / 4
+    assert seen == len(files) == 100
+
+
+def test_smaller_resolutions_are_means_rounded_once(dataset: Path, photos: Path) -> None:
+    originals = [np.asarray(Image.open(f), np.float64) for f in sorted(photos.glob("*.png"))[:20]]
+    for side in SIDES:
+        times = 32 // side
+        (sample,) = samples(shard_path(dataset, 0, side))
+        block = np.frombuffer(sample["u8"], np.uint8).reshape(20, 3, side, side)
+        for image, original in zip(block, originals, strict=True):
+            means = original.reshape(side, times, side, times, 3).mean((1, 3))
+            assert (image.transpose(1, 2, 0) == np.rint(means)).all()
+
+
+def test_blocks_are_bounded_and_large_images_are_lossless_webp(tmp_path: Path) -> None:
+    manifest = prepare(noise("14x512"), tmp_path / "d", (256, 512), workers=1)
+    assert manifest.encoding == {256: "block", 512: "webp"}
+    blocks = samples(shard_path(tmp_path / "d", 0, 256))
+    assert [json.loads(b["json"])["count"] for b in blocks] == [10, 4]
+    singles = samples(shard_path(tmp_path / "d", 0, 512))
+    assert [s["__key__"] for s in singles] == [f"{i:08d}" for i in range(14)]
+    for i, sample in enumerate(singles):
+        decoded = np.asarray(Image.open(io.BytesIO(sample["webp"])))
+        assert (decoded == noise("14x512").read(i).image).all()
+
+
+def test_grey_stays_grey(tmp_path: Path) -> None:
+    source = noise("3x32", channels=1)
+    prepare(source, tmp_path / "d", (32,), workers=1)
+    (sample,) = samples(shard_path(tmp_path / "d", 0, 32))
+    assert json.loads(sample["json"])["shape"] == [3, 1, 32, 32]
+
+
+def test_two_workers_write_the_same_bytes(photos: Path, dataset: Path, tmp_path: Path) -> None:
+    manifest = prepare(open_source(str(photos)), tmp_path / "d", SIDES, workers=2, shard_img=20)
+    assert contents(tmp_path / "d") == contents(dataset)
+    assert manifest == Manifest.read(dataset)
+
+
+class Interrupted(Folder):
+    """A folder during whose reading somebody presses Ctrl-C."""
+
+    def read(self, i: int, side: int = 256) -> Sample:
+        """Image i, unless it is the fiftieth."""
+        if i == 50:
+            raise KeyboardInterrupt
+        return super().read(i, side)
+
+
+def test_interrupted_and_run_again(photos: Path, dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "d"
+    with pytest.raises(KeyboardInterrupt):
+        prepare(Interrupted(str(photos), Options()), out, SIDES, workers=1, shard_img=20)
+    assert not (out / MANIFEST).exists()
+    assert not list(out.rglob("*.partial"))
+    first = shard_path(out, 0, 32).stat()
+    prepare(open_source(str(photos)), out, SIDES, workers=1, shard_img=20)
+    assert contents(out) == contents(dataset)
+    assert shard_path(out, 0, 32).stat().st_mtime_ns == first.st_mtime_ns
+
+
+def test_ctrl_c_stops_all_processes_cleanly(tmp_path: Path) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from pipeline.data.shards import prepare\n"
+        "from pipeline.data.sources import open_source\n"
+        "if __name__ == '__main__':\n"
+        f"    source = open_source({str(tmp_path / 'photo')!r}, test_fraction=0.0)\n"
+        f"    prepare(source, Path({str(tmp_path / 'd')!r}), (64,), workers=2, shard_img=100)\n"
+    )
+    (tmp_path / "photo").mkdir()
+    image = tmp_path / "photo" / "0000.png"
+    Image.fromarray(noise("1x300").read(0).image).save(image)
+    for i in range(1, 2000):
+        os.link(image, image.with_name(f"{i:04d}.png"))
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(
+        [sys.executable, str(script)], env=env, start_new_session=True, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "d").glob("r0064/*.tar")) and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode != 0
+    assert errors.count(b"Traceback") <= 1, errors.decode()
+    assert not list(tmp_path.rglob("*.partial"))
+    assert not (tmp_path / "d" / MANIFEST).exists()
+
+
+def test_a_complete_dataset_is_left_alone(photos: Path, dataset: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset, copy)
+    for path in copy.rglob("*"):
+        if path.is_file() and path.name != "lock":
+            path.chmod(0o400)
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*.*")}
+    manifest = prepare(open_source(str(photos)), copy, SIDES, shard_img=20)
+    assert manifest == Manifest.read(dataset)
+    assert before == {path: path.stat().st_mtime_ns for path in copy.rglob("*.*")}
+
+
+@pytest.mark.parametrize("harm", ["deleted", "cut"])
+def test_only_a_missing_shard_is_made_again(
+    harm: str, photos: Path, dataset: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset, copy)
+    tar = shard_path(copy, 2, 8)
+    if harm == "deleted":
+        tar.unlink()
+    else:
+        tar.write_bytes(tar.read_bytes()[:-1000])
+    prepare(open_source(str(photos)), copy, SIDES, workers=1, shard_img=20)
+    assert contents(copy) == contents(dataset)
+
+
+def test_other_options_are_not_mixed_in(photos: Path, dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="shard_img was '20' and is now '50'"):
+        prepare(open_source(str(photos)), dataset, SIDES, shard_img=50)
+    with pytest.raises(DataError, match="resolutions was '4 8 16 32' and is now '4'"):
+        prepare(open_source(str(photos)), dataset, (4,), shard_img=20)
+    with pytest.raises(DataError, match="choose an empty folder"):
+        prepare(open_source(str(photos)), photos, SIDES)
+    with pytest.raises(DataError, match="powers of two"):
+        prepare(open_source(str(photos)), tmp_path, (4, 6))
+
+
+@pytest.fixture
+def damaged(photos: Path, tmp_path: Path) -> Path:
+    """Four good pictures and three that are none."""
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    for photo in sorted(photos.glob("*.png"))[:4]:
+        shutil.copy(photo, folder)
+    (folder / "001.cut.jpg").write_bytes(b"")
+    (folder / "002.text.png").write_text("not an image at all")
+    Image.fromarray(noise("1x64").read(0).image).save(folder / "003.half.jpg")
+    half = (folder / "003.half.jpg").read_bytes()
+    (folder / "003.half.jpg").write_bytes(half[: len(half) // 2])
+    return folder
+
+
+def test_bad_files_are_named_and_counted(
+    damaged: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = prepare(open_source(str(damaged)), tmp_path / "d", (16,), workers=1, shard_img=4)
+    assert manifest.broken == 3
+    reasons = {entry.name: entry.reason for entry in manifest.refused}
+    assert list(reasons) == ["001.cut.jpg", "002.text.png", "003.half.jpg"]
+    assert "0 bytes" in reasons["001.cut.jpg"]
+    assert "no image" in reasons["002.text.png"]
+    assert [shard.samples for shard in manifest.shards] == [2, 2]  # fixed ranges of four files
+    assert "3 of 7 images were refused" in caplog.text
+    assert "001.cut.jpg" in caplog.text
+    assert list(verify(tmp_path / "d", manifest)) == []
+
+
+def test_too_many_bad_files_stop(damaged: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"max_broken is 2; one is 001\.cut\.jpg: .*0 bytes"):
+        prepare(open_source(str(damaged)), tmp_path / "d", (16,), workers=1, max_broken=2)
+    for photo in damaged.glob("*.v1.png"):
+        photo.unlink()
+    with pytest.raises(DataError, match="none of the 3 images"):
+        prepare(open_source(str(damaged)), tmp_path / "e", (16,), workers=1)
+
+
+def test_enlarging_is_noted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert prepare(noise("2x20"), tmp_path / "d", (4, 32), workers=1).enlarged == 2
+    assert "2 images were smaller than 32" in caplog.text
