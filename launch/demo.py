@@ -27,9 +27,13 @@ def main(argv: list[str]) -> None:
     """Runs configs/demo.yaml, or configs/demo_own.yaml on `input=`, in folders named after it."""
     given = [a.removeprefix("input=") for a in argv if a.startswith("input=")]
     if not given:
-        launch(ROOT / "configs/demo.yaml", argv, source="rendered", count=FACES, about=__doc__ or "")
+        launch(
+            ROOT / "configs/demo.yaml", argv, source="rendered", count=FACES, about=__doc__ or ""
+        )
         return
-    resolution = [a.removeprefix("model.resolution=") for a in argv if a.startswith("model.resolution=")]
+    resolution = [
+        a.removeprefix("model.resolution=") for a in argv if a.startswith("model.resolution=")
+    ]
     name = "-".join([Path(given[0]).resolve().stem, *resolution])
     folders = [f"run_dir=runs/{name}", f"data.path=datasets/{name}"]
     launch(ROOT / "configs/demo_own.yaml", [*folders, *argv], about=__doc__ or "")

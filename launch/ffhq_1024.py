@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""StyleALAE on FFHQ at 1024x1024: the paper's main model.
+r"""StyleALAE on FFHQ at 1024x1024: the paper's main model.
 
 Reproduces: ALAE (CVPR 2020), FFHQ, 60,000 training images, 18 M images shown.
 Hardware: one node of 8 GPUs with 24 GB or more.  Time there: the authors needed a little over two
@@ -7,8 +7,9 @@ days to 512 and over two more to 1024 on 8 Titan RTX; not yet measured with this
 Expect: FID 13.09 (the paper's table 3, 1024x1024).
 
     stylealae prepare ffhq/ --out /data/ffhq --resolutions 4..1024
-    ray job submit --working-dir . -- python launch/ffhq_1024.py data.path=/data/ffhq run_dir=/runs/ffhq
-    python launch/ffhq_1024.py --dry-run                      config and plan, starts nothing
+    ray job submit --working-dir . -- \
+        python launch/ffhq_1024.py data.path=/data/ffhq run_dir=/runs/ffhq
+    python launch/ffhq_1024.py --dry-run      config and plan, starts nothing
 """
 
 import sys

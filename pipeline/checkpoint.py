@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -25,6 +25,7 @@ from stylealae.api import StyleALAE
 from stylealae.errors import CheckpointError
 
 __all__ = [
+    "SNAPSHOT",
     "Checkpoint",
     "finish_stage",
     "is_done",
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-MANIFEST, STATE, DONE = "manifest.json", "state.json", "done.json"
+MANIFEST, STATE, SNAPSHOT = "manifest.json", "state.json", "snapshot"
 FORMAT = 1
 
 
@@ -68,34 +69,23 @@ def save(
             it are untouched.
     """
     final = stage_folder(run_dir, state["stage"]) / f"seen-{state['seen']:010d}"
-    problem = ""
-    if world.rank == 0:
-        try:
-            with published(final) as scratch:
-                for part, tensors in parts.items():
-                    save_file(
-                        {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
-                        scratch / f"{part}.safetensors",
-                    )
-                (scratch / STATE).write_text(json.dumps(dict(state), indent=2))
-                hashes = {f.name: _sha256(f) for f in sorted(scratch.iterdir())}
-                manifest = {"format": FORMAT, "sha256": hashes}
-                (scratch / MANIFEST).write_text(json.dumps(manifest, indent=2))
-        except Exception as error:  # the other ranks wait: they must hear of it, whatever it is
-            problem = f"{type(error).__name__}: {error}"
-            log.error("could not write the checkpoint %s: %s", final, problem)
-    if world.any(bool(problem)):
-        before = latest(run_dir)
-        raise CheckpointError(
-            f"could not write the checkpoint {final} ({problem or 'see rank 0'}): free some space or "
-            "mend the folder, then give the same command again; it goes on from "
-            f"{before.folder if before else 'the beginning'}"
-        )
+
+    def write(scratch: Path) -> None:
+        for part, tensors in parts.items():
+            save_file(
+                {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
+                scratch / f"{part}.safetensors",
+            )
+        (scratch / STATE).write_text(json.dumps(dict(state), indent=2))
+        hashes = {f.name: _sha256(f) for f in sorted(scratch.iterdir())}
+        (scratch / MANIFEST).write_text(json.dumps({"format": FORMAT, "sha256": hashes}, indent=2))
+
+    _publish_once(final, write, run_dir, world)
     return final
 
 
 def latest(run_dir: Path) -> Checkpoint | None:
-    """The newest whole checkpoint of a run, found by looking; torn ones are named and passed over."""
+    """The newest whole checkpoint of a run, found by looking; torn ones are named and left."""
     for folder in sorted(run_dir.glob("[0-9]*/seen-*"), key=_age, reverse=True):
         problem = _torn(folder)
         if not problem:
@@ -105,7 +95,7 @@ def latest(run_dir: Path) -> Checkpoint | None:
 
 
 def prune(run_dir: Path, stage: int, keep: int, world: World) -> None:
-    """Drops all but the newest checkpoints of the stage at work, and all but one of those before."""
+    """Drops all but the newest checkpoints of this stage, and all but one of earlier ones."""
     if world.rank:
         return
     for earlier in range(stage + 1):
@@ -115,23 +105,18 @@ def prune(run_dir: Path, stage: int, keep: int, world: World) -> None:
 
 
 def finish_stage(run_dir: Path, stage: int, model: StyleALAE, world: World) -> None:
-    """Leaves the stage's snapshot, and the mark that it is done.  Collective."""
-    folder = stage_folder(run_dir, stage)
-    if world.rank == 0:
-        with published(folder / "snapshot") as scratch:
-            model.save(scratch)
-        (folder / DONE).write_text(json.dumps({"stage": stage, "seen": model.seen}))
-    world.any(False)  # nobody leaves before the mark stands
+    """Leaves the stage's snapshot, and in it the mark that the stage is done.  Collective."""
+    _publish_once(stage_folder(run_dir, stage) / SNAPSHOT, model.save, run_dir, world)
 
 
 def is_done(run_dir: Path, stage: int) -> bool:
     """Whether a stage has been trained to its end."""
-    return (stage_folder(run_dir, stage) / DONE).exists()
+    return (stage_folder(run_dir, stage) / SNAPSHOT).exists()
 
 
 @contextmanager
 def published(final: Path) -> Iterator[Path]:
-    """A scratch folder that becomes `final`, on disk to the last byte, only if the block succeeds."""
+    """A scratch folder that becomes `final`, synced to disk, only if the block succeeds."""
     scratch = final.with_name(f".{final.name}.partial")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
@@ -145,6 +130,25 @@ def published(final: Path) -> Iterator[Path]:
     shutil.rmtree(final, ignore_errors=True)
     os.replace(scratch, final)
     _sync(final.parent)
+
+
+def _publish_once(final: Path, write: Callable[[Path], None], run_dir: Path, world: World) -> None:
+    """Publishes a folder from rank zero; every rank raises if that failed."""
+    problem = ""
+    if world.rank == 0:
+        try:
+            with published(final) as scratch:
+                write(scratch)
+        except Exception as error:  # the other ranks wait: they must hear of it, whatever it is
+            problem = f"{type(error).__name__}: {error}"
+            log.error("could not write %s: %s", final, problem)
+    if world.any(bool(problem)):
+        before = latest(run_dir)
+        raise CheckpointError(
+            f"could not write {final} ({problem or 'see rank 0'}): free some space or mend the "
+            "folder, then give the same command again; it goes on from "
+            f"{before.folder if before else 'the beginning'}"
+        )
 
 
 def _torn(folder: Path) -> str:

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -56,7 +57,9 @@ def main() -> None:
 
 @main.command()
 @click.argument("input_", metavar="INPUT")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the data set.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Folder of the data set."
+)
 @click.option("--source", default="auto", show_default=True,
               help="What INPUT is: auto, folder, zip, tar, idx (MNIST files), or rendered, where "
                    "INPUT is the number of faces to draw.")  # fmt: skip
@@ -108,16 +111,19 @@ def train(config: Path, overrides: Sequence[str]) -> None:
         gpu=cfg.cluster.gpus_per_worker > 0,
         local_rank=int(os.environ.get("LOCAL_RANK", "0")),
     )
-    asked: list[int] = []
+    asked = threading.Event()
+
+    def ask(number: int, _: object) -> None:
+        asked.set()
+        signal.signal(number, signal.SIG_DFL)  # once more leaves at once
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda n, _: asked.append(n) or signal.signal(n, signal.SIG_DFL))
+        signal.signal(number, ask)
     done = True
     with Console() as console:
         for stage in range(cfg.last_stage + 1):
             if done and not is_done(Path(cfg.run_dir), stage):
-                done = train_stage(
-                    cfg, stage, world, stop=lambda: bool(asked), report=console.show
-                )
+                done = train_stage(cfg, stage, world, stop=asked.is_set, report=console.show)
     if not done:
         raise KeyboardInterrupt
 
@@ -153,7 +159,7 @@ def reconstruct(snapshot: Path, images: Sequence[Path], out: Path, count: int) -
 @click.option("--count", default=32, show_default=True, help="How many images.")
 @click.option("--seed", default=0, show_default=True, help="Another seed draws other images.")
 @click.option("--truncation", default=1.0, show_default=True,
-              help="Below 1 pulls styles towards the mean: less variety, fewer failures.")  # fmt: skip
+              help="Below 1 pulls styles towards the mean: less variety, fewer flaws.")  # fmt: skip
 @sentence
 def sample(snapshot: Path, out: Path, count: int, seed: int, truncation: float) -> None:
     """Draw new images.
@@ -210,7 +216,9 @@ def launch(
 
     cores = max(1, int(max(cfg.cluster.workers) * cfg.cluster.cpus_per_worker))
     with Console() as console, orchestrate.connected(cores):
-        console.say(f"training {run_dir}; watch it with: tensorboard --logdir {run_dir}/tensorboard")
+        console.say(
+            f"training {run_dir}; watch it with: tensorboard --logdir {run_dir}/tensorboard"
+        )
         if not orchestrate.run(cfg, console.show):
             console.say("stopped with a checkpoint: the same command goes on from there")
             sys.exit(130)
@@ -232,19 +240,20 @@ def _prepare(
 
 def _show_results(cfg: RunConfig, headline: str) -> None:
     """Draws the two pictures of a finished run and says where everything lies."""
+    from pipeline.checkpoint import SNAPSHOT, stage_folder
     from pipeline.data.stream import Stream, on_device
     from stylealae import StyleALAE
     from stylealae.sheets import contact_sheet
 
     run_dir = Path(cfg.run_dir)
-    snapshot = run_dir / f"{cfg.model.resolution:04d}" / "snapshot"
+    snapshot = stage_folder(run_dir, cfg.last_stage) / SNAPSHOT
     samples, faces = run_dir / "samples.png", run_dir / "reconstructions.png"
     if not (samples.exists() and faces.exists()):
         m = StyleALAE.load(snapshot)
         stream = Stream(Path(cfg.data.path), cfg.data, seed=cfg.seed, resolution=m.resolution)
         x = on_device(stream.fixed(32), 1.0, m.device)
         rows = []
-        for part in x.split(16):
+        for part in (x[:16], x[16:]):
             rows += [("originals", part), ("reconstructions G(E(x))", m.reconstruct(part))]
         contact_sheet(rows).save(faces)
         caption = "samples G(F(z))"
@@ -311,7 +320,6 @@ def _quiet() -> None:
     """Our own warnings are shown; the libraries' chatter is not."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     warnings.filterwarnings("ignore", category=FutureWarning)
-    os.environ.setdefault("DS_LOG_LEVEL", "error")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 

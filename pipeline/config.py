@@ -63,7 +63,9 @@ class EngineConfig:
         if self.zero_stage not in (0, 1, 2):
             raise ConfigError(f"engine.zero_stage is {self.zero_stage}: use 0, 1 or 2")
         if self.micro_batch < 0:
-            raise ConfigError(f"engine.micro_batch is {self.micro_batch}: use 0 or a positive number")
+            raise ConfigError(
+                f"engine.micro_batch is {self.micro_batch}: use 0 or a positive number"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +112,7 @@ class ClusterConfig:
     cpus_per_worker: float = 4.0
     """Cores that Ray sets aside for a worker and its reader."""
     max_failures: int = 10
-    """Lost workers after which a stage gives up; each is resumed from the newest whole checkpoint."""
+    """Lost workers after which a stage gives up; each goes on from the newest checkpoint."""
 
     def __post_init__(self) -> None:
         if not self.workers or min(self.workers) < 1:
@@ -166,8 +168,8 @@ def check_shares(stage: int, *, batch: int, ranks: int, micro_batch: int) -> Non
     """Refuses a global batch that the ranks cannot share evenly."""
     if batch % ranks:
         raise ConfigError(
-            f"stage {stage} has a batch of {batch} images, which {ranks} ranks cannot share evenly: "
-            f"make schedule.batch[{stage}] a multiple of {ranks}, or change cluster.workers"
+            f"stage {stage} has a batch of {batch} images, which {ranks} ranks cannot share "
+            f"evenly: make schedule.batch[{stage}] a multiple of {ranks}, or change cluster.workers"
         )
     share = batch // ranks
     if micro_batch and share > micro_batch and share % micro_batch:
@@ -190,13 +192,17 @@ def parse(text: str, overrides: Sequence[str] = (), *, origin: str = "config") -
     """As `load`, from YAML text.
 
     Raises:
-        ConfigError: the YAML does not parse, or a key is unknown, of the wrong type or out of range.
+        ConfigError: the YAML does not parse, or a key is unknown, mistyped or out of range.
     """
     for override in overrides:
         if "=" not in override:
-            raise ConfigError(f"{override!r} is no override: write key=value, as in schedule.lr=[0.002]")
+            raise ConfigError(
+                f"{override!r} is no override: write key=value, as in schedule.lr=[0.002]"
+            )
     try:
-        given = OmegaConf.merge(OmegaConf.create(text or "{}"), OmegaConf.from_dotlist(list(overrides)))
+        given = OmegaConf.merge(
+            OmegaConf.create(text or "{}"), OmegaConf.from_dotlist(list(overrides))
+        )
         config = OmegaConf.merge(OmegaConf.structured(RunConfig), given)
         return cast(RunConfig, OmegaConf.to_object(config))
     except (OmegaConfBaseException, YAMLError) as error:
@@ -215,4 +221,8 @@ def as_dict(cfg: RunConfig) -> dict[str, Any]:
 
 def _first_lines(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
-    return "; ".join(line for line in lines if line and "object_type" not in line and "reference_type" not in line)
+    return "; ".join(
+        line
+        for line in lines
+        if line and "object_type" not in line and "reference_type" not in line
+    )

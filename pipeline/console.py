@@ -1,4 +1,4 @@
-"""What a person at the console sees: a progress bar, or a line an interval where there is no terminal."""
+"""What a person at the console sees: progress bars, or plain lines without a terminal."""
 
 from rich.console import Console as Terminal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn

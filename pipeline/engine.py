@@ -13,11 +13,15 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import deepspeed
 import torch
 import torch.distributed as dist
-from deepspeed.utils import safe_get_full_optimizer_state, safe_set_full_optimizer_state
 from torch import Tensor, nn
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # DeepSpeed would search, and warn
+
+import deepspeed
+from deepspeed.utils import safe_get_full_optimizer_state, safe_set_full_optimizer_state
 
 from pipeline.config import EngineConfig, RunConfig
 from pipeline.world import World
@@ -29,15 +33,16 @@ from stylealae.schedule import Growth, Progress
 __all__ = ["Engine", "joined"]
 
 BETAS, EPS = (0.0, 0.99), 1e-8
+MAX_BUCKET = 64 << 20
 MOMENTS = ("exp_avg", "exp_avg_sq")
 TIMEOUT = timedelta(minutes=10)
 
 
 def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
-    """This process's World: an existing process group, torchrun's environment, or a world of one."""
+    """This process's World: of an existing group, torchrun's environment, or of one."""
     if gpu and not torch.cuda.is_available():
         gpu = False
-        logging.getLogger(__name__).warning("no GPU found: training on the CPU in float32 speed")
+        logging.getLogger(__name__).warning("no GPU found: training on the CPU")
     device = torch.device("cuda", local_rank) if gpu else torch.device("cpu")
     if gpu:
         torch.cuda.set_device(device)
@@ -51,13 +56,13 @@ def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
     if not dist.is_initialized():
         backend = "nccl" if gpu else "gloo"
         if os.environ["WORLD_SIZE"] == "1":
-            store = dist.HashStore()
+            store = torch._C._distributed_c10d.HashStore()
             dist.init_process_group(backend, store=store, rank=0, world_size=1, timeout=TIMEOUT)
         else:
             dist.init_process_group(backend, timeout=TIMEOUT)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
-    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     deepspeed.init_distributed(dist_backend=dist.get_backend(), dist_init_required=False)
     return World(dist.get_rank(), dist.get_world_size(), device)
 
@@ -120,9 +125,7 @@ class Engine:
         self.micro = min(cfg.engine.micro_batch or share, share)
         self.names = {p: name for name, p in nets.named_parameters()}
         # What grows in this stage, the entrances that fade out included.
-        self.letters = {
-            letter: list(nets.grown(letter, _fading(at))) for letter in LETTERS
-        }
+        self.letters = {letter: list(nets.grown(letter, _fading(at))) for letter in LETTERS}
         nets.requires_grad_(False)
         for params in self.letters.values():
             for p in params:
@@ -132,7 +135,9 @@ class Engine:
         self._engine, _, _, _ = deepspeed.initialize(
             model=PhaseLoss(nets, cfg.loss),
             optimizer=adam,
-            config=_deepspeed_config(cfg.engine, at.batch, self.micro, share),
+            config=_deepspeed_config(
+                cfg.engine, at.batch, self.micro, share, sum(p.numel() for p in nets.parameters())
+            ),
         )
         adam.create_state()
         if cfg.engine.zero_stage:
@@ -188,7 +193,8 @@ class Engine:
         if hasattr(p, "_hp_mapping"):
             gathered: Tensor = safe_get_full_optimizer_state(p, name)
             return gathered
-        return self._adam.state[p][name]
+        moment: Tensor = self._adam.state[p][name]
+        return moment
 
     def _trained(self) -> Iterator[tuple[str, tuple[nn.Parameter, Tensor]]]:
         """(letter, (parameter, that letter's step count))."""
@@ -210,14 +216,23 @@ def _slice(r: Draw, part: slice) -> Draw:
     return replace(r, z=r.z[part], z_other=r.z_other[part], crossover=r.crossover[part])
 
 
-def _deepspeed_config(cfg: EngineConfig, batch: int, micro: int, share: int) -> dict[str, Any]:
+def _deepspeed_config(
+    cfg: EngineConfig, batch: int, micro: int, share: int, parameters: int
+) -> dict[str, Any]:
+    zero: dict[str, Any] = {"stage": cfg.zero_stage}
+    if cfg.zero_stage:
+        # A bucket is allocated anew in every phase: no larger than what it can hold.  Nothing is
+        # clipped, so the norm, a collective for every letter, is left out.
+        zero["reduce_bucket_size"] = min(parameters, MAX_BUCKET)
+        zero["compute_grad_norm"] = cfg.precision == "fp16"
+        zero["contiguous_gradients"] = False
     autocast = {"bf16": "bfloat16", "fp16": "float16"}.get(cfg.precision)
     return {
         "train_batch_size": batch,
         "train_micro_batch_size_per_gpu": micro,
         "gradient_accumulation_steps": share // micro,
         "gradient_clipping": 0.0,  # its default of 1.0 would rescale every GAN step
-        "zero_optimization": {"stage": cfg.zero_stage},
+        "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
         "torch_autocast": {"enabled": autocast is not None, "dtype": autocast or "bfloat16"},
         "steps_per_print": 1 << 60,

@@ -126,8 +126,8 @@ class Log:
         broken = [tag for tag, value in losses.items() if not np.isfinite(value)]
         if broken:
             raise DivergenceError(
-                f"{', '.join(broken)} is not finite after {seen:,} images and training stopped: try a "
-                "lower schedule.lr, or engine.precision=fp32"
+                f"{', '.join(broken)} is not finite after {seen:,} images: training stopped. Try "
+                "a lower schedule.lr, or engine.precision=fp32"
             )
         return losses
 

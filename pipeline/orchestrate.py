@@ -113,7 +113,7 @@ def connected(cores: int) -> Iterator[None]:
 def _fit(cfg: RunConfig, stage: int, report: Callable[[Report], None]) -> bool:
     workers = at_stage(cfg.cluster.workers, stage)
     _require_resources(cfg, workers)
-    link = Link.remote()
+    link = Link.remote()  # type: ignore[attr-defined]
     trainer = TorchTrainer(
         _worker,
         train_loop_config={"config": as_yaml(cfg), "stage": stage, "link": link},

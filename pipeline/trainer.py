@@ -65,7 +65,11 @@ def train_stage(
 
     def save() -> None:
         log.require_finite(seen)
-        state = {"networks": nets.state_dict(), "ema": ema.state_dict(), "adam": engine.state_dict()}
+        state = {
+            "networks": nets.state_dict(),
+            "ema": ema.state_dict(),
+            "adam": engine.state_dict(),
+        }
         checkpoint.save(run_dir, state, about(cfg, stage, seen, manifest), world)
         checkpoint.prune(run_dir, stage, cfg.checkpoint.keep, world)
 
@@ -77,7 +81,9 @@ def train_stage(
             x = on_device(stream.next(), at.alpha, world.device)  # [n, C, R, R] in [-1, 1]
             for phase in phases:
                 r = chance.draw(phase.name, seen, at)  # z [n, Z], mixing and noise
-                loss = engine.step(phase, x, r, at)  # trains the phase's letters, the rest is frozen
+                loss = engine.step(
+                    phase, x, r, at
+                )  # trains the phase's letters, the rest is frozen
                 log.scalar(f"loss/{phase.name}", loss)
             ema.update(nets, normal(at.batch, cfg.model.z_width, rng(cfg.seed, "w_mean", seen)), at)
             seen += at.batch
@@ -112,7 +118,9 @@ def begin(
     was = found.state
     mine = {**asdict(cfg.model), "seed": cfg.seed, "data set": manifest.digest}
     theirs = {**was["config"]["model"], "seed": was["config"]["seed"], "data set": was["data"]}
-    other = [f"{k} ({theirs.get(k)} there, {v} here)" for k, v in mine.items() if theirs.get(k) != v]
+    other = [
+        f"{k} ({theirs.get(k)} there, {v} here)" for k, v in mine.items() if theirs.get(k) != v
+    ]
     if other:
         raise CheckpointError(
             f"the checkpoint {found.folder} is of another run: {', '.join(other)}. Give this one a "

@@ -27,7 +27,7 @@ FORMAT = 1
 
 
 class StyleALAE:
-    """A trained model.  z, w [N, W]; x [N, C, R, R] in [-1, 1]; stage 0 is 4x4, default the last."""
+    """A trained model.  z, w [N, W]; x [N, C, R, R] in [-1, 1]; stage 0 is 4x4."""
 
     def __init__(
         self, nets: Networks, model: ModelConfig, w_mean: Tensor, *, stage: int, seen: int = 0
@@ -64,7 +64,14 @@ class StyleALAE:
                 f"{folder} is no snapshot: {Path(error.filename).name} is missing; give the folder "
                 "that training wrote, such as runs/demo/0032/snapshot"
             ) from error
-        except (KeyError, TypeError, ValueError, ConfigError, SafetensorError, RuntimeError) as error:
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            ConfigError,
+            SafetensorError,
+            RuntimeError,
+        ) as error:
             raise CheckpointError(f"{folder} is no whole snapshot: {error}") from error
         return cls(nets.to(device), model, w_mean, stage=stage, seen=seen)
 
@@ -139,7 +146,7 @@ class StyleALAE:
     def sample(
         self, n: int, *, seed: int = 0, truncation: float = 1.0, stage: int | None = None
     ) -> Tensor:
-        """n new images; truncation below 1 trades variety for typicality.  -> [n, C, R, R]"""
+        """N new images; truncation below 1 trades variety for typicality.  -> [n, C, R, R]"""
         w = self.map(normal(n, self.model.z_width, rng(seed, "sample", 0)))
         layers = latents.per_layer(w, 2 * (self._at(stage).stage + 1))  # [n, L, W]
         layers = latents.truncate(layers, self.w_mean, truncation)
@@ -148,7 +155,9 @@ class StyleALAE:
     def _at(self, stage: int | None, alpha: float = 1.0) -> Growth:
         stage = self.stage if stage is None else stage
         if not 0 <= stage < self.model.blocks:
-            raise ConfigError(f"stage {stage} does not exist: this model has 0 to {self.model.blocks - 1}")
+            raise ConfigError(
+                f"stage {stage} does not exist: this model has 0 to {self.model.blocks - 1}"
+            )
         return Growth(stage=stage, alpha=alpha if stage else 1.0)
 
     def _card(self) -> str:

@@ -35,7 +35,14 @@ class ModelConfig:
                 f"model.resolution is {self.resolution}: make it a power of two from 4 upwards "
                 "(4, 8, 16, ..., 1024)"
             )
-        for name in ("channels", "start_channels", "max_channels", "z_width", "w_width", "mapping_layers"):
+        for name in (
+            "channels",
+            "start_channels",
+            "max_channels",
+            "z_width",
+            "w_width",
+            "mapping_layers",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}: it must be at least 1")
         if self.z_width != self.w_width:
@@ -67,7 +74,9 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.mixing_prob <= 1.0:
-            raise ConfigError(f"loss.mixing_prob is {self.mixing_prob}: it is a probability, 0 to 1")
+            raise ConfigError(
+                f"loss.mixing_prob is {self.mixing_prob}: it is a probability, 0 to 1"
+            )
         if self.r1_gamma < 0.0:
             raise ConfigError(f"loss.r1_gamma is {self.r1_gamma}: it cannot be negative")
 
@@ -103,4 +112,6 @@ class ScheduleConfig:
                     "(a shorter list goes on with its last entry)"
                 )
         if not 0.0 <= self.fade_fraction <= 1.0:
-            raise ConfigError(f"schedule.fade_fraction is {self.fade_fraction}: it is a share, 0 to 1")
+            raise ConfigError(
+                f"schedule.fade_fraction is {self.fade_fraction}: it is a share, 0 to 1"
+            )

@@ -25,14 +25,14 @@ class Ema:
     def __init__(self, nets: Networks, cfg: ScheduleConfig) -> None:
         self.cfg = cfg
         self.nets = copy.deepcopy(nets).requires_grad_(False)
-        self.w_mean = torch.zeros(nets.G.layers, nets.F.layers[-1].weight.shape[0])  # [L, W]
+        self.w_mean = torch.zeros(nets.G.layers, nets.D.w_width)  # [L, W]
 
     @torch.no_grad()
     def update(self, nets: Networks, z: Tensor, at: Progress) -> None:
         """One iteration on: `nets` have just been trained on `at.batch` images; z is [N, Z]."""
         keep = 0.5 ** (at.batch / self.cfg.ema_half_life_img)
         for letter in LETTERS:
-            ours = list(self.nets.grown(letter, at))
+            ours = [p.detach() for p in self.nets.grown(letter, at)]
             theirs = [p.detach() for p in nets.grown(letter, at)]
             torch._foreach_lerp_(ours, theirs, 1.0 - keep)
         self.w_mean.lerp_(nets.F(z).float().mean(0), 1.0 - self.cfg.w_mean_beta)

@@ -1,4 +1,4 @@
-"""The errors a user can mend. Each message says what was found, what was wanted and what to change."""
+"""The errors a user can mend. A message says what was found, wanted and what to change."""
 
 __all__ = ["CheckpointError", "ConfigError", "DataError", "DivergenceError", "UserError"]
 

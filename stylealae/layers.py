@@ -88,7 +88,7 @@ class EqualLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(fan_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x through the layer.  [N, fan_in] -> [N, fan_out]"""
+        """X through the layer.  [N, fan_in] -> [N, fan_out]"""
         return fn.linear(x, self.weight * self.scale, self.bias * self.lrmul)
 
 

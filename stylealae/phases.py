@@ -46,7 +46,8 @@ def fake(n: Networks, r: Draw, at: Growth) -> Tensor:
     layers = 2 * (at.stage + 1)
     w = latents.per_layer(n.F(r.z), layers)
     w_other = latents.per_layer(n.F(r.z_other), layers)
-    return n.G(latents.mix(w, w_other, r.crossover), at, r.noise)
+    x: Tensor = n.G(latents.mix(w, w_other, r.crossover), at, r.noise)
+    return x
 
 
 def critic(n: Networks, x: Tensor, r: Draw, at: Growth, cfg: LossConfig) -> Tensor:

@@ -55,7 +55,7 @@ class Block(nn.Module):
         self.style_2 = StyleExit(channels_out, w_width)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Features at half the resolution, and styles.  [N, C, R, R] -> [N, C', R/2, R/2], [N, W]"""
+        """Halved features, and their style.  [N, C, R, R] -> [N, C', R/2, R/2], [N, W]"""
         x = leaky_relu(self.conv_1(x) + self.bias_1.to(x.dtype)[:, None, None])
         x, w_1 = self.style_1(x)
         x = self.conv_2.down(blur(x))  # [N, C', R/2, R/2]
@@ -79,11 +79,13 @@ class Encoder(nn.Module):
         )
 
     def enter(self, x: Tensor, stage: int) -> Tensor:
-        """From-RGB and, as released, a leaky ReLU twice over.  [N, channels, R, R] -> [N, C, R, R]"""
-        return leaky_relu(leaky_relu(self.from_rgb[stage](x)))
+        """From-RGB and, as released, two leaky ReLUs.  [N, channels, R, R] -> [N, C, R, R]"""
+        features: Tensor = self.from_rgb[stage](x)
+        return leaky_relu(leaky_relu(features))
 
     def forward(self, x: Tensor, at: Growth) -> Tensor:
         """The style of x: the sum of what every layer gives up.  [N, channels, R, R] -> [N, W]"""
+        w: Tensor
         features, w = self.blocks[at.stage](self.enter(x, at.stage))
         if at.alpha < 1.0:
             features = torch.lerp(self.enter(mean2x2(x), at.stage - 1), features, at.alpha)

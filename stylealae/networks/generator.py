@@ -3,12 +3,21 @@
 Legend: N batch, C channels, R resolution, W width of w, L layers (two a block).
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
 from stylealae.config import ModelConfig
 from stylealae.latents import per_layer
-from stylealae.layers import EqualConv2d, EqualLinear, blur, instance_statistics, leaky_relu, nearest2x
+from stylealae.layers import (
+    EqualConv2d,
+    EqualLinear,
+    blur,
+    instance_statistics,
+    leaky_relu,
+    nearest2x,
+)
 from stylealae.schedule import Growth
 
 __all__ = ["Generator"]
@@ -27,7 +36,7 @@ class StyledLayer(nn.Module):
         self.affine = EqualLinear(w_width, 2 * channels, gain=1.0)
 
     def forward(self, x: Tensor, w: Tensor, noise: torch.Generator | None) -> Tensor:
-        """x modulated by w; `noise` None means none.  [N, C, R, R], [N, W] -> [N, C, R, R]"""
+        """X modulated by w; `noise` None means none.  [N, C, R, R], [N, W] -> [N, C, R, R]"""
         if noise is not None:
             # Departure: block 0's first noise is per image here, shared by the batch as released.
             grain = torch.randn(
@@ -57,8 +66,9 @@ class FirstBlock(nn.Module):
 
     def forward(self, w: Tensor, noise: torch.Generator | None) -> Tensor:
         """The first features.  [N, 2, W] -> [N, C, 4, 4]"""
-        x = self.layer_1(self.const.expand(w.shape[0], -1, -1, -1), w[:, 0], noise)
-        return self.layer_2(self.conv_2(x), w[:, 1], noise)
+        x: Tensor = self.layer_1(self.const.expand(w.shape[0], -1, -1, -1), w[:, 0], noise)
+        x = self.layer_2(self.conv_2(x), w[:, 1], noise)
+        return x
 
 
 class Block(nn.Module):
@@ -74,7 +84,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, w: Tensor, noise: torch.Generator | None) -> Tensor:
         """Features at twice the resolution.  [N, C, R, R], [N, 2, W] -> [N, C', 2R, 2R]"""
         x = self.layer_1(blur(self.conv_1.up(x)), w[:, 0], noise)  # [N, C', 2R, 2R]
-        return self.layer_2(self.conv_2(x), w[:, 1], noise)
+        x = self.layer_2(self.conv_2(x), w[:, 1], noise)
+        return x
 
 
 class Generator(nn.Module):
@@ -85,7 +96,7 @@ class Generator(nn.Module):
         self.layers = 2 * cfg.blocks
         widths = [cfg.width(stage) for stage in range(cfg.blocks)]
         self.blocks = nn.ModuleList([FirstBlock(widths[0], cfg.w_width)])
-        for width_in, width in zip(widths, widths[1:], strict=False):
+        for width_in, width in pairwise(widths):
             self.blocks.append(Block(width_in, width, cfg.w_width))
         self.to_rgb = nn.ModuleList(
             EqualConv2d(width, cfg.channels, 1, gain=RGB_GAIN, bias=True) for width in widths

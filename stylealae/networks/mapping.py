@@ -3,6 +3,8 @@
 Legend: N batch, Z and W widths.
 """
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from stylealae.config import ModelConfig
@@ -20,9 +22,7 @@ class Mapping(nn.Module):
     def __init__(self, cfg: ModelConfig) -> None:
         super().__init__()
         widths = [cfg.z_width] + [cfg.w_width] * cfg.mapping_layers
-        self.layers = nn.ModuleList(
-            EqualLinear(a, b, lrmul=LRMUL) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(EqualLinear(a, b, lrmul=LRMUL) for a, b in pairwise(widths))
 
     def forward(self, z: Tensor) -> Tensor:
         """The style of z.  [N, Z] -> [N, W]"""
@@ -41,14 +41,12 @@ class LatentDiscriminator(nn.Module):
 
     def __init__(self, cfg: ModelConfig) -> None:
         super().__init__()
-        self.logit_index = cfg.w_width
+        self.w_width = cfg.w_width
         widths = [cfg.w_width] * D_LAYERS + [2 * cfg.w_width]
-        self.layers = nn.ModuleList(
-            EqualLinear(a, b, lrmul=LRMUL) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(EqualLinear(a, b, lrmul=LRMUL) for a, b in pairwise(widths))
 
     def forward(self, w: Tensor) -> Tensor:
         """The logit of w.  [N, W] -> [N]"""
         for layer in self.layers:
             w = layer(w)
-        return w[:, self.logit_index]
+        return w[:, self.w_width]

@@ -15,9 +15,7 @@ AT = Progress(stage=2, alpha=0.5, batch=12, lr=0.001)
 
 
 def chance(mine: slice, mixing_prob: float = 0.9) -> Chance:
-    return Chance(
-        seed=3, z_width=8, mixing_prob=mixing_prob, mine=mine, device=torch.device("cpu")
-    )
+    return Chance(seed=3, z_width=8, mixing_prob=mixing_prob, mine=mine, device=torch.device("cpu"))
 
 
 def test_the_papers_letters():
