@@ -151,6 +151,14 @@ LABELS: tuple[str, ...] = tuple(RANGES)
 def sample_parameters(index: int) -> FaceParameters:
     """The person with this number; every index, on every machine, is always the same person."""
     rng = np.random.default_rng((0xFACE, index))
+    uniform = dict(zip(LABELS, rng.random(len(LABELS)).tolist(), strict=True))
+    p = {name: low + (high - low) * uniform[name] for name, (low, high) in RANGES.items()}
+    p |= likely(rng, uniform)
+    return FaceParameters(**{n: min(max(p[n], RANGES[n][0]), RANGES[n][1]) for n in LABELS})
+
+
+def likely(rng: np.random.Generator, uniform: dict[str, float]) -> dict[str, float]:
+    """The parameters that are not uniform, or go together: hair and age, beard and jaw."""
 
     def bell(mean: float, spread: float) -> float:
         return mean + spread * float(rng.standard_normal())
@@ -159,23 +167,21 @@ def sample_parameters(index: int) -> FaceParameters:
         there, much = rng.random(2)
         return float(low + (high - low) * much) if there < chance else 0.0
 
-    uniform = {name: float(u) for name, u in zip(LABELS, rng.random(len(LABELS)), strict=True)}
-    p = {name: low + (high - low) * uniform[name] for name, (low, high) in RANGES.items()}
-    fair, soft, grown = uniform["skin_tone"], bell(rng.integers(2), 0.16), uniform["age"]
+    fair, soft, grown = uniform["skin_tone"], bell(float(rng.integers(2)), 0.16), uniform["age"]
     dark_haired = rng.random() > 1.3 * fair - 0.25
-    p |= {
+    p = {
         "age": grown**1.6,
-        "blush": bell(0.25 + 0.2 * soft, 0.2),
+        "blush": bell(0.3 + 0.2 * soft, 0.18),
         "face_width": bell(0.55 - 0.15 * soft, 0.22),
         "jaw": bell(0.68 - 0.4 * soft, 0.2),
-        "eye_colour": bell(0.08, 0.08) if dark_haired else p["eye_colour"],
+        "eye_colour": bell(0.08, 0.08) if dark_haired else uniform["eye_colour"],
         "eye_size": bell(0.4 + 0.25 * soft, 0.2),
         "eye_open": bell(0.75, 0.16),
         "eye_tilt": bell(0.15, 0.4),
         "gaze": bell(0, 0.35),
         "lashes": bell(0.2 + 0.5 * soft, 0.18),
-        "brow_weight": bell(0.7 - 0.35 * soft, 0.2),
-        "brow_height": bell(0, 0.4),
+        "brow_weight": bell(0.6 - 0.3 * soft, 0.18),
+        "brow_height": bell(0.1, 0.35),
         "smile": bell(0.3, 0.5),
         "mouth_open": rare(0.18, 0.1, 0.9),
         "lip_fullness": bell(0.35 + 0.25 * soft, 0.2),
@@ -184,7 +190,7 @@ def sample_parameters(index: int) -> FaceParameters:
         "moustache": rare(0.45, 0.3) if soft < 0.35 else 0.0,
         "hair_tone": bell(0.15, 0.14) if dark_haired else bell(0.7, 0.22),
         "hair_red": 0.0 if dark_haired else rare(0.22),
-        "hair_grey": rare(1.4 * grown - 0.6),
+        "hair_grey": rare(1.6 * grown - 1.0),
         "hair_length": bell(0.22 + 0.56 * soft, 0.18),
         "hair_recession": bell(0.15, 0.1) if soft > 0.4 else bell(0.2 + 0.3 * grown, 0.25),
         "hair_curl": uniform["hair_curl"] ** 1.5,
@@ -194,16 +200,36 @@ def sample_parameters(index: int) -> FaceParameters:
         "pitch": bell(0, 0.35),
         "roll": bell(0, 0.3),
         "light_y": bell(0.35, 0.3),
-        "light_warmth": bell(0.1, 0.4),
-        "backdrop_saturation": uniform["backdrop_saturation"] * 0.8,
+        "light_warmth": bell(0, 0.4),
+        "backdrop_saturation": 0.65 * uniform["backdrop_saturation"] ** 1.3,
+        "backdrop_lightness": 0.18 + 0.77 * uniform["backdrop_lightness"],
+        "shirt_saturation": 0.75 * uniform["shirt_saturation"],
     }
     p["moustache"] = max(p["moustache"], min(p["beard"], 0.8))
-    return FaceParameters(**{n: min(max(p[n], RANGES[n][0]), RANGES[n][1]) for n in LABELS})
+    return p
 
 
-SKIN = ((0.25, 0.15, 0.11), (0.46, 0.29, 0.20), (0.70, 0.48, 0.35), (0.89, 0.68, 0.55), (0.98, 0.84, 0.75))  # fmt: skip
-HAIR = ((0.07, 0.06, 0.06), (0.22, 0.14, 0.10), (0.42, 0.27, 0.16), (0.68, 0.50, 0.28), (0.90, 0.76, 0.50))  # fmt: skip
-IRIS = ((0.20, 0.11, 0.07), (0.46, 0.31, 0.13), (0.33, 0.50, 0.27), (0.25, 0.48, 0.74), (0.60, 0.72, 0.80))  # fmt: skip
+SKIN = (
+    (0.33, 0.21, 0.16),
+    (0.52, 0.34, 0.24),
+    (0.73, 0.51, 0.38),
+    (0.89, 0.66, 0.565),
+    (0.96, 0.79, 0.735),
+)
+HAIR = (
+    (0.07, 0.06, 0.06),
+    (0.22, 0.14, 0.10),
+    (0.42, 0.27, 0.16),
+    (0.68, 0.50, 0.28),
+    (0.90, 0.76, 0.50),
+)
+IRIS = (
+    (0.20, 0.11, 0.07),
+    (0.46, 0.31, 0.13),
+    (0.33, 0.50, 0.27),
+    (0.25, 0.48, 0.74),
+    (0.60, 0.72, 0.80),
+)
 
 
 def along(stops: tuple[RGB, ...], t: float) -> RGB:
@@ -219,8 +245,8 @@ def mix(a: RGB, b: RGB, t: float) -> RGB:
 
 def skin_colour(p: FaceParameters) -> RGB:
     """The albedo of the skin."""
-    r, g, b = along(SKIN, p.skin_tone)
-    return (r * (1 + 0.02 * p.skin_warmth), g * (1 + 0.03 * p.skin_warmth), b * (1 - 0.1 * p.skin_warmth))  # fmt: skip
+    (r, g, b), warm = along(SKIN, p.skin_tone), p.skin_warmth
+    return (r * (1 + 0.02 * warm), g * (1 + 0.03 * warm), b * (1 - 0.1 * warm))
 
 
 def hair_colour(p: FaceParameters) -> RGB:

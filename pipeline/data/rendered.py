@@ -1,31 +1,34 @@
 """Rendered faces, the embedded data set: portraits drawn from numbers, at any resolution.
 
 A picture is a backdrop, a body, a head lit as a solid, glasses and hair, laid over one another.
-The legend of `face_features` holds: R resolution; h, w a window; [-1, 1] with y upwards.
+The legend of `face_head` holds: R resolution; h, w a window; [-SPAN, SPAN] with y upwards.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 
 import numpy as np
 
-from pipeline.data.face_features import (
+from pipeline.data.face_features import paint_face
+from pipeline.data.face_hair import hairless, lay_hair
+from pipeline.data.face_head import (
     DEPTH,
     EYE_LEVEL,
     Array,
     Head,
-    Window,
     angles,
+    column,
     cover,
     grid,
+    half_width,
     head,
-    paint_face,
+    lay,
+    lit,
     project,
     shift,
     soft,
-)  # fmt: skip
+)
 from pipeline.data.face_parameters import (
     LABELS,
     RANGES,
@@ -52,7 +55,7 @@ def render(index: int, resolution: int) -> tuple[np.ndarray, dict[str, float]]:
 
 
 def draw(p: FaceParameters, resolution: int) -> np.ndarray:
-    """-> uint8 [R, R, 3]: the portrait these parameters describe; R is a power of two, 4 to 1024."""
+    """-> uint8 [R, R, 3]: the portrait described; R is a power of two from 4 to 1024."""
     if resolution not in (4 << stage for stage in range(9)):
         raise ConfigError(f"resolution is {resolution}: choose a power of two from 4 to 1024")
     canvas = paint(p, max(resolution, SMALLEST))  # [3, R, R]
@@ -76,32 +79,7 @@ def paint(p: FaceParameters, resolution: int) -> Array:
     lay_ears(canvas, h, skin, over=True)
     lay_glasses(canvas, h)
     lay_hair(canvas, h, bare)
-    return canvas
-
-
-def lay(canvas: Array, at: Window, mask: Array, colour: Array) -> None:
-    """Cover a window of the canvas by a colour, where the mask is 1."""
-    under = canvas[:, at[0], at[1]]
-    under += mask * (colour - under)
-
-
-def column(colour: RGB) -> Array:
-    """-> [3, 1, 1]"""
-    return np.array(colour, np.float32)[:, None, None]
-
-
-def lit(p: FaceParameters, nx: Array, ny: Array, nz: Array, flesh: float = 1) -> Array:
-    """[h, w] each -> [3, h, w]: the light a surface reflects; flesh lets red bleed into the shade."""
-    lx, ly, lz = 0.95 * p.light_x, 0.22 + 0.5 * p.light_y, 0.85
-    size = math.sqrt(lx * lx + ly * ly + lz * lz)
-    lambert = (lx / size) * nx + (ly / size) * ny + (lz / size) * nz
-    ambient = 0.66 - 0.36 * p.light_contrast
-    key = np.array((1.06, 1.0, 0.94), np.float32) ** np.float32(1.8 * p.light_warmth) * (
-        1.13 - ambient
-    )
-    wrap = np.array((0.34, 0.22, 0.16), np.float32)[:, None, None] * flesh + 0.1
-    diffuse = np.clip((lambert + wrap) / (1 + wrap), 0, 1)  # [3, h, w]
-    return ambient + key[:, None, None] * diffuse
+    return 1.08 * canvas / (1 + 0.12 * canvas * canvas)  # a film's shoulder: no burnt highlights
 
 
 def backdrop(p: FaceParameters, resolution: int) -> Array:
@@ -115,7 +93,7 @@ def backdrop(p: FaceParameters, resolution: int) -> Array:
     first = hue_colour(hue, saturation, lightness)
     second = hue_colour(hue + 0.25 * p.backdrop_turn, saturation, 0.62 * lightness)
     t = soft(0.5 - 0.45 * y + 0.3 * p.light_x * -x)
-    canvas = column(first) + t * (column(second) - column(first))
+    canvas: Array = column(first) + t * (column(second) - column(first))
     glow = np.exp(-(((x - p.backdrop_blob) / 0.55) ** 2)) * np.exp(-(((y - 0.35) / 0.6) ** 2))
     canvas += 0.45 * glow * (column(mix(first, (1, 1, 1), 0.45)) - canvas)
     return canvas
@@ -124,21 +102,21 @@ def backdrop(p: FaceParameters, resolution: int) -> Array:
 def lay_body(canvas: Array, h: Head, skin: RGB) -> None:
     """Neck and shoulders, the shirt with its collar, and a beard that hangs below the chin."""
     p = h.p
-    x, y = grid(canvas.shape[1])
+    gx, y = grid(canvas.shape[1])
     at = slice(round(canvas.shape[1] * 0.66), None), slice(None)
-    x, y = x - 0.35 * shift(p) - 0.1 * p.roll, y[at[0]]
+    x, y = gx - 0.35 * shift(p) - 0.1 * p.roll, y[at[0]]
     wide, span = 0.22 + 0.04 * p.face_width + 0.04 * p.jaw, np.abs(x)
-    flare = 0.5 * np.maximum(-0.62 - y, 0) ** 1.5
+    flare = 0.5 * np.maximum(-0.53 - y, 0) ** 1.5
     neck = cover(wide + flare - span, h.px)
     nx = np.clip(x / (wide + 0.03), -0.95, 0.95)
     chin = project(p, 0, -0.5)
     fall = soft((chin[1] - 0.09 - 0.35 * (x - chin[0]) ** 2 - y) / 0.30)
     tone = column(skin) * lit(p, nx, np.float32(-0.1) * y, np.sqrt(1 - nx * nx))
-    bare = tone * (0.50 + 0.45 * fall)
-    slope = -0.66 - 0.30 * np.maximum(span - 0.16, 0) ** 0.9 - 0.25 * np.maximum(span - 0.62, 0)
+    bare = tone * (0.58 + 0.38 * fall)
+    slope = -0.57 - 0.30 * np.maximum(span - 0.16, 0) ** 0.9 - 0.25 * np.maximum(span - 0.62, 0)
     lay(canvas, at, np.maximum(neck * (y > -0.9), cover(slope - y, h.px)), bare)
-    depth = 0.10 + 0.40 * p.neckline
-    opening = -0.69 - depth * np.maximum(
+    depth = 0.04 + 0.42 * p.neckline
+    opening = -0.57 - depth * np.maximum(
         1 - (span / (wide + 0.05)) ** (2.2 - 1.2 * p.neckline), -0.2
     )
     shirt = cover(np.minimum(opening, slope + 0.012) - y, h.px)
@@ -150,15 +128,11 @@ def lay_body(canvas: Array, h: Head, skin: RGB) -> None:
     trim = cover(0.022 + 0.03 * p.neckline - np.abs(opening - 0.02 - y), h.px) * shirt
     lay(canvas, at, 0.55 * trim, shaded * 0.75 + 0.22)
     if p.beard > 0.5:
-        drop = (p.beard - 0.5) * 0.26
-        u, v = (x + 0.35 * shift(p) + 0.1 * p.roll - chin[0]) / 0.21, (y - chin[1]) / (0.09 + drop)
-        hang = soft((1 - u * u - v * v) / 0.3 + 0.04 * np.sin(60 * u) * np.cos(9 * v))
-        lay(
-            canvas,
-            at,
-            hang,
-            column(mix(hair_colour(p), (0.08, 0.05, 0.04), 0.35)) * (0.75 + 0.1 * np.sin(55 * u)),
-        )
+        hang = 0.10 + 0.26 * (p.beard - 0.5)
+        u, v = (gx - chin[0] - 0.4 * shift(p)) / 0.24, (y - chin[1] - 0.03) / hang
+        edge = soft((1 - u * u - v * v) / 0.3 + 0.08 * np.sin(60 * u) * np.cos(9 * v))
+        dark = column(mix(hair_colour(p), (0.08, 0.05, 0.04), 0.35))
+        lay(canvas, at, edge, dark * (0.75 + 0.1 * np.sin(55 * u)))
 
 
 def lay_ears(canvas: Array, h: Head, skin: RGB, over: bool) -> None:
@@ -167,13 +141,14 @@ def lay_ears(canvas: Array, h: Head, skin: RGB, over: bool) -> None:
     c, s, sp, cr, sr = angles(p)
     for side in (-1, 1):
         near = -side * s
-        weight = float(soft(np.float32(near / 0.2))) if over else 1.0
+        weight = min(max(near / 0.2, 0.0), 1.0) if over else 1.0
+        weight *= min(max((0.55 - p.hair_length) / 0.1, 0.0), 1.0)  # long hair covers them
         if weight == 0 or (near < -0.3):
             continue
-        out = side * (0.445 + 0.07 * p.face_width)
+        out = side * (half_width(p) + 0.015)
         x, y = c * out - 0.10 * s + shift(p), -0.09 + 0.12 * sp
         rx, ry = 0.055 + 0.05 * max(near, 0), 0.13
-        at = nearby(h, cr * x + sr * y, cr * y - sr * x + EYE_LEVEL, 0.13, 0.17)
+        at = h.near(cr * x + sr * y, cr * y - sr * x + EYE_LEVEL, 0.13, 0.17)
         u, v = (h.x[at] - x) / rx, (h.y[at] - y) / ry
         u = u - 0.25 * side * v
         r = np.sqrt(u * u + v * v)
@@ -183,15 +158,6 @@ def lay_ears(canvas: Array, h: Head, skin: RGB, over: bool) -> None:
         rosy = column((skin[0], skin[1] * 0.9, skin[2] * 0.88))
         rows, cols = h.window
         lay(canvas[:, rows, cols], at, mask, rosy * light * hollow)
-
-
-def nearby(h: Head, sx: float, sy: float, rx: float, ry: float) -> Window:
-    """The part of the head's window within (rx, ry) of a point of the picture."""
-    top, left = (1 - sy - ry) / h.px - h.window[0].start, (1 + sx - rx) / h.px - h.window[1].start
-    return (
-        slice(max(int(top), 0), max(int(top + 2 * ry / h.px) + 2, 0)),
-        slice(max(int(left), 0), max(int(left + 2 * rx / h.px) + 2, 0)),
-    )
 
 
 def lay_head(canvas: Array, h: Head, bare: Array) -> None:
@@ -242,77 +208,3 @@ def lay_glasses(canvas: Array, h: Head) -> None:
     lay(canvas, h.window, p.glasses * lens * (0.04 + 0.88 * p.glasses_tint), tinted)
     lay(canvas, h.window, p.glasses * lens * streak * 0.16, column((1, 1, 1)))
     lay(canvas, h.window, p.glasses * np.maximum(np.maximum(frame, bridge), arm), column(tone))
-
-
-def hairless(h: Head) -> Array:
-    """-> [h, w]: distance from the hair on the skin, positive on the bare face."""
-    p = h.p
-    wide = (0.43 + 0.07 * p.face_width) * (0.90 - 0.12 * soft(np.float32(2 * p.hair_length - 0.6)))
-    side = wide + 0.5 * np.maximum(-0.12 - h.Y, 0) - np.abs(h.X)
-    off = np.abs(h.X - 0.16 * p.parting)
-    drop = 0.25 * p.fringe * (p.fringe + (1 - p.fringe) * soft(off / 0.3))
-    line = (
-        0.37 + 0.55 * p.hair_recession**1.6 + 0.6 * p.hair_recession * h.X * h.X - 0.25 * off * off
-    )
-    comb = (0.004 + 0.016 * p.fringe) * np.sin(70 * h.X + 6 * p.strands + 12 * h.Y)
-    top = line - drop + comb - h.Y
-    round_off = np.maximum(0.14 - np.abs(side - top), 0)
-    return np.minimum(side, top) - round_off * round_off * (0.25 / 0.14)
-
-
-def lay_hair(canvas: Array, h: Head, bare: Array) -> None:
-    """A shell around the skull, down to the hair's length, open at the face and the neck."""
-    p, resolution = h.p, canvas.shape[1]
-    _, s, _, cr, sr = angles(p)
-    gx, gy = grid(resolution)
-    gy = gy - EYE_LEVEL
-    end = float(np.interp(p.hair_length, (0, 0.3, 0.6, 1), (0.0, -0.09, -0.52, -1.3)))
-    last = min(round(resolution * (0.64 - end * 0.5)), resolution)
-    x, y = cr * gx - sr * gy[:last], sr * gx + cr * gy[:last]
-    x = x - (0.8 * shift(p) - 0.04 * s)
-    body = (0.02 + 0.12 * p.hair_volume) * min(1.0, 0.15 + 3 * p.hair_length)
-    wide = 0.45 + 0.07 * p.face_width + 0.03 * s * s + 0.8 * body
-    high = (
-        0.66
-        + body * (1 - 2 * max(p.hair_recession - 0.5, 0))
-        - 0.3 * max(p.hair_recession - 0.6, 0)
-    )
-    turn = 6.2832 * p.strands
-    fan = (x - 0.16 * p.parting) / (0.32 + high - np.maximum(y, 0))
-    fan = fan + p.hair_curl * 0.10 * np.sin(16 * y + 5 * fan + turn)
-    strand = 0.5 * np.sin(34 * fan + turn) + 0.3 * np.sin(71 * fan - turn) + 0.2 * np.sin(15 * fan)
-    curls = np.sin(27 * x + turn + 2 * np.sin(14 * y)) * np.sin(25 * y - turn + 2 * np.sin(17 * x))
-    a2, b2 = np.square(x / wide), np.square(np.maximum(y, 0) / high)
-    shell = (1 - np.sqrt(np.maximum(a2 + b2 - 0.23 * a2 * b2, 0))) * wide
-    flow = np.minimum(y, 0)
-    shell += flow * flow * (0.10 - 0.5 * max(0.45 - p.hair_length, 0)) + 0.03 * p.hair_curl * curls
-    shell += 0.006 * strand
-    tip = (y - end + 0.03 * strand) / (0.04 + 0.12 * max(0.45 - p.hair_length, 0)) + 0.5
-    hair = cover(shell, h.px) * soft(tip)
-    rows, cols = h.window
-    rows = slice(rows.start, min(rows.stop, last))
-    seen = slice(0, rows.stop - rows.start)
-    face = cover(bare[seen] / (1 + 6 * max(0.3 - p.hair_length, 0)), h.px) * h.mask[seen]
-    hair[rows, cols] *= 1 - face
-    if p.hair_length > 0.4:
-        ajar = 0.23 + 0.05 * p.face_width + 0.12 * np.maximum(-0.6 - y, 0) + 0.008 * strand
-        throat = ajar - np.abs(x - 0.1 * shift(p) + 0.5 * s * np.clip(-0.3 - y, 0, 0.3))
-        hair *= 1 - cover(throat, h.px) * soft((-0.38 - y) / 0.02)
-    nx = np.clip(x / (wide + 0.02), -0.97, 0.97) + 0.16 * strand
-    ny = np.clip(y / high, -0.25, 1)
-    nz = np.sqrt(np.maximum(1.02 - nx * nx - ny * ny, 0.02))
-    light = lit(p, nx, ny, nz, 0.3)
-    sheen = np.exp(-np.square((ny - 0.42 - 0.15 * p.light_y + 0.5 * a2) / 0.16)) * (
-        0.55 + 0.45 * strand
-    )
-    sheen = sheen * np.clip(0.6 + p.light_x * nx + 0.3 * nz, 0, 1.2) * (1 - 0.6 * p.hair_curl)
-    base = hair_colour(p)
-    depth = (
-        0.86
-        + 0.16 * strand
-        + 0.2 * p.hair_curl * curls
-        - 0.35 * soft((-0.25 - y) / 0.5) * soft(1.3 - 1.5 * np.sqrt(a2))
-    )
-    colour = column(base) * light * depth + (0.3 * column(base) + 0.07) * sheen
-    whole = slice(0, last), slice(None)
-    lay(canvas, whole, hair * (1 - 0.3 * max(0.3 - p.hair_length, 0)), colour)

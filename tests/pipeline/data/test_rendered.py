@@ -32,7 +32,10 @@ def test_a_picture_is_square_rgb_with_contrast(resolution: int) -> None:
 def test_the_same_number_is_the_same_picture_in_another_process() -> None:
     x, _ = render(7, 32)
     assert np.array_equal(x, render(7, 32)[0])
-    code = "import sys; from pipeline.data.rendered import render; sys.stdout.buffer.write(render(7, 32)[0].tobytes())"
+    code = (
+        "import sys; from pipeline.data.rendered import render;"
+        "sys.stdout.buffer.write(render(7, 32)[0].tobytes())"
+    )
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
     assert there == x.tobytes()
 
