@@ -22,11 +22,9 @@ def paint_flesh(h: Head) -> None:
         u, v = h.X[at] - side * 0.25, h.Y[at] + 0.17 - 0.03 * joy
         h.relief[at] += (0.02 + 0.02 * joy) * bump(u / 0.13, v / 0.11)
         h.paint(at, 0.30 * p.blush * bump(u / 0.12, v / 0.1), (0.80, 0.24, 0.24))
-        fold = (
-            np.abs(u * side + 0.10 - 0.25 * v * (v < 0.03) + 0.05) - 0.008
-        )  # nose to mouth corner
+        fold = u * side + 0.16 + 0.5 * v  # from the nose to the corner of the mouth
         depth = (0.12 + 0.5 * p.age) * (0.25 + 0.75 * joy) + 0.25 * p.age
-        h.shade[at] -= 0.5 * depth * np.exp(-((fold / 0.022) ** 2) - ((v + 0.07) / 0.07) ** 2)
+        h.shade[at] -= 0.42 * depth * bump(fold / 0.03, (v + 0.08) / 0.075)
         at = h.around(side * 0.2, -0.07, 0.22, 0.1)
         u, v = h.X[at] - side * 0.19, h.Y[at] + 0.085
         h.shade[at] -= (0.08 + 0.3 * p.age) * bump(u / 0.08, (v - 1.8 * u * u) / 0.018)  # eye bags
@@ -35,7 +33,7 @@ def paint_flesh(h: Head) -> None:
         lines = np.cos(h.Y[at] * 95 + 8 * h.X[at] ** 2) * 0.5 + 0.5
         lines *= lines * bump(h.X[at] / 0.22, (h.Y[at] - 0.25) / 0.09)
         h.shade[at] -= 0.24 * (p.age - 0.3) * lines
-    at = h.around(0, -0.5, 0.3, 0.2)
+    at = h.around(0, -0.5, 0.3, 0.26)
     h.relief[at] += 0.022 * bump(h.X[at] / 0.11, (h.Y[at] + 0.5) / 0.07)
 
 
@@ -94,14 +92,12 @@ def paint_eyes(h: Head) -> None:
         h.paint(at, lens * cover(pupil * radius - r, px), (0.03, 0.02, 0.02))
         glint = bump((look - 0.018 * (1 if p.light_x > 0 else -1)) / 0.014, (v - 0.022) / 0.014)
         h.paint(at, np.minimum(1.5 * glint * lens, 1), (1.0, 1.0, 1.0))
-        thick = 0.009 + 0.013 * p.lashes
-        wing = (np.abs(u) < half * 1.02) * (0.6 + 0.4 * u / half)
-        lash = cover(thick * np.clip(0.7 + 0.5 * u / half, 0, 2) - np.abs(v - up - 0.3 * thick), px)
-        h.paint(
-            at,
-            (0.55 + 0.45 * p.lashes) * lash * np.minimum(0.5 + wing, 1) * (wing > 0),
-            (0.09, 0.05, 0.04),
-        )
+        end = u / half
+        thick = (0.009 + 0.013 * p.lashes) * np.clip(0.75 + 0.5 * end, 0, 2)
+        thick = thick * soft((1.08 - np.abs(end)) / 0.3)
+        lash = cover(thick - np.abs(v - up - 0.3 * thick), px) * (np.abs(end) < 1.07)
+        dark = (0.55 + 0.45 * p.lashes) * np.clip(1.1 + 0.4 * end, 0, 1)
+        h.paint(at, dark * lash, (0.09, 0.05, 0.04))
         crease = np.exp(-(((v - 1.12 * up - 0.027) / 0.011) ** 2)) * np.clip(arch + 0.2, 0, 1)
         h.shade[at] -= (0.22 + 0.15 * p.age) * crease
         rim = np.exp(-(((v - low + 0.004) / 0.008) ** 2)) * np.clip(arch + 0.1, 0, 1)

@@ -32,7 +32,7 @@ def hairless(h: Head) -> Array:
     p = h.p
     closing = min(max(2 * p.hair_length - 0.6, 0), 1)  # long hair falls over the cheeks
     side = half_width(p) * (0.91 - 0.10 * closing) - np.abs(h.X)
-    side += 0.5 * np.maximum(-0.12 - h.Y, 0)
+    side += 2.0 * np.square(np.maximum(-0.04 - h.Y, 0))
     off = np.abs(h.X - 0.16 * p.parting)
     drop = 0.24 * p.fringe * (p.fringe + (1 - p.fringe) * soft(off / 0.3))
     line = 0.35 + 0.75 * p.hair_recession**1.7 + 0.6 * p.hair_recession * h.X * h.X
@@ -105,4 +105,4 @@ def open_face(hair: Array, h: Head, bare: Array) -> None:
     crop = max(0.3 - h.p.hair_length, 0)
     hair *= 1 - 0.3 * crop
     edge = bare[seen] / (1 + 6 * crop)
-    hair[rows, cols] *= 1 - cover(edge, h.px) * h.mask[seen]
+    hair[rows, cols] *= 1 - cover(edge, h.px) * np.square(h.mask[seen])

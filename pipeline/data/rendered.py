@@ -39,7 +39,7 @@ from pipeline.data.face_parameters import (
     mix,
     sample_parameters,
     skin_colour,
-)  # fmt: skip
+)
 from stylealae.errors import ConfigError
 
 __all__ = ["LABELS", "RANGES", "FaceParameters", "draw", "render", "sample_parameters"]
@@ -85,13 +85,9 @@ def paint(p: FaceParameters, resolution: int) -> Array:
 def backdrop(p: FaceParameters, resolution: int) -> Array:
     """-> [3, R, R]: two colours across the picture and a blurred glow."""
     x, y = grid(resolution)
-    hue, saturation, lightness = (
-        p.backdrop_hue,
-        p.backdrop_saturation,
-        0.08 + 0.82 * p.backdrop_lightness,
-    )
-    first = hue_colour(hue, saturation, lightness)
-    second = hue_colour(hue + 0.25 * p.backdrop_turn, saturation, 0.62 * lightness)
+    lightness, turned = 0.08 + 0.82 * p.backdrop_lightness, p.backdrop_hue + 0.25 * p.backdrop_turn
+    first = hue_colour(p.backdrop_hue, p.backdrop_saturation, lightness)
+    second = hue_colour(turned, p.backdrop_saturation, 0.62 * lightness)
     t = soft(0.5 - 0.45 * y + 0.3 * p.light_x * -x)
     canvas: Array = column(first) + t * (column(second) - column(first))
     glow = np.exp(-(((x - p.backdrop_blob) / 0.55) ** 2)) * np.exp(-(((y - 0.35) / 0.6) ** 2))
@@ -116,9 +112,8 @@ def lay_body(canvas: Array, h: Head, skin: RGB) -> None:
     slope = -0.57 - 0.30 * np.maximum(span - 0.16, 0) ** 0.9 - 0.25 * np.maximum(span - 0.62, 0)
     lay(canvas, at, np.maximum(neck * (y > -0.9), cover(slope - y, h.px)), bare)
     depth = 0.04 + 0.42 * p.neckline
-    opening = -0.57 - depth * np.maximum(
-        1 - (span / (wide + 0.05)) ** (2.2 - 1.2 * p.neckline), -0.2
-    )
+    cut = (span / (wide + 0.05)) ** (2.2 - 1.2 * p.neckline)  # round to pointed
+    opening = -0.57 - depth * np.maximum(1 - cut, -0.2)
     shirt = cover(np.minimum(opening, slope + 0.012) - y, h.px)
     cloth = column(hue_colour(p.shirt_hue, p.shirt_saturation, 0.08 + 0.84 * p.shirt_lightness))
     sx = np.clip(x * 0.8, -0.9, 0.9)
@@ -132,7 +127,7 @@ def lay_body(canvas: Array, h: Head, skin: RGB) -> None:
         u, v = (gx - chin[0] - 0.4 * shift(p)) / 0.24, (y - chin[1] - 0.03) / hang
         edge = soft((1 - u * u - v * v) / 0.3 + 0.08 * np.sin(60 * u) * np.cos(9 * v))
         dark = column(mix(hair_colour(p), (0.08, 0.05, 0.04), 0.35))
-        lay(canvas, at, edge, dark * (0.75 + 0.1 * np.sin(55 * u)))
+        lay(canvas, at, edge, dark * (0.72 + 0.04 * np.sin(55 * u) + 0.15 * v))
 
 
 def lay_ears(canvas: Array, h: Head, skin: RGB, over: bool) -> None:
@@ -164,7 +159,8 @@ def lay_head(canvas: Array, h: Head, bare: Array) -> None:
     """The head under its light; `bare` is the distance from the hair, which casts a shade."""
     nx, ny, nz = h.normal
     slope_y, slope_x = np.gradient(h.relief, h.px)
-    nx, ny = nx / np.abs(h.normal).max(initial=0.4) - 0.8 * slope_x, ny + 0.8 * slope_y
+    flat = 1.9 * nz  # relief counts for less where the skin turns away
+    nx, ny = 2.3 * nx - flat * slope_x, ny + flat * slope_y  # a rounder light than the solid's
     size = 1 / np.sqrt(nx * nx + ny * ny + nz * nz)
     nx, ny, nz = nx * size, ny * size, nz * size
     p = h.p
@@ -192,11 +188,8 @@ def lay_glasses(canvas: Array, h: Head) -> None:
     high = 0.088 + 0.02 * p.glasses_round
     qx = np.abs(np.abs(X) - 0.2) - (0.132 - corner)
     qy = np.abs(Y) - (high - corner)
-    inside = (
-        corner
-        - np.sqrt(np.maximum(qx, 0) ** 2 + np.maximum(qy, 0) ** 2)
-        - np.minimum(np.maximum(qx, qy), 0)
-    )
+    inside = corner - np.sqrt(np.maximum(qx, 0) ** 2 + np.maximum(qy, 0) ** 2)
+    inside -= np.minimum(np.maximum(qx, qy), 0)
     lens = cover(inside, h.px)
     frame = cover(rim - np.abs(inside), h.px)
     bridge = cover(np.minimum(rim - np.abs(Y - 0.03 + 2 * X * X), 0.075 - np.abs(X)), h.px)
