@@ -4,9 +4,10 @@
 Reproduces: the whole pipeline in small.  Hardware: two CPU cores.  Time: under 10 minutes.
 Expect: clean sampled faces, and reconstructions that follow pose, light, hair and glasses.
 
-    python launch/demo.py                                     the embedded default
+    python launch/demo.py                                          the embedded default
     python launch/demo.py input=photos.zip model.resolution=64     your own images
-    python launch/demo.py --dry-run                           config and plan, starts nothing
+    python launch/demo.py faces=500 run_dir=runs/few               fewer rendered faces
+    python launch/demo.py --dry-run                                config and plan, starts nothing
     ray job submit --working-dir . -- python launch/demo.py key=value ...
 
 Any key of the config can be given as key=value.  The same command again goes on where it was.
@@ -25,18 +26,15 @@ FACES = 6000
 
 def main(argv: list[str]) -> None:
     """Runs configs/demo.yaml, or configs/demo_own.yaml on `input=`, in folders named after it."""
-    given = [a.removeprefix("input=") for a in argv if a.startswith("input=")]
-    if not given:
-        launch(
-            ROOT / "configs/demo.yaml", argv, source="rendered", count=FACES, about=__doc__ or ""
-        )
+    about, given = __doc__ or "", dict(a.split("=", 1) for a in argv if "=" in a)
+    if "input" in given:
+        name = "-".join([Path(given["input"]).resolve().stem, given.get("model.resolution", "64")])
+        folders = [f"run_dir=runs/{name}", f"data.path=datasets/{name}"]
+        launch(ROOT / "configs/demo_own.yaml", [*folders, *argv], about=about)
         return
-    resolution = [
-        a.removeprefix("model.resolution=") for a in argv if a.startswith("model.resolution=")
-    ]
-    name = "-".join([Path(given[0]).resolve().stem, *resolution])
-    folders = [f"run_dir=runs/{name}", f"data.path=datasets/{name}"]
-    launch(ROOT / "configs/demo_own.yaml", [*folders, *argv], about=__doc__ or "")
+    keys = [a for a in argv if not a.startswith("faces=")]
+    faces = given.get("faces", str(FACES))
+    launch(ROOT / "configs/demo.yaml", keys, source="rendered", faces=faces, about=about)
 
 
 if __name__ == "__main__":

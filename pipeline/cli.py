@@ -178,7 +178,7 @@ def sample(snapshot: Path, out: Path, count: int, seed: int, truncation: float) 
 
 @sentence
 def launch(
-    config: Path, argv: Sequence[str], *, source: str = "", count: int = 0, about: str = ""
+    config: Path, argv: Sequence[str], *, source: str = "", faces: str = "", about: str = ""
 ) -> None:
     """Runs a config on Ray: what every launch script does.
 
@@ -186,7 +186,7 @@ def launch(
         config: the run's YAML.
         argv: `--dry-run`, `--help`, and `key=value` overrides; `input=PATH` prepares PATH first.
         source: kind of the images that are prepared when no `input=` is given.
-        count: how many images to render when source is `rendered`.
+        faces: how many images to render when source is `rendered`.
         about: what `--help` prints.
     """
     if {"-h", "--help"} & set(argv):
@@ -207,7 +207,7 @@ def launch(
         return
     if inputs or source:
         _prepare(
-            inputs[0] if inputs else str(count),
+            inputs[0] if inputs else faces,
             Path(cfg.data.path),
             source="auto" if inputs else source,
             resolutions=[4 << stage for stage in range(cfg.model.blocks)],

@@ -93,7 +93,7 @@ def connected(cores: int) -> Iterator[None]:
         code = {} if in_job else {"py_modules": [str(CODE / "stylealae"), str(CODE / "pipeline")]}
         ray.init(runtime_env=code, **quiet)
     else:
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        os.environ.setdefault("RAY_worker_niceness", "0")  # 15 would yield to every other process
         os.environ["PYTHONPATH"] = os.pathsep.join(
             p for p in (str(CODE), os.environ.get("PYTHONPATH")) if p
         )
@@ -135,16 +135,39 @@ def _fit(cfg: RunConfig, stage: int, report: Callable[[Report], None]) -> bool:
             ),
         ),
     )
-    try:
-        with _stop_on_signals(link), _reports_shown(link, report):
-            trainer.fit()
-    except Exception as error:
-        reason = ray.get(link.failure.remote())
-        raise UserError(reason or _innermost(error)) from error
-    reason = ray.get(link.failure.remote())
+    with _stop_on_signals(link):
+        error = _finished(trainer.fit, lambda: _pass_on(link, report))
+    _pass_on(link, report)
+    reason = ray.get(link.failure.remote()) or (error and _innermost(error))
     if reason:
-        raise UserError(reason)
+        raise UserError(reason) from error
     return is_done(Path(cfg.run_dir), stage)
+
+
+def _finished(fit: Callable[[], Any], meanwhile: Callable[[], None]) -> Exception | None:
+    """Runs `fit` to its end and gives back how it failed, if it did.
+
+    In a thread of its own: in the main one Ray Train would take Ctrl-C for itself and abort.
+    """
+    errors: list[Exception] = []
+
+    def run_fit() -> None:
+        try:
+            fit()
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run_fit, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(POLL_S)
+        meanwhile()
+    return errors[0] if errors else None
+
+
+def _pass_on(link: Any, report: Callable[[Report], None]) -> None:
+    for line in ray.get(link.take_reports.remote()):
+        report(line)
 
 
 def _worker(job: dict[str, Any]) -> None:
@@ -186,36 +209,12 @@ def _stop_on_signals(link: Any) -> Iterator[None]:
         for name, handler in before.items():
             signal.signal(name, handler)
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     before = {name: signal.signal(name, ask) for name in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)
-
-
-@contextmanager
-def _reports_shown(link: Any, report: Callable[[Report], None]) -> Iterator[None]:
-    """Passes the workers' reports on while the block runs."""
-    over = threading.Event()
-
-    def pump() -> None:
-        while not over.wait(POLL_S):
-            for line in ray.get(link.take_reports.remote()):
-                report(line)
-
-    thread = threading.Thread(target=pump, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        for line in ray.get(link.take_reports.remote()):
-            report(line)
 
 
 @contextmanager

@@ -1,0 +1,123 @@
+"""A two-worker Ray job that is killed again and again ends as if nothing had happened.
+
+Checked against the same job left alone: every tensor of the last checkpoint, bit for bit.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+pytest.importorskip("ray")
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = [
+    "faces=64",
+    "model.resolution=8",
+    "model.max_channels=32",
+    "schedule.stage_img=[4800,4800]",
+    "checkpoint.every_img=640",
+    "log.scalars_img=320",
+    "log.grid_img=100000",
+]
+
+
+def started(run_dir: Path, data: Path) -> subprocess.Popen[str]:
+    """The command under test, the same every time."""
+    return subprocess.Popen(
+        [sys.executable, "launch/demo.py", *CONFIG, f"run_dir={run_dir}", f"data.path={data}"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(job: subprocess.Popen[str], seen: int) -> None:
+    """Reads the job's progress until it has shown so many images."""
+    assert job.stdout is not None
+    heard = []
+    for line in job.stdout:
+        heard.append(line)
+        shown = re.search(r"([\d,]+) of [\d,]+ images", line)
+        if shown and int(shown[1].replace(",", "")) >= seen:
+            return
+    pytest.fail(f"the job ended before {seen} images:\n{''.join(heard)}")
+
+
+def kill_worker(job: subprocess.Popen[str]) -> None:
+    """kill -9 of one of the trainer processes below the job's own Ray."""
+    workers = [
+        p
+        for p in psutil.Process(job.pid).children(recursive=True)
+        if "RayTrainWorker" in " ".join(p.cmdline())
+    ]
+    assert len(workers) == 2
+    workers[0].send_signal(signal.SIGKILL)
+
+
+def kill_driver(job: subprocess.Popen[str]) -> None:
+    """kill -9 of the driver; what it had started must go by itself or hold nothing."""
+    below = psutil.Process(job.pid).children(recursive=True)
+    job.kill()
+    job.wait()
+    _, alive = psutil.wait_procs(below, timeout=20)
+    for p in alive:  # Ray's idle agents outlive their raylet for a while
+        assert "agent" in " ".join(p.cmdline()).lower(), p.cmdline()
+        p.kill()
+
+
+def tensors(run_dir: Path) -> dict[str, torch.Tensor]:
+    from pipeline.checkpoint import latest
+
+    found = latest(run_dir)
+    assert found is not None
+    assert found.state["seen"] == 9600
+    parts = ("networks", "ema", "adam")
+    return {f"{part}/{k}": v for part in parts for k, v in found.tensors(part).items()}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    before = set(os.listdir("/dev/shm"))
+    yield tmp_path_factory.mktemp("data") / "faces"
+    time.sleep(1)
+    assert set(os.listdir("/dev/shm")) <= before
+
+
+def test_killed_anywhere_the_same_command_gives_the_same_weights(tmp_path: Path, data: Path):
+    alone = started(tmp_path / "alone", data)
+    out, _ = alone.communicate(timeout=240)
+    assert alone.returncode == 0, out
+    assert "snapshot" in out
+
+    killed = tmp_path / "killed"
+    job = started(killed, data)
+    wait_for(job, 1600)
+    kill_worker(job)  # Ray Train starts a new group by itself
+    wait_for(job, 6400)
+    kill_driver(job)
+    job = started(killed, data)
+    wait_for(job, 8000)
+    kill_worker(job)
+    out, _ = job.communicate(timeout=240)
+    assert job.returncode == 0, out
+
+    left_alone, survived = tensors(tmp_path / "alone"), tensors(killed)
+    assert left_alone.keys() == survived.keys()
+    different = [k for k, v in left_alone.items() if not torch.equal(v, survived[k])]
+    assert not different
+
+    again = started(killed, data)
+    out, _ = again.communicate(timeout=60)
+    assert again.returncode == 0
+    assert "complete" in out
