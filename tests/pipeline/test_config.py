@@ -1,0 +1,157 @@
+"""The run's config: what is refused and how, who overrides whom, and what --dry-run shows.
+
+Checked against pipeline/config.py as a user meets it: every published YAML, and what a launch
+script prints in a process of its own.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import RunConfig, as_yaml, load, parse
+from stylealae.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+LAUNCHERS = sorted((ROOT / "launch").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=[p.name for p in CONFIGS])
+def test_every_config_loads_and_survives_a_round_trip(path: Path) -> None:
+    cfg = load(path)
+    assert isinstance(cfg, RunConfig)
+    assert parse(as_yaml(cfg)) == cfg
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=[p.name for p in CONFIGS])
+def test_every_config_opens_with_its_claim(path: Path) -> None:
+    opening = path.read_text().split("\n\n")[0]
+    assert opening.startswith("#")
+    assert "# Run: " in opening
+
+
+def test_an_empty_config_is_the_defaults() -> None:
+    assert parse("") == RunConfig()
+    assert parse(as_yaml(RunConfig())) == RunConfig()
+
+
+def test_an_override_beats_the_file_and_the_file_beats_the_default() -> None:
+    text = "seed: 3\nmodel: {resolution: 64}\nschedule: {lr: [0.5, 0.25]}"
+    cfg = parse(text, ["model.resolution=16", "schedule.lr=[0.002]"])
+    assert (cfg.seed, cfg.model.resolution, cfg.schedule.lr) == (3, 16, (0.002,))
+    assert cfg.model.channels == RunConfig().model.channels
+    assert parse(text, ["seed=4", "seed=5"]).seed == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "override", "says"),
+    [
+        ("", "model.resolutoin=8", "model.resolutoin.*|.*Did you mean: 'resolution'"),
+        ("modle: {resolution: 8}", "", "modle"),
+        ("", "seed=often", "seed"),
+        ("", "schedule.batch=32", "schedule.batch"),
+        ("", "schedule.lr=[fast]", "schedule.lr"),
+        ("", "engine.precision=fp8", "'fp32', 'bf16', 'fp16'.*engine.precision"),
+        ("", "data.flip=perhaps", "data.flip"),
+        ("", "model=", "model"),
+        ("seed: ${other}", "", "seed"),
+        ("", "seed", "'seed'.*key=value"),
+        ("", "model.resolution=48", "model.resolution is 48: make it a power of two"),
+        ("", "engine.zero_stage=3", "engine.zero_stage is 3: use 0, 1 or 2"),
+        ("", "engine.micro_batch=-1", "engine.micro_batch"),
+        ("", "schedule.batch=[]", "schedule.batch"),
+        ("", "schedule.stage_img=[0]", "schedule.stage_img"),
+        ("", "schedule.fade_fraction=2", "schedule.fade_fraction"),
+        ("", "schedule.ema_half_life_img=0", "schedule.ema_half_life_img"),
+        ("", "loss.mixing_prob=1.5", "loss.mixing_prob"),
+        ("", "checkpoint.every_img=0", "checkpoint.every_img"),
+        ("", "log.scalars_img=0", "log.scalars_img"),
+        ("", "cluster.workers=[0]", "cluster.workers"),
+        ("", "cluster.gpus_per_worker=2", "cluster.gpus_per_worker.*raise cluster.workers"),
+        ("seed: [", "", "did not find expected node"),
+        ("- seed", "", "key"),
+    ],
+)
+def test_a_refusal_names_the_key(text: str, override: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        parse(text, [override] if override else [])
+
+
+def test_a_batch_that_the_workers_cannot_share_is_refused() -> None:
+    with pytest.raises(ConfigError) as refusal:
+        parse("", ["model.resolution=16", "schedule.batch=[32,10]", "cluster.workers=[4]"])
+    for part in ("stage 1", "batch of 10", "4 ranks", "schedule.batch[1]", "cluster.workers"):
+        assert part in str(refusal.value)
+
+
+def test_the_batch_is_checked_with_each_stages_own_workers() -> None:
+    text = "model: {resolution: 16}\nschedule: {batch: [32, 10]}"
+    assert parse(text, ["cluster.workers=[4,2]"]).cluster.workers == (4, 2)
+
+
+def test_a_micro_batch_that_does_not_divide_the_share_is_refused() -> None:
+    given = ["schedule.batch=[32]", "cluster.workers=[2]"]
+    with pytest.raises(ConfigError, match=r"16 images.*engine\.micro_batch 6"):
+        parse("", [*given, "engine.micro_batch=6"])
+    for fits in (0, 4, 16, 64):
+        assert parse("", [*given, f"engine.micro_batch={fits}"]).engine.micro_batch == fits
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+    absent, binary = tmp_path / "absent.yaml", tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00seed")
+    for path in (absent, tmp_path, binary):
+        with pytest.raises(ConfigError, match=path.name):
+            load(path)
+
+
+def test_broken_yaml_is_told_with_its_file_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("seed: 1\nmodel: {resolution: 8\n")
+    with pytest.raises(ConfigError, match=r"mine\.yaml.*line [23]"):
+        load(path)
+
+
+def bare() -> dict[str, str]:
+    """The environment without what a Ray job sets."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+
+
+@pytest.mark.parametrize("script", LAUNCHERS, ids=[p.name for p in LAUNCHERS])
+def test_a_dry_run_prints_config_and_plan_and_starts_nothing(script: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(script), "--dry-run", "seed=7"]
+    shown = subprocess.run(
+        command, cwd=tmp_path, env=bare(), capture_output=True, text=True, timeout=120
+    )
+    assert shown.returncode == 0, shown.stderr
+    config, plan = shown.stdout.split("stages of ")
+    cfg = parse(config)
+    assert cfg.seed == 7
+    assert str(tmp_path) in cfg.run_dir
+    for stage in range(cfg.last_stage + 1):
+        assert f" {4 << stage}x{4 << stage} " in plan
+    assert "…" not in plan  # nothing is cut, however narrow the terminal
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("script", LAUNCHERS, ids=[p.name for p in LAUNCHERS])
+def test_a_launch_script_is_executable_and_opens_with_its_claim(script: Path) -> None:
+    assert os.access(script, os.X_OK)
+    first, claim = script.read_text().split("\n", 1)
+    assert first == "#!/usr/bin/env python"
+    for part in ("Reproduces:", "Hardware:", "Time", "Expect:", f"launch/{script.name}"):
+        assert part in claim.split("import sys")[0]
+
+
+def test_a_launch_script_refuses_in_one_sentence(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "launch/demo.py"), "--dry-run", "modle.resolution=8"]
+    shown = subprocess.run(
+        command, cwd=tmp_path, env=bare(), capture_output=True, text=True, timeout=120
+    )
+    assert shown.returncode == 1
+    assert shown.stderr.startswith("error: ")
+    assert "modle" in shown.stderr
+    assert "Traceback" not in shown.stderr

@@ -1,0 +1,378 @@
+"""A run in miniature: two stages that end in snapshots, and stopping that leaves no trace.
+
+Checked in this process, on one rank, with rendered faces at 4x4 and 8x8.  Only the distance at
+which the stop flag is looked at is changed: 256 images are more than these stages have.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline import checkpoint
+from pipeline.checkpoint import Checkpoint, is_done, latest, stage_folder
+from pipeline.config import (
+    CheckpointConfig,
+    DataConfig,
+    EngineConfig,
+    LogConfig,
+    RunConfig,
+)
+from pipeline.data.shards import prepare
+from pipeline.data.sources import open_source
+from pipeline.engine import joined
+from pipeline.logs import Report
+from pipeline.trainer import train_stage
+from pipeline.world import World
+from stylealae import StyleALAE
+from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
+from stylealae.errors import CheckpointError, ConfigError, DivergenceError
+from stylealae.networks import Networks
+from stylealae.phases import Draw, phases_of
+from stylealae.schedule import Growth
+
+BATCH, FIRST, SECOND = 8, 64, 96
+END = FIRST + SECOND
+FADE = SECOND // 2
+SMALL = ModelConfig(
+    resolution=8, start_channels=4, max_channels=8, z_width=8, w_width=8, mapping_layers=2
+)
+PARTS = ("networks", "ema", "adam")
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """64 rendered faces at 4x4, 8x8 and 16x16."""
+    out = tmp_path_factory.mktemp("faces") / "rendered"
+    prepare(open_source("64", "rendered"), out, (4, 8, 16), workers=1)
+    return out
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """A world of one on one thread."""
+    threads = torch.get_num_threads()
+    yield joined(EngineConfig(threads=1), gpu=False)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def stop_is_asked_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """See the head of this file."""
+    monkeypatch.setattr("pipeline.trainer.STOP_POLL_IMG", BATCH)
+
+
+def config(run_dir: Path, faces: Path) -> RunConfig:
+    """Eight iterations at 4x4, twelve at 8x8, six of them fading."""
+    return RunConfig(
+        run_dir=str(run_dir),
+        seed=5,
+        model=SMALL,
+        schedule=ScheduleConfig(
+            stage_img=(FIRST, SECOND), total_img=0, batch=(BATCH,), lr=(0.002,),
+            ema_half_life_img=100,
+        ),
+        data=DataConfig(path=str(faces)),
+        engine=EngineConfig(precision="fp32", threads=1),
+        checkpoint=CheckpointConfig(every_img=24, keep=2),
+        log=LogConfig(scalars_img=16, grid_img=1_000, grid_size=2),
+    )  # fmt: skip
+
+
+def after(iterations: int) -> Callable[[], bool]:
+    """A stop flag that is raised after some iterations."""
+    left = iterations
+
+    def stop() -> bool:
+        nonlocal left
+        left -= 1
+        return left <= 0
+
+    return stop
+
+
+def train(
+    cfg: RunConfig,
+    world: World,
+    stops: Sequence[int] = (),
+    report: Callable[[Report], None] = lambda _: None,
+) -> None:
+    """The whole run, interrupted when these many images have been shown, and given again."""
+    seen, pending = 0, list(stops)
+    for stage in range(cfg.last_stage + 1):
+        while not is_done(Path(cfg.run_dir), stage):
+            flag = after((pending[0] - seen) // BATCH) if pending else lambda: False
+            done = train_stage(cfg, stage, world, stop=flag, report=report)
+            seen = found(cfg).state["seen"]
+            if pending and seen == pending[0]:
+                pending.pop(0)
+                assert done == is_done(Path(cfg.run_dir), stage)
+    assert not pending, f"the run never stopped at {pending}"
+
+
+def found(cfg: RunConfig) -> Checkpoint:
+    """The run's newest checkpoint."""
+    newest = latest(Path(cfg.run_dir))
+    assert newest is not None
+    return newest
+
+
+def assert_same_end(one: RunConfig, other: RunConfig) -> None:
+    """Networks, averages and Adam of the newest checkpoints, and the snapshots, to the bit."""
+    for part in PARTS:
+        a, b = found(one).tensors(part), found(other).tensors(part)
+        assert a.keys() == b.keys()
+        assert not [name for name in a if not torch.equal(a[name], b[name])], part
+    assert found(one).state["seen"] == found(other).state["seen"]
+    for stage in (0, 1):
+        mine, theirs = (
+            (stage_folder(Path(c.run_dir), stage) / "snapshot/model.safetensors").read_bytes()
+            for c in (one, other)
+        )
+        assert mine == theirs
+
+
+def rows(cfg: RunConfig) -> list[dict[str, float]]:
+    """What metrics.jsonl holds."""
+    lines = (Path(cfg.run_dir) / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def unbroken(
+    faces: Path, world: World, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[RunConfig, list[Report]]:
+    """A run that nothing interrupted, and what it reported."""
+    cfg = config(tmp_path_factory.mktemp("unbroken"), faces)
+    reports: list[Report] = []
+    for stage in (0, 1):
+        assert train_stage(cfg, stage, world, report=reports.append)
+    return cfg, reports
+
+
+def test_every_stage_ends_in_a_snapshot_that_loads(
+    unbroken: tuple[RunConfig, list[Report]],
+) -> None:
+    cfg, _ = unbroken
+    for stage, seen in ((0, FIRST), (1, END)):
+        m = StyleALAE.load(stage_folder(Path(cfg.run_dir), stage) / "snapshot")
+        assert (m.stage, m.seen, m.resolution) == (stage, seen, 4 << stage)
+        x = m.sample(3, seed=1)
+        assert x.shape == (3, 3, 4 << stage, 4 << stage)
+        assert bool(x.isfinite().all())
+        assert m.reconstruct(x).shape == x.shape
+        assert float(m.w_mean.norm()) > 0
+
+
+def test_a_run_leaves_its_checkpoints_metrics_and_pictures(
+    unbroken: tuple[RunConfig, list[Report]],
+) -> None:
+    cfg, reports = unbroken
+    run_dir = Path(cfg.run_dir)
+    kept = {p.parent.name + "/" + p.name for p in run_dir.glob("*/seen-*")}
+    assert kept == {f"0004/seen-{FIRST:010d}", "0008/seen-0000000144", f"0008/seen-{END:010d}"}
+    wanted = list(range(16, END + 1, 16))
+    assert [row["seen"] for row in rows(cfg)] == wanted
+    assert [report.seen for report in reports] == wanted
+    for row in rows(cfg):
+        assert {"loss/critic", "loss/generator", "loss/reciprocity"} < row.keys()
+        assert row["progress/stage"] == (row["seen"] > FIRST)
+    assert {p.name for p in (run_dir / "images").iterdir()} == {
+        f"0004-seen-{FIRST:010d}.png", f"0008-seen-{END:010d}.png",
+    }  # fmt: skip
+    assert list((run_dir / "tensorboard").iterdir())
+
+
+def test_what_a_run_starts_from_moves(unbroken: tuple[RunConfig, list[Report]]) -> None:
+    cfg, _ = unbroken
+    first = checkpoint.Checkpoint(stage_folder(Path(cfg.run_dir), 0) / f"seen-{FIRST:010d}", {})
+    a, b = first.tensors("networks"), found(cfg).tensors("networks")
+    assert not [name for name in a if torch.equal(a[name], b[name]) and "rgb.0" not in name]
+
+
+@pytest.mark.parametrize(
+    "stops",
+    [
+        (8, 40),
+        (FIRST - BATCH,),
+        (FIRST + 16,),
+        (FIRST + FADE,),
+        (END - BATCH,),
+        (24, FIRST + 24, FIRST + FADE - BATCH, END - 24),
+    ],
+    ids=lambda stops: "-".join(map(str, stops)),
+)
+def test_stopping_and_going_on_equals_not_stopping(
+    stops: tuple[int, ...],
+    unbroken: tuple[RunConfig, list[Report]],
+    faces: Path,
+    world: World,
+    tmp_path: Path,
+) -> None:
+    cfg = config(tmp_path / "run", faces)
+    train(cfg, world, stops)
+    assert_same_end(cfg, unbroken[0])
+    assert [row["seen"] for row in rows(cfg)] == [row["seen"] for row in rows(unbroken[0])]
+
+
+class KilledError(Exception):
+    """What a crash looks like from inside."""
+
+
+@pytest.mark.parametrize("crash", [16, FIRST + 32, END - 16])
+def test_a_crash_goes_on_from_the_checkpoint_before(
+    crash: int,
+    unbroken: tuple[RunConfig, list[Report]],
+    faces: Path,
+    world: World,
+    tmp_path: Path,
+) -> None:
+    cfg = config(tmp_path / "run", faces)
+
+    def report(line: Report) -> None:
+        if line.seen == crash:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(cfg, world, report=report)
+    train(cfg, world)
+    assert_same_end(cfg, unbroken[0])
+    assert [row["seen"] for row in rows(cfg)] == [row["seen"] for row in rows(unbroken[0])]
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_a_crash_between_the_last_checkpoint_and_the_snapshot_goes_on(
+    stage: int,
+    unbroken: tuple[RunConfig, list[Report]],
+    faces: Path,
+    world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cfg = config(tmp_path / "run", faces)
+    with monkeypatch.context() as patch:
+
+        def finish(run_dir: Path, at: int, model: StyleALAE, world: World) -> None:
+            if at == stage:
+                raise KilledError
+            checkpoint_finish(run_dir, at, model, world)
+
+        checkpoint_finish = checkpoint.finish_stage
+        patch.setattr(checkpoint, "finish_stage", finish)
+        with pytest.raises(KilledError):
+            train(cfg, world)
+    assert not is_done(Path(cfg.run_dir), stage)
+    train(cfg, world)
+    assert_same_end(cfg, unbroken[0])
+
+
+def test_a_torn_last_line_of_the_metrics_is_dropped(
+    unbroken: tuple[RunConfig, list[Report]], faces: Path, world: World, tmp_path: Path
+) -> None:
+    cfg = config(tmp_path / "run", faces)
+    assert not train_stage(cfg, 0, world, stop=after(4))
+    with (tmp_path / "run/metrics.jsonl").open("a") as stream:
+        stream.write('{"seen": 48, "loss/cri')
+    train(cfg, world)
+    assert [row["seen"] for row in rows(cfg)] == [row["seen"] for row in rows(unbroken[0])]
+
+
+@pytest.fixture
+def stopped(faces: Path, world: World, tmp_path: Path) -> RunConfig:
+    """A run that was stopped in its first stage."""
+    cfg = config(tmp_path / "run", faces)
+    assert not train_stage(cfg, 0, world, stop=after(3))
+    return cfg
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        (lambda c: replace(c, seed=6), r"seed \(5 there, 6 here\)"),
+        (
+            lambda c: replace(c, model=replace(c.model, max_channels=6)),
+            r"max_channels \(8 there, 6 here\)",
+        ),
+        (
+            lambda c: replace(c, model=replace(c.model, z_width=4, w_width=4), seed=6),
+            r"z_width \(8 there, 4 here\), w_width \(8 there, 4 here\).*, seed",
+        ),
+    ],
+    ids=["seed", "channels", "widths"],
+)
+def test_a_checkpoint_of_another_run_is_refused(
+    other: Callable[[RunConfig], RunConfig], says: str, stopped: RunConfig, world: World
+) -> None:
+    before = found(stopped)
+    with pytest.raises(CheckpointError, match=says) as refusal:
+        train_stage(other(stopped), 0, world)
+    assert str(before.folder) in str(refusal.value)
+    assert "run_dir=" in str(refusal.value)
+    assert found(stopped) == before
+
+
+def test_a_checkpoint_of_another_data_set_is_refused(
+    stopped: RunConfig, world: World, tmp_path: Path
+) -> None:
+    out = tmp_path / "others"
+    prepare(open_source("40", "rendered"), out, (4, 8), workers=1)
+    other = replace(stopped, data=replace(stopped.data, path=str(out)))
+    with pytest.raises(CheckpointError, match="data set"):
+        train_stage(other, 0, world)
+
+
+def test_divergence_stops_the_run_and_names_the_last_good_checkpoint(
+    stopped: RunConfig, world: World
+) -> None:
+    good = found(stopped)
+    wild = replace(stopped, schedule=replace(stopped.schedule, lr=(1e9,)))
+    with pytest.raises(DivergenceError, match="not finite") as refusal:
+        train_stage(wild, 0, world)
+    assert str(good.folder) in str(refusal.value)
+    assert "schedule.lr" in str(refusal.value)
+    assert found(stopped).folder == good.folder
+    assert not is_done(Path(stopped.run_dir), 0)
+    train(stopped, world)  # the same run at a sane rate goes on
+
+
+def test_weights_that_are_not_finite_are_never_saved(
+    stopped: RunConfig, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gradient that breaks in an iteration's last phase shows in no loss before the next.
+
+    The third phase is replaced by one whose value is finite and whose gradient is not.
+    """
+    good = found(stopped)
+    first, second, third = phases_of(stopped.loss)
+
+    def loss(n: Networks, x: Tensor, r: Draw, at: Growth, cfg: LossConfig) -> Tensor:
+        nothing: Tensor = (n.E(x, at) * 0).square().sum().sqrt()
+        return third.loss(n, x, r, at, cfg) + nothing
+
+    broken = (first, second, replace(third, loss=loss))
+    monkeypatch.setattr("pipeline.trainer.phases_of", lambda _: broken)
+    often = replace(stopped, checkpoint=CheckpointConfig(every_img=BATCH))
+    with pytest.raises(DivergenceError) as refusal:
+        train_stage(often, 0, world)
+    tensors = [t for part in PARTS for t in found(stopped).tensors(part).values()]
+    assert all(bool(t.isfinite().all()) for t in tensors)
+    assert str(good.folder) in str(refusal.value)
+
+
+def test_a_model_with_other_channels_than_the_data_is_refused(
+    faces: Path, world: World, tmp_path: Path
+) -> None:
+    cfg = config(tmp_path / "run", faces)
+    grey = replace(cfg, model=replace(cfg.model, channels=1))
+    with pytest.raises(ConfigError, match=r"model\.channels is 1.* 3"):
+        train_stage(grey, 0, world)
+
+
+def test_a_batch_that_the_ranks_cannot_share_is_refused(stopped: RunConfig) -> None:
+    three = World(0, 3, torch.device("cpu"))
+    with pytest.raises(ConfigError, match=r"8 images.*3 ranks.*cluster\.workers"):
+        train_stage(stopped, 0, three)
