@@ -14,19 +14,22 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pipeline.config import RunConfig, as_dict
 from pipeline.world import World
 from stylealae.api import StyleALAE
-from stylealae.errors import CheckpointError
+from stylealae.errors import CheckpointError, DivergenceError
 
 __all__ = [
     "SNAPSHOT",
     "Checkpoint",
+    "describe",
     "finish_stage",
     "is_done",
     "latest",
@@ -37,6 +40,7 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+NAME = "seen-" + "[0-9]" * 10  # no copy that someone put beside
 MANIFEST, STATE, SNAPSHOT = "manifest.json", "state.json", "snapshot"
 FORMAT = 1
 
@@ -59,16 +63,38 @@ def stage_folder(run_dir: Path, stage: int) -> Path:
     return run_dir / f"{4 << stage:04d}"
 
 
+def describe(cfg: RunConfig, stage: int, seen: int, data: str) -> dict[str, Any]:
+    """What a checkpoint says of itself: stage, images seen, config, data digest, versions."""
+    versions = {name: version(name) for name in ("torch", "deepspeed", "safetensors")}
+    about = {"stage": stage, "seen": seen, "config": as_dict(cfg), "data": data}
+    return {**about, "versions": versions}
+
+
 def save(
     run_dir: Path, parts: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], world: World
 ) -> Path:
     """Writes a checkpoint on rank 0; every rank raises if that failed.  Collective.
 
+    Args:
+        run_dir: folder of the run.
+        parts: the gathered tensors of `networks`, `ema` and `adam`, the same on every rank.
+        state: what `describe` gives.
+        world: the ranks.
+
     Raises:
         CheckpointError: the checkpoint could not be written (a full disk, say); the ones before
             it are untouched.
+        DivergenceError: a tensor is not finite.
     """
-    final = stage_folder(run_dir, state["stage"]) / f"seen-{state['seen']:010d}"
+    seen = state["seen"]
+    final = stage_folder(run_dir, state["stage"]) / f"seen-{seen:010d}"
+    for part, tensors in parts.items():
+        for name, tensor in tensors.items():
+            if not tensor.isfinite().all():
+                raise DivergenceError(
+                    f"{part}/{name} is not finite after {seen:,} images: training stopped. Try a "
+                    "lower schedule.lr, or engine.precision=fp32"
+                )
 
     def write(scratch: Path) -> None:
         for part, tensors in parts.items():
@@ -86,7 +112,7 @@ def save(
 
 def latest(run_dir: Path) -> Checkpoint | None:
     """The newest whole checkpoint of a run, found by looking; torn ones are named and left."""
-    for folder in sorted(run_dir.glob("[0-9]*/seen-*"), key=_age, reverse=True):
+    for folder in sorted(run_dir.glob(f"[0-9]*/{NAME}"), key=_age, reverse=True):
         problem = _torn(folder)
         if not problem:
             return Checkpoint(folder, json.loads((folder / STATE).read_text()))
@@ -99,7 +125,7 @@ def prune(run_dir: Path, stage: int, keep: int, world: World) -> None:
     if world.rank:
         return
     for earlier in range(stage + 1):
-        folders = sorted(stage_folder(run_dir, earlier).glob("seen-*"), key=_age)
+        folders = sorted(stage_folder(run_dir, earlier).glob(NAME), key=_age)
         for folder in folders[: -(keep if earlier == stage else 1)]:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -160,7 +186,7 @@ def _torn(folder: Path) -> str:
         for name, digest in manifest["sha256"].items():
             if _sha256(folder / name) != digest:
                 return f"{name} does not have the hash in {MANIFEST}"
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{type(error).__name__}: {error}"
     return ""
 

@@ -1,6 +1,6 @@
 """A run is one typed value: method + data + engine + cluster, from defaults, YAML and overrides."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -183,8 +183,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Defaults, then the file, then `key=value` overrides; an unknown key is an error."""
     try:
         text = path.read_text()
-    except OSError as error:
-        raise ConfigError(f"cannot read the config {path}: {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the config {path}: {error}") from error
     return parse(text, overrides, origin=str(path))
 
 
@@ -200,13 +200,19 @@ def parse(text: str, overrides: Sequence[str] = (), *, origin: str = "config") -
                 f"{override!r} is no override: write key=value, as in schedule.lr=[0.002]"
             )
     try:
-        given = OmegaConf.merge(
-            OmegaConf.create(text or "{}"), OmegaConf.from_dotlist(list(overrides))
-        )
+        yaml = OmegaConf.create(text or "{}")
+        if not OmegaConf.is_dict(yaml):
+            raise ConfigError(f"{origin}: found a list, a config is made of lines `key: value`")
+        given = OmegaConf.merge(yaml, OmegaConf.from_dotlist(list(overrides)))
         config = OmegaConf.merge(OmegaConf.structured(RunConfig), given)
         return cast(RunConfig, OmegaConf.to_object(config))
-    except (OmegaConfBaseException, YAMLError) as error:
+    except YAMLError as error:
         raise ConfigError(f"{origin}: {_first_lines(error)}") from error
+    except OmegaConfBaseException as error:
+        told = _first_lines(error)
+        if "$VALUE" in told:  # omegaconf names neither key nor value for an entry of a tuple
+            told = f"a value of the wrong type in {', '.join(_wrong(given))}"
+        raise ConfigError(f"{origin}: {told}") from error
 
 
 def as_yaml(cfg: RunConfig) -> str:
@@ -217,6 +223,16 @@ def as_yaml(cfg: RunConfig) -> str:
 def as_dict(cfg: RunConfig) -> dict[str, Any]:
     """The resolved config as plain dicts and lists."""
     return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(cfg)))
+
+
+def _wrong(given: Any) -> Iterator[str]:
+    """The keys whose value does not fit, found by trying each alone."""
+    for section, part in given.items():
+        for key, value in part.items() if OmegaConf.is_dict(part) else ():
+            try:
+                OmegaConf.merge(OmegaConf.structured(RunConfig), {section: {key: value}})
+            except OmegaConfBaseException:
+                yield f"{section}.{key}={value}"
 
 
 def _first_lines(error: Exception) -> str:

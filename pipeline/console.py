@@ -1,5 +1,6 @@
 """What a person at the console sees: progress bars, or plain lines without a terminal."""
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console as Terminal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -64,10 +65,16 @@ class Console:
 
 def plan_table(cfg: RunConfig) -> Table:
     """The stages of a run: resolution, images, batches and how the workers share them."""
-    table = Table(title=f"stages of {cfg.run_dir}", title_justify="left")
+    table = Table(
+        title=f"stages of {cfg.run_dir}",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
     for heading in (
-        "stage", "resolution", "images", "of them fading", "global batch", "learning rate",
-        "workers", "micro-batch x accumulation",
+        "stage", "size", "images", "fading", "batch", "rate",
+        "workers", "micro x accum.",
     ):  # fmt: skip
         table.add_column(heading, justify="right")
     for stage in range(cfg.last_stage + 1):

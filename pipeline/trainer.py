@@ -5,13 +5,11 @@ It knows nothing of Ray: it is given a config, a World, a stop flag and someone 
 
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from pipeline import checkpoint
 from pipeline.checkpoint import Checkpoint
-from pipeline.config import RunConfig, as_dict, check_shares
+from pipeline.config import RunConfig, check_shares
 from pipeline.data.manifest import Manifest
 from pipeline.data.stream import Stream, on_device
 from pipeline.engine import Engine
@@ -19,7 +17,7 @@ from pipeline.logs import Log, Report, due
 from pipeline.world import World
 from stylealae.api import StyleALAE
 from stylealae.ema import Ema
-from stylealae.errors import CheckpointError, DivergenceError
+from stylealae.errors import CheckpointError, ConfigError, DivergenceError
 from stylealae.networks import Networks, build
 from stylealae.phases import Chance, phases_of
 from stylealae.priors import normal, rng
@@ -40,9 +38,10 @@ def train_stage(
 ) -> bool:
     """Trains one stage; True when it is done, False if `stop` said so first.  Collective."""
     run_dir, span = Path(cfg.run_dir), stage_span(stage, cfg.last_stage, cfg.schedule)
-    manifest = Manifest.read(Path(cfg.data.path))
+    manifest = readable_by(cfg)
     nets, seen, found = begin(cfg, run_dir, manifest)
-    at = progress_at(seen, cfg.last_stage, cfg.schedule)
+    # A stage that was killed between its last checkpoint and its snapshot is still this stage.
+    at = progress_at(min(seen, span[1] - 1), cfg.last_stage, cfg.schedule)
     check_shares(stage, batch=at.batch, ranks=world.size, micro_batch=cfg.engine.micro_batch)
     nets.to(world.device)
     ema = Ema(nets, cfg.schedule).to(world.device)
@@ -51,7 +50,11 @@ def train_stage(
         ema.load_state_dict(found.tensors("ema"))
         if found.state["stage"] == stage:  # another stage starts fresh optimisers
             engine.load_state_dict(found.tensors("adam"))
-    phases, chance = phases_of(cfg.loss), chance_of(cfg, world.share(at.batch), world)
+    phases = phases_of(cfg.loss)
+    chance = Chance(
+        seed=cfg.seed, z_width=cfg.model.z_width, mixing_prob=cfg.loss.mixing_prob,
+        mine=world.share(at.batch), device=world.device,
+    )  # fmt: skip
     stream = Stream(
         Path(cfg.data.path), cfg.data, seed=cfg.seed, resolution=4 << stage,
         rank=world.rank, world=world.size,
@@ -65,12 +68,13 @@ def train_stage(
 
     def save() -> None:
         log.require_finite(seen)
-        state = {
+        parts = {
             "networks": nets.state_dict(),
             "ema": ema.state_dict(),
             "adam": engine.state_dict(),
         }
-        checkpoint.save(run_dir, state, about(cfg, stage, seen, manifest), world)
+        about = checkpoint.describe(cfg, stage, seen, manifest.digest)
+        checkpoint.save(run_dir, parts, about, world)
         checkpoint.prune(run_dir, stage, cfg.checkpoint.keep, world)
 
     stopped = False
@@ -81,9 +85,7 @@ def train_stage(
             x = on_device(stream.next(), at.alpha, world.device)  # [n, C, R, R] in [-1, 1]
             for phase in phases:
                 r = chance.draw(phase.name, seen, at)  # z [n, Z], mixing and noise
-                loss = engine.step(
-                    phase, x, r, at
-                )  # trains the phase's letters, the rest is frozen
+                loss = engine.step(phase, x, r, at)  # trains the phase's letters and no other
                 log.scalar(f"loss/{phase.name}", loss)
             ema.update(nets, normal(at.batch, cfg.model.z_width, rng(cfg.seed, "w_mean", seen)), at)
             seen += at.batch
@@ -130,24 +132,12 @@ def begin(
     return nets, int(was["seen"]), found
 
 
-def about(cfg: RunConfig, stage: int, seen: int, manifest: Manifest) -> dict[str, Any]:
-    """What a checkpoint says of itself in JSON."""
-    versions = {name: version(name) for name in ("torch", "deepspeed", "safetensors")}
-    return {
-        "stage": stage,
-        "seen": seen,
-        "config": as_dict(cfg),
-        "data": manifest.digest,
-        "versions": versions,
-    }
-
-
-def chance_of(cfg: RunConfig, mine: slice, world: World) -> Chance:
-    """Where this rank's draws come from."""
-    return Chance(
-        seed=cfg.seed,
-        z_width=cfg.model.z_width,
-        mixing_prob=cfg.loss.mixing_prob,
-        mine=mine,
-        device=world.device,
-    )
+def readable_by(cfg: RunConfig) -> Manifest:
+    """The manifest of the run's data set, if the networks can take its images."""
+    manifest = Manifest.read(Path(cfg.data.path))
+    if manifest.channels != cfg.model.channels:
+        raise ConfigError(
+            f"model.channels is {cfg.model.channels} and the images of {cfg.data.path} have "
+            f"{manifest.channels}: set model.channels={manifest.channels}"
+        )
+    return manifest

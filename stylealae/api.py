@@ -16,6 +16,7 @@ from torch import Tensor
 from stylealae import latents
 from stylealae.config import ModelConfig
 from stylealae.errors import CheckpointError, ConfigError
+from stylealae.interop import read_released, released_to_ours
 from stylealae.networks import Networks, build
 from stylealae.priors import normal, rng
 from stylealae.schedule import Growth
@@ -74,6 +75,18 @@ class StyleALAE:
         ) as error:
             raise CheckpointError(f"{folder} is no whole snapshot: {error}") from error
         return cls(nets.to(device), model, w_mean, stage=stage, seen=seen)
+
+    @classmethod
+    def from_released(
+        cls, path: str | Path, ema: bool = True, device: str | torch.device = "cpu"
+    ) -> "StyleALAE":
+        """The model of a checkpoint of the authors' code, its running average unless `ema` is off.
+
+        Raises:
+            CheckpointError: the file is truncated, or something else.
+        """
+        nets, model, w_mean = released_to_ours(read_released(Path(path), ema=ema))
+        return cls(nets.to(device), model, w_mean.to(device), stage=model.blocks - 1)
 
     def save(self, folder: Path, *, card: str = "") -> None:
         """Writes weights, config and model card into an existing folder."""

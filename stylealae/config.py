@@ -111,6 +111,10 @@ class ScheduleConfig:
                     f"schedule.{name} is {list(values)}: it needs one positive entry a stage "
                     "(a shorter list goes on with its last entry)"
                 )
+        if self.ema_half_life_img < 1:
+            raise ConfigError(
+                f"schedule.ema_half_life_img is {self.ema_half_life_img}: it must be at least 1"
+            )
         if not 0.0 <= self.fade_fraction <= 1.0:
             raise ConfigError(
                 f"schedule.fade_fraction is {self.fade_fraction}: it is a share, 0 to 1"

@@ -55,7 +55,7 @@ def wait_for(job: subprocess.Popen[str], seen: int) -> None:
 
 
 def kill_worker(job: subprocess.Popen[str]) -> None:
-    """kill -9 of one of the trainer processes below the job's own Ray."""
+    """Kills, with -9, one of the trainer processes below the job's own Ray."""
     workers = [
         p
         for p in psutil.Process(job.pid).children(recursive=True)
@@ -66,7 +66,7 @@ def kill_worker(job: subprocess.Popen[str]) -> None:
 
 
 def kill_driver(job: subprocess.Popen[str]) -> None:
-    """kill -9 of the driver; what it had started must go by itself or hold nothing."""
+    """Kills the driver with -9; what it had started must go by itself or hold nothing."""
     below = psutil.Process(job.pid).children(recursive=True)
     job.kill()
     job.wait()

@@ -1,0 +1,179 @@
+"""The authors' published .pth checkpoints -> our networks, number for number.
+
+The released layout counts encoder blocks from the highest resolution down, stores weights that
+already hold the equalised scale, and from 128x128 on keeps G's upsampling kernels transposed and
+flipped (their `conv_transpose2d`).
+"""
+
+import pickle
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from stylealae.config import ModelConfig
+from stylealae.errors import CheckpointError, ConfigError
+from stylealae.networks import Networks, build
+
+__all__ = ["Place", "model_of", "places", "read_released", "released_to_ours"]
+
+FUSED_FROM = 128
+F, D, E, G, MEAN = "mapping_fl", "mapping_tl", "discriminator", "generator", "dlatent_avg"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one released tensor belongs."""
+
+    parameter: nn.Parameter
+    scale: float = 1.0
+    """released = ours * scale."""
+    transposed: bool = False
+    """A fused upsampling kernel, stored [in, out, 3, 3] and flipped."""
+
+    def ours(self, released: Tensor) -> Tensor:
+        """A released weight in our layout and scale."""
+        return self._turned(released).reshape(self.parameter.shape) / self.scale
+
+    def gradient(self, ours: Tensor) -> Tensor:
+        """Our gradient in the released layout: with respect to the released weight."""
+        return self._turned(ours) / self.scale
+
+    def _turned(self, kernel: Tensor) -> Tensor:
+        return kernel.transpose(0, 1).flip(2, 3) if self.transposed else kernel
+
+
+def read_released(path: Path, *, ema: bool = True) -> dict[str, Tensor]:
+    """The tensors of a released checkpoint as `module/parameter`; its running averages if `ema`.
+
+    Raises:
+        CheckpointError: the file is missing, truncated, something else, or would run code.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        models: Mapping[str, Mapping[str, Tensor]] = content["models"]
+        suffix = "_s" if ema else ""
+        named = {module: models[module + suffix] for module in (F, D, E, G)}
+        named[MEAN] = models.get(MEAN + suffix, models[MEAN])  # the released EMA leaves it out
+        return {f"{m}/{name}": tensor for m, part in named.items() for name, tensor in part.items()}
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{path} is no whole checkpoint of the released code ({reason}): give a .pth file such "
+            "as model_submitted.pth"
+        ) from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path} is a torch file, but not one of the released code: it has no entry {error}"
+        ) from error
+
+
+def model_of(tensors: Mapping[str, Tensor]) -> ModelConfig:
+    """The shape of the networks, read off the tensors.
+
+    Raises:
+        CheckpointError: the tensors are of another architecture, an ablation of the paper, say.
+    """
+    try:
+        blocks = 1 + max(_numbers(tensors, f"{E}/encode_block."))
+        rgb = tensors[f"{E}/from_rgb.0.from_rgb.weight"]  # [C, channels, 1, 1], full resolution
+        first = tensors[f"{F}/map_blocks.0.fc.weight"]  # [W, Z]
+        return ModelConfig(
+            resolution=4 << (blocks - 1),
+            channels=rgb.shape[1],
+            start_channels=rgb.shape[0],
+            max_channels=tensors[f"{G}/const"].shape[1],
+            z_width=first.shape[1],
+            w_width=first.shape[0],
+            mapping_layers=1 + max(_numbers(tensors, f"{F}/map_blocks.")),
+        )
+    except (KeyError, ValueError, ConfigError) as error:
+        raise CheckpointError(f"these weights are not of a StyleALAE: {error}") from error
+
+
+def released_to_ours(tensors: Mapping[str, Tensor]) -> tuple[Networks, ModelConfig, Tensor]:
+    """Networks, their shape and the mean styles [L, W] of released tensors.
+
+    Raises:
+        CheckpointError: a tensor is missing, left over or of another shape.
+    """
+    model = model_of(tensors)
+    nets = build(model)
+    found = {k: v for k, v in tensors.items() if not k.endswith("blur.weight")}
+    w_mean = found.pop(f"{MEAN}/buff")
+    wanted = places(nets)
+    if wanted.keys() != found.keys():
+        missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+        raise CheckpointError(
+            f"these weights are of another architecture than StyleALAE: missing {missing[:3]}, "
+            f"unknown {extra[:3]}"
+        )
+    for name, place in wanted.items():
+        if found[name].numel() != place.parameter.numel():
+            raise CheckpointError(
+                f"{name} has shape {list(found[name].shape)}, "
+                f"a StyleALAE like this wants {list(place.parameter.shape)}"
+            )
+        with torch.no_grad():
+            place.parameter.copy_(place.ours(found[name]))
+    return nets, model, w_mean.reshape(nets.G.layers, model.w_width)
+
+
+def places(nets: Networks) -> dict[str, Place]:
+    """Where every released tensor belongs in our networks, by its `module/parameter` name."""
+    return {**dict(_mappings(nets)), **dict(_encoder(nets)), **dict(_generator(nets))}
+
+
+def _mappings(nets: Networks) -> Iterator[tuple[str, Place]]:
+    for i, layer in enumerate(nets.F.layers):
+        yield from _affine(f"{F}/map_blocks.{i}.fc", layer)
+    for i, layer in enumerate(nets.D.layers):
+        yield from _affine(f"{D}/map_blocks.{i}", layer)
+
+
+def _encoder(nets: Networks) -> Iterator[tuple[str, Place]]:
+    last = len(nets.E.blocks) - 1
+    for k, block in enumerate(nets.E.blocks):
+        name = f"{E}/encode_block.{last - k}"
+        for j in (1, 2):
+            conv: Any = getattr(block, f"conv_{j}")
+            yield f"{name}.conv_{j}.weight", Place(conv.weight, conv.scale)
+            yield f"{name}.bias_{j}", Place(getattr(block, f"bias_{j}"))
+            yield from _affine(f"{name}.style_{j}", getattr(block, f"style_{j}").linear)
+        yield from _affine(f"{E}/from_rgb.{last - k}.from_rgb", nets.E.from_rgb[k])
+
+
+def _generator(nets: Networks) -> Iterator[tuple[str, Place]]:
+    for k, block in enumerate(nets.G.blocks):
+        name, any_block = f"{G}/decode_block.{k}", cast(Any, block)
+        if k == 0:
+            yield f"{G}/const", Place(any_block.const)
+        else:
+            conv = any_block.conv_1
+            fused = 4 << k >= FUSED_FROM
+            yield f"{name}.conv_1.weight", Place(conv.weight, conv.scale, transposed=fused)
+        yield f"{name}.conv_2.weight", Place(any_block.conv_2.weight, any_block.conv_2.scale)
+        for j in (1, 2):
+            layer: Any = getattr(block, f"layer_{j}")
+            yield f"{name}.bias_{j}", Place(layer.bias)
+            yield f"{name}.noise_weight_{j}", Place(layer.noise_weight)
+            yield from _affine(f"{name}.style_{j}", layer.affine)
+        yield from _affine(f"{G}/to_rgb.{k}.to_rgb", nets.G.to_rgb[k])
+
+
+def _affine(name: str, layer: Any) -> Iterator[tuple[str, Place]]:
+    yield f"{name}.weight", Place(layer.weight, layer.scale)
+    yield f"{name}.bias", Place(layer.bias, getattr(layer, "lrmul", 1.0))
+
+
+def _numbers(tensors: Mapping[str, Tensor], prefix: str) -> set[int]:
+    """The block numbers that follow a prefix."""
+    found = {int(k[len(prefix) :].split(".")[0]) for k in tensors if k.startswith(prefix)}
+    if not found:
+        raise ValueError(f"nothing is called {prefix}*")
+    return found

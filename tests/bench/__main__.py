@@ -1,0 +1,150 @@
+"""Measurements, as ratios in one run: `make bench` prints a table and writes build/bench.json.
+
+Each pair is timed in turn, A B A B, and the ratio is that of the medians.  `ARGS=--quick` takes
+fewer rounds.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pipeline.config import RunConfig, load
+from pipeline.data.shards import prepare
+from pipeline.data.sources import open_source
+from pipeline.data.stream import Stream, on_device
+from pipeline.engine import BETAS, EPS, Engine, joined
+from pipeline.world import World
+from stylealae.networks import LETTERS, build
+from stylealae.phases import Chance, Phase, phases_of
+from stylealae.schedule import Progress, at_stage
+
+ROOT = Path(__file__).resolve().parents[2]
+Step = Callable[[int], object]
+
+
+def compare(name: str, a: Step, b: Step, *, rounds: int, images: int) -> dict[str, object]:
+    """Times a and b in turn; the ratio is b / a: how many times faster a is."""
+    for warm in range(2):
+        a(warm)
+        b(warm)
+    times: dict[str, list[float]] = {"a": [], "b": []}
+    for i in range(rounds):
+        for key, step in (("a", a), ("b", b)):
+            start = time.perf_counter()
+            step(i)
+            times[key].append(time.perf_counter() - start)
+    ours, theirs = statistics.median(times["a"]), statistics.median(times["b"])
+    return {
+        "name": name,
+        "ratio": round(theirs / ours, 3),
+        "a_img_per_s": round(images / ours, 1),
+        "b_img_per_s": round(images / theirs, 1),
+        "rounds": rounds,
+    }
+
+
+def bench_engine(cfg: RunConfig, world: World, rounds: int) -> list[dict[str, object]]:
+    """The three phases through DeepSpeed against a bare loop of the same maths."""
+    cells = []
+    for stage in range(cfg.last_stage + 1):
+        batch = at_stage(cfg.schedule.batch, stage)
+        at = Progress(stage=stage, alpha=1.0, batch=batch, lr=1e-4)
+        x = torch.rand(batch, cfg.model.channels, at.resolution, at.resolution) * 2 - 1
+        chance = Chance(
+            seed=0,
+            z_width=cfg.model.z_width,
+            mixing_prob=cfg.loss.mixing_prob,
+            mine=slice(0, batch),
+            device=world.device,
+        )
+        engine = Engine(build(cfg.model), at, cfg, world)
+        bare = bare_step(cfg, x, at)
+
+        def through_engine(i: int) -> None:
+            for phase in phases_of(cfg.loss):
+                engine.step(phase, x, chance.draw(phase.name, i, at), at)  # noqa: B023
+
+        def through_bare(i: int) -> None:
+            for phase in phases_of(cfg.loss):
+                bare(phase, i, chance)  # noqa: B023
+
+        name = f"engine / bare loop, stage {stage}"
+        cells.append(compare(name, through_engine, through_bare, rounds=rounds, images=batch))
+        engine.close()
+    return cells
+
+
+def bare_step(cfg: RunConfig, x: Tensor, at: Progress) -> Callable[[Phase, int, Chance], None]:
+    """One phase in plain torch."""
+    nets = build(cfg.model)
+    params = {letter: list(nets.grown(letter, at)) for letter in LETTERS}
+    adams = {
+        letter: torch.optim.Adam(p, lr=at.lr, betas=BETAS, eps=EPS, fused=True)
+        for letter, p in params.items()
+    }
+
+    def step(phase: Phase, i: int, chance: Chance) -> None:
+        nets.requires_grad_(False)
+        for letter in phase.trains:
+            for p in params[letter]:
+                p.requires_grad_(True)
+        phase.loss(nets, x, chance.draw(phase.name, i, at), at, cfg.loss).backward()
+        for letter in phase.trains:
+            adams[letter].step()
+            adams[letter].zero_grad()
+
+    return step
+
+
+def bench_stream(cfg: RunConfig, folder: Path, rounds: int) -> list[dict[str, object]]:
+    """Batches from shards, flipped and scaled, against a memory copy of the same batch."""
+    prepare(open_source("rendered:512", "rendered"), folder, [4, 8, 16, 32])
+    cells = []
+    for side in (4, 32):
+        stream = Stream(folder, cfg.data, seed=0, resolution=side)
+        stream.start(0, 256, stop_at=256 * (rounds + 3))
+        batch = stream.fixed(256, split="train")
+
+        def read(i: int) -> Tensor:
+            return on_device(stream.next(), 1.0, "cpu")  # noqa: B023
+
+        def copy(i: int) -> Tensor:
+            return on_device(batch.clone(), 1.0, "cpu")  # noqa: B023
+
+        cells.append(
+            compare(f"stream / memory copy, {side}x{side}", read, copy, rounds=rounds, images=256)
+        )
+        stream.close()
+    return cells
+
+
+def main() -> None:
+    """Runs every measurement."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    quick = parser.parse_args().quick
+    threads = torch.get_num_threads()
+    cfg = load(ROOT / "configs/demo.yaml", ["cluster.workers=[1]", f"engine.threads={threads}"])
+    world = joined(cfg.engine, gpu=False)
+    cells = bench_engine(cfg, world, 5 if quick else 25)
+    with tempfile.TemporaryDirectory() as folder:
+        cells += bench_stream(cfg, Path(folder) / "faces", 20 if quick else 100)
+    facts = {"machine": platform.processor() or platform.machine(), "threads": threads}
+    out = ROOT / "build" / "bench.json"
+    out.parent.mkdir(exist_ok=True)
+    out.write_text(json.dumps({**facts, "torch": torch.__version__, "cells": cells}, indent=2))
+    for cell in cells:
+        print(f"{cell['name']:36} {cell['ratio']:>7}x   {cell['a_img_per_s']:>12} img/s")
+    print(out)
+
+
+if __name__ == "__main__":
+    main()

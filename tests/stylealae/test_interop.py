@@ -1,0 +1,157 @@
+"""Our networks, losses and phases against golden numbers of the released networks.
+
+The fixtures hold two small models in the released layout and, computed in float64 by the released
+code, every output, loss and gradient (as norm and dot product with cos(0, 1, 2, ...)).
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from stylealae import StyleALAE
+from stylealae.config import LossConfig
+from stylealae.errors import CheckpointError
+from stylealae.interop import places, released_to_ours
+from stylealae.losses import r1_penalty
+from stylealae.phases import Draw, phases_of
+from stylealae.schedule import Growth
+
+FIXTURES = Path(__file__).resolve().parents[3] / "shared" / "fixtures"
+MODELS = ("style_rgb_32", "style_rgb_256")
+needs_fixtures = pytest.mark.skipif(
+    not FIXTURES.exists(), reason="the golden numbers in ../shared/fixtures are not here"
+)
+VALUES = ("w_of_z", "x_of_w", "w_of_x", "logit_of_x", "reconstruction", "r1_squared_norm")
+
+
+def golden(name: str) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
+    with safe_open(FIXTURES / f"{name}.safetensors", "pt") as file:
+        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        return tensors, json.loads(file.metadata()["meta"])["cases"]
+
+
+def relative(ours: Tensor, theirs: Tensor) -> float:
+    return float((ours.detach().double() - theirs).abs().max() / theirs.abs().max())
+
+
+@needs_fixtures
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-5), (torch.float32, 2e-5)])
+@pytest.mark.parametrize("name", MODELS)
+def test_values_are_the_released_ones(name, dtype, tolerance):
+    tensors, cases = golden(name)
+    weights = {k.removeprefix("models/"): v for k, v in tensors.items() if "models/" in k}
+    nets = released_to_ours(weights)[0].to(dtype)
+    cfg = LossConfig(reciprocity_trains_f=True)
+    for case in cases:
+        at = Growth(stage=int(case["lod"]), alpha=float(case["blend"]))
+        prefix = f"case{int(case['case'])}/"
+        x, z = (tensors[prefix + a].to(dtype) for a in "xz")
+        x.requires_grad_(True)
+        w, w_x = nets.F(z), nets.E(x, at)
+        logit = nets.D(w_x)
+        ours = {
+            "w_of_z": w,
+            "x_of_w": nets.G(w, at),
+            "w_of_x": w_x,
+            "logit_of_x": logit,
+            "reconstruction": nets.G(w_x, at),
+            "r1_squared_norm": r1_penalty(logit, x),
+        }
+        for phase in phases_of(cfg):
+            ours[f"loss_{phase.name}"] = phase.loss(nets, x, draw_of(z, at), at, cfg)
+        errors = {k: relative(v, tensors[prefix + k]) for k, v in ours.items()}
+        assert max(errors.values()) < tolerance, (case, errors)
+
+
+@needs_fixtures
+@pytest.mark.parametrize("name", MODELS)
+def test_gradients_of_every_phase_are_the_released_ones(name):
+    tensors, cases = golden(name)
+    weights = {k.removeprefix("models/"): v for k, v in tensors.items() if "models/" in k}
+    nets = released_to_ours(weights)[0].double()
+    where, cfg = places(nets), LossConfig(reciprocity_trains_f=True)
+    compared = 0
+    for case in cases:
+        at = Growth(stage=int(case["lod"]), alpha=float(case["blend"]))
+        prefix = f"case{int(case['case'])}/"
+        x, z = (tensors[prefix + a].double() for a in "xz")
+        for phase in phases_of(cfg):
+            nets.requires_grad_(False).zero_grad()
+            for letter in phase.trains:
+                getattr(nets, letter).requires_grad_(True)
+            phase.loss(nets, x, draw_of(z, at), at, cfg).backward()
+            start = f"{prefix}grad/{phase.name}/"
+            for key in (k for k in tensors if k.startswith(start)):
+                place = where.get(key.removeprefix(start))
+                if place is None:
+                    assert key.endswith("blur.weight")
+                    continue
+                grad = place.parameter.grad
+                flat = torch.zeros(1) if grad is None else place.gradient(grad).flatten()
+                wave = torch.cos(torch.arange(len(flat), dtype=torch.float64))
+                norm, dot = float(flat.norm()), float((flat.double() * wave).sum())
+                norm_then, dot_then = tensors[key].tolist()
+                assert abs(norm - norm_then) <= 1e-4 * norm_then, key
+                assert abs(dot - dot_then) <= 1e-4 * norm_then, key
+                compared += 1
+    assert compared > 500
+
+
+def draw_of(z: Tensor, at: Growth) -> Draw:
+    """The fixtures' z, nothing mixed, no noise."""
+    return Draw(z=z, z_other=z, crossover=torch.full((len(z),), 2 * (at.stage + 1)), noise=None)
+
+
+@needs_fixtures
+@pytest.mark.parametrize("name", MODELS)
+def test_a_released_checkpoint_loads_and_saves_as_a_snapshot(name, tmp_path):
+    tensors, cases = golden(name)
+    raw = StyleALAE.from_released(FIXTURES / f"{name}.pth", ema=False)
+    case = cases[-1]
+    z = tensors[f"case{int(case['case'])}/z"]
+    assert relative(raw.map(z), tensors[f"case{int(case['case'])}/w_of_z"]) < 2e-5
+
+    averaged = StyleALAE.from_released(FIXTURES / f"{name}.pth")
+    ratio = averaged.nets.G.blocks[1].conv_2.weight / raw.nets.G.blocks[1].conv_2.weight
+    assert torch.allclose(ratio, torch.tensor(0.9))  # as the fixture was made
+    assert torch.allclose(averaged.w_mean, 0.9 * raw.w_mean)
+
+    averaged.save(tmp_path)
+    again = StyleALAE.load(tmp_path)
+    assert torch.equal(again.sample(2, seed=1), averaged.sample(2, seed=1))
+    assert again.resolution == averaged.resolution
+
+
+@needs_fixtures
+def test_a_truncated_checkpoint_is_refused(tmp_path):
+    data = (FIXTURES / "style_rgb_32.pth").read_bytes()
+    (tmp_path / "cut.pth").write_bytes(data[: len(data) // 2])
+    with pytest.raises(CheckpointError, match="no whole checkpoint"):
+        StyleALAE.from_released(tmp_path / "cut.pth")
+
+
+@pytest.mark.parametrize("content", [{"models": {}}, {"weights": 1}, [1, 2]])
+def test_another_torch_file_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match="not one of the released code"):
+        StyleALAE.from_released(tmp_path / "other.pth")
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path):
+    class Harm:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "harmed",))
+
+    torch.save({"models": Harm()}, tmp_path / "harm.pth")
+    with pytest.raises(CheckpointError):
+        StyleALAE.from_released(tmp_path / "harm.pth")
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_a_missing_file_is_a_sentence(tmp_path):
+    with pytest.raises(CheckpointError, match="does not exist"):
+        StyleALAE.from_released(tmp_path / "none.pth")
