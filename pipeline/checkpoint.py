@@ -126,7 +126,8 @@ def prune(run_dir: Path, stage: int, keep: int, world: World) -> None:
         return
     for earlier in range(stage + 1):
         folders = sorted(stage_folder(run_dir, earlier).glob(NAME), key=_age)
-        for folder in folders[: -(keep if earlier == stage else 1)]:
+        scraps = stage_folder(run_dir, earlier).glob(".seen-*.partial")
+        for folder in (*folders[: -(keep if earlier == stage else 1)], *scraps):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -143,7 +144,8 @@ def is_done(run_dir: Path, stage: int) -> bool:
 @contextmanager
 def published(final: Path) -> Iterator[Path]:
     """A scratch folder that becomes `final`, synced to disk, only if the block succeeds."""
-    scratch = final.with_name(f".{final.name}.partial")
+    # Of this process alone: the orphan of a killed driver may still be writing the same one.
+    scratch = final.with_name(f".{final.name}.{os.getpid()}.partial")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:

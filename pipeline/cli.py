@@ -160,8 +160,11 @@ def reconstruct(snapshot: Path, images: Sequence[Path], out: Path, count: int) -
 @click.option("--seed", default=0, show_default=True, help="Another seed draws other images.")
 @click.option("--truncation", default=1.0, show_default=True,
               help="Below 1 pulls styles towards the mean: less variety, fewer flaws.")  # fmt: skip
+@click.option("--noise", is_flag=True, help="Add G's grain.")
 @sentence
-def sample(snapshot: Path, out: Path, count: int, seed: int, truncation: float) -> None:
+def sample(
+    snapshot: Path, out: Path, count: int, seed: int, truncation: float, noise: bool
+) -> None:
     """Draw new images.
 
     \b
@@ -171,7 +174,7 @@ def sample(snapshot: Path, out: Path, count: int, seed: int, truncation: float) 
     from stylealae.sheets import contact_sheet
 
     m = StyleALAE.load(snapshot)
-    x = m.sample(count, seed=seed, truncation=truncation)
+    x = m.sample(count, seed=seed, truncation=truncation, noise=noise)
     caption = f"samples G(F(z)), seed {seed}, truncation {truncation:g}"
     _write_picture(contact_sheet([(caption, x)]), out)
 

@@ -157,13 +157,23 @@ class StyleALAE:
         return self.generate(self.encode(x, stage), stage, noise=False)
 
     def sample(
-        self, n: int, *, seed: int = 0, truncation: float = 1.0, stage: int | None = None
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        truncation: float = 1.0,
+        stage: int | None = None,
+        noise: bool = False,
     ) -> Tensor:
-        """N new images; truncation below 1 trades variety for typicality.  -> [n, C, R, R]"""
+        """New images; truncation below 1 trades variety for typicality.  -> [n, C, R, R]
+
+        `noise` adds G's grain, which a model that has been trained for long uses for fine detail.
+        """
         w = self.map(normal(n, self.model.z_width, rng(seed, "sample", 0)))
         layers = latents.per_layer(w, 2 * (self._at(stage).stage + 1))  # [n, L, W]
         layers = latents.truncate(layers, self.w_mean, truncation)
-        return self.generate(layers, stage, noise=rng(seed, "sample/noise", 0, self.device))
+        grain = rng(seed, "sample/noise", 0, self.device) if noise else False
+        return self.generate(layers, stage, noise=grain)
 
     def _at(self, stage: int | None, alpha: float = 1.0) -> Growth:
         stage = self.stage if stage is None else stage

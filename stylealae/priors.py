@@ -15,5 +15,5 @@ def rng(seed: int, purpose: str, seen: int, device: torch.device | str = "cpu") 
 
 
 def normal(n: int, width: int, generator: torch.Generator) -> Tensor:
-    """N samples of the standard normal prior.  -> [n, width]"""
+    """Samples of the standard normal prior.  -> [n, width]"""
     return torch.randn(n, width, generator=generator)

@@ -185,6 +185,8 @@ def test_a_half_written_folder_is_no_checkpoint(tmp_path: Path, world: World) ->
     assert found is not None
     assert found.folder == before
     saved(tmp_path, world, 96)
+    assert seen_in(tmp_path) == [64, 96]
+    prune(tmp_path, 0, 2, world)
     assert not partial.exists()
     assert seen_in(tmp_path) == [64, 96]
 

@@ -25,7 +25,6 @@ MODELS = ("style_rgb_32", "style_rgb_256")
 needs_fixtures = pytest.mark.skipif(
     not FIXTURES.exists(), reason="the golden numbers in ../shared/fixtures are not here"
 )
-VALUES = ("w_of_z", "x_of_w", "w_of_x", "logit_of_x", "reconstruction", "r1_squared_norm")
 
 
 def golden(name: str) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
@@ -63,8 +62,10 @@ def test_values_are_the_released_ones(name, dtype, tolerance):
         }
         for phase in phases_of(cfg):
             ours[f"loss_{phase.name}"] = phase.loss(nets, x, draw_of(z, at), at, cfg)
-        errors = {k: relative(v, tensors[prefix + k]) for k, v in ours.items()}
-        assert max(errors.values()) < tolerance, (case, errors)
+        for key, value in ours.items():
+            # softplus(-t) for a large logit t is exp(-t): float32's error of t is its relative one
+            allowed = 1e-4 if dtype == torch.float32 and key == "loss_generator" else tolerance
+            assert relative(value, tensors[prefix + key]) < allowed, (case, key)
 
 
 @needs_fixtures
@@ -118,7 +119,7 @@ def test_a_released_checkpoint_loads_and_saves_as_a_snapshot(name, tmp_path):
     averaged = StyleALAE.from_released(FIXTURES / f"{name}.pth")
     ratio = averaged.nets.G.blocks[1].conv_2.weight / raw.nets.G.blocks[1].conv_2.weight
     assert torch.allclose(ratio, torch.tensor(0.9))  # as the fixture was made
-    assert torch.allclose(averaged.w_mean, 0.9 * raw.w_mean)
+    assert torch.equal(averaged.w_mean, raw.w_mean)  # released files average no mean style
 
     averaged.save(tmp_path)
     again = StyleALAE.load(tmp_path)
