@@ -1,0 +1,95 @@
+"""The command line as a person types it: pictures come out, and errors are sentences."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from pipeline.cli import main
+from stylealae import StyleALAE
+from stylealae.config import ModelConfig
+from stylealae.networks import build
+
+SMALL = ModelConfig(
+    resolution=16, start_channels=4, max_channels=8, z_width=8, w_width=8, mapping_layers=2
+)
+
+
+def run(*arguments: str | Path) -> Result:
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result
+
+
+@pytest.fixture
+def snapshot(tmp_path: Path) -> Path:
+    folder = tmp_path / "snapshot"
+    folder.mkdir()
+    StyleALAE(build(SMALL), SMALL, torch.zeros(6, 8), stage=2).save(folder)
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (5, 40, 30, 3), dtype=np.uint8)
+    for i, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / f"{i}.png")
+    return folder
+
+
+def test_sample_and_reconstruct_write_pictures(snapshot: Path, photos: Path, tmp_path: Path):
+    out = tmp_path / "new" / "samples.png"
+    assert run("sample", snapshot, "--out", out, "--count", "20").exit_code == 0
+    assert Image.open(out).width > 16 * 64
+    faces = tmp_path / "faces.png"
+    assert run("reconstruct", snapshot, photos, photos / "0.png", "--out", faces).exit_code == 0
+    assert Image.open(faces).width > 6 * 64
+
+
+def test_prepare_counts_and_names_what_it_cannot_read(photos: Path, tmp_path: Path):
+    (photos / "broken.png").write_bytes((photos / "0.png").read_bytes()[:200])
+    out = tmp_path / "set"
+    result = run("prepare", photos, "--out", out, "--resolutions", "4..16", "--workers", "1")
+    assert result.exit_code == 0, result.output
+    manifest = (out / "manifest.json").read_text()
+    assert "broken.png" in manifest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["prepare", "EMPTY", "--out", "OUT"], "no images"),
+        (["prepare", "MISSING", "--out", "OUT"], "does not exist"),
+        (["prepare", "PHOTOS", "--out", "OUT", "--resolutions", "5..64"], "powers of two"),
+        (["sample", "PHOTOS", "--out", "OUT.png"], "is no snapshot"),
+        (["sample", "SNAPSHOT", "--out", "OUT.nonsense"], "cannot write"),
+        (["reconstruct", "SNAPSHOT", "EMPTY", "--out", "OUT.png"], "image"),
+        (["plan", "MISSING.yaml"], "cannot read the config"),
+        (["train", "configs/demo.yaml", "model.chanels=3"], "Did you mean"),
+        (["train", "configs/demo.yaml", "data.path=EMPTY", "run_dir=OUT"], "manifest"),
+    ],
+)
+def test_bad_input_is_a_sentence(
+    arguments: list[str], said: str, snapshot: Path, photos: Path, tmp_path: Path
+):
+    (tmp_path / "empty").mkdir()
+    places = {
+        "EMPTY": tmp_path / "empty",
+        "MISSING": tmp_path / "missing",
+        "PHOTOS": photos,
+        "SNAPSHOT": snapshot,
+        "OUT": tmp_path / "out",
+        "configs": Path(__file__).resolve().parents[2] / "configs",
+    }
+    for word, place in places.items():
+        arguments = [a.replace(word, str(place)) for a in arguments]
+    result = run(*arguments)
+    assert result.exit_code == 1, result.output
+    assert "error:" in result.output
+    assert said in result.output
+    assert "Traceback" not in result.output
