@@ -1,0 +1,177 @@
+"""What every launch script does, and the command line shares: prepare, train on Ray, show results.
+
+Heavy homes (ray, deepspeed, torch) are imported by the function that needs them.
+"""
+
+import logging
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.config import RunConfig, as_yaml, load
+from stylealae.errors import UserError
+
+__all__ = ["dry_run", "launch", "prepare", "sentence"]
+
+
+def sentence(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Turns a UserError into one sentence and exit code 1."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        _quiet()
+        try:
+            return command(*args, **kwargs)
+        except UserError as error:
+            click.secho(f"error: {error}", fg="red", err=True)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            click.secho("interrupted: the same command goes on where it was", err=True)
+            sys.exit(130)
+
+    return wrapped
+
+
+@sentence
+def launch(
+    config: Path, argv: Sequence[str], *, source: str = "", faces: str = "", about: str = ""
+) -> None:
+    """Runs a config on Ray: what every launch script does.
+
+    Args:
+        config: the run's YAML.
+        argv: `--dry-run`, `--help`, and `key=value` overrides; `input=PATH` prepares PATH first.
+        source: kind of the images that are prepared when no `input=` is given.
+        faces: how many images to render when source is `rendered`.
+        about: what `--help` prints.
+    """
+    if {"-h", "--help"} & set(argv):
+        click.echo(about)
+        return
+    given = [a for a in argv if a != "--dry-run"]
+    inputs = [a.removeprefix("input=") for a in given if a.startswith("input=")]
+    cfg = _anchored(load(config, [a for a in given if not a.startswith("input=")]))
+    if "--dry-run" in argv:
+        dry_run(cfg)
+        return
+    from pipeline.checkpoint import is_done
+    from pipeline.console import Console
+
+    run_dir = Path(cfg.run_dir)
+    if all(is_done(run_dir, stage) for stage in range(cfg.last_stage + 1)):
+        _show_results(cfg, "this run is complete")
+        return
+    if inputs or source:
+        prepare(
+            inputs[0] if inputs else faces,
+            Path(cfg.data.path),
+            source="auto" if inputs else source,
+            resolutions=[4 << stage for stage in range(cfg.model.blocks)],
+        )
+    from pipeline import orchestrate
+
+    cores = max(1, int(max(cfg.cluster.workers) * cfg.cluster.cpus_per_worker))
+    with Console() as console, orchestrate.connected(cores):
+        console.say(f"training {_near(run_dir)}; watch it with: {_tensorboard(run_dir)}")
+        if not orchestrate.run(cfg, console.show):
+            console.say("stopped with a checkpoint: the same command goes on from there")
+            sys.exit(130)
+    _show_results(cfg, "done")
+
+
+def prepare(
+    input_: str, out: Path, *, source: str, resolutions: Sequence[int], workers: int = 0
+) -> None:
+    """Makes the shard set `out` of what `input_` holds, with a progress bar."""
+    from rich.console import Console
+
+    from pipeline.data import shards
+    from pipeline.data.sources import open_source
+
+    shards.prepare(
+        open_source(input_, source), out, resolutions, workers=workers, console=Console(stderr=True)
+    )
+
+
+def _show_results(cfg: RunConfig, headline: str) -> None:
+    """Draws the two pictures of a finished run and says where everything lies."""
+    from pipeline.checkpoint import SNAPSHOT, stage_folder
+    from pipeline.data.stream import Stream, on_device
+    from stylealae import StyleALAE
+    from stylealae.sheets import contact_sheet
+
+    run_dir = Path(cfg.run_dir)
+    snapshot = stage_folder(run_dir, cfg.last_stage) / SNAPSHOT
+    samples, faces = run_dir / "samples.png", run_dir / "reconstructions.png"
+    if not (samples.exists() and faces.exists()):
+        m = StyleALAE.load(snapshot)
+        stream = Stream(Path(cfg.data.path), cfg.data, seed=cfg.seed, resolution=m.resolution)
+        x = on_device(stream.fixed(32), 1.0, m.device)
+        rows = []
+        for part in (x[:16], x[16:]):
+            rows += [("originals", part), ("reconstructions G(E(x))", m.reconstruct(part))]
+        contact_sheet(rows).save(faces)
+        caption = "samples G(F(z))"
+        contact_sheet(
+            [
+                (f"{caption}, truncation 0.7", m.sample(32, seed=1, truncation=0.7)),
+                (caption, m.sample(64, seed=2)),
+            ]
+        ).save(samples)
+    click.echo(
+        f"\n{headline}\n"
+        f"  run folder        {_near(run_dir)}\n"
+        f"  curves, pictures  {_tensorboard(run_dir)}\n"
+        f"  samples           {_near(samples)}\n"
+        f"  reconstructions   {_near(faces)}\n"
+        f"  snapshot          {_near(snapshot)}\n"
+    )
+
+
+def _near(path: Path) -> Path:
+    """The path as seen from here, if it lies below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _tensorboard(run_dir: Path) -> str:
+    """The command that shows a run's curves, also where the .venv is not on the PATH."""
+    beside = Path(sys.executable).parent / "tensorboard"
+    command = "tensorboard" if shutil.which("tensorboard") else _near(beside)
+    return f"{command} --logdir {_near(run_dir)}/tensorboard"
+
+
+def dry_run(cfg: RunConfig) -> None:
+    """Prints the resolved config and the stage plan, and starts nothing."""
+    from rich.console import Console
+
+    from pipeline.console import plan_table
+
+    click.echo(as_yaml(cfg))
+    Console(soft_wrap=True).print(plan_table(cfg))
+
+
+def _anchored(cfg: RunConfig) -> RunConfig:
+    """Relative folders made absolute: below the current one, or, in a Ray job, below ~/stylealae.
+
+    A job's current folder is a copy of the code that Ray throws away.
+    """
+    in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+    base = Path.home() / "stylealae" if in_job else Path.cwd()
+    return replace(
+        cfg, run_dir=str(base / cfg.run_dir), data=replace(cfg.data, path=str(base / cfg.data.path))
+    )
+
+
+def _quiet() -> None:
+    """Our own warnings are shown; the libraries' chatter is not."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
