@@ -32,7 +32,7 @@ FLOORS = {
     "stylealae.phases": 1.5,
     "stylealae.api": 1.6,
     "stylealae.sheets": 1.6,
-    "stylealae.interop": 1.3,
+    "stylealae.interop": 1.5,
     "stylealae.directions": 1.6,
     "stylealae.metrics": 1.6,
     "stylealae": 1.7,  # the door: StyleALAE and nothing else
