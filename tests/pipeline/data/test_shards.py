@@ -142,10 +142,13 @@ def test_interrupted_and_run_again(photos: Path, dataset: Path, tmp_path: Path) 
 def test_ctrl_c_stops_all_processes_cleanly(tmp_path: Path) -> None:
     script = tmp_path / "run.py"
     script.write_text(
+        "import signal\n"
         "from pathlib import Path\n"
         "from pipeline.data.shards import prepare\n"
         "from pipeline.data.sources import open_source\n"
         "if __name__ == '__main__':\n"
+        # A background shell hands its children a SIGINT that is ignored.
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"    source = open_source({str(tmp_path / 'photo')!r}, test_fraction=0.0)\n"
         f"    prepare(source, Path({str(tmp_path / 'd')!r}), (64,), workers=2, shard_img=100)\n"
     )
