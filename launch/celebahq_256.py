@@ -3,7 +3,7 @@ r"""StyleALAE on CelebA-HQ at 256x256: the paper's second face model.
 
 Reproduces: ALAE (CVPR 2020), CelebA-HQ at 256x256, 29,000 training images, 30 passes a stage.
 Hardware: one node of 8 GPUs with 24 GB or more.  Time there: not yet measured with this code.
-Expect: FID 19.21 (the paper's table 5, CelebA-HQ 256x256).
+Expect: the FID that the paper reports for this set; not yet measured with this code.
 
     stylealae prepare celebahq/ --out /data/celebahq --resolutions 4..256
     ray job submit --working-dir . -- \

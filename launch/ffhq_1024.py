@@ -4,7 +4,7 @@ r"""StyleALAE on FFHQ at 1024x1024: the paper's main model.
 Reproduces: ALAE (CVPR 2020), FFHQ, 60,000 training images, 18 M images shown.
 Hardware: one node of 8 GPUs with 24 GB or more.  Time there: the authors needed a little over two
 days to 512 and over two more to 1024 on 8 Titan RTX; not yet measured with this code.
-Expect: FID 13.09 (the paper's table 3, 1024x1024).
+Expect: the FID that the paper reports for this set; not yet measured with this code.
 
     stylealae prepare ffhq/ --out /data/ffhq --resolutions 4..1024
     ray job submit --working-dir . -- \
