@@ -143,8 +143,9 @@ def _encoder(nets: Networks) -> Iterator[tuple[str, Place]]:
         for j in (1, 2):
             conv: Any = getattr(block, f"conv_{j}")
             yield f"{name}.conv_{j}.weight", Place(conv.weight, conv.scale)
-            yield f"{name}.bias_{j}", Place(getattr(block, f"bias_{j}"))
-            yield from _affine(f"{name}.style_{j}", getattr(block, f"style_{j}").linear)
+            exit: Any = getattr(block, f"style_{j}")
+            yield f"{name}.bias_{j}", Place(exit.bias)
+            yield from _affine(f"{name}.style_{j}", exit.linear)
         yield from _affine(f"{E}/from_rgb.{last - k}.from_rgb", nets.E.from_rgb[k])
 
 

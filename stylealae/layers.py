@@ -1,27 +1,38 @@
-"""The layers that F, G, E and D are made of: equalised weights, resampling, instance statistics.
+"""The layers that F, G, E and D are made of: equalised weights, resampling.
 
 Legend: N batch, C channels, R resolution. Every layer is twice differentiable (R1 needs it).
 """
 
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as fn
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from stylealae.planes import SLOPE
 
 __all__ = [
+    "NEVER",
+    "DownConv2d",
     "EqualConv2d",
     "EqualLinear",
-    "blur",
-    "instance_statistics",
+    "UpConv2d",
+    "full_precision",
     "leaky_relu",
     "mean2x2",
     "nearest2x",
     "pixel_norm",
+    "recomputed",
     "std_of",
 ]
 
-SLOPE = 0.2
+NEVER = 1 << 30
+"""A resolution that no network reaches."""
 STD_EPS = 1e-9
 
 
@@ -43,24 +54,6 @@ def nearest2x(x: Tensor) -> Tensor:
 def mean2x2(x: Tensor) -> Tensor:
     """The mean of every 2x2 square.  [N, C, R, R] -> [N, C, R/2, R/2]"""
     return fn.avg_pool2d(x, 2)
-
-
-def blur(x: Tensor) -> Tensor:
-    """Depthwise [1 2 1] x [1 2 1] / 16 with zero padding.  [N, C, R, R] -> same"""
-    tap = torch.tensor([1.0, 2.0, 1.0], device=x.device, dtype=x.dtype)
-    kernel = (torch.outer(tap, tap) / 16.0).expand(x.shape[1], 1, 3, 3)
-    return fn.conv2d(x, kernel, padding=1, groups=x.shape[1])
-
-
-def instance_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of every channel of every image.  [N, C, R, R] -> [N, C] twice
-
-    Two plain means in float32: `torch.var_mean` is not vectorised on the CPU and takes ten times
-    as long there.
-    """
-    flat = x.flatten(2).to(torch.promote_types(x.dtype, torch.float32))  # [N, C, R*R]
-    mean = flat.mean(dim=2, keepdim=True)
-    return mean.squeeze(2), (flat - mean).square().mean(dim=2)
 
 
 def std_of(var: Tensor) -> Tensor:
@@ -93,12 +86,7 @@ class EqualLinear(nn.Module):
 
 
 class EqualConv2d(nn.Module):
-    """Square convolution with the equalised learning rate, on its own or fused with resampling.
-
-    `down` (conv, then 2x2 mean) is a stride-2 convolution with the kernel averaged over four
-    shifts, `up` (nearest 2x, then conv) a stride-2 transposed one with the kernel summed over
-    them: the same function at 16 instead of 36 multiplications for every pixel pair.
-    """
+    """Square convolution with the equalised learning rate, zero padded."""
 
     def __init__(
         self,
@@ -115,21 +103,74 @@ class EqualConv2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels_out)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Plain convolution, zero padded.  [N, C, R, R] -> [N, C', R, R]"""
+        """The convolution.  [N, C, R, R] -> [N, C', R, R]"""
         padding = self.weight.shape[-1] // 2
         return fn.conv2d(x, self.weight * self.scale, self.bias, padding=padding)
 
-    def down(self, x: Tensor) -> Tensor:
-        """Convolution, then the mean of every 2x2 square.  [N, C, R, R] -> [N, C', R/2, R/2]"""
-        return fn.conv2d(x, _four_shifts(self.weight * (self.scale / 4)), stride=2, padding=1)
 
-    def up(self, x: Tensor) -> Tensor:
-        """Nearest 2x, then convolution.  [N, C, R, R] -> [N, C', 2R, 2R]"""
-        kernel = _four_shifts((self.weight * self.scale).flip(2, 3).transpose(0, 1))
+class DownConv2d(EqualConv2d):
+    """Convolution, then the mean of every 2x2 square: one stride-2 convolution.
+
+    Its 4x4 kernel is the mean of the 3x3 kernel's four shifts: the same function at 16 instead of
+    36 multiplications for every output.
+    """
+
+    shifts: Tensor
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(channels_in, channels_out, 3)
+        self.register_buffer("shifts", _four_shifts() * (self.scale / 4), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Half the resolution.  [N, C, R, R] -> [N, C', R/2, R/2]"""
+        return fn.conv2d(x, _shifted(self.weight, self.shifts), stride=2, padding=1)
+
+
+class UpConv2d(EqualConv2d):
+    """Nearest 2x, then convolution: one stride-2 transposed convolution.
+
+    Its 4x4 kernel is the sum of the mirrored 3x3 kernel's four shifts: 16 instead of 36
+    multiplications for every input.
+    """
+
+    shifts: Tensor
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(channels_in, channels_out, 3)
+        self.register_buffer("shifts", _four_shifts().flip(0) * self.scale, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Twice the resolution.  [N, C, R, R] -> [N, C', 2R, 2R]"""
+        kernel = _shifted(self.weight, self.shifts).transpose(0, 1)
         return fn.conv_transpose2d(x, kernel, stride=2, padding=1)
 
 
-def _four_shifts(kernel: Tensor) -> Tensor:
-    """The sum of a 3x3 kernel's four placements in a 4x4 one.  [O, I, 3, 3] -> [O, I, 4, 4]"""
-    rows = fn.pad(kernel, (0, 0, 0, 1)) + fn.pad(kernel, (0, 0, 1, 0))  # [O, I, 4, 3]
-    return fn.pad(rows, (0, 1)) + fn.pad(rows, (1, 0))
+def _four_shifts() -> Tensor:
+    """[9, 16]: a 3x3 kernel to the sum of its four placements in a 4x4 one."""
+    corner = torch.eye(9).view(9, 3, 3)
+    return torch.stack([
+        fn.pad(corner, (right, 1 - right, down, 1 - down)) for down in (0, 1) for right in (0, 1)
+    ]).sum(0).flatten(1)  # fmt: skip
+
+
+def _shifted(kernel: Tensor, shifts: Tensor) -> Tensor:
+    """A kernel's placements summed, as a matrix product.  [O, I, 3, 3] -> [O, I, 4, 4]"""
+    with full_precision(kernel):  # rounded once, by the convolution
+        return (kernel.reshape(-1, 9) @ shifts).view(*kernel.shape[:2], 4, 4)
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[None]:
+    """Autocast switched off on x's device."""
+    if x.device.type == "meta":  # knows no autocast
+        return nullcontext()
+    return torch.autocast(x.device.type, enabled=False)
+
+
+def recomputed(block: nn.Module, on: bool) -> Callable[..., Any]:
+    """The block; if `on`, one that keeps its input alone and computes the rest once more backwards.
+
+    Saves memory for about a third more time (activation checkpointing, Chen et al. 2016).
+    """
+    if not on:
+        return block
+    return partial(checkpoint, block, use_reentrant=False, preserve_rng_state=False)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from stylealae.config import ModelConfig
+from stylealae.layers import NEVER
 from stylealae.networks.encoder import Encoder
 from stylealae.networks.generator import Generator
 from stylealae.networks.mapping import LatentDiscriminator, Mapping
@@ -25,6 +26,10 @@ class Networks(nn.Module):
         self.G = Generator(cfg)
         self.E = Encoder(cfg)
         self.D = LatentDiscriminator(cfg)
+
+    def recompute_from(self, resolution: int) -> None:
+        """From this resolution up, blocks keep no activations for the backward pass; 0: none do."""
+        self.G.recompute_from = self.E.recompute_from = resolution or NEVER
 
     def grown(self, letter: str, at: Growth) -> Iterator[nn.Parameter]:
         """The parameters of one letter that are at work at this growth."""

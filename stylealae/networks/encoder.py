@@ -3,19 +3,23 @@
 Legend: N batch, C channels, R resolution, W width of w.
 """
 
+from collections.abc import Callable
+
 import torch
+import torch.nn.functional as fn
 from torch import Tensor, nn
 
 from stylealae.config import ModelConfig
 from stylealae.layers import (
+    NEVER,
+    DownConv2d,
     EqualConv2d,
     EqualLinear,
-    blur,
-    instance_statistics,
-    leaky_relu,
     mean2x2,
+    recomputed,
     std_of,
 )
+from stylealae.planes import SLOPE, blur, normalised
 from stylealae.schedule import Growth
 
 __all__ = ["Encoder"]
@@ -28,18 +32,13 @@ class StyleExit(nn.Module):
 
     def __init__(self, channels: int, w_width: int) -> None:
         super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
         self.linear = EqualLinear(2 * channels, w_width)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised features and their style.  [N, C, R, R] -> [N, C, R, R], [N, W]"""
-        mean, var = instance_statistics(x)
-        w = self.linear(torch.cat((mean, std_of(var)), dim=1))  # [N, W]
-        slope = torch.rsqrt(var + NORM_EPS)
-        offset = -mean * slope
-        x = torch.addcmul(
-            offset.to(x.dtype)[:, :, None, None], x, slope.to(x.dtype)[:, :, None, None]
-        )
-        return x, w
+        """Of x, which is overwritten: [N, C, R, R] -> features [N, C, R, R], their style [N, W]"""
+        x, mean, var = normalised(x, self.bias, eps=NORM_EPS)
+        return x, self.linear(torch.cat((mean, std_of(var)), dim=1))
 
 
 class Block(nn.Module):
@@ -48,19 +47,14 @@ class Block(nn.Module):
     def __init__(self, channels: int, channels_out: int, w_width: int) -> None:
         super().__init__()
         self.conv_1 = EqualConv2d(channels, channels, 3)
-        self.bias_1 = nn.Parameter(torch.zeros(channels))
         self.style_1 = StyleExit(channels, w_width)
-        self.conv_2 = EqualConv2d(channels, channels_out, 3)
-        self.bias_2 = nn.Parameter(torch.zeros(channels_out))
+        self.conv_2 = DownConv2d(channels, channels_out)
         self.style_2 = StyleExit(channels_out, w_width)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Halved features, and their style.  [N, C, R, R] -> [N, C', R/2, R/2], [N, W]"""
-        x = leaky_relu(self.conv_1(x) + self.bias_1.to(x.dtype)[:, None, None])
-        x, w_1 = self.style_1(x)
-        x = self.conv_2.down(blur(x))  # [N, C', R/2, R/2]
-        x = leaky_relu(x + self.bias_2.to(x.dtype)[:, None, None])
-        x, w_2 = self.style_2(x)
+        x, w_1 = self.style_1(self.conv_1(x))
+        x, w_2 = self.style_2(self.conv_2(blur(x)))  # [N, C', R/2, R/2]
         return x, w_1 + w_2
 
 
@@ -69,6 +63,7 @@ class Encoder(nn.Module):
 
     def __init__(self, cfg: ModelConfig) -> None:
         super().__init__()
+        self.recompute_from = NEVER
         widths = [cfg.width(stage) for stage in range(cfg.blocks)]
         outs = [widths[0], *widths]  # blocks[k] hands its features to blocks[k - 1]
         self.blocks = nn.ModuleList(
@@ -80,18 +75,16 @@ class Encoder(nn.Module):
 
     def enter(self, x: Tensor, stage: int) -> Tensor:
         """From-RGB and, as released, two leaky ReLUs.  [N, channels, R, R] -> [N, C, R, R]"""
-        features: Tensor = self.from_rgb[stage](x)
-        return leaky_relu(leaky_relu(features))
+        return fn.leaky_relu_(self.from_rgb[stage](x), SLOPE * SLOPE)  # the two in one
 
     def forward(self, x: Tensor, at: Growth) -> Tensor:
         """The style of x: the sum of what every layer gives up.  [N, channels, R, R] -> [N, W]"""
-        w: Tensor
-        features, w = self.blocks[at.stage](self.enter(x, at.stage))
+        features, w = self._block(at.stage)(self.enter(x, at.stage))
         if at.alpha < 1.0:
             features = torch.lerp(self.enter(mean2x2(x), at.stage - 1), features, at.alpha)
             w = w * at.alpha
         for k in range(at.stage - 1, -1, -1):
-            features, styles = self.blocks[k](features)
+            features, styles = self._block(k)(features)
             w = w + styles
         return w
 
@@ -99,3 +92,6 @@ class Encoder(nn.Module):
         """The parts that forward uses at this growth."""
         first_rgb = at.stage if at.alpha >= 1.0 else at.stage - 1
         return [*self.blocks[: at.stage + 1], *self.from_rgb[first_rgb : at.stage + 1]]
+
+    def _block(self, k: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        return recomputed(self.blocks[k], 4 << k >= self.recompute_from)

@@ -10,20 +10,17 @@ from torch import Tensor, nn
 
 from stylealae.config import ModelConfig
 from stylealae.latents import per_layer
-from stylealae.layers import (
-    EqualConv2d,
-    EqualLinear,
-    blur,
-    instance_statistics,
-    leaky_relu,
-    nearest2x,
-)
+from stylealae.layers import NEVER, EqualConv2d, EqualLinear, UpConv2d, nearest2x, recomputed
+from stylealae.planes import blur, styled
 from stylealae.schedule import Growth
 
 __all__ = ["Generator"]
 
 NORM_EPS = 1e-8
 RGB_GAIN = 0.03
+
+Grains = tuple[Tensor | None, Tensor | None]
+"""The noise of two layers."""
 
 
 class StyledLayer(nn.Module):
@@ -35,22 +32,14 @@ class StyledLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
         self.affine = EqualLinear(w_width, 2 * channels, gain=1.0)
 
-    def forward(self, x: Tensor, w: Tensor, noise: torch.Generator | None) -> Tensor:
-        """X modulated by w; `noise` None means none.  [N, C, R, R], [N, W] -> [N, C, R, R]"""
-        if noise is not None:
-            # Departure: block 0's first noise is per image here, shared by the batch as released.
-            grain = torch.randn(
-                x.shape[0], 1, *x.shape[2:], generator=noise, device=x.device, dtype=x.dtype
-            )
-            x = torch.addcmul(x, self.noise_weight.to(x.dtype)[:, None, None], grain)
-        x = leaky_relu(x + self.bias.to(x.dtype)[:, None, None])
-        mean, var = instance_statistics(x)  # [N, C] each
+    def forward(self, x: Tensor, w: Tensor, grain: Tensor | None) -> Tensor:
+        """X, which is overwritten, modulated by w.
+
+        [N, C, R, R], [N, W], [N, 1, R, R] -> [N, C, R, R]
+        """
         scale, shift = self.affine(w).chunk(2, dim=1)  # [N, C] each
-        slope = torch.rsqrt(var + NORM_EPS) * (1 + scale)
-        offset = shift - mean * slope
-        # Norm and style in one pass: (x - mean) / std * (1 + scale) + shift
-        return torch.addcmul(
-            offset.to(x.dtype)[:, :, None, None], x, slope.to(x.dtype)[:, :, None, None]
+        return styled(
+            x, self.bias, scale, shift, grain=grain, grain_weight=self.noise_weight, eps=NORM_EPS
         )
 
 
@@ -64,10 +53,10 @@ class FirstBlock(nn.Module):
         self.conv_2 = EqualConv2d(channels, channels, 3)
         self.layer_2 = StyledLayer(channels, w_width)
 
-    def forward(self, w: Tensor, noise: torch.Generator | None) -> Tensor:
+    def forward(self, w: Tensor, grain: Grains) -> Tensor:
         """The first features.  [N, 2, W] -> [N, C, 4, 4]"""
-        x: Tensor = self.layer_1(self.const.expand(w.shape[0], -1, -1, -1), w[:, 0], noise)
-        x = self.layer_2(self.conv_2(x), w[:, 1], noise)
+        x: Tensor = self.layer_1(self.const.repeat(w.shape[0], 1, 1, 1), w[:, 0], grain[0])
+        x = self.layer_2(self.conv_2(x), w[:, 1], grain[1])
         return x
 
 
@@ -76,15 +65,15 @@ class Block(nn.Module):
 
     def __init__(self, channels_in: int, channels: int, w_width: int) -> None:
         super().__init__()
-        self.conv_1 = EqualConv2d(channels_in, channels, 3)
+        self.conv_1 = UpConv2d(channels_in, channels)
         self.layer_1 = StyledLayer(channels, w_width)
         self.conv_2 = EqualConv2d(channels, channels, 3)
         self.layer_2 = StyledLayer(channels, w_width)
 
-    def forward(self, x: Tensor, w: Tensor, noise: torch.Generator | None) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, grain: Grains) -> Tensor:
         """Features at twice the resolution.  [N, C, R, R], [N, 2, W] -> [N, C', 2R, 2R]"""
-        x = self.layer_1(blur(self.conv_1.up(x)), w[:, 0], noise)  # [N, C', 2R, 2R]
-        x = self.layer_2(self.conv_2(x), w[:, 1], noise)
+        x = self.layer_1(blur(self.conv_1(x)), w[:, 0], grain[0])  # [N, C', 2R, 2R]
+        x = self.layer_2(self.conv_2(x), w[:, 1], grain[1])
         return x
 
 
@@ -94,6 +83,7 @@ class Generator(nn.Module):
     def __init__(self, cfg: ModelConfig) -> None:
         super().__init__()
         self.layers = 2 * cfg.blocks
+        self.recompute_from = NEVER
         widths = [cfg.width(stage) for stage in range(cfg.blocks)]
         self.blocks = nn.ModuleList([FirstBlock(widths[0], cfg.w_width)])
         for width_in, width in pairwise(widths):
@@ -105,10 +95,11 @@ class Generator(nn.Module):
     def forward(self, w: Tensor, at: Growth, noise: torch.Generator | None = None) -> Tensor:
         """The image of w.  [N, W] or [N, L, W] -> [N, channels, R, R], about -1 to 1"""
         w = per_layer(w, 2 * (at.stage + 1))  # [N, L, W]
-        x = self.blocks[0](w[:, :2], noise)
+        x = self.blocks[0](w[:, :2], _grains(w, 0, noise))
         before = x
         for k in range(1, at.stage + 1):
-            before, x = x, self.blocks[k](x, w[:, 2 * k : 2 * k + 2], noise)
+            run = recomputed(self.blocks[k], 4 << k >= self.recompute_from)
+            before, x = x, run(x, w[:, 2 * k : 2 * k + 2], _grains(w, k, noise))
         rgb: Tensor = self.to_rgb[at.stage](x)
         if at.alpha < 1.0:
             rgb = torch.lerp(nearest2x(self.to_rgb[at.stage - 1](before)), rgb, at.alpha)
@@ -118,3 +109,18 @@ class Generator(nn.Module):
         """The parts that forward uses at this growth."""
         first_rgb = at.stage if at.alpha >= 1.0 else at.stage - 1
         return [*self.blocks[: at.stage + 1], *self.to_rgb[first_rgb : at.stage + 1]]
+
+
+def _grains(w: Tensor, stage: int, noise: torch.Generator | None) -> Grains:
+    """The noise of a block's two layers, [N, 1, R, R] each; None means none.
+
+    Departure: block 0's first noise is per image here, shared by the batch as released.
+    """
+    if noise is None:
+        return None, None
+    shape = (w.shape[0], 1, 4 << stage, 4 << stage)
+    dtype = torch.promote_types(w.dtype, torch.float32)
+    one, other = (
+        torch.randn(shape, generator=noise, device=w.device, dtype=dtype) for _ in range(2)
+    )
+    return one, other

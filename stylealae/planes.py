@@ -1,0 +1,277 @@
+"""What stands between two convolutions, in one pass: bias, noise, leaky ReLU, instance norm, style.
+
+A plane is one channel of one image.  Written out, these steps read and write every activation some
+ten times, and so do their gradients: at 256x256 and above that costs more than the convolutions.
+Here a step overwrites the convolution's output, keeps that one tensor for the backward pass, and on
+a CPU works off a few planes at a time, so that only the first read and the last write leave the
+cache.  Arithmetic is float32 (float64 for float64), whatever the activations are stored in.
+
+Legend: N batch, C channels, R resolution, M pixels of a plane (R * R).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as fn
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+__all__ = ["SLOPE", "blur", "normalised", "styled"]
+
+SLOPE = 0.2
+"""Of the leaky ReLU, everywhere in the paper."""
+TILE = 1 << 17
+"""Numbers worked on at a time on a CPU; a few tiles of float32 fit a core's second cache."""
+
+
+def styled(
+    x: Tensor,
+    bias: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    *,
+    grain: Tensor | None,
+    grain_weight: Tensor,
+    eps: float,
+) -> Tensor:
+    """Bias, noise, leaky ReLU, instance norm and style: what follows a convolution of G.
+
+    x [N, C, R, R] is overwritten; bias and grain_weight [C], scale and shift [N, C], grain
+    [N, 1, R, R] or None -> [N, C, R, R].  Once differentiable: nothing needs G's second derivative.
+    """
+    weight = None if grain is None else grain_weight  # without noise it has no gradient either
+    out: Tensor = _Styled.apply(x, bias, scale, shift, grain, weight, eps)  # type: ignore[no-untyped-call]
+    return out
+
+
+def normalised(x: Tensor, bias: Tensor, *, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Bias, leaky ReLU and instance norm: what follows a convolution of E.
+
+    x [N, C, R, R] is overwritten, bias [C] -> the normalised features [N, C, R, R], and the mean
+    and biased variance [N, C] that they had.  Twice differentiable, as R1 needs it.
+    """
+    _, out, mean, var = _Normalised.apply(x, bias, eps)  # type: ignore[no-untyped-call]
+    return out, mean, var
+
+
+def blur(x: Tensor) -> Tensor:
+    """Depthwise [1 2 1] x [1 2 1] / 16 with zero padding.  [N, C, R, R] -> same"""
+    out: Tensor = _Blur.apply(x)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _Styled(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        bias: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        grain: Tensor | None,
+        grain_weight: Tensor | None,
+        eps: float,
+    ) -> Tensor:
+        y, scale, shift = x.detach(), _wide(scale), _wide(shift)
+        out, mean, rstd, _ = _forward(y, bias, grain, grain_weight, 1 + scale, shift, eps)
+        ctx.save_for_backward(y, mean, rstd, scale, grain)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        y, mean, rstd, scale, grain = ctx.saved_tensors
+        c = y.shape[1]
+        d_x, d_bias = torch.empty_like(y), scale.new_zeros(c)
+        d_scale, d_shift = torch.empty_like(scale), torch.empty_like(scale)
+        d_grain = scale.new_zeros(c)
+        for i, j in _tiles(y):
+            d, sums, products = _backward(g[i, j], y[i, j], mean[i, j], rstd[i, j], 1 + scale[i, j])
+            d_shift[i, j], d_scale[i, j] = sums, products
+            d_bias[j] += d.sum((0, 2, 3))
+            if grain is not None:
+                d_grain[j] += (d * grain[i]).sum((0, 2, 3))
+            d_x[i, j] = d
+        return d_x, d_bias, d_scale, d_shift, None, None if grain is None else d_grain, None
+
+
+class _Normalised(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, ...]:
+        y = x.detach()  # an output too, so that a derivative of the backward pass finds its way
+        out, mean, _, var = _forward(y, bias, None, None, None, None, eps)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(y, mean, var)
+        ctx.eps = eps
+        return y, out, mean, var
+
+    @staticmethod
+    def backward(
+        ctx: Any, g_y: Tensor | None, g: Tensor | None, g_mean: Tensor | None, g_var: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        y, mean, var = ctx.saved_tensors
+        g = torch.zeros_like(y) if g is None else g
+        if torch.is_grad_enabled():  # under R1: the steps themselves are to be differentiated
+            d = _backward_again(g_y, g, g_mean, g_var, y, mean, var, ctx.eps)
+            return d, d.sum((0, 2, 3), dtype=mean.dtype), None
+        rstd = torch.rsqrt(var + ctx.eps)
+        d_x, d_bias = torch.empty_like(y), mean.new_zeros(y.shape[1])
+        for i, j in _tiles(y):
+            d, _, _ = _backward(
+                g[i, j], y[i, j], mean[i, j], rstd[i, j], None,
+                *(None if extra is None else extra[i, j] for extra in (g_y, g_mean, g_var)),
+            )  # fmt: skip
+            d_bias[j] += d.sum((0, 2, 3))
+            d_x[i, j] = d
+        return d_x, d_bias, None
+
+
+def _forward(
+    x: Tensor,
+    bias: Tensor,
+    grain: Tensor | None,
+    grain_weight: Tensor | None,
+    gain: Tensor | None,
+    shift: Tensor | None,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """X becomes leaky_relu(x + bias + noise); its norm with style, mean, 1 / std and variance."""
+    out, bias = torch.empty_like(x), _wide(bias)
+    mean, var = bias.new_empty(x.shape[:2]), bias.new_empty(x.shape[:2])
+    rstd = torch.empty_like(var)
+    pixels = x.shape[2] * x.shape[3]
+    for i, j in _tiles(x):
+        y = _wide(x[i, j]).add_(bias[j, None, None])
+        if grain is not None and grain_weight is not None:
+            y.add_(_wide(grain[i]) * grain_weight[j, None, None])
+        fn.leaky_relu_(y, SLOPE)
+        mean[i, j] = y.mean((2, 3))
+        middle = y - mean[i, j, None, None]
+        var[i, j] = torch.linalg.vector_norm(middle, dim=(2, 3)).square_().div_(pixels)
+        rstd[i, j] = torch.rsqrt(var[i, j] + eps)
+        slope = rstd[i, j] if gain is None else rstd[i, j] * gain[i, j]
+        middle.mul_(slope[:, :, None, None])
+        out[i, j] = middle if shift is None else middle.add_(shift[i, j, None, None])
+        if y.dtype != x.dtype:
+            x[i, j] = y
+    return out, mean, rstd, var
+
+
+def _backward(
+    g: Tensor,
+    y: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+    gain: Tensor | None,
+    g_y: Tensor | None = None,
+    g_mean: Tensor | None = None,
+    g_var: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradient before the leaky ReLU; sum of g, and of g times the normalised features.
+
+    With n = (y - mean) * rstd, a = rstd * gain and averages over the plane:
+    d_y = a * (g - average(g) - n * average(g * n)), plus what comes by the statistics.
+    """
+    g, y = _wide(g), _wide(y)
+    pixels = y.shape[2] * y.shape[3]
+    sums = g.sum((2, 3))
+    products = ((g * y).sum((2, 3)) - mean * sums) * rstd
+    a = rstd if gain is None else rstd * gain
+    slope = -a * rstd * products / pixels
+    if g_var is not None:
+        slope = slope + g_var * (2 / pixels)
+    level = -a * sums / pixels - slope * mean
+    if g_mean is not None:
+        level = level + g_mean / pixels
+    d = (y * slope[:, :, None, None]).add_(level[:, :, None, None])
+    d.add_(g * a[:, :, None, None])
+    if g_y is not None:
+        d.add_(g_y)
+    return _through_leaky_relu(d, y), sums, products
+
+
+def _backward_again(
+    g_y: Tensor | None,
+    g: Tensor,
+    g_mean: Tensor | None,
+    g_var: Tensor | None,
+    y: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    eps: float,
+) -> Tensor:
+    """`_backward` in steps that autograd can differentiate, by g, y, mean and variance."""
+    pixels = y.shape[2] * y.shape[3]
+    rstd = torch.rsqrt(var + eps)
+    sums = g.sum((2, 3))
+    products = ((g * y).sum((2, 3)) - mean * sums) * rstd
+    slope = -rstd * rstd * products / pixels
+    if g_var is not None:
+        slope = slope + g_var * (2 / pixels)
+    level = -rstd * sums / pixels - slope * mean
+    if g_mean is not None:
+        level = level + g_mean / pixels
+    d = g * rstd[:, :, None, None] + y * slope[:, :, None, None] + level[:, :, None, None]
+    if g_y is not None:
+        d = d + g_y
+    return _through_leaky_relu(d, y)
+
+
+class _Blur(torch.autograd.Function):
+    """Its own adjoint, so every derivative of it is a blur again."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
+        if x.device.type != "cpu":
+            tap = torch.tensor([1.0, 2.0, 1.0], device=x.device, dtype=x.dtype)
+            kernel = (torch.outer(tap, tap) / 16).expand(x.shape[1], 1, 3, 3)
+            return fn.conv2d(x, kernel, padding=1, groups=x.shape[1])
+        return _blur_on_cpu(x)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, g: Tensor) -> Tensor:
+        out: Tensor = _Blur.apply(g)  # type: ignore[no-untyped-call]
+        return out
+
+
+def _blur_on_cpu(x: Tensor) -> Tensor:
+    """Four sums of neighbours, [1 1] twice along each axis, over planes padded by zeros."""
+    n, c, height, width = x.shape
+    planes, out = x.reshape(n * c, height, width), torch.empty_like(x).view(n * c, height, width)
+    row = width + 2
+    count = min(len(planes), max(1, TILE // ((height + 2) * row)))
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    padded = torch.zeros(count, height + 2, row, dtype=dtype)
+    one, other = torch.empty_like(padded), torch.empty_like(padded)
+    p, a, b = padded.view(-1), one.view(-1), other.view(-1)
+    for start in range(0, len(planes), count):
+        part = planes[start : start + count]
+        padded[: len(part), 1:-1, 1:-1] = part
+        torch.add(p[:-row], p[row:], out=a[:-row])  # rows
+        torch.add(a[: -2 * row], a[row:-row], out=b[: -2 * row])
+        torch.add(b[:-1], b[1:], out=a[:-1])  # columns; what crosses an edge lies in the padding
+        torch.add(a[:-2], a[1:-1], out=b[:-2])
+        out[start : start + count] = other[: len(part), :height, :width].mul_(1 / 16)
+    return out.view_as(x)
+
+
+def _through_leaky_relu(d: Tensor, y: Tensor) -> Tensor:
+    """The gradient before the leaky ReLU, by the sign of its result y."""
+    out: Tensor = torch.ops.aten.leaky_relu_backward(d, y, SLOPE, True)
+    return out
+
+
+def _tiles(x: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Images and channels whose planes stay in a CPU's cache together; elsewhere all at once."""
+    n, c = x.shape[:2]
+    planes = max(1, TILE // x[0, 0].numel()) if x.device.type == "cpu" else n * c
+    images = max(1, planes // c)
+    for i in range(0, n, images):
+        for j in range(0, c, planes):
+            yield slice(i, i + images), slice(j, j + planes)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """X in at least float32; itself where it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
