@@ -62,10 +62,19 @@ def prepare(input_: str, out: Path, source: str, resolutions: str, workers: int)
 @main.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @OVERRIDES
+@click.option("--gpu-gib", type=float, help="Make every stage fit workers of so much memory.")
 @sentence
-def plan(config: Path, overrides: Sequence[str]) -> None:
-    """Show the stages of a run: images, batches, rates, and how the workers share them."""
-    launching.dry_run(load(config, overrides))
+def plan(config: Path, overrides: Sequence[str], gpu_gib: float | None) -> None:
+    """Show the stages of a run: images, batches, rates, memory, and how the workers share them.
+
+    \b
+    stylealae plan configs/ffhq_1024.yaml cluster.workers=[8]
+    stylealae plan configs/ffhq_1024.yaml --gpu-gib 24
+
+    With --gpu-gib it looks for the micro-batches, recomputation and offload that fit, and prints
+    them as overrides.
+    """  # noqa: D301
+    launching.dry_run(load(config, overrides), gpu_gib)
 
 
 @main.command()
@@ -107,6 +116,32 @@ def train(config: Path, overrides: Sequence[str]) -> None:
                 done = train_stage(cfg, stage, world, stop=asked.is_set, report=console.show)
     if not done:
         raise KeyboardInterrupt
+
+
+@main.command("import")
+@click.argument("released", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--raw", is_flag=True, help="The last step's weights, not their running average.")
+@sentence
+def import_(released: Path, out: Path, raw: bool) -> None:
+    """Turn a checkpoint of the authors' code into a snapshot.
+
+    \b
+    stylealae import model_submitted.pth snapshots/ffhq
+
+    RELEASED is read without running any code that it may hold; the network's shape is read off
+    its tensors.
+    """  # noqa: D301
+    from pipeline.checkpoint import published
+    from stylealae import StyleALAE
+
+    if out.exists():
+        raise ConfigError(f"{out} exists: name a folder that does not")
+    m = StyleALAE.from_released(released, ema=not raw)
+    which = "the weights of its last step" if raw else "its running average"
+    with published(out) as folder:
+        m.save(folder, origin=f"Imported from {released.name} of the authors' code: {which}.")
+    click.echo(out)
 
 
 @main.command()

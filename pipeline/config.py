@@ -53,18 +53,35 @@ class EngineConfig:
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     """Autocast of the forward pass; weights, Adam and the R1 branch stay float32."""
     zero_stage: int = 1
-    """DeepSpeed ZeRO: 0 replicates, 1 shards Adam, 2 also gradients."""
-    micro_batch: int = 0
-    """Images a worker holds at once, the rest is accumulated; 0 is its whole share of the batch."""
+    """DeepSpeed ZeRO: 0 replicates, 1 shards Adam, 2 also gradients, 3 also weights."""
+    micro_batch: tuple[int, ...] = (0,)
+    """Images a worker holds at once, one entry a stage (a shorter list goes on with its last
+    entry); the rest is accumulated.  0 is a worker's whole share of the batch."""
+    recompute_from: int = 0
+    """Blocks of this resolution and above compute their activations again in the backward pass
+    instead of keeping them: less memory, about a third more time there.  0: none do."""
+    offload: bool = False
+    """Adam's moments and its step live in the host's memory (ZeRO 1 and above)."""
     threads: int = 0
     """CPU threads a worker computes with; 0 shares the machine's cores among its workers."""
 
     def __post_init__(self) -> None:
-        if self.zero_stage not in (0, 1, 2):
-            raise ConfigError(f"engine.zero_stage is {self.zero_stage}: use 0, 1 or 2")
-        if self.micro_batch < 0:
+        if self.zero_stage not in (0, 1, 2, 3):
+            raise ConfigError(f"engine.zero_stage is {self.zero_stage}: use 0, 1, 2 or 3")
+        if not self.micro_batch or min(self.micro_batch) < 0:
             raise ConfigError(
-                f"engine.micro_batch is {self.micro_batch}: use 0 or a positive number"
+                f"engine.micro_batch is {list(self.micro_batch)}: give a stage 0 or a positive "
+                "number"
+            )
+        if self.recompute_from < 0:
+            raise ConfigError(
+                f"engine.recompute_from is {self.recompute_from}: use 0 (none) or a resolution"
+            )
+        if self.threads < 0:
+            raise ConfigError(f"engine.threads is {self.threads}: use 0 (shared) or a number")
+        if self.offload and not self.zero_stage:
+            raise ConfigError(
+                "engine.offload needs engine.zero_stage 1 or above: ZeRO 0 keeps Adam whole"
             )
 
 
@@ -155,7 +172,7 @@ class RunConfig:
                 stage,
                 batch=at_stage(self.schedule.batch, stage),
                 ranks=at_stage(self.cluster.workers, stage),
-                micro_batch=self.engine.micro_batch,
+                micro_batch=at_stage(self.engine.micro_batch, stage),
             )
 
     @property

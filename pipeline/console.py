@@ -64,7 +64,9 @@ class Console:
 
 
 def plan_table(cfg: RunConfig) -> Table:
-    """The stages of a run: resolution, images, batches and how the workers share them."""
+    """The stages of a run: resolution, images, batches, how the workers share them, memory."""
+    from pipeline.memory import GIB, need
+
     table = Table(
         title=f"stages of {cfg.run_dir}",
         title_justify="left",
@@ -74,18 +76,18 @@ def plan_table(cfg: RunConfig) -> Table:
     )
     for heading in (
         "stage", "size", "images", "fading", "batch", "rate",
-        "workers", "micro x accum.",
+        "workers", "micro x accum.", "GiB",
     ):  # fmt: skip
         table.add_column(heading, justify="right")
     for stage in range(cfg.last_stage + 1):
         first, end = stage_span(stage, cfg.last_stage, cfg.schedule)
         fading = int(cfg.schedule.fade_fraction * at_stage(cfg.schedule.stage_img, stage))
         batch, workers = at_stage(cfg.schedule.batch, stage), at_stage(cfg.cluster.workers, stage)
-        micro = min(cfg.engine.micro_batch or batch, batch // workers)
+        micro = min(at_stage(cfg.engine.micro_batch, stage) or batch, batch // workers)
         table.add_row(
             str(stage), f"{4 << stage}x{4 << stage}", f"{end - first:,}",
             f"{fading if stage else 0:,}", str(batch), f"{at_stage(cfg.schedule.lr, stage):g}",
-            str(workers), f"{micro} x {batch // workers // micro}",
+            str(workers), f"{micro} x {batch // workers // micro}", f"{need(cfg, stage) / GIB:.1f}",
         )  # fmt: skip
     return table
 

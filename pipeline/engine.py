@@ -8,32 +8,39 @@ import ctypes
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as fn
 from torch import Tensor, nn
 
 if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")  # DeepSpeed would search, and warn
 
 import deepspeed
-from deepspeed.utils import safe_get_full_optimizer_state, safe_set_full_optimizer_state
+from deepspeed.utils import (
+    safe_get_full_optimizer_state,
+    safe_set_full_optimizer_state,
+    safe_set_local_optimizer_state,
+)
 
 from pipeline.config import EngineConfig, RunConfig
 from pipeline.world import World
 from stylealae.config import LossConfig
 from stylealae.networks import LETTERS, Networks
 from stylealae.phases import Draw, Phase
-from stylealae.schedule import Growth, Progress
+from stylealae.schedule import Growth, Progress, at_stage
 
 __all__ = ["Engine", "joined"]
 
 BETAS, EPS = (0.0, 0.99), 1e-8
 MAX_BUCKET = 64 << 20
+BIASES = 512  # ZeRO 3 keeps tensors of no more numbers whole on every rank
 MOMENTS = ("exp_avg", "exp_avg_sq")
 TIMEOUT = timedelta(minutes=10)
 
@@ -92,15 +99,14 @@ class LetterAdam(torch.optim.Adam):
         finally:
             self.param_groups = every
 
-    def create_state(self) -> None:
-        """Zero moments for every parameter now: a masked first step would leave some without."""
-        for group in self.param_groups:
-            for p in group["params"]:
-                self.state[p] = {
-                    "step": torch.zeros((), dtype=torch.float32, device=p.device),
-                    "exp_avg": torch.zeros_like(p),
-                    "exp_avg_sq": torch.zeros_like(p),
-                }
+    def create_state(self, held: Iterable[Tensor]) -> None:
+        """Zero moments of what is updated, now: a masked first step would leave some without."""
+        for p in held:
+            self.state[p] = {
+                "step": torch.zeros((), dtype=torch.float32, device=p.device),
+                "exp_avg": torch.zeros_like(p),
+                "exp_avg_sq": torch.zeros_like(p),
+            }
 
 
 class PhaseLoss(nn.Module):
@@ -122,10 +128,11 @@ class Engine:
     def __init__(self, nets: Networks, at: Progress, cfg: RunConfig, world: World) -> None:
         self.nets = nets
         share = at.batch // world.size
-        self.micro = min(cfg.engine.micro_batch or share, share)
+        self.micro = min(at_stage(cfg.engine.micro_batch, at.stage) or share, share)
         self.names = {p: name for name, p in nets.named_parameters()}
         # What grows in this stage, the entrances that fade out included.
         self.letters = {letter: list(nets.grown(letter, _fading(at))) for letter in LETTERS}
+        nets.recompute_from(cfg.engine.recompute_from)
         nets.requires_grad_(False)
         for params in self.letters.values():
             for p in params:
@@ -139,10 +146,12 @@ class Engine:
                 cfg.engine, at.batch, self.micro, share, sum(p.numel() for p in nets.parameters())
             ),
         )
-        adam.create_state()
-        if cfg.engine.zero_stage:
+        self._adam, self._world = adam, world
+        self._zero, self._offload = cfg.engine.zero_stage, cfg.engine.offload
+        for letter in LETTERS:
+            adam.create_state(self._held(letter))
+        if self._zero in (1, 2):
             self._engine.optimizer._lazy_init_hp_params_optimizer_state()
-        self._adam = adam
 
     def step(self, phase: Phase, x: Tensor, r: Draw, at: Progress) -> Tensor:
         """Trains the phase's letters on this rank's share of the batch; its mean loss.
@@ -155,6 +164,7 @@ class Engine:
             group["lr"] = at.lr
             for p in self.letters[group["letter"]]:
                 p.requires_grad_(group["active"] and p in working)
+        self._forget_gradients()
         losses = []
         for part in _parts(len(x), self.micro):
             loss = self._engine(phase, x[part], _slice(r, part), at)
@@ -163,45 +173,79 @@ class Engine:
             losses.append(loss.detach())
         return torch.stack(losses).mean()
 
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Whole weights on every rank inside the block: ZeRO 3 keeps a slice on each."""
+        whole = deepspeed.zero.GatheredParameters(
+            list(self.nets.parameters()), enabled=self._zero == 3
+        )
+        with whole:
+            yield
+
     def state_dict(self) -> dict[str, Tensor]:
         """Adam's gathered moments and step counts by parameter name, on the CPU."""
         state: dict[str, Tensor] = {}
-        for letter, (p, steps) in self._trained():
+        for letter, p in self._trained():
             for moment in MOMENTS:
                 state[f"{moment}/{self.names[p]}"] = self._moment(p, moment).cpu()
+            steps = self._adam.state[self._held(letter)[0]]["step"]
             state[f"step/{letter}"] = steps.detach().cpu().clone()
         return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Goes on from what `state_dict` gave, at any world size."""
-        for letter, (p, steps) in self._trained():
+        """Goes on from what `state_dict` gave, at any world size and ZeRO stage."""
+        for _, p in self._trained():
             for moment in MOMENTS:
-                value = state[f"{moment}/{self.names[p]}"].to(p.device)
-                if hasattr(p, "_hp_mapping"):
-                    safe_set_full_optimizer_state(p, value, moment)
-                else:
-                    self._adam.state[p][moment].copy_(value)
-            steps.copy_(state[f"step/{letter}"])
-            if p in self._adam.state:  # ZeRO 0 counts the steps of every parameter
-                self._adam.state[p]["step"].copy_(state[f"step/{letter}"])
+                self._set_moment(p, moment, state[f"{moment}/{self.names[p]}"].to(p.device))
+        for letter in LETTERS:
+            for held in self._held(letter):
+                self._adam.state[held]["step"].copy_(state[f"step/{letter}"])
 
     def close(self) -> None:
         """Gives DeepSpeed's buffers back; without it every stage leaks an engine."""
         self._engine.destroy()
 
+    def _forget_gradients(self) -> None:
+        """Offload keeps the last gradient, and would apply it again to what gets none."""
+        if self._offload:
+            for letter in LETTERS:
+                for held in self._held(letter):
+                    if held.grad is not None:
+                        held.grad.zero_()
+
     def _moment(self, p: nn.Parameter, name: str) -> Tensor:
-        if hasattr(p, "_hp_mapping"):
+        if self._zero:
             gathered: Tensor = safe_get_full_optimizer_state(p, name)
             return gathered
         moment: Tensor = self._adam.state[p][name]
         return moment
 
-    def _trained(self) -> Iterator[tuple[str, tuple[nn.Parameter, Tensor]]]:
-        """(letter, (parameter, that letter's step count))."""
-        for group in self._adam.param_groups:
-            steps = self._adam.state[group["params"][0]]["step"]
-            for p in self.letters[group["letter"]]:
-                yield group["letter"], (p, steps)
+    def _set_moment(self, p: nn.Parameter, name: str, value: Tensor) -> None:
+        if self._zero == 0:
+            self._adam.state[p][name].copy_(value)
+        elif self._zero < 3:
+            safe_set_full_optimizer_state(p, value, name)
+        else:  # the full form fails for a slice that is nothing but padding
+            slices: Any = p
+            n, rank = slices.ds_tensor.numel(), self._world.rank
+            padded = fn.pad(value.flatten(), (0, n * self._world.size - value.numel()))
+            safe_set_local_optimizer_state(p, padded[rank * n : (rank + 1) * n], name)
+
+    def _held(self, letter: str) -> list[Tensor]:
+        """What Adam updates for a letter: its parameters, or the flat pieces that ZeRO makes."""
+        number = LETTERS.index(letter)
+        if self._zero < 3:
+            return list(self._adam.param_groups[number]["params"])
+        zero = self._engine.optimizer
+        pieces = enumerate(zero.fp32_partitioned_groups_flat)
+        return [flat for i, flat in pieces if zero.sub_group_to_group_id[i] == number]
+
+    def _trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """(letter, parameter), each able to have a gradient: ZeRO 3 knows no others."""
+        for letter, params in self.letters.items():
+            for p in params:
+                p.requires_grad_(True)
+                yield letter, p
 
 
 def _fading(at: Progress) -> Progress:
@@ -224,8 +268,13 @@ def _deepspeed_config(
         # A bucket is allocated anew in every phase: no larger than what it can hold.  Nothing is
         # clipped, so the norm, a collective for every letter, is left out.
         zero["reduce_bucket_size"] = min(parameters, MAX_BUCKET)
-        zero["compute_grad_norm"] = cfg.precision == "fp16"
         zero["contiguous_gradients"] = False
+    if cfg.zero_stage in (1, 2):
+        zero["compute_grad_norm"] = cfg.precision == "fp16" or cfg.offload
+    if cfg.offload:
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
+    if cfg.zero_stage == 3:
+        zero["stage3_param_persistence_threshold"] = BIASES
     autocast = {"bf16": "bfloat16", "fp16": "float16"}.get(cfg.precision)
     return {
         "train_batch_size": batch,
@@ -234,6 +283,7 @@ def _deepspeed_config(
         "gradient_clipping": 0.0,  # its default of 1.0 would rescale every GAN step
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,  # ours steps on the host as well
         "torch_autocast": {"enabled": autocast is not None, "dtype": autocast or "bfloat16"},
         "steps_per_print": 1 << 60,
     }

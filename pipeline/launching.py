@@ -148,14 +148,28 @@ def _tensorboard(run_dir: Path) -> str:
     return f"{command} --logdir {_near(run_dir)}/tensorboard"
 
 
-def dry_run(cfg: RunConfig) -> None:
-    """Prints the resolved config and the stage plan, and starts nothing."""
+def dry_run(cfg: RunConfig, gpu_gib: float | None = None) -> None:
+    """Prints the resolved config and the stage plan, and starts nothing.
+
+    `gpu_gib` changes what must be changed for every stage to fit workers of so much memory.
+    """
     from rich.console import Console
 
     from pipeline.console import plan_table
 
+    if gpu_gib is not None:
+        from pipeline.memory import GIB, fitted
+
+        cfg = fitted(cfg, int(gpu_gib * GIB))
     click.echo(as_yaml(cfg))
     Console(soft_wrap=True).print(plan_table(cfg))
+    if gpu_gib is not None:
+        micro = ",".join(map(str, cfg.engine.micro_batch))
+        click.echo(
+            f"to fit {gpu_gib:g} GiB a worker, give: 'engine.micro_batch=[{micro}]' "
+            f"engine.recompute_from={cfg.engine.recompute_from} "
+            f"engine.offload={str(cfg.engine.offload).lower()}"
+        )
 
 
 def _anchored(cfg: RunConfig) -> RunConfig:

@@ -21,7 +21,7 @@ from stylealae.errors import CheckpointError, ConfigError, DivergenceError
 from stylealae.networks import Networks, build
 from stylealae.phases import Chance, phases_of
 from stylealae.priors import normal, rng
-from stylealae.schedule import progress_at, stage_span
+from stylealae.schedule import at_stage, progress_at, stage_span
 
 __all__ = ["train_stage"]
 
@@ -42,7 +42,8 @@ def train_stage(
     nets, seen, found = begin(cfg, run_dir, manifest)
     # A stage that was killed between its last checkpoint and its snapshot is still this stage.
     at = progress_at(min(seen, span[1] - 1), cfg.last_stage, cfg.schedule)
-    check_shares(stage, batch=at.batch, ranks=world.size, micro_batch=cfg.engine.micro_batch)
+    micro = at_stage(cfg.engine.micro_batch, stage)
+    check_shares(stage, batch=at.batch, ranks=world.size, micro_batch=micro)
     nets.to(world.device)
     ema = Ema(nets, cfg.schedule).to(world.device)
     engine = Engine(nets, at, cfg, world)
@@ -50,7 +51,6 @@ def train_stage(
         ema.load_state_dict(found.tensors("ema"))
         if found.state["stage"] == stage:  # another stage starts fresh optimisers
             engine.load_state_dict(found.tensors("adam"))
-    phases = phases_of(cfg.loss)
     chance = Chance(
         seed=cfg.seed, z_width=cfg.model.z_width, mixing_prob=cfg.loss.mixing_prob,
         mine=world.share(at.batch), device=world.device,
@@ -68,13 +68,11 @@ def train_stage(
 
     def save() -> None:
         log.require_finite(seen)
-        parts = {
-            "networks": nets.state_dict(),
-            "ema": ema.state_dict(),
-            "adam": engine.state_dict(),
-        }
         about = checkpoint.describe(cfg, stage, seen, manifest.digest)
-        checkpoint.save(run_dir, parts, about, world)
+        adam = engine.state_dict()
+        with engine.gathered():
+            parts = {"networks": nets.state_dict(), "ema": ema.state_dict(), "adam": adam}
+            checkpoint.save(run_dir, parts, about, world)
         checkpoint.prune(run_dir, stage, cfg.checkpoint.keep, world)
 
     stopped = False
@@ -83,11 +81,14 @@ def train_stage(
         while seen < span[1] and not stopped:
             at = progress_at(seen, cfg.last_stage, cfg.schedule)
             x = on_device(stream.next(), at.alpha, world.device)  # [n, C, R, R] in [-1, 1]
-            for phase in phases:
+            for phase in phases_of(cfg.loss, seen // at.batch):
                 r = chance.draw(phase.name, seen, at)  # z [n, Z], mixing and noise
                 loss = engine.step(phase, x, r, at)  # trains the phase's letters and no other
                 log.scalar(f"loss/{phase.name}", loss)
-            ema.update(nets, normal(at.batch, cfg.model.z_width, rng(cfg.seed, "w_mean", seen)), at)
+            with engine.gathered():
+                ema.update(
+                    nets, normal(at.batch, cfg.model.z_width, rng(cfg.seed, "w_mean", seen)), at
+                )
             seen += at.batch
             log.write_if_due(seen, at, stream.waited_s)
             log.grid_if_due(seen, at, model, originals)

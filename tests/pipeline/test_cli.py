@@ -12,6 +12,7 @@ from pipeline.cli import main
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.networks import build
+from tests.bench.released import Released
 
 SMALL = ModelConfig(
     resolution=16, start_channels=4, max_channels=8, z_width=8, w_width=8, mapping_layers=2
@@ -93,3 +94,33 @@ def test_bad_input_is_a_sentence(
     assert "error:" in result.output
     assert said in result.output
     assert "Traceback" not in result.output
+
+
+def test_import_writes_a_snapshot_and_refuses_to_overwrite(tmp_path: Path):
+    torch.manual_seed(0)
+    torch.save(Released(SMALL).checkpoint(), tmp_path / "released.pth")
+    out = tmp_path / "snapshot"
+    assert run("import", tmp_path / "released.pth", out).exit_code == 0
+    assert StyleALAE.load(out).model == SMALL
+    assert "released.pth" in (out / "README.md").read_text()
+    again = run("import", tmp_path / "released.pth", out)
+    assert again.exit_code == 1
+    assert "exists" in again.output
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "released.pth").read_bytes()[:999])
+    cut = run("import", tmp_path / "cut.pth", tmp_path / "other")
+    assert cut.exit_code == 1
+    assert "no whole checkpoint" in cut.output
+    assert not (tmp_path / "other").exists()
+
+
+def test_plan_makes_a_run_fit_and_says_how(tmp_path: Path):
+    config = str(Path(__file__).parents[2] / "configs" / "ffhq_1024.yaml")
+    roomy = run("plan", config, "cluster.workers=[8]", "--gpu-gib", "80")
+    assert roomy.exit_code == 0, roomy.output
+    assert "engine.recompute_from=0 engine.offload=false" in roomy.output
+    tight = run("plan", config, "cluster.workers=[8]", "--gpu-gib", "2.7")
+    assert tight.exit_code == 0, tight.output
+    assert "engine.recompute_from=256" in tight.output
+    hopeless = run("plan", config, "cluster.workers=[8]", "--gpu-gib", "0.5")
+    assert hopeless.exit_code == 1
+    assert "does not fit" in hopeless.output or "needs" in hopeless.output

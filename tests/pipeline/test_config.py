@@ -60,8 +60,12 @@ def test_an_override_beats_the_file_and_the_file_beats_the_default() -> None:
         ("seed: ${other}", "", "seed"),
         ("", "seed", "'seed'.*key=value"),
         ("", "model.resolution=48", "model.resolution is 48: make it a power of two"),
-        ("", "engine.zero_stage=3", "engine.zero_stage is 3: use 0, 1 or 2"),
-        ("", "engine.micro_batch=-1", "engine.micro_batch"),
+        ("", "engine.zero_stage=4", "engine.zero_stage is 4: use 0, 1, 2 or 3"),
+        ("", "engine.recompute_from=-1", "engine.recompute_from"),
+        ("", "engine.threads=-1", "engine.threads"),
+        ("engine: {zero_stage: 0, offload: true}", "", "engine.offload needs"),
+        ("", "loss.r1_every=0", "loss.r1_every"),
+        ("", "engine.micro_batch=[-1]", "engine.micro_batch"),
         ("", "schedule.batch=[]", "schedule.batch"),
         ("", "schedule.stage_img=[0]", "schedule.stage_img"),
         ("", "schedule.fade_fraction=2", "schedule.fade_fraction"),
@@ -95,9 +99,9 @@ def test_the_batch_is_checked_with_each_stages_own_workers() -> None:
 def test_a_micro_batch_that_does_not_divide_the_share_is_refused() -> None:
     given = ["schedule.batch=[32]", "cluster.workers=[2]"]
     with pytest.raises(ConfigError, match=r"16 images.*engine\.micro_batch 6"):
-        parse("", [*given, "engine.micro_batch=6"])
+        parse("", [*given, "engine.micro_batch=[6]"])
     for fits in (0, 4, 16, 64):
-        assert parse("", [*given, f"engine.micro_batch={fits}"]).engine.micro_batch == fits
+        assert parse("", [*given, f"engine.micro_batch=[{fits}]"]).engine.micro_batch == (fits,)
 
 
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ many of them agree.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as fn
+from deepspeed.runtime.zero.partition_parameters import GatheredParameters
 from torch import Tensor, nn
 
 from pipeline.config import EngineConfig, RunConfig
@@ -41,7 +42,7 @@ AT = Progress(stage=2, alpha=0.4, batch=BATCH, lr=0.002)
 GROWING = Progress(stage=1, alpha=0.4, batch=BATCH, lr=0.002)
 PAPER = LossConfig()
 PHASES = phases_of(PAPER)
-ZERO = (0, 1, 2)
+ZERO = (0, 1, 2, 3)
 ROUNDING = 1e-5
 
 
@@ -169,8 +170,10 @@ class Plain:
 
 
 def weights(nets: Networks) -> State:
-    """A copy of every weight by name."""
-    return {name: p.detach().clone() for name, p in nets.named_parameters()}
+    """A copy of every weight by name; ZeRO 3 keeps slices of them."""
+    params = list(nets.parameters())
+    with GatheredParameters(params, enabled=any(hasattr(p, "ds_id") for p in params)):
+        return {name: p.detach().clone() for name, p in nets.named_parameters()}
 
 
 def state_of(engine: Engine) -> State:
@@ -282,7 +285,7 @@ def test_what_has_not_grown_has_no_moments(world: World) -> None:
 def test_accumulated_micro_batches_equal_the_full_batch(
     world: World, zero: int, phase: Phase, micro: int
 ) -> None:
-    with engine_of(build(SMALL), world, zero, micro_batch=micro) as engine:
+    with engine_of(build(SMALL), world, zero, micro_batch=(micro,)) as engine:
         (loss,) = iterate(engine, world, 0, phases=[phase], noise=False)
         state = state_of(engine)
     whole = phase.loss(build(SMALL), images(0), drawn(phase, 0, world, noise=False), AT, PAPER)
@@ -345,6 +348,61 @@ def test_bf16_computes_in_half_and_keeps_float32(world: World, zero: int) -> Non
     assert all(bool(v.isfinite().all()) for v in weights(nets).values())
 
 
+def under_autocast(phase: Phase) -> Callable[..., Tensor]:
+    """The loss of a phase with no part of it kept in float32."""
+
+    def loss(*given: Any) -> Tensor:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("stylealae.phases.full_precision", lambda _: nullcontext())
+            return phase.loss(*given)
+
+    return loss
+
+
+def half_gradients(phase: Phase) -> State:
+    """The full batch's gradients with the whole loss, R1 too, under plain autocast."""
+    plain = Plain(build(SMALL))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        bare = Phase(phase.name, phase.trains, under_autocast(phase))
+        plain.step(bare, images(0), drawn(phase, 0, ONE, noise=False), AT)
+    return plain.moments()
+
+
+@pytest.mark.parametrize("zero", ZERO)
+@pytest.mark.parametrize("phase", PHASES, ids=[p.name for p in PHASES])
+def test_bf16_is_no_worse_than_plain_autocast(world: World, zero: int, phase: Phase) -> None:
+    exact, half = plain_gradients(phase), half_gradients(phase)
+    with engine_of(build(SMALL), world, zero, precision="bf16") as engine:
+        iterate(engine, world, 0, phases=[phase], noise=False)
+        ours = state_of(engine)
+    for letter in phase.trains:
+        error, plain = (
+            relative(gradient(s, letter), gradient(exact, letter)) for s in (ours, half)
+        )
+        assert 0 < error <= 1.001 * plain, letter
+
+
+@pytest.mark.parametrize("zero", [1, 2, 3])
+def test_adam_on_the_host_is_the_same_adam(world: World, zero: int) -> None:
+    ends = []
+    for offload in (False, True):
+        nets = build(SMALL)
+        with engine_of(nets, world, zero, offload=offload) as engine:
+            iterate(engine, world, 0)
+            ends.append({**weights(nets), **state_of(engine)})
+    assert not different(*ends)
+
+
+def test_recomputed_blocks_have_the_same_gradients(world: World) -> None:
+    ends = []
+    for resolution in (0, 8):
+        nets = build(SMALL)
+        with engine_of(nets, world, recompute_from=resolution) as engine:
+            iterate(engine, world, 0)
+            ends.append({**weights(nets), **state_of(engine)})
+    assert not different(*ends)
+
+
 def two_ranks(world: World) -> dict[str, State]:
     """What two processes find; the parent compares it."""
     found: dict[str, State] = {}
@@ -353,8 +411,11 @@ def two_ranks(world: World) -> dict[str, State]:
             with engine_of(build(SMALL), world, zero) as engine:
                 iterate(engine, world, 0, phases=[phase], noise=False)
                 found[f"{zero} {phase.name}"] = state_of(engine)
+            with engine_of(build(SMALL), world, zero, precision="bf16") as engine:
+                iterate(engine, world, 0, phases=[phase], noise=False)
+                found[f"{zero} {phase.name} bf16"] = state_of(engine)
         nets = build(SMALL)
-        with engine_of(nets, world, zero, micro_batch=2) as engine:
+        with engine_of(nets, world, zero, micro_batch=(2,)) as engine:
             iterate(engine, world, 0, noise=False)
             state = found[f"{zero} state"] = state_of(engine)
             stopped = found[f"{zero} stopped"] = weights(nets)
@@ -363,7 +424,7 @@ def two_ranks(world: World) -> dict[str, State]:
             found[f"{zero} end"] = weights(nets)
         again = build(SMALL, seed=9)
         again.load_state_dict(stopped)
-        with engine_of(again, world, zero, micro_batch=2) as engine:
+        with engine_of(again, world, zero, micro_batch=(2,)) as engine:
             engine.load_state_dict(state)
             found[f"{zero} loaded"] = state_of(engine)
             iterate(engine, world, BATCH, noise=False)
@@ -383,7 +444,12 @@ def test_two_ranks_have_the_full_batchs_gradients(
     ranks: list[dict[str, State]], zero: int, phase: Phase
 ) -> None:
     state = ranks[0][f"{zero} {phase.name}"]
-    assert gradient_error(state, plain_gradients(phase), phase) < ROUNDING
+    exact = plain_gradients(phase)
+    assert gradient_error(state, exact, phase) < ROUNDING
+    half = ranks[0][f"{zero} {phase.name} bf16"]
+    assert gradient_error(half, exact, phase) <= 1.05 * gradient_error(
+        half_gradients(phase), exact, phase
+    )
 
 
 @pytest.mark.parametrize("zero", ZERO)

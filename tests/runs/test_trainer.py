@@ -219,6 +219,22 @@ def test_stopping_and_going_on_equals_not_stopping(
     assert [row["seen"] for row in rows(cfg)] == [row["seen"] for row in rows(unbroken[0])]
 
 
+@pytest.mark.parametrize("offload", [False, True])
+@pytest.mark.parametrize("zero_stage", [1, 2, 3])
+def test_sharding_and_offload_train_the_same_run(
+    zero_stage: int,
+    offload: bool,
+    unbroken: tuple[RunConfig, list[Report]],
+    faces: Path,
+    world: World,
+    tmp_path: Path,
+) -> None:
+    cfg = config(tmp_path / "run", faces)
+    cfg = replace(cfg, engine=replace(cfg.engine, zero_stage=zero_stage, offload=offload))
+    train(cfg, world, (24, FIRST + 24))
+    assert_same_end(cfg, unbroken[0])
+
+
 class KilledError(Exception):
     """What a crash looks like from inside."""
 
@@ -354,7 +370,7 @@ def test_weights_that_are_not_finite_are_never_saved(
         return third.loss(n, x, r, at, cfg) + nothing
 
     broken = (first, second, replace(third, loss=loss))
-    monkeypatch.setattr("pipeline.trainer.phases_of", lambda _: broken)
+    monkeypatch.setattr("pipeline.trainer.phases_of", lambda *_: broken)
     often = replace(stopped, checkpoint=CheckpointConfig(every_img=BATCH))
     with pytest.raises(DivergenceError) as refusal:
         train_stage(often, 0, world)
