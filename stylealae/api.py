@@ -88,8 +88,11 @@ class StyleALAE:
         nets, model, w_mean = released_to_ours(read_released(Path(path), ema=ema))
         return cls(nets.to(device), model, w_mean.to(device), stage=model.blocks - 1)
 
-    def save(self, folder: Path, *, card: str = "") -> None:
-        """Writes weights, config and model card into an existing folder."""
+    def save(self, folder: Path, *, origin: str = "") -> None:
+        """Writes weights, config and model card into an existing folder.
+
+        `origin` is a sentence for the card on where the weights are from, if not from training.
+        """
         tensors = {k: v.contiguous() for k, v in self.nets.state_dict().items()}
         save_file({**tensors, "w_mean": self.w_mean.contiguous()}, folder / WEIGHTS)
         about: dict[str, Any] = {
@@ -99,7 +102,7 @@ class StyleALAE:
             "seen": self.seen,
         }
         (folder / CONFIG).write_text(json.dumps(about, indent=2) + "\n")
-        (folder / CARD).write_text(card or self._card())
+        (folder / CARD).write_text(self._card(origin))
 
     @property
     def device(self) -> torch.device:
@@ -175,6 +178,28 @@ class StyleALAE:
         grain = rng(seed, "sample/noise", 0, self.device) if noise else False
         return self.generate(layers, stage, noise=grain)
 
+    def truncate(self, w: Tensor, psi: float) -> Tensor:
+        """The coarse and middle styles pulled towards the mean by psi.  [N, W] -> [N, L, W]"""
+        layers = latents.per_layer(w.to(self.device), self.nets.G.layers)
+        return latents.truncate(layers, self.w_mean, psi)
+
+    def mix(self, w: Tensor, w_other: Tensor, crossover: int) -> Tensor:
+        """W below layer `crossover` (1 to L - 1), w_other from it on.  [N, W] twice -> [N, L, W]
+
+        Two layers a resolution: 4 takes pose and shape (4x4, 8x8) from w, the rest from w_other.
+        """
+        layers = self.nets.G.layers
+        if not 1 <= crossover < layers:
+            raise ConfigError(
+                f"crossover is {crossover}: this model's layers are 1 to {layers - 1}"
+            )
+        ours, theirs = (latents.per_layer(a.to(self.device), layers) for a in (w, w_other))
+        return latents.mix(ours, theirs, torch.full((len(w),), crossover, device=self.device))
+
+    def interpolate(self, w: Tensor, w_other: Tensor, steps: int) -> Tensor:
+        """Styles on the way from w to w_other, both included.  [N, W] twice -> [steps, N, W]"""
+        return latents.interpolate(w.to(self.device), w_other.to(self.device), steps)
+
     def _at(self, stage: int | None, alpha: float = 1.0) -> Growth:
         stage = self.stage if stage is None else stage
         if not 0 <= stage < self.model.blocks:
@@ -183,10 +208,17 @@ class StyleALAE:
             )
         return Growth(stage=stage, alpha=alpha if stage else 1.0)
 
-    def _card(self) -> str:
+    def _card(self, origin: str) -> str:
+        origin = (
+            origin or f"Trained on {self.seen:,} real images; a running average of the weights."
+        )
+        m = self.model
         return (
             f"# StyleALAE, {self.resolution}x{self.resolution}\n\n"
-            f"Networks F, G, E, D (running average) after {self.seen:,} real images.\n\n"
+            f"{origin}\n\n"
+            f"Networks F, G, E, D: {m.channels} image channels, {m.start_channels} to "
+            f"{m.width(0)} feature channels, z and w of {m.w_width} numbers, {m.mapping_layers} "
+            "mapping layers.\n\n"
             "```python\nfrom stylealae import StyleALAE\n\n"
             'm = StyleALAE.load("path/to/this/folder")\n'
             "x = m.sample(4, seed=1, truncation=0.7)  # [4, C, R, R] in [-1, 1]\n```\n"

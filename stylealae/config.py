@@ -71,6 +71,10 @@ class LossConfig:
     """Probability that a generated image mixes two styles at a random layer (phases I and II)."""
     reciprocity_trains_f: bool = False
     """Let F move in phase III as the released code does; the paper's equation (2) moves E and G."""
+    r1_every: int = 1
+    """Iterations from one R1 penalty to the next, which weighs as many times more (lazy R1)."""
+    merged: bool = False
+    """Phases II and III on the same images in one step of F, E and G: cheaper; F moves in both."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.mixing_prob <= 1.0:
@@ -79,6 +83,8 @@ class LossConfig:
             )
         if self.r1_gamma < 0.0:
             raise ConfigError(f"loss.r1_gamma is {self.r1_gamma}: it cannot be negative")
+        if self.r1_every < 1:
+            raise ConfigError(f"loss.r1_every is {self.r1_every}: 1 is every iteration")
 
 
 @dataclass(frozen=True, kw_only=True)

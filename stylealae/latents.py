@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["mix", "per_layer", "truncate"]
+__all__ = ["interpolate", "mix", "per_layer", "truncate"]
 
 
 def per_layer(w: Tensor, layers: int) -> Tensor:
@@ -28,3 +28,13 @@ def truncate(w: Tensor, w_mean: Tensor, psi: float, layers: int = 8) -> Tensor:
     weight = torch.ones(w.shape[1], device=w.device, dtype=w.dtype)
     weight[:layers] = psi
     return torch.lerp(w_mean[: w.shape[1]].to(w), w, weight[:, None])
+
+
+def interpolate(w: Tensor, w_other: Tensor, steps: int) -> Tensor:
+    """Styles on the straight line from w to w_other, both ends included.
+
+    [N, ..., W] twice -> [steps, N, ..., W]; w is the space in which the way is straight (the paper,
+    section 4.2), z is not.
+    """
+    t = torch.linspace(0.0, 1.0, steps, device=w.device, dtype=w.dtype)
+    return torch.lerp(w[None], w_other[None], t.view(-1, *[1] * w.ndim))

@@ -1,6 +1,7 @@
 """Algorithm 1 of the paper: what each phase minimises, and the letters it trains.
 
-f is softplus; every phase draws its own z and returns the mean over the batch.
+f is softplus; every phase draws its own z and returns the mean over the batch.  Two departures cost
+less and are off by default: lazy R1, and phases II and III in one.
 """
 
 from collections.abc import Callable
@@ -11,11 +12,12 @@ from torch import Tensor
 
 from stylealae import latents, losses
 from stylealae.config import LossConfig
+from stylealae.layers import full_precision
 from stylealae.networks import Networks
 from stylealae.priors import rng
 from stylealae.schedule import Growth, Progress
 
-__all__ = ["Chance", "Draw", "Phase", "critic", "generator", "phases_of", "reciprocity"]
+__all__ = ["Chance", "Draw", "Phase", "phases_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +53,20 @@ def fake(n: Networks, r: Draw, at: Growth) -> Tensor:
 
 
 def critic(n: Networks, x: Tensor, r: Draw, at: Growth, cfg: LossConfig) -> Tensor:
-    """Phase I: D(E(x)) up on real images, down on generated ones; R1 keeps it smooth.  -> []"""
-    with torch.no_grad():  # F and G are not trained here
-        x_fake = fake(n, r, at)
-    on_fake = losses.adversarial(n.D(n.E(x_fake, at)))
-    with torch.autocast(x.device.type, enabled=False):  # a gradient of a gradient wants float32
-        x = x.detach().requires_grad_(cfg.r1_gamma > 0)
+    """Phase I without R1: D(E(x)) up on real images, down on generated ones.  -> []"""
+    loss = losses.adversarial(n.D(n.E(_fake_to_critic(n, r, at), at)))
+    return (loss + losses.adversarial(-n.D(n.E(x, at)))).mean()
+
+
+def critic_with_r1(n: Networks, x: Tensor, r: Draw, at: Growth, cfg: LossConfig) -> Tensor:
+    """Phase I: as `critic`, kept smooth by R1 on the real images.  -> []"""
+    loss = losses.adversarial(n.D(n.E(_fake_to_critic(n, r, at), at)))
+    with full_precision(x):  # a gradient of a gradient wants float32
+        x = x.detach().requires_grad_(True)
         logits = n.D(n.E(x, at))
-        loss = on_fake + losses.adversarial(-logits)
-        if cfg.r1_gamma > 0:
-            loss = loss + cfg.r1_gamma / 2 * losses.r1_penalty(logits, x)
+        penalty = losses.r1_penalty(logits, x)
+        # Departure, off by default: R1 every few iterations, as much heavier (StyleGAN2, sec. 3.1).
+        loss = loss + losses.adversarial(-logits) + cfg.r1_every * cfg.r1_gamma / 2 * penalty
     return loss.mean()
 
 
@@ -77,14 +83,40 @@ def reciprocity(n: Networks, x: Tensor, r: Draw, at: Growth, cfg: LossConfig) ->
     return losses.squared_error(n.E(n.G(w, at, r.noise), at), w.detach()).mean()
 
 
-def phases_of(cfg: LossConfig) -> tuple[Phase, ...]:
-    """The three phases in their order."""
+def merged(n: Networks, x: Tensor, r: Draw, at: Growth, cfg: LossConfig) -> Tensor:
+    """Phases II and III on the same images, through G and E once.  -> []
+
+    E is trained by reciprocity alone: the adversarial gradient is taken at the images.  Styles are
+    not mixed, as only a whole w can be recovered.
+    """
+    w = n.F(r.z)
+    x_fake = n.G(w, at, r.noise)
+    w_again = n.E(x_fake, at)
+    fooling = losses.adversarial(-n.D(w_again)).mean()
+    (pull,) = torch.autograd.grad(fooling, x_fake, retain_graph=True)
+    carried = ((x_fake - x_fake.detach()) * pull).sum()  # 0, with the gradient of `fooling`
+    recovery = losses.squared_error(w_again, w.detach()).mean()
+    loss: Tensor = recovery + fooling.detach() + carried
+    return loss
+
+
+def phases_of(cfg: LossConfig, iteration: int = 0) -> tuple[Phase, ...]:
+    """The phases of one iteration, in their order."""
+    penalised = cfg.r1_gamma > 0 and iteration % cfg.r1_every == 0
+    first = Phase("critic", trains="ED", loss=critic_with_r1 if penalised else critic)
+    if cfg.merged:
+        return first, Phase("merged", trains="FEG", loss=merged)
     return (
-        Phase("critic", trains="ED", loss=critic),
+        first,
         Phase("generator", trains="FG", loss=generator),
         # Departure: the released code moves F here too; the paper's Algorithm 1 does not.
         Phase("reciprocity", trains="FEG" if cfg.reciprocity_trains_f else "EG", loss=reciprocity),
     )
+
+
+def _fake_to_critic(n: Networks, r: Draw, at: Growth) -> Tensor:
+    with torch.no_grad():  # F and G are not trained here
+        return fake(n, r, at)
 
 
 @dataclass(frozen=True, kw_only=True)

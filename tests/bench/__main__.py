@@ -1,17 +1,17 @@
 """Measurements, as ratios in one run: `make bench` prints a table and writes build/bench.json.
 
 Each pair is timed in turn, A B A B, and the ratio is that of the medians.  `ARGS=--quick` takes
-fewer rounds.
+fewer rounds and stages, `ARGS="--only step"` one part.  docs/performance.md says how to read it.
 """
 
 import argparse
 import json
+import os
 import platform
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,33 +25,14 @@ from pipeline.world import World
 from stylealae.networks import LETTERS, build
 from stylealae.phases import Chance, Phase, phases_of
 from stylealae.schedule import Progress, at_stage
+from tests.bench.memory import bench_memory
+from tests.bench.step import bench_steps
+from tests.bench.timing import compare
 
 ROOT = Path(__file__).resolve().parents[2]
-Step = Callable[[int], object]
 
 
-def compare(name: str, a: Step, b: Step, *, rounds: int, images: int) -> dict[str, object]:
-    """Times a and b in turn; the ratio is b / a: how many times faster a is."""
-    for warm in range(2):
-        a(warm)
-        b(warm)
-    times: dict[str, list[float]] = {"a": [], "b": []}
-    for i in range(rounds):
-        for key, step in (("a", a), ("b", b)):
-            start = time.perf_counter()
-            step(i)
-            times[key].append(time.perf_counter() - start)
-    ours, theirs = statistics.median(times["a"]), statistics.median(times["b"])
-    return {
-        "name": name,
-        "ratio": round(theirs / ours, 3),
-        "a_img_per_s": round(images / ours, 1),
-        "b_img_per_s": round(images / theirs, 1),
-        "rounds": rounds,
-    }
-
-
-def bench_engine(cfg: RunConfig, world: World, rounds: int) -> list[dict[str, object]]:
+def bench_engine(cfg: RunConfig, world: World, rounds: int) -> list[dict[str, Any]]:
     """The three phases through DeepSpeed against a bare loop of the same maths."""
     cells = []
     for stage in range(cfg.last_stage + 1):
@@ -104,7 +85,7 @@ def bare_step(cfg: RunConfig, x: Tensor, at: Progress) -> Callable[[Phase, int, 
     return step
 
 
-def bench_stream(cfg: RunConfig, folder: Path, rounds: int) -> list[dict[str, object]]:
+def bench_stream(cfg: RunConfig, folder: Path, rounds: int) -> list[dict[str, Any]]:
     """Batches from shards, flipped and scaled, against a memory copy of the same batch."""
     prepare(open_source("rendered:512", "rendered"), folder, [4, 8, 16, 32])
     cells = []
@@ -129,21 +110,49 @@ def bench_stream(cfg: RunConfig, folder: Path, rounds: int) -> list[dict[str, ob
 def main() -> None:
     """Runs every measurement."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    quick = parser.parse_args().quick
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and stages")
+    parser.add_argument("--only", choices=("engine", "memory", "step", "stream"), help="one part")
+    given = parser.parse_args()
     threads = torch.get_num_threads()
     cfg = load(ROOT / "configs/demo.yaml", ["cluster.workers=[1]", f"engine.threads={threads}"])
     world = joined(cfg.engine, gpu=False)
-    cells = bench_engine(cfg, world, 5 if quick else 25)
-    with tempfile.TemporaryDirectory() as folder:
-        cells += bench_stream(cfg, Path(folder) / "faces", 20 if quick else 100)
-    facts = {"machine": platform.processor() or platform.machine(), "threads": threads}
+    cells: list[dict[str, Any]] = []
+    if given.only in (None, "engine"):
+        cells += bench_engine(cfg, world, 5 if given.quick else 25)
+    if given.only in (None, "step"):
+        cells += bench_steps(world, *((1, (0, 4, 8)) if given.quick else (3, (0, 2, 4, 6, 8))))
+    if given.only in (None, "memory") and not (given.quick and given.only is None):
+        cells += bench_memory(world)
+    if given.only in (None, "stream"):
+        with tempfile.TemporaryDirectory() as folder:
+            cells += bench_stream(cfg, Path(folder) / "faces", 20 if given.quick else 100)
+    facts = {"machine": machine(), "cores": os.cpu_count(), "threads": threads}
     out = ROOT / "build" / "bench.json"
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps({**facts, "torch": torch.__version__, "cells": cells}, indent=2))
-    for cell in cells:
-        print(f"{cell['name']:36} {cell['ratio']:>7}x   {cell['a_img_per_s']:>12} img/s")
+    print(facts)
+    for row in cells:
+        print(f"{row['name']:56} {row['ratio']:>7}x  {'  '.join(_further(row))}")
     print(out)
+
+
+def _further(row: dict[str, Any]) -> Iterator[str]:
+    """What else a row tells."""
+    if "a_img_per_s" in row:
+        yield f"{row['a_img_per_s']:,} img/s"
+    if "gflop_per_s" in row:
+        yield f"{row['gflop_per_s']:,} GFLOP/s"
+    if "of_conv_peak" in row:
+        yield f"{row['of_conv_peak']:.0%} of the convolutions' peak"
+    if "peak_mib" in row:
+        yield f"{row['peak_mib'] / 1024:.1f} GiB"
+
+
+def machine() -> str:
+    """The processor's name."""
+    facts = Path("/proc/cpuinfo")
+    names = [line for line in facts.read_text().splitlines() if "model name" in line]
+    return names[0].partition(":")[2].strip() if names else platform.machine()
 
 
 if __name__ == "__main__":

@@ -13,12 +13,13 @@ from safetensors import safe_open
 from torch import Tensor
 
 from stylealae import StyleALAE
-from stylealae.config import LossConfig
+from stylealae.config import LossConfig, ModelConfig
 from stylealae.errors import CheckpointError
 from stylealae.interop import places, released_to_ours
 from stylealae.losses import r1_penalty
 from stylealae.phases import Draw, phases_of
 from stylealae.schedule import Growth
+from tests.bench.released import Released
 
 FIXTURES = Path(__file__).resolve().parents[3] / "shared" / "fixtures"
 MODELS = ("style_rgb_32", "style_rgb_256")
@@ -156,3 +157,62 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
 def test_a_missing_file_is_a_sentence(tmp_path):
     with pytest.raises(CheckpointError, match="does not exist"):
         StyleALAE.from_released(tmp_path / "none.pth")
+
+
+GREY = ModelConfig(
+    resolution=128, channels=1, start_channels=3, max_channels=20, z_width=12, w_width=12,
+    mapping_layers=3,
+)  # fmt: skip
+
+
+@pytest.fixture
+def plain() -> Released:
+    """The released step, transcribed: grey images and widths that no power of two divides."""
+    torch.manual_seed(0)
+    made = Released(GREY)
+    with torch.no_grad():
+        made.dlatent_avg.buff.normal_()
+        for name, p in made.named_parameters():
+            if "bias" in name:
+                p.normal_()
+    return made
+
+
+def test_another_shape_is_read_off_the_tensors_and_computes_the_same(plain, tmp_path):
+    torch.save(plain.checkpoint(), tmp_path / "grey.pth")
+    m = StyleALAE.from_released(tmp_path / "grey.pth")
+    assert m.model == GREY
+    assert torch.equal(m.w_mean, plain.dlatent_avg.buff)
+    plain.double()
+    nets = m.nets.double()
+    z = torch.randn(2, 12, dtype=torch.float64)
+    w = plain.style(z)
+    assert relative(nets.F(z), w) < 1e-6
+    for stage in range(GREY.blocks):
+        for alpha in (1.0, 0.3) if stage else (1.0,):
+            at = Growth(stage=stage, alpha=alpha)
+            x = torch.randn(2, 1, at.resolution, at.resolution, dtype=torch.float64)
+            styles, logit = plain.encode(x, stage, alpha)
+            assert relative(nets.E(x, at), styles) < 1e-5
+            assert relative(nets.D(nets.E(x, at)), logit) < 1e-5
+            layers = w[:, None].expand(-1, 2 * GREY.blocks, -1)
+            with torch.no_grad():  # its noise cannot be switched off
+                for p in (p for n, p in plain.named_parameters() if "noise_weight" in n):
+                    p.zero_()
+            assert relative(nets.G(w, at), plain.image(layers, stage, alpha)) < 1e-5
+
+
+@pytest.mark.parametrize("spoil", ["drop", "extra", "reshape"])
+def test_another_architecture_is_refused(plain, tmp_path, spoil):
+    content = plain.checkpoint()
+    part = content["models"]["generator_s"]
+    name = "decode_block.1.conv_2.weight"
+    if spoil == "drop":
+        del part[name]
+    elif spoil == "extra":
+        part["decode_block.1.attention.weight"] = torch.ones(3)
+    else:
+        part[name] = part[name][:, :1]
+    torch.save(content, tmp_path / "ablation.pth")
+    with pytest.raises(CheckpointError, match=r"decode_block\.1"):
+        StyleALAE.from_released(tmp_path / "ablation.pth")

@@ -1,11 +1,13 @@
 """Algorithm 1: who moves, who does not, and what is drawn."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from stylealae.config import LossConfig, ModelConfig
 from stylealae.networks import LETTERS, build
-from stylealae.phases import Chance, phases_of
+from stylealae.phases import Chance, Phase, phases_of
 from stylealae.schedule import Progress
 
 SMALL = ModelConfig(
@@ -63,3 +65,44 @@ def test_crossovers_lie_inside_the_grown_layers():
     assert set(crossover.tolist()) == {1, 2, 3, 4, 5, 6}
     assert (crossover < 6).float().mean().item() == pytest.approx(0.9, abs=0.02)
     assert (chance(slice(0, 12), 0.0).draw("critic", 0, AT).crossover == 6).all()
+
+
+def test_lazy_r1_is_due_every_few_iterations_and_as_much_heavier():
+    cfg = LossConfig(r1_every=4)
+    names = [phases_of(cfg, i)[0].loss.__name__ for i in range(9)]
+    assert [i for i, name in enumerate(names) if name == "critic_with_r1"] == [0, 4, 8]
+    assert phases_of(LossConfig(r1_gamma=0.0))[0].loss.__name__ == "critic"
+    x, r = torch.randn(12, 3, 16, 16), chance(slice(0, 12)).draw("critic", 0, AT)
+    nets = build(SMALL)
+
+    def loss(iteration: int, cfg: LossConfig) -> torch.Tensor:
+        return phases_of(cfg, iteration)[0].loss(nets, x, replace(r, noise=None), AT, cfg)
+
+    without, once = loss(1, cfg), loss(0, LossConfig())
+    torch.testing.assert_close(loss(0, cfg) - without, 4 * (once - without))
+
+
+def test_merged_gives_e_the_gradient_of_reciprocity_and_g_that_of_both():
+    x = torch.randn(12, 3, 16, 16, dtype=torch.float64)
+    r = chance(slice(0, 12), 0.0).draw("any", 0, AT)
+    r = replace(r, z=r.z.double(), z_other=r.z_other.double(), noise=None)
+
+    def gradients(phase: Phase, cfg: LossConfig) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        nets = build(SMALL).double()
+        for letter in LETTERS:
+            for p in nets.grown(letter, AT):
+                p.requires_grad_(letter in phase.trains)
+        loss = phase.loss(nets, x, r, AT, cfg)
+        loss.backward()
+        return loss.detach(), {n: p.grad for n, p in nets.named_parameters() if p.grad is not None}
+
+    apart = LossConfig(reciprocity_trains_f=True)
+    (_, generator, reciprocity), (_, both) = phases_of(apart), phases_of(LossConfig(merged=True))
+    loss_g, fooling = gradients(generator, apart)
+    loss_r, recovering = gradients(reciprocity, apart)
+    loss, merged = gradients(both, LossConfig(merged=True))
+    torch.testing.assert_close(loss, loss_g + loss_r)
+    assert merged.keys() == fooling.keys() | recovering.keys()
+    for name, grad in merged.items():
+        parts = [part[name] for part in (fooling, recovering) if name in part]
+        torch.testing.assert_close(grad, sum(parts), msg=name)

@@ -1,0 +1,78 @@
+"""Timing in turn: A B C, A B C, so that what slows the machine slows all of them."""
+
+import ctypes
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Step = Callable[[int], object]
+MIB = 1 << 20
+
+
+@dataclass
+class Lap:
+    """What one contender took, round by round."""
+
+    seconds: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    peak_mib: float = 0.0
+
+
+def race(steps: dict[str, Step], rounds: int, *, warm: int = 1) -> dict[str, Lap]:
+    """Runs every contender in turn, `rounds` times after `warm` rounds that do not count."""
+    laps = {name: Lap() for name in steps}
+    for i in range(warm + rounds):
+        for name, step in steps.items():
+            if i == 0:
+                forget_peak()
+            cpu, start = time.process_time(), time.perf_counter()
+            step(i)
+            if i >= warm:
+                laps[name].seconds.append(time.perf_counter() - start)
+                laps[name].cpu.append(time.process_time() - cpu)
+            if i == 0:
+                laps[name].peak_mib = peak_mib()
+    return laps
+
+
+def cell(name: str, ours: Lap, theirs: Lap, images: int, **more: Any) -> dict[str, Any]:
+    """A row of the table: `ratio` says how many times faster ours is."""
+    mine, other = statistics.median(ours.seconds), statistics.median(theirs.seconds)
+    return {
+        "name": name,
+        "ratio": round(other / mine, 3),
+        "a_img_per_s": round(images / mine, 2),
+        "b_img_per_s": round(images / other, 2),
+        "a_cpu_s": round(statistics.median(ours.cpu), 3),
+        "b_cpu_s": round(statistics.median(theirs.cpu), 3),
+        "rounds": len(ours.seconds),
+        **more,
+    }
+
+
+def compare(name: str, a: Step, b: Step, *, rounds: int, images: int) -> dict[str, Any]:
+    """Times a against b."""
+    laps = race({"a": a, "b": b}, rounds, warm=2)
+    return cell(name, laps["a"], laps["b"], images)
+
+
+def forget_peak() -> None:
+    """Returns freed memory to the system and starts the process's peak anew (Linux)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+    refs = Path("/proc/self/clear_refs")
+    if refs.exists():
+        refs.write_text("5")
+
+
+def peak_mib() -> float:
+    """The most memory that this process has held since `forget_peak`; 0 where it is not told."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return 0.0
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
