@@ -14,6 +14,7 @@ import torch.nn.functional as fn
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from stylealae.convolution import convolved, convolved_up
 from stylealae.planes import SLOPE
 
 __all__ = [
@@ -104,8 +105,8 @@ class EqualConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution.  [N, C, R, R] -> [N, C', R, R]"""
-        padding = self.weight.shape[-1] // 2
-        return fn.conv2d(x, self.weight * self.scale, self.bias, padding=padding)
+        x = convolved(x, self.weight * self.scale)
+        return x if self.bias is None else x.add_(self.bias[:, None, None])
 
 
 class DownConv2d(EqualConv2d):
@@ -123,7 +124,7 @@ class DownConv2d(EqualConv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Half the resolution.  [N, C, R, R] -> [N, C', R/2, R/2]"""
-        return fn.conv2d(x, _shifted(self.weight, self.shifts), stride=2, padding=1)
+        return convolved(x, _shifted(self.weight, self.shifts), stride=2)
 
 
 class UpConv2d(EqualConv2d):
@@ -141,8 +142,7 @@ class UpConv2d(EqualConv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Twice the resolution.  [N, C, R, R] -> [N, C', 2R, 2R]"""
-        kernel = _shifted(self.weight, self.shifts).transpose(0, 1)
-        return fn.conv_transpose2d(x, kernel, stride=2, padding=1)
+        return convolved_up(x, _shifted(self.weight, self.shifts).transpose(0, 1))
 
 
 def _four_shifts() -> Tensor:

@@ -18,6 +18,7 @@ FLOORS = {
     "stylealae.errors": 0.0,
     "stylealae.config": 0.1,
     "stylealae.schedule": 0.2,
+    "stylealae.convolution": 0.1,
     "stylealae.planes": 0.1,
     "stylealae.layers": 0.2,
     "stylealae.priors": 0.2,

@@ -35,7 +35,9 @@ def golden(name: str) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
 
 
 def relative(ours: Tensor, theirs: Tensor) -> float:
-    return float((ours.detach().double() - theirs).abs().max() / theirs.abs().max())
+    return float(
+        (ours.detach().double() - theirs.detach()).abs().max() / theirs.detach().abs().max()
+    )
 
 
 @needs_fixtures

@@ -1,0 +1,90 @@
+"""Convolutions that can be differentiated twice at the cost of convolutions.
+
+For the gradient of a gradient, which R1 takes in every layer of E, torch convolves images with
+kernels as large as an image: three times slower on a CPU than the same arithmetic done as a
+weight's gradient.  Here a convolution, its adjoint and its weight's gradient are each other's
+derivatives, to any order (the idea of StyleGAN2-ADA's `conv2d_gradfix`).
+
+Legend: N batch, I and O channels in and out, R resolution, k side of the kernel.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as fn
+from torch import Tensor
+
+__all__ = ["convolved", "convolved_up"]
+
+
+def convolved(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
+    """The convolution with padding (k - 1) // 2.  [N, I, R, R], [O, I, k, k] -> [N, O, R/s, R/s]"""
+    return _apply(x, weight, stride, adjoint=False)
+
+
+def convolved_up(x: Tensor, weight: Tensor) -> Tensor:
+    """The adjoint of a stride-2 convolution.  [N, I, R, R], [I, O, 4, 4] -> [N, O, 2R, 2R]"""
+    return _apply(x, weight, 2, adjoint=True)
+
+
+def _apply(x: Tensor, weight: Tensor, stride: int, *, adjoint: bool) -> Tensor:
+    device = x.device.type
+    if device != "meta" and torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        x, weight = x.to(dtype), weight.to(dtype)
+    out: Tensor = _Convolution.apply(x, weight, stride, adjoint)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _Convolution(torch.autograd.Function):
+    """Linear in x and in the weight."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, adjoint: bool) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.how = stride, adjoint
+        operation = fn.conv_transpose2d if adjoint else fn.conv2d
+        return operation(x, weight, stride=stride, padding=_padding(weight))
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        stride, adjoint = ctx.how
+        d_x = d_weight = None
+        if ctx.needs_input_grad[0]:
+            d_x = _Convolution.apply(g, weight, stride, not adjoint)  # type: ignore[no-untyped-call]
+        if ctx.needs_input_grad[1]:
+            d_weight = _WeightGradient.apply(g, x, weight, stride, adjoint)  # type: ignore[no-untyped-call]
+        return d_x, d_weight, None, None
+
+
+class _WeightGradient(torch.autograd.Function):
+    """Linear in g and in x; of the weight it needs the shape alone."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, g: Tensor, x: Tensor, weight: Tensor, stride: int, adjoint: bool
+    ) -> Tensor:
+        ctx.save_for_backward(g, x)
+        ctx.how = stride, adjoint
+        padding = [_padding(weight)] * 2
+        found: Tensor = torch.ops.aten.convolution_backward(
+            g, x, weight, None, [stride] * 2, padding, [1, 1], adjoint, [0, 0], 1,
+            [False, True, False],
+        )[1]  # fmt: skip
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, gg: Tensor) -> tuple[Tensor | None, ...]:
+        g, x = ctx.saved_tensors
+        stride, adjoint = ctx.how
+        d_g = d_x = None
+        if ctx.needs_input_grad[0]:
+            d_g = _Convolution.apply(x, gg, stride, adjoint)  # type: ignore[no-untyped-call]
+        if ctx.needs_input_grad[1]:
+            d_x = _Convolution.apply(g, gg, stride, not adjoint)  # type: ignore[no-untyped-call]
+        return d_g, d_x, None, None, None
+
+
+def _padding(weight: Tensor) -> int:
+    return (weight.shape[-1] - 1) // 2
