@@ -8,6 +8,7 @@ derivatives, to any order (the idea of StyleGAN2-ADA's `conv2d_gradfix`).
 Legend: N batch, I and O channels in and out, R resolution, k side of the kernel.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -50,6 +51,8 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         stride, adjoint = ctx.how
+        if not torch.is_grad_enabled():  # nobody differentiates this: both at once are cheaper
+            return *_both(g, x, weight, stride, adjoint, ctx.needs_input_grad[:2]), None, None
         d_x = d_weight = None
         if ctx.needs_input_grad[0]:
             d_x = _Convolution.apply(g, weight, stride, not adjoint)  # type: ignore[no-untyped-call]
@@ -67,11 +70,8 @@ class _WeightGradient(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(g, x)
         ctx.how = stride, adjoint
-        padding = [_padding(weight)] * 2
-        found: Tensor = torch.ops.aten.convolution_backward(
-            g, x, weight, None, [stride] * 2, padding, [1, 1], adjoint, [0, 0], 1,
-            [False, True, False],
-        )[1]  # fmt: skip
+        found = _both(g, x, weight, stride, adjoint, (False, True))[1]
+        assert found is not None
         return found
 
     @staticmethod
@@ -84,6 +84,17 @@ class _WeightGradient(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             d_x = _Convolution.apply(g, gg, stride, not adjoint)  # type: ignore[no-untyped-call]
         return d_g, d_x, None, None, None
+
+
+def _both(
+    g: Tensor, x: Tensor, weight: Tensor, stride: int, adjoint: bool, wanted: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """The gradients of x and of the weight, those that are wanted."""
+    padding = [_padding(weight)] * 2
+    d_x, d_weight, _ = torch.ops.aten.convolution_backward(
+        g, x, weight, None, [stride] * 2, padding, [1, 1], adjoint, [0, 0], 1, [*wanted, False]
+    )
+    return d_x, d_weight
 
 
 def _padding(weight: Tensor) -> int:

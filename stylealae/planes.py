@@ -10,6 +10,7 @@ Legend: N batch, C channels, R resolution, M pixels of a plane (R * R).
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -87,12 +88,13 @@ class _Styled(torch.autograd.Function):
         d_scale, d_shift = torch.empty_like(scale), torch.empty_like(scale)
         d_grain = scale.new_zeros(c)
         for i, j in _tiles(y):
-            d, sums, products = _backward(g[i, j], y[i, j], mean[i, j], rstd[i, j], 1 + scale[i, j])
-            d_shift[i, j], d_scale[i, j] = sums, products
-            d_bias[j] += d.sum((0, 2, 3))
-            if grain is not None:
-                d_grain[j] += (d * grain[i]).sum((0, 2, 3))
-            d_x[i, j] = d
+            with _written(d_x, i, j) as d:
+                d_shift[i, j], d_scale[i, j] = _backward(
+                    d, g[i, j], y[i, j], mean[i, j], rstd[i, j], 1 + scale[i, j]
+                )
+                d_bias[j] += d.sum((0, 2, 3))
+                if grain is not None:
+                    d_grain[j] += (d * grain[i]).sum((0, 2, 3))
         return d_x, d_bias, d_scale, d_shift, None, None if grain is None else d_grain, None
 
 
@@ -118,12 +120,10 @@ class _Normalised(torch.autograd.Function):
         rstd = torch.rsqrt(var + ctx.eps)
         d_x, d_bias = torch.empty_like(y), mean.new_zeros(y.shape[1])
         for i, j in _tiles(y):
-            d, _, _ = _backward(
-                g[i, j], y[i, j], mean[i, j], rstd[i, j], None,
-                *(None if extra is None else extra[i, j] for extra in (g_y, g_mean, g_var)),
-            )  # fmt: skip
-            d_bias[j] += d.sum((0, 2, 3))
-            d_x[i, j] = d
+            more = (None if extra is None else extra[i, j] for extra in (g_y, g_mean, g_var))
+            with _written(d_x, i, j) as d:
+                _backward(d, g[i, j], y[i, j], mean[i, j], rstd[i, j], None, *more)
+                d_bias[j] += d.sum((0, 2, 3))
         return d_x, d_bias, None
 
 
@@ -142,23 +142,24 @@ def _forward(
     rstd = torch.empty_like(var)
     pixels = x.shape[2] * x.shape[3]
     for i, j in _tiles(x):
-        y = _wide(x[i, j]).add_(bias[j, None, None])
-        if grain is not None and grain_weight is not None:
-            y.add_(_wide(grain[i]) * grain_weight[j, None, None])
-        fn.leaky_relu_(y, SLOPE)
-        mean[i, j] = y.mean((2, 3))
-        middle = y - mean[i, j, None, None]
-        var[i, j] = torch.linalg.vector_norm(middle, dim=(2, 3)).square_().div_(pixels)
-        rstd[i, j] = torch.rsqrt(var[i, j] + eps)
-        slope = rstd[i, j] if gain is None else rstd[i, j] * gain[i, j]
-        middle.mul_(slope[:, :, None, None])
-        out[i, j] = middle if shift is None else middle.add_(shift[i, j, None, None])
-        if y.dtype != x.dtype:
-            x[i, j] = y
+        with _written(x, i, j) as y, _written(out, i, j) as normed:
+            y.add_(bias[j, None, None])
+            if grain is not None and grain_weight is not None:
+                y.add_(_wide(grain[i]) * grain_weight[j, None, None])
+            fn.leaky_relu_(y, SLOPE)
+            mean[i, j] = y.mean((2, 3))
+            torch.sub(y, mean[i, j, None, None], out=normed)
+            var[i, j] = torch.linalg.vector_norm(normed, dim=(2, 3)).square_().div_(pixels)
+            rstd[i, j] = torch.rsqrt(var[i, j] + eps)
+            slope = rstd[i, j] if gain is None else rstd[i, j] * gain[i, j]
+            normed.mul_(slope[:, :, None, None])
+            if shift is not None:
+                normed.add_(shift[i, j, None, None])
     return out, mean, rstd, var
 
 
 def _backward(
+    d: Tensor,
     g: Tensor,
     y: Tensor,
     mean: Tensor,
@@ -167,8 +168,8 @@ def _backward(
     g_y: Tensor | None = None,
     g_mean: Tensor | None = None,
     g_var: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradient before the leaky ReLU; sum of g, and of g times the normalised features.
+) -> tuple[Tensor, Tensor]:
+    """Writes the gradient before the leaky ReLU to d; sum of g, and of g times the normed features.
 
     With n = (y - mean) * rstd, a = rstd * gain and averages over the plane:
     d_y = a * (g - average(g) - n * average(g * n)), plus what comes by the statistics.
@@ -176,7 +177,7 @@ def _backward(
     g, y = _wide(g), _wide(y)
     pixels = y.shape[2] * y.shape[3]
     sums = g.sum((2, 3))
-    products = ((g * y).sum((2, 3)) - mean * sums) * rstd
+    products = (torch.mul(g, y, out=d).sum((2, 3)) - mean * sums) * rstd
     a = rstd if gain is None else rstd * gain
     slope = -a * rstd * products / pixels
     if g_var is not None:
@@ -184,11 +185,12 @@ def _backward(
     level = -a * sums / pixels - slope * mean
     if g_mean is not None:
         level = level + g_mean / pixels
-    d = (y * slope[:, :, None, None]).add_(level[:, :, None, None])
+    torch.mul(y, slope[:, :, None, None], out=d).add_(level[:, :, None, None])
     d.add_(g * a[:, :, None, None])
     if g_y is not None:
         d.add_(g_y)
-    return _through_leaky_relu(d, y), sums, products
+    torch.ops.aten.leaky_relu_backward.grad_input(d, y, SLOPE, True, grad_input=d)
+    return sums, products
 
 
 def _backward_again(
@@ -215,7 +217,8 @@ def _backward_again(
     d = g * rstd[:, :, None, None] + y * slope[:, :, None, None] + level[:, :, None, None]
     if g_y is not None:
         d = d + g_y
-    return _through_leaky_relu(d, y)
+    out: Tensor = torch.ops.aten.leaky_relu_backward(d, y, SLOPE, True)  # by the sign of its result
+    return out
 
 
 class _Blur(torch.autograd.Function):
@@ -256,10 +259,14 @@ def _blur_on_cpu(x: Tensor) -> Tensor:
     return out.view_as(x)
 
 
-def _through_leaky_relu(d: Tensor, y: Tensor) -> Tensor:
-    """The gradient before the leaky ReLU, by the sign of its result y."""
-    out: Tensor = torch.ops.aten.leaky_relu_backward(d, y, SLOPE, True)
-    return out
+@contextmanager
+def _written(x: Tensor, i: slice, j: slice) -> Iterator[Tensor]:
+    """A tile to be written in at least float32: of x itself, or rounded into x in the end."""
+    tile = x[i, j]
+    wide = _wide(tile)
+    yield wide
+    if wide is not tile:
+        tile.copy_(wide)
 
 
 def _tiles(x: Tensor) -> Iterator[tuple[slice, slice]]:

@@ -17,11 +17,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from pipeline.config import EngineConfig, RunConfig
-from pipeline.engine import Engine
+from pipeline.engine import BETAS, EPS, Engine
 from pipeline.world import World
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
 from stylealae.ema import Ema
-from stylealae.networks import build
+from stylealae.networks import LETTERS, build
 from stylealae.phases import Chance, Draw, phases_of
 from stylealae.priors import normal, rng
 from stylealae.schedule import Progress
@@ -38,6 +38,7 @@ OURS = {
     "fast": ("bf16", FAST),
 }
 WITH_R1 = "fast, R1 due"
+BARE = "bare phases"
 
 
 def bench_steps(world: World, rounds: int, stages: tuple[int, ...]) -> list[dict[str, Any]]:
@@ -59,15 +60,16 @@ def bench_stage(
     """One stage: the released step, and ours in every form."""
     x = torch.rand(at.batch, 3, at.resolution, at.resolution) * 2 - 1
     with ours(world, at, x) as steps:
-        laps = race({"released": theirs(at, x), **steps}, rounds)
+        laps = race({"released": theirs(at, x), BARE: bare(at, x), **steps}, rounds)
         share_r1(laps["fast"], laps.pop(WITH_R1))
-        cells = []
+        where = f"{at.resolution}x{at.resolution}, alpha {at.alpha:g}"
+        cells = [cell(f"fp32 / {BARE}, {where}", laps["fp32"], laps[BARE], at.batch)]
         for name, (precision, loss) in OURS.items():
             gflop = gflop_of(at, loss)
             rate = gflop / statistics.median(laps[name].seconds)
             cells.append(
                 cell(
-                    f"{name} / released, {at.resolution}x{at.resolution}, alpha {at.alpha:g}",
+                    f"{name} / released, {where}",
                     laps[name],
                     laps["released"],
                     at.batch,
@@ -119,6 +121,32 @@ def iteration(
         for phase in phases_of(cfg.loss, 0 if r1 else 1):
             engine.step(phase, x, chance.draw(phase.name, i, at), at)
         ema.update(engine.nets, normal(at.batch, cfg.model.z_width, rng(0, "w_mean", i)), at)
+
+    return step
+
+
+def bare(at: Progress, x: Tensor) -> Step:
+    """The three phases and Adam in plain torch, without an average: what the engine adds to."""
+    nets = build(FFHQ)
+    params = {letter: list(nets.grown(letter, at)) for letter in LETTERS}
+    adams = {
+        letter: torch.optim.Adam(held, lr=at.lr, betas=BETAS, eps=EPS, fused=True)
+        for letter, held in params.items()
+    }
+    chance = Chance(
+        seed=0, z_width=FFHQ.z_width, mixing_prob=EXACT.mixing_prob,
+        mine=slice(0, at.batch), device=x.device,
+    )  # fmt: skip
+
+    def step(i: int) -> None:
+        for phase in phases_of(EXACT):
+            for letter in LETTERS:
+                for p in params[letter]:
+                    p.requires_grad_(letter in phase.trains)
+            phase.loss(nets, x, chance.draw(phase.name, i, at), at, EXACT).backward()
+            for letter in phase.trains:
+                adams[letter].step()
+                adams[letter].zero_grad()
 
     return step
 
