@@ -23,7 +23,7 @@ from pipeline.data.manifest import (
 from pipeline.data.order import Ints
 from pipeline.data.store import Piece, Store
 
-__all__ = ["ShardList", "list_name", "publish", "splits_of"]
+__all__ = ["ShardList", "list_name", "complete", "splits_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +119,7 @@ def splits_of(shards: Sequence[Shard]) -> dict[str, Split]:
     return {name: Split(shards=len(part), samples=sum(part)) for name, part in parts.items()}
 
 
-def publish(folder: Path, manifest: Manifest, lists: Mapping[int, ShardList]) -> None:
+def complete(folder: Path, manifest: Manifest, lists: Mapping[int, ShardList]) -> None:
     """Complete the dataset in `folder`: the lists, then the manifest; what is right is left."""
     for resolution, found in lists.items():
         path = folder / list_name(resolution)

@@ -28,7 +28,7 @@ from pipeline.data.manifest import (
     write_json,
 )
 from pipeline.data.pool import Ticker, run_jobs
-from pipeline.data.shardlist import ShardList, publish, splits_of
+from pipeline.data.shardlist import ShardList, complete, splits_of
 from pipeline.data.source import Source
 from pipeline.data.writer import ShardWriter, encoding_of
 from stylealae.errors import DataError
@@ -89,7 +89,7 @@ def prepare(
             shards = _shards(jobs, notes)
             lists = {r: ShardList.of(shards, r) for r in sides}
             manifest = _manifest(source, recipe, notes, shards, lists)
-            publish(out, manifest, lists)
+            complete(out, manifest, lists)
     except OSError as error:
         raise DataError(
             f"{out} cannot be written ({error}): make room or choose another folder, then run the "

@@ -248,11 +248,10 @@ class Stream:
 
     def _fetch(self, fetched: int, until: int, batch: int) -> int:
         """Begin to fetch the images at positions `fetched` to `until`; gives back how far it is."""
-        count = -(-(until - fetched) // batch)
-        if count <= 0:
-            return fetched
-        self._images.prefetch(self._ids(fetched, batch, count)[1])
-        return fetched + count * batch
+        while fetched < until:  # batch by batch, for what is asked first is fetched first
+            self._images.prefetch(self._ids(fetched, batch, 1)[1])
+            fetched += batch
+        return fetched
 
     def _batches(self, seen: int, batch: int, count: int) -> list[Batch]:
         """This rank's slices of `count` global batches from position `seen`."""

@@ -17,6 +17,8 @@ from stylealae.errors import DataError
 
 __all__ = ["verify"]
 
+REPORT = "report.json"  # of `stylealae prepare`, for people: nothing reads it
+
 
 def verify(dataset: Where, *, threads: int = 0, console: Console | None = None) -> Iterator[str]:
     """What departs from the manifest, a sentence each; nothing for a whole dataset.
@@ -26,7 +28,7 @@ def verify(dataset: Where, *, threads: int = 0, console: Console | None = None) 
     store = open_store(dataset)
     manifest = Manifest.read(store)
     sizes = store.files()
-    known, opened = {MANIFEST}, []
+    known, opened = {MANIFEST, REPORT}, []
     for resolution in manifest.resolutions:
         known.add(list_name(resolution))
         try:
