@@ -11,6 +11,7 @@ import json
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import BinaryIO
 
 import numpy as np
@@ -54,9 +55,7 @@ class Index:
         """The bytes of one span."""
         first, end = int(self.first[span]), int(self.first[span + 1])
         what = f"image {first}" if end == first + 1 else f"the block of images {first} to {end - 1}"
-        return Piece(
-            self.name, int(self.at[span]), int(self.at[span + 1]), self.sha256[span], what
-        )
+        return Piece(self.name, int(self.at[span]), int(self.at[span + 1]), self.sha256[span], what)
 
     def spans_of(self, offsets: Ints) -> Ints:
         """[n] samples of the shard -> [n] the spans that they lie in."""
@@ -69,7 +68,7 @@ def append_index(file: BinaryIO, at: Sequence[int], samples: Sequence[int]) -> t
     Whatever follows the last span, such as an end mark, is overwritten.
     """
     hashes = []
-    for begin, end in zip(at, at[1:], strict=False):
+    for begin, end in pairwise(at):
         file.seek(begin)
         hashes.append(hashlib.sha256(file.read(end - begin)).hexdigest())
     columns = {"at": list(at[:-1]), "samples": list(samples), "sha256": hashes}

@@ -1,9 +1,9 @@
 """What a dataset holds: counts, resolutions, hashes; written, and read back in constant time.
 
 A dataset is a folder or an object-store prefix: `manifest.json`, and for every resolution
-`r0064/shards.json` and the tars `r0064/000000.tar`, `r0064/000001.tar`, ... with the same samples in
-the same order. The manifest holds the hash of each shards.json, which holds the hashes of the tars;
-neither holds anything per sample. docs/format.md is the reference.
+`r0064/shards.json` and the tars `r0064/000000.tar`, `r0064/000001.tar`, ... with the same samples
+in the same order. The manifest holds the hash of each shards.json, which holds the hashes of the
+tars; neither holds anything per sample. docs/format.md is the reference.
 """
 
 import hashlib
@@ -100,7 +100,7 @@ class Manifest:
     resolutions: tuple[int, ...]
     """Sides in pixels, ascending."""
     encoding: Mapping[int, str]
-    """Per resolution `block` (raw uint8 NCHW members), or `webp`, `png`, `jpeg`: a file a sample."""
+    """Per resolution `block` (raw uint8 NCHW), or `webp`, `png`, `jpeg` (a file a sample)."""
     downscale: str
     """Name of the filter that made the smaller resolutions from the largest."""
     labels: tuple[str, ...]

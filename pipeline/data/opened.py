@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.data.decoders import BLOCK, DECODERS, SUFFIXES
 from pipeline.data.index import Index
 from pipeline.data.manifest import Manifest
+from pipeline.data.order import Ints
 from pipeline.data.pixels import Pixels
 from pipeline.data.shardlist import ShardList
 from pipeline.data.store import Store
@@ -61,7 +62,7 @@ class Tars:
         kept = self.OPEN if self.encoding == BLOCK else 0
         self.span = lru_cache(maxsize=kept)(self._read_span)
 
-    def copy(self, shard: int, span: int, offsets: Any, rows: Any, into: Pixels) -> None:
+    def copy(self, shard: int, span: int, offsets: Ints, rows: Ints, into: Pixels) -> None:
         """Put images number `offsets` of a span into `into[rows]`; DamageError if they are bad."""
         found = self.span(shard, span)
         if self.encoding == BLOCK:

@@ -83,9 +83,7 @@ def rows_to_draw(dataset: Where, count: int) -> Iterator[tuple[int, list[Row]]]:
         for split, part in manifest.splits.items():
             images = Images(store, manifest, split, resolution)
             x = torch.from_numpy(images.take(np.arange(min(count, part.samples)))[0])
-            rows.append(
-                (f"{split}, {resolution}x{resolution}", x.to(torch.float32) / 127.5 - 1.0)
-            )
+            rows.append((f"{split}, {resolution}x{resolution}", x.to(torch.float32) / 127.5 - 1.0))
         yield resolution, rows
 
 

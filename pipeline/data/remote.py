@@ -28,11 +28,12 @@ STALL_S = 30.0  # without an answer for so long, and a second more a MiB, a read
 OPTIONS: dict[str, dict[str, Any]] = {
     # Retries are ours, so that they are told and bounded: botocore's are turned off.
     "s3": {
+        "use_listings_cache": False,
         "config_kwargs": {
             "connect_timeout": 10,
             "read_timeout": 20,
             "retries": {"total_max_attempts": 1},
-        }
+        },
     }
 }
 
@@ -50,13 +51,16 @@ class Remote(Store):
         self._failing = False
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
-        path, size = f"{self._root}/{name}", (stop or 0) - start
-        timeout = STALL_S + max(size, 0) / (1 << 20)
+        """A file, or a range of its bytes; FileNotFoundError if there is none."""
+        part = {} if stop is None else {"start": start, "end": stop}
+        timeout = STALL_S + ((stop or start) - start) / (1 << 20)
         return self._patiently(
-            name, lambda: self._call("cat_file", path, start, stop, timeout=timeout)
+            name,
+            lambda: self._call("cat_file", f"{self._root}/{name}", timeout=timeout, **part),
         )
 
     def piece(self, piece: Piece) -> memoryview:
+        """The bytes of a piece, from the cache or else from the store, checked."""
         if self._cache is None:
             return memoryview(self._fetched(piece))
         address = f"{self.url(piece.name)}#{piece.start}-{piece.stop}#{piece.sha256}"
@@ -71,6 +75,7 @@ class Remote(Store):
         return self._cache.get(key) or memoryview(data)
 
     def files(self) -> Mapping[str, int]:
+        """Name and length of every file of the dataset."""
         found: dict[str, dict[str, Any]] = self._patiently(
             "", lambda: self._call("find", self._root, detail=True, timeout=10 * STALL_S)
         )
@@ -137,7 +142,9 @@ class Remote(Store):
                         "%s does not answer (%s): trying again for up to %.0f s",
                         *(self.where, _told(error), self._patience_s),
                     )
-                self.leaving.wait(pause * random.uniform(0.5, 1.0))  # ranks should not march in step
+                self.leaving.wait(
+                    pause * random.uniform(0.5, 1.0)
+                )  # ranks should not march in step
                 pause = min(2 * pause, 10.0)
                 continue
             if self._failing:
@@ -147,7 +154,7 @@ class Remote(Store):
 
 
 def _filesystem(where: str) -> tuple[Any, str]:
-    """fsspec's file system for a URL, and the path in it."""
+    """Fsspec's file system for a URL, and the path in it."""
     protocol = where.partition("://")[0]
     try:
         fs, path = fsspec.core.url_to_fs(where, **OPTIONS.get(protocol, {}))

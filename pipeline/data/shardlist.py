@@ -23,7 +23,7 @@ from pipeline.data.manifest import (
 from pipeline.data.order import Ints
 from pipeline.data.store import Piece, Store
 
-__all__ = ["ShardList", "list_name", "complete", "splits_of"]
+__all__ = ["ShardList", "complete", "list_name", "splits_of"]
 
 
 @dataclass(frozen=True, eq=False)

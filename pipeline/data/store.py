@@ -68,7 +68,7 @@ class Store(ABC):
 
     @abstractmethod
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
-        """A file, or a range of its bytes; FileNotFoundError if there is none."""
+        """A file, or `start` to `stop` of it; FileNotFoundError if there is none."""
 
     @abstractmethod
     def piece(self, piece: Piece) -> memoryview:

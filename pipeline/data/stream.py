@@ -109,7 +109,9 @@ class Stream:
             threads=cfg.decoders,
         )
         self._order = Order(self._images.shard_samples, seed, cfg.shuffle_img)
-        self._copier = _Copier(torch.device(device)) if torch.device(device).type == "cuda" else None
+        self._copier = (
+            _Copier(torch.device(device)) if torch.device(device).type == "cuda" else None
+        )
         self._aside: dict[str, Images] = {}  # for the caller's thread; self._images is the reader's
         self._thread: threading.Thread | None = None
         self._ahead: queue.Queue[Slab] = queue.Queue()
@@ -226,7 +228,9 @@ class Stream:
                     fetched = self._fetch(fetched, until, batch)
                 self._offer(ahead, self._batches(seen, batch, count))
                 seen += count * batch
-                count = min(2 * count, slab, -(-(stop_at - seen) // batch))  # the first is soon there
+                count = min(
+                    2 * count, slab, -(-(stop_at - seen) // batch)
+                )  # the first is soon there
             last = RuntimeError(f"the stream has ended: all images up to {stop_at} were given")
         except BaseException as error:  # whatever it is, the caller of next() must hear of it
             last = error
@@ -256,7 +260,9 @@ class Stream:
     def _batches(self, seen: int, batch: int, count: int) -> list[Batch]:
         """This rank's slices of `count` global batches from position `seen`."""
         epochs, ids = self._ids(seen, batch, count)
-        mirrored = flips(self._seed, ids, epochs) if self._cfg.flip else np.zeros(len(ids), np.bool_)
+        mirrored = (
+            flips(self._seed, ids, epochs) if self._cfg.flip else np.zeros(len(ids), np.bool_)
+        )
         pixels, values = self._images.take(ids)
         x, flip, copied = torch.from_numpy(pixels), torch.from_numpy(mirrored), None
         if self._copier is not None:

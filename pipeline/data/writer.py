@@ -65,9 +65,7 @@ class ShardWriter:
         size = self._file.tell()
         self._file.close()
         os.replace(self._scratch, self._path)
-        return ShardFile(
-            sha256=digest, bytes=size, index_at=index_at, index_sha256=index_sha256
-        )
+        return ShardFile(sha256=digest, bytes=size, index_at=index_at, index_sha256=index_sha256)
 
     def abandon(self) -> None:
         """Remove the unfinished tar; nothing happens to a finished one."""

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,7 +101,7 @@ def plain(tar: Path, side: int) -> Read:
     pipeline = (
         wds.WebDataset(str(tar), shardshuffle=False)
         .repeat()
-        .shuffle(1000)
+        .shuffle(1000 if side <= 64 else 100)
         .decode("torchrgb8")
         .to_tuple("png")
         .batched(batch_of(side))
@@ -145,10 +145,12 @@ def bench_stream(folder: Path, rounds: int, seconds: float = 1.0) -> list[Cell]:
                 cells.append(versus(label, ours, other, rounds=rounds, seconds=seconds))
     if len(os.sched_getaffinity(0)) > 1:
         where, cfg = folder / "large", replace(HELD, ram_gib=0.0)
-        with on_cores(1), streamed(where, LARGE, cfg) as one:
-            with on_cores(2), streamed(where, LARGE, replace(cfg, decoders=2)) as two:
-                label = f"two cores / one, {LARGE}x{LARGE}"
-                cells.append(versus(label, two, one, rounds=rounds, seconds=seconds))
+        with ExitStack() as stack:
+            with on_cores(1):
+                one = stack.enter_context(streamed(where, LARGE, cfg))
+            two = stack.enter_context(streamed(where, LARGE, replace(cfg, decoders=2)))
+            label = f"two cores / one, {LARGE}x{LARGE}"
+            cells.append(versus(label, two, one, rounds=rounds, seconds=seconds))
     return cells
 
 

@@ -1,8 +1,8 @@
 """An object store on this host: a moto server, and before it a proxy that can misbehave.
 
-    with bucket() as b:
-        b.upload(folder, "s3://faces/set")
-        b.misbehave = lambda request: 503 if ... else None
+with bucket() as b:
+    b.upload(folder, "s3://faces/set")
+    b.misbehave = lambda request: 503 if ... else None
 """
 
 import http.client
@@ -86,11 +86,11 @@ def _handler(bucket: Bucket) -> type[BaseHTTPRequestHandler]:
                 return
             self.wfile.write(body)
 
-        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _serve
-
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""
 
+    for method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
+        setattr(Handler, f"do_{method}", Handler._serve)
     return Handler
 
 

@@ -1,6 +1,6 @@
 """Datasets written by hand from docs/format.md alone, and hashes made to fit what was changed.
 
-    pixels = write_dataset(folder, [[10, 4], [6]], side=8)     two shards, blocks of 10, 4 and 6
+pixels = write_dataset(folder, [[10, 4], [6]], side=8)     two shards, blocks of 10, 4 and 6
 """
 
 import hashlib

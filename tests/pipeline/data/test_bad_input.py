@@ -17,7 +17,7 @@ import webdataset as wds
 
 from pipeline.config import DataConfig
 from pipeline.data.manifest import MANIFEST, Manifest, shard_path
-from pipeline.data.shardlist import ShardList, list_name, complete
+from pipeline.data.shardlist import ShardList, complete, list_name
 from pipeline.data.store import open_store
 from pipeline.data.stream import Stream
 from pipeline.data.verify import verify

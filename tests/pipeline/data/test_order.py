@@ -57,7 +57,7 @@ def test_a_position_in_a_hundred_million_costs_nothing() -> None:
     epochs, ids = huge.at(positions)
     assert (epochs == positions // huge.samples).all()
     assert len(np.unique(ids)) > 4090
-    assert (0 <= ids).all()
+    assert (ids >= 0).all()
     assert (ids < huge.samples).all()
     held = sum(np.asarray(value).nbytes for value in vars(huge).values())
     assert held < 1000  # bytes

@@ -92,9 +92,7 @@ def test_a_bucket_shows_what_the_folder_shows(
     assert list(verify(URL)) == []
 
 
-def test_what_was_fetched_is_not_fetched_again(
-    store: Bucket, small: Path, cfg: DataConfig
-) -> None:
+def test_what_was_fetched_is_not_fetched_again(store: Bucket, small: Path, cfg: DataConfig) -> None:
     _, first = epoch(URL, cfg)
     assert store.bytes_of(".tar") == sum(p.stat().st_size for p in small.rglob("*.tar"))
     store.served.clear()
@@ -217,9 +215,7 @@ def test_what_is_not_there_is_named(store: Bucket, small: Path, cfg: DataConfig)
     assert list(verify(URL)) == [f"{URL}/r0008/000001.tar is missing"]
 
 
-def test_a_web_page_instead_of_images_is_named(
-    store: Bucket, small: Path, cfg: DataConfig
-) -> None:
+def test_a_web_page_instead_of_images_is_named(store: Bucket, small: Path, cfg: DataConfig) -> None:
     page = b"<!DOCTYPE html><title>Sign in to the network</title>"
     store.misbehave = lambda method, path: page if path.endswith(".tar") else None
     with pytest.raises(DataError, match=r"r0008/00000\d\.tar is damaged: .*like a web page"):
@@ -241,6 +237,18 @@ def test_damage_in_the_bucket_is_named_and_counted(
         epoch(URL, cfg)
     s, _ = epoch(URL, replace(cfg, max_broken=10))
     assert s.broken == s.replaced == 3
+
+
+def test_a_tar_cut_in_the_bucket_is_named_soon(store: Bucket, small: Path, cfg: DataConfig) -> None:
+    tar = shard_path(small, 0, 8)
+    whole = tar.read_bytes()
+    for length in (300, len(whole) - 600):
+        tar.write_bytes(whole[:length])
+        store.upload(small, URL)
+        with pytest.raises(DataError, match=r"r0008/000000\.tar is damaged: its index"):
+            epoch(URL, replace(cfg, patience_s=3600))
+        (fault,) = verify(URL)
+        assert fault.endswith(f"has {length:,} bytes, the manifest says {len(whole):,}")
 
 
 def test_an_unknown_protocol_is_refused() -> None:

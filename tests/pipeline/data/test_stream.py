@@ -159,7 +159,7 @@ def test_labels_come_with_their_images(dataset: Path, photos: Path, cfg: DataCon
 def test_labels_that_are_not_there_or_no_numbers(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no label 'size', only age, parity"):
         stream(dataset, replace(CFG, label="size"))
-    with pytest.raises(DataError, match="'parity' holds text such as '(odd|even)'"):
+    with pytest.raises(DataError, match=r"'parity' holds text such as '(odd|even)'"):
         shown(stream(dataset, replace(CFG, label="parity")), 0, 12, 12)
 
 
@@ -202,3 +202,19 @@ def test_on_device_against_the_formula(resolution: int, alpha: float) -> None:
 def test_images_alone_are_not_flipped() -> None:
     x = torch.tensor([0, 255], dtype=torch.uint8).expand(1, 1, 2, 2)
     assert on_device(x, 1.0, "cpu").flatten().tolist() == [-1, 1, -1, 1]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_batches_reach_a_gpu_as_they_are(dataset: Path) -> None:
+    host = shown(stream(dataset, resolution=32), 0, 12, 240)
+    with Stream(dataset, CFG, seed=5, resolution=32, device="cuda") as s:
+        s.start(0, 12, 240)
+        for k in range(20):
+            batch = s.next()
+            assert batch.x.is_cuda
+            part = slice(12 * k, 12 * k + 12)
+            wanted = on_device(
+                Batch(host.x[part], host.flip[part], host.sample_ids[part]), 0.5, "cpu"
+            )
+            assert torch.allclose(on_device(batch, 0.5, "cuda").cpu(), wanted, atol=1e-6)
