@@ -4,6 +4,7 @@ An answer of 5xx, a reset or a stall is met with patience: the same read again, 
 pauses, for as long as the run allows; the first failure and the recovery are logged.
 """
 
+import errno
 import hashlib
 import logging
 import random
@@ -30,6 +31,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "s3": {
         "use_listings_cache": False,
         "config_kwargs": {
+            "max_pool_connections": 32,
             "connect_timeout": 10,
             "read_timeout": 20,
             "retries": {"total_max_attempts": 1},
@@ -107,6 +109,10 @@ class Remote(Store):
                 raise DamageError(
                     f"{self.url(piece.name)} is missing, and the manifest lists it: {self.mend}"
                 ) from None
+            except OSError as error:
+                raise self.damaged(
+                    piece.name, f"{piece.what} cannot be read ({_told(error)})"
+                ) from error
             except DamageError as error:
                 if last:
                     raise
@@ -129,6 +135,8 @@ class Remote(Store):
             except FileNotFoundError:
                 raise
             except Exception as error:  # whatever the libraries below raise
+                if getattr(error, "errno", 0) == errno.EINVAL:  # as for a range beyond the end
+                    raise
                 waited = time.monotonic() - since
                 if _hopeless(error) or waited > self._patience_s or self.leaving.is_set():
                     raise DataError(
