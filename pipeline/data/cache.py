@@ -78,18 +78,18 @@ class Cache:
     def _write(self, key: str, data: bytes) -> None:
         if len(data) > self._limit:
             return
-        partial = self._folder / f".{key}.partial"  # `claimed` lets one writer a key in
-        with _locked(self._folder / USED) as file:
+        partial = self._folder / f".{key}.partial"
+        with _locked(self._folder / USED) as file:  # one writer at a time, so the limit is exact
             text = file.read()
             used = int(text) if text.isdecimal() else self._size()
             if used + len(data) > self._limit:
                 used = self._trimmed(int(KEEP * self._limit) - len(data))
+            try:
+                partial.write_bytes(data)
+                os.replace(partial, self._folder / key)
+            finally:
+                partial.unlink(missing_ok=True)
             _rewrite(file, used + len(data))
-        try:
-            partial.write_bytes(data)
-            os.replace(partial, self._folder / key)
-        finally:
-            partial.unlink(missing_ok=True)
 
     def _pieces(self) -> list[tuple[float, int, str]]:
         """Last use, size and path of every piece, the longest unused first."""

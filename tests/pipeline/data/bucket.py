@@ -6,6 +6,7 @@ with bucket() as b:
 """
 
 import http.client
+import logging
 import os
 import threading
 import time
@@ -32,9 +33,11 @@ class Bucket:
         self.url = ""
 
     def upload(self, folder: Path, url: str) -> None:
-        """Put a folder there."""
-        fs, path = fsspec.core.url_to_fs(url)
+        """Put a folder there, in place of what is there."""
+        fs, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
         fs.mkdirs(path.split("/")[0], exist_ok=True)
+        if fs.exists(path):
+            fs.rm(path, recursive=True)
         for file in sorted(folder.rglob("*")):
             if file.is_file() and ".prepare" not in file.parts:
                 fs.put_file(str(file), f"{path}/{file.relative_to(folder)}")
@@ -100,6 +103,7 @@ KEPT = {"content-type", "etag", "last-modified", "content-range", "accept-ranges
 @contextmanager
 def bucket() -> Iterator[Bucket]:
     """A running store; s3fs finds it by AWS_ENDPOINT_URL."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     moto = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     moto.start()
     found = Bucket(moto.get_host_and_port())

@@ -44,7 +44,7 @@ def test_nothing_in_the_manifest_grows_with_the_set(tmp_path: Path) -> None:
 
 
 def test_counts(manifest: Manifest) -> None:
-    assert manifest.splits == ("train", "test")
+    assert list(manifest.splits) == ["train", "test"]
     assert (manifest.samples("train"), manifest.samples("test")) == (84, 16)
     assert manifest.shards_of("train") == range(5)
     assert manifest.shards_of("test") == range(5, 6)
