@@ -144,7 +144,8 @@ class Images:
         self, ids: Ints, rows: Ints, x: Pixels, labels: Floats | None
     ) -> dict[int, DamageError]:
         """Put image ids[i] into x[rows[i]]; gives back why rows hold a stand-in.  [n], [n]"""
-        parts, damage = list(self._parts(ids)), {}
+        parts = list(self._parts(ids))
+        damage: dict[int, DamageError] = {}
 
         def copy(part: Part) -> DamageError | None:
             try:

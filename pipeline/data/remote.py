@@ -51,15 +51,17 @@ class Remote(Store):
         self._cache, self._patience_s = cache, patience_s
         self._fs, self._root = _filesystem(where)
         self._failing = False
+        self._bad: dict[Piece, DamageError] = {}
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """A file, or a range of its bytes; FileNotFoundError if there is none."""
         part = {} if stop is None else {"start": start, "end": stop}
         timeout = STALL_S + ((stop or start) - start) / (1 << 20)
-        return self._patiently(
-            name,
-            lambda: self._call("cat_file", f"{self._root}/{name}", timeout=timeout, **part),
-        )
+
+        def get() -> bytes:
+            return bytes(self._call("cat_file", f"{self._root}/{name}", timeout=timeout, **part))
+
+        return self._patiently(name, get)
 
     def piece(self, piece: Piece) -> memoryview:
         """The bytes of a piece, from the cache or else from the store, checked."""
@@ -100,6 +102,8 @@ class Remote(Store):
         return data
 
     def _fetched(self, piece: Piece) -> bytes:
+        if piece in self._bad:
+            raise self._bad[piece]
         for last in (*[False] * (self.ATTEMPTS - 1), True):
             try:
                 data = self.read(piece.name, piece.start, piece.stop)
@@ -115,6 +119,7 @@ class Remote(Store):
                 ) from error
             except DamageError as error:
                 if last:
+                    self._bad[piece] = error
                     raise
                 log.warning("%s. It is fetched again", error)
         raise AssertionError("the last attempt returns or raises")

@@ -21,6 +21,7 @@ import torch.nn.functional as fn
 from torch import Tensor
 
 from pipeline.config import DataConfig
+from pipeline.data.copier import Copier, await_copy
 from pipeline.data.manifest import Manifest
 from pipeline.data.order import Ints, Order, flips
 from pipeline.data.reader import Images
@@ -46,8 +47,8 @@ class Batch:
     """[N] int64: place of each image in its split, in manifest order."""
     labels: Tensor | None = None
     """[N] float32: the label named by data.label, NaN where unknown; None if none is named."""
-    copied: torch.cuda.Event | None = None
-    """On a GPU: when `x` and `flip` have arrived there."""
+    arrived: torch.cuda.Event | None = None
+    """On a GPU: when `x` and `flip` are there."""
 
 
 def on_device(batch: Batch | Tensor, alpha: float, device: torch.device | str) -> Tensor:
@@ -58,8 +59,8 @@ def on_device(batch: Batch | Tensor, alpha: float, device: torch.device | str) -
     if isinstance(batch, Tensor):
         x = batch.to(device, non_blocking=True)
     else:
-        if batch.copied is not None:
-            _await_copy(batch)
+        if batch.arrived is not None:
+            await_copy((batch.x, batch.flip), batch.arrived)
         x = batch.x.to(device, non_blocking=True)
         flip = batch.flip.to(device, non_blocking=True)
         x = torch.where(flip[:, None, None, None], x.flip(3), x)
@@ -109,9 +110,7 @@ class Stream:
             threads=cfg.decoders,
         )
         self._order = Order(self._images.shard_samples, seed, cfg.shuffle_img)
-        self._copier = (
-            _Copier(torch.device(device)) if torch.device(device).type == "cuda" else None
-        )
+        self._copier = Copier(torch.device(device)) if torch.device(device).type == "cuda" else None
         self._aside: dict[str, Images] = {}  # for the caller's thread; self._images is the reader's
         self._thread: threading.Thread | None = None
         self._ahead: queue.Queue[Slab] = queue.Queue()
@@ -264,36 +263,14 @@ class Stream:
             flips(self._seed, ids, epochs) if self._cfg.flip else np.zeros(len(ids), np.bool_)
         )
         pixels, values = self._images.take(ids)
-        x, flip, copied = torch.from_numpy(pixels), torch.from_numpy(mirrored), None
+        x, flip, arrived = torch.from_numpy(pixels), torch.from_numpy(mirrored), None
         if self._copier is not None:
-            x, flip, copied = self._copier(x, flip)
+            (x, flip), arrived = self._copier(x, flip)
+        sample_ids, labels = torch.from_numpy(ids), None
+        if values is not None:
+            labels = torch.from_numpy(values)
         share = batch // self._world
-        labels = [None] * count if values is None else torch.from_numpy(values).split(share)
-        parts = zip(
-            x.split(share), flip.split(share), torch.from_numpy(ids).split(share), labels,
-            strict=True,
-        )  # fmt: skip
-        return [Batch(*part, copied) for part in parts]
-
-
-class _Copier:
-    """Moves batches to a GPU from pinned memory, beside what is computed there."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device, self._beside = device, torch.cuda.Stream(device)
-
-    def __call__(self, x: Tensor, flip: Tensor) -> tuple[Tensor, Tensor, torch.cuda.Event]:
-        """The same on the GPU, and when they will have arrived."""
-        with torch.cuda.stream(self._beside):
-            x, flip = (t.pin_memory().to(self._device, non_blocking=True) for t in (x, flip))
-            arrived = torch.cuda.Event()
-            arrived.record(self._beside)
-        return x, flip, arrived
-
-
-def _await_copy(batch: Batch) -> None:
-    """Let the device's work from here on begin when the batch has arrived there."""
-    now = torch.cuda.current_stream(batch.x.device)
-    now.wait_event(batch.copied)
-    for tensor in (batch.x, batch.flip):
-        tensor.record_stream(now)  # or the memory could be used again too early
+        return [
+            Batch(x[p], flip[p], sample_ids[p], None if labels is None else labels[p], arrived)
+            for p in (slice(begin, begin + share) for begin in range(0, len(ids), share))
+        ]

@@ -56,9 +56,11 @@ def verify(dataset: Where, *, threads: int = 0, console: Console | None = None) 
         ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool,
     ):
         task = bar.add_task("bytes", total=sum(int(tars.list.bytes.sum()) for tars in opened))
-        for job, faults in zip(jobs, pool.map(lambda j: _faults(*j, sizes), jobs), strict=True):
-            bar.advance(task, int(job[0].list.bytes[job[1]]))
-            yield from faults
+        for (tars, number), found in zip(
+            jobs, pool.map(lambda job: _faults(job[0], job[1], sizes), jobs), strict=True
+        ):
+            bar.advance(task, int(tars.list.bytes[number]))
+            yield from found
 
 
 def _faults(tars: Tars, number: int, sizes: Mapping[str, int]) -> list[str]:
@@ -73,7 +75,8 @@ def _faults(tars: Tars, number: int, sizes: Mapping[str, int]) -> list[str]:
         index = tars.index(number)
     except DamageError as error:
         return [str(error)]
-    found, whole = [], hashlib.sha256()
+    found: list[str] = []
+    whole = hashlib.sha256()
     for k in range(len(index.sha256)):
         try:
             data = tars.store.piece(index.piece(k))

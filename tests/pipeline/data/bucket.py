@@ -73,7 +73,7 @@ def _handler(bucket: Bucket) -> type[BaseHTTPRequestHandler]:
         def _answer(
             self, status: int, headers: dict[str, str], body: bytes, fault: Fault = None
         ) -> None:
-            if isinstance(fault, bytes):
+            if isinstance(fault, bytes) and self.command != "HEAD":
                 body = fault
             self.send_response(status)
             for name, value in ({"Content-Length": str(len(body))} | headers).items():
