@@ -15,7 +15,7 @@ import click
 from pipeline import launching
 from pipeline.config import load
 from pipeline.launching import sentence
-from stylealae.errors import ConfigError
+from stylealae.errors import ConfigError, DataError
 
 __all__ = ["main"]
 
@@ -57,6 +57,54 @@ def prepare(input_: str, out: Path, source: str, resolutions: str, workers: int)
     launching.prepare(
         input_, out, source=source, resolutions=_resolutions(resolutions), workers=workers
     )
+
+
+@main.command()
+@click.argument("dataset")
+@click.option("--threads", default=0, help="Files read at once; 0 takes every core.")
+@sentence
+def verify(dataset: str, threads: int) -> None:
+    """Check every byte of a data set against its manifest; DATASET is a folder or a URL.
+
+    \b
+    stylealae verify datasets/photos
+    stylealae verify s3://bucket/photos
+
+    What is wrong is named, a line each, and the exit code is then 1.
+    """  # noqa: D301
+    from rich.console import Console
+
+    from pipeline.data.verify import verify as faults_of
+
+    faults = 0
+    for fault in faults_of(dataset, threads=threads, console=Console(stderr=True)):
+        faults += 1
+        click.echo(fault)
+    if faults:
+        raise DataError(f"{dataset} has {faults} faults: mend the files named above")
+    click.echo(f"{dataset} is whole")
+
+
+@main.command()
+@click.argument("dataset")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for a PNG a resolution.")
+@click.option("--count", default=16, show_default=True, help="Images of each split in a PNG.")
+@sentence
+def inspect(dataset: str, out: Path | None, count: int) -> None:
+    """Show what a data set holds; DATASET is a folder or a URL.
+
+    \b
+    stylealae inspect datasets/photos --out pictures
+    """  # noqa: D301
+    from rich.console import Console
+
+    from pipeline.data.overview import overview, rows_to_draw
+    from stylealae.sheets import contact_sheet
+
+    Console(soft_wrap=True).print(overview(dataset))
+    if out is not None:
+        for resolution, rows in rows_to_draw(dataset, count):
+            _write_picture(contact_sheet(rows), out / f"{resolution:04d}.png")
 
 
 @main.command()

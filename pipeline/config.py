@@ -31,19 +31,36 @@ class DataConfig:
     """Which images a run is shown, and how they reach the trainer."""
 
     path: str = "datasets/rendered"
-    """Folder of a prepared shard set (`stylealae prepare`): it holds manifest.json."""
+    """Folder or URL of a prepared shard set (`stylealae prepare`): it holds manifest.json."""
     split: str = "train"
     """Split of the manifest to train on."""
+    label: str = ""
+    """Label that comes with every batch, a number an image; empty is none."""
     flip: bool = True
     """Mirror half of the images, keyed by sample and epoch."""
     shuffle_img: int = 16_384
     """Images of consecutive (permuted) shards that are shuffled together."""
     ram_gib: float = 2.0
-    """A resolution is held in memory when it takes no more than this; else it is memory-mapped."""
+    """Each worker holds a resolution in memory when it takes no more; else it is memory-mapped."""
     prefetch: int = 4
     """Batches read ahead by the reader's thread."""
+    decoders: int = 4
+    """Threads of a worker that decode images of 512x512 and more."""
     max_broken: int = 0
     """Images with a wrong hash or an undecodable file after which the run stops."""
+    cache: str = "~/.cache/stylealae"
+    """Folder on a local disk for what comes from an object store; workers of a host share it."""
+    cache_gib: float = 50.0
+    """Most that the cache holds; what was unused for the longest time goes first."""
+    patience_s: float = 300.0
+    """An object store may fail for so long before the run stops."""
+
+    def __post_init__(self) -> None:
+        if min(self.prefetch, self.decoders) < 1:
+            raise ConfigError(
+                f"data.prefetch is {self.prefetch} and data.decoders {self.decoders}: both must be "
+                "at least 1"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,18 +1,20 @@
-"""What a shard set holds: counts, resolutions, hashes; write, read and verify.
+"""What a dataset holds: counts, resolutions, hashes; written, and read back in constant time.
 
-A dataset is a folder: `manifest.json`, `r0004/000000.tar`, `r0004/000001.tar`, `r0008/...`.
-Every resolution has the same shards with the same samples in the same order, and a shard belongs
-to one split. Nothing in the manifest is per sample: ids and labels lie in the shards.
+A dataset is a folder or an object-store prefix: `manifest.json`, and for every resolution
+`r0064/shards.json` and the tars `r0064/000000.tar`, `r0064/000001.tar`, ... with the same samples
+in the same order. The manifest holds the hash of each shards.json, which holds the hashes of the
+tars; neither holds anything per sample. docs/format.md is the reference.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.store import Store, Where, open_store
 from stylealae.errors import DataError
 
 __all__ = [
@@ -23,14 +25,15 @@ __all__ = [
     "Refused",
     "Shard",
     "ShardFile",
-    "sha256_of",
+    "Split",
     "shard_path",
-    "verify",
+    "tar_name",
     "write_json",
+    "write_text",
 ]
 
-FORMAT = 1
-"""Version of the layout described above; another one is refused."""
+FORMAT = 2
+"""Version of the layout that docs/format.md describes; another one is refused."""
 MANIFEST = "manifest.json"
 DOWNSCALE = "mean2x2"
 """Successive 2x2 means in float from the largest resolution, rounded once at writing."""
@@ -44,6 +47,10 @@ class ShardFile:
     """Hash of the whole file, hexadecimal."""
     bytes: int
     """Length of the file."""
+    index_at: int
+    """Where its last member, the index, begins."""
+    index_sha256: str
+    """Hash of everything from there on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +78,18 @@ class Refused:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Split:
+    """Consecutive shards that belong together."""
+
+    shards: int
+    """How many: the first split begins with shard 0, the next where it ends."""
+    samples: int
+    """Images in them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """Everything about a shard set but the samples themselves."""
+    """Everything about a dataset but its shards and samples."""
 
     source: str
     """Kind of source the images came from."""
@@ -83,7 +100,7 @@ class Manifest:
     resolutions: tuple[int, ...]
     """Sides in pixels, ascending."""
     encoding: Mapping[int, str]
-    """Per resolution `block` (raw uint8 NCHW members) or `webp` (one lossless WebP a sample)."""
+    """Per resolution `block` (raw uint8 NCHW), or `webp`, `png`, `jpeg` (a file a sample)."""
     downscale: str
     """Name of the filter that made the smaller resolutions from the largest."""
     labels: tuple[str, ...]
@@ -96,124 +113,104 @@ class Manifest:
     """Images that were smaller than the largest resolution and were enlarged to it."""
     recipe: Mapping[str, str]
     """The input's fingerprint and the options: preparing again with others is refused."""
-    shards: tuple[Shard, ...]
-    """All shards, in order; those of one split are consecutive."""
+    splits: Mapping[str, Split]
+    """The splits by name, in the order of their shards."""
+    shards: Mapping[int, str]
+    """SHA-256 of each resolution's shards.json."""
 
     @classmethod
-    def read(cls, folder: Path) -> "Manifest":
-        """The manifest of the dataset in `folder`; DataError if there is none that can be read."""
-        path = Path(folder) / MANIFEST
+    def read(cls, dataset: Where | Store) -> "Manifest":
+        """The manifest of a dataset, by path or URL; DataError if there is none to be read."""
+        store = dataset if isinstance(dataset, Store) else open_store(dataset)
+        place = store.url(MANIFEST)
         try:
-            found = json.loads(path.read_text())
+            text = store.read(MANIFEST)
+            found = json.loads(text)
         except FileNotFoundError:
             raise DataError(
-                f"{folder} holds no {MANIFEST}, so it is no prepared dataset: "
+                f"{store.where} holds no {MANIFEST}, so it is no prepared dataset: "
                 "make one with `stylealae prepare`, or correct data.path"
             ) from None
         except (OSError, ValueError) as error:
             raise DataError(
-                f"{path} cannot be read ({error}): run `stylealae prepare` again"
+                f"{place} cannot be read ({error}): run `stylealae prepare` again"
             ) from error
         version = found.get("format") if isinstance(found, dict) else None
         if version != FORMAT:
             raise DataError(
-                f"{path} has format {version!r} and this version reads format {FORMAT}: "
+                f"{place} has format {version!r} and this version reads format {FORMAT}: "
                 "prepare the dataset anew, into an empty folder"
             )
         try:
             return _from_json(found)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
-                f"{path} is damaged ({error!r}): run `stylealae prepare` again"
+                f"{place} is damaged ({error!r}): run `stylealae prepare` again"
             ) from error
-
-    def write(self, folder: Path) -> None:
-        """Put `manifest.json` into `folder`, whole or not at all."""
-        write_json(Path(folder) / MANIFEST, self._json())
 
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON: equal for equal datasets, on any machine."""
-        text = json.dumps(self._json(), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(self.json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Names of the splits, in order."""
-        return tuple(dict.fromkeys(shard.split for shard in self.shards))
-
-    def shards_of(self, split: str) -> tuple[Shard, ...]:
-        """The shards of one split, in order; none for an unknown name."""
-        return tuple(shard for shard in self.shards if shard.split == split)
+    def shards_of(self, split: str) -> range:
+        """Numbers of the shards of one split; none for an unknown name."""
+        end = 0
+        for name, part in self.splits.items():
+            begin, end = end, end + part.shards
+            if name == split:
+                return range(begin, end)
+        return range(0)
 
     def samples(self, split: str) -> int:
         """Number of images in one split; 0 for an unknown name."""
-        return sum(shard.samples for shard in self.shards_of(split))
+        return self.splits[split].samples if split in self.splits else 0
 
-    def _json(self) -> dict[str, Any]:
+    def json(self) -> dict[str, Any]:
+        """What manifest.json holds."""
         return {"format": FORMAT, **asdict(self)}
 
 
 def _from_json(found: dict[str, Any]) -> Manifest:
-    shards = tuple(
-        Shard(
-            number=int(s["number"]),
-            split=str(s["split"]),
-            samples=int(s["samples"]),
-            files={int(r): ShardFile(**file) for r, file in s["files"].items()},
-        )
-        for s in found["shards"]
-    )
     resolutions = tuple(int(r) for r in found["resolutions"])
-    for shard in shards:
-        if tuple(shard.files) != resolutions or shard.samples < 0:
-            raise ValueError(f"shard {shard.number} does not hold every resolution")
     return Manifest(
         source=str(found["source"]),
         licence=str(found["licence"]),
         channels=int(found["channels"]),
         resolutions=resolutions,
-        encoding={int(r): str(name) for r, name in found["encoding"].items()},
+        encoding={r: str(found["encoding"][str(r)]) for r in resolutions},
         downscale=str(found["downscale"]),
         labels=tuple(found["labels"]),
         broken=int(found["broken"]),
         refused=tuple(Refused(**entry) for entry in found["refused"]),
         enlarged=int(found["enlarged"]),
         recipe=dict(found["recipe"]),
-        shards=shards,
+        splits={str(name): Split(**part) for name, part in found["splits"].items()},
+        shards={r: str(found["shards"][str(r)]) for r in resolutions},
     )
 
 
+def tar_name(number: int, resolution: int) -> str:
+    """The name of a shard's tar inside the dataset: `r0064/000012.tar`."""
+    return f"r{resolution:04d}/{number:06d}.tar"
+
+
 def shard_path(folder: Path, number: int, resolution: int) -> Path:
-    """Where the tar of a shard lies: `folder/r0064/000012.tar`."""
-    return Path(folder) / f"r{resolution:04d}" / f"{number:06d}.tar"
-
-
-def verify(folder: Path, manifest: Manifest) -> Iterator[str]:
-    """Read every tar and give back each departure from the manifest, as a sentence."""
-    for shard in manifest.shards:
-        for resolution, want in shard.files.items():
-            path = shard_path(folder, shard.number, resolution)
-            if not path.is_file():
-                yield f"{path} is missing"
-            elif (size := path.stat().st_size) != want.bytes:
-                yield f"{path} has {size:,} bytes, the manifest says {want.bytes:,}"
-            elif (found := sha256_of(path)) != want.sha256:
-                yield f"{path} has sha256 {found}, the manifest says {want.sha256}"
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Where the tar of a shard lies in a folder."""
+    return Path(folder) / tar_name(number, resolution)
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value` beside `path`, then rename: a reader sees the old file or the whole new one."""
+    """`value` as JSON in `path`, whole or not at all."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write beside `path`, then rename: a reader sees the old file or the whole new one."""
     scratch = path.with_name(f".{path.name}.partial")
     with scratch.open("w") as file:
-        json.dump(value, file, indent=1)
-        file.write("\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     os.replace(scratch, path)

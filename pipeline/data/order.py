@@ -1,14 +1,13 @@
 """Which image stands at which position: a pure function of (shard sizes, seed, position).
 
-Position p is the number of images shown before: it lies in epoch p // N. In each epoch the shards
-are permuted, consecutive permuted shards form windows of about `shuffle_img` images, and the images
-of a window are permuted; so reads stay within a few shards, and resuming needs no state but p.
-
-Every draw is a sort of hashed numbers, so the order does not depend on the version of numpy.
+Position p is the number of images shown before: it lies in epoch p // N. In each epoch runs of
+consecutive images, as long as the largest shard, are permuted; consecutive permuted runs form
+windows of about `shuffle_img` images, and the images of a window are permuted. So reads stay within
+a few shards, resuming needs no state but p, and no position costs memory: both permutations are
+ciphers over 0 ... n-1, computed at the place that is asked for.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,61 +15,50 @@ from numpy.typing import NDArray
 
 from stylealae.errors import DataError
 
-__all__ = ["Order", "flips"]
+__all__ = ["Ints", "Order", "flips"]
 
 Ints = NDArray[np.int64]
+Words = NDArray[np.uint64]
 
-_SHARDS, _WINDOW, _FLIP = 1, 2, 3  # purposes: keep the three kinds of draw apart
+_RUNS, _WINDOW, _FLIP, _LAST = 1, 2, 3, 4  # purposes: keep the kinds of draw apart
+ROUNDS = 6
 
 
 class Order:
     """The order in which a split is shown; a sample's id is its place in manifest order."""
 
-    def __init__(self, shard_samples: Sequence[int], seed: int, shuffle_img: int) -> None:
+    def __init__(self, shard_samples: Sequence[int] | Ints, seed: int, shuffle_img: int) -> None:
         """Order the samples of shards that hold `shard_samples` images each."""
-        self.counts: Ints = np.asarray(shard_samples, dtype=np.int64)
-        self.samples = int(self.counts.sum())
+        self.samples = int(np.sum(shard_samples))
         if self.samples == 0:
             raise DataError("there are no images to order: choose a split that holds some")
-        self.seed, self.shuffle_img = seed, shuffle_img
-        self._first: Ints = np.cumsum(self.counts) - self.counts  # id of each shard's first sample
-        self._epoch = lru_cache(maxsize=2)(self._plan_epoch)
-        self._window = lru_cache(maxsize=4)(self._permute_window)
+        self.seed = seed
+        self._run = int(np.max(shard_samples))
+        self._runs = -(-self.samples // self._run)
+        self._short = self._runs * self._run - self.samples  # what the last run lacks
+        self._wide = max(1, shuffle_img // self._run)  # runs in a window
 
     def at(self, positions: Ints) -> tuple[Ints, Ints]:
         """[n] positions (images seen before) -> [n] epochs, [n] sample ids."""
-        epochs, inside = np.divmod(np.asarray(positions, dtype=np.int64), self.samples)
-        ids = np.empty_like(inside)
-        for epoch in np.unique(epochs):
-            here = np.flatnonzero(epochs == epoch)
-            _, starts = self._epoch(int(epoch))
-            windows = np.searchsorted(starts, inside[here], side="right") - 1
-            for window in np.unique(windows):
-                part = here[windows == window]
-                ids[part] = self._window(int(epoch), int(window))[inside[part] - starts[window]]
-        return epochs, ids
-
-    def _plan_epoch(self, epoch: int) -> tuple[list[Ints], Ints]:
-        """The epoch's windows: the shards of each, and the place in the epoch where it begins."""
-        shards = _permutation(len(self.counts), _SHARDS, self.seed, epoch)
-        shards = shards[self.counts[shards] > 0]
-        ends = np.cumsum(self.counts[shards])
-        windows, starts, begin = [], [0], 0
-        while begin < len(shards):
-            full = int(np.searchsorted(ends, starts[-1] + self.shuffle_img, side="right"))
-            end = max(begin + 1, full)  # whole shards, as many as fit, at least one
-            windows.append(shards[begin:end])
-            starts.append(int(ends[end - 1]))
-            begin = end
-        return windows, np.asarray(starts[:-1], dtype=np.int64)
-
-    def _permute_window(self, epoch: int, window: int) -> Ints:
-        """[samples of the window] ids in the order in which they are shown."""
-        shards = self._epoch(epoch)[0][window]
-        ids = np.concatenate(
-            [np.arange(self.counts[s], dtype=np.int64) + self._first[s] for s in shards]
+        epochs, place = np.divmod(np.asarray(positions, dtype=np.int64), self.samples)
+        run, wide, short = self._run, self._wide, self._short
+        # Runs stand in slots. The last run, which may be short, gets a slot of its own draw, so
+        # that every slot's first place is known without listing the others.
+        last = _below(self._runs, _hashed(_LAST, self.seed, epochs))
+        window = (place + short * (place >= (last + 1) * run - short)) // (run * wide)
+        slot = window * wide  # the window's first
+        size = np.minimum(wide, self._runs - slot) * run
+        size -= short * ((slot <= last) & (last < slot + wide))
+        place -= slot * run - short * (slot > last)
+        place = _permuted(place, size, _hashed(_WINDOW, self.seed, epochs, window))
+        place += slot * run
+        place += short * ((slot <= last) & (place >= (last + 1) * run - short))
+        slot, offset = np.divmod(place, run)
+        others = np.full_like(slot, max(1, self._runs - 1))
+        chosen = _permuted(
+            np.minimum(slot - (slot > last), others - 1), others, _hashed(_RUNS, self.seed, epochs)
         )
-        return ids[_permutation(len(ids), _WINDOW, self.seed, epoch, window)]
+        return epochs, np.where(slot == last, self._runs - 1, chosen) * run + offset
 
 
 def flips(seed: int, sample_ids: Ints, epochs: Ints) -> NDArray[np.bool_]:
@@ -78,13 +66,36 @@ def flips(seed: int, sample_ids: Ints, epochs: Ints) -> NDArray[np.bool_]:
     return (_hashed(_FLIP, seed, epochs, sample_ids) >> np.uint64(63)).astype(np.bool_)
 
 
-def _permutation(n: int, *key: int) -> Ints:
-    """A permutation of 0 ... n-1 that is a function of `key` alone."""
-    order = np.argsort(_hashed(*key, np.arange(n)), kind="stable")
-    return order.astype(np.int64, copy=False)
+def _permuted(x: Ints, n: Ints, key: Words) -> Ints:
+    """[k] places below [k] n -> [k] places: for each key another permutation of 0 ... n-1.
+
+    A Feistel network over a x b >= n numbers, walked until it lands below n (Black and Rogaway,
+    "Ciphers with arbitrary finite domains", 2002).
+    """
+    a = np.ceil(np.sqrt(n)).astype(np.int64)
+    b = -(-n // a)
+    left, right = np.divmod(x, b)
+    for i in range(ROUNDS):
+        if i % 2:
+            right += _below(b, _splitmix64(key + np.uint64(i) ^ left.view(np.uint64)))
+            right -= b * (right >= b)
+        else:
+            left += _below(a, _splitmix64(key + np.uint64(i) ^ right.view(np.uint64)))
+            left -= a * (left >= a)
+    found: Ints = left * b + right
+    outside = np.flatnonzero(found >= n)
+    if len(outside):
+        found[outside] = _permuted(found[outside], n[outside], key[outside])
+    return found
 
 
-def _hashed(*parts: Any) -> NDArray[np.uint64]:
+def _below(n: Any, words: Words) -> Ints:
+    """Well-mixed bits -> numbers below n < 2^31, without a division."""
+    scaled = (words >> np.uint64(32)) * np.asarray(n).astype(np.uint64) >> np.uint64(32)
+    return scaled.astype(np.int64)
+
+
+def _hashed(*parts: Any) -> Words:
     """Integers or arrays of them, broadcast together -> 64 well-mixed bits each."""
     state = np.zeros(1, dtype=np.uint64)
     for part in parts:
@@ -93,7 +104,7 @@ def _hashed(*parts: Any) -> NDArray[np.uint64]:
     return state
 
 
-def _splitmix64(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _splitmix64(x: Words) -> Words:
     # Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014); wraps at 2^64.
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

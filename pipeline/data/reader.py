@@ -1,233 +1,235 @@
-"""Random access to the images of one split at one resolution, each checked before it is used."""
+"""Random access to the images of one split at one resolution, by sample id.
 
-import hashlib
-import io
-import json
+n images asked for, N images of the split, C channels, R resolution
+"""
+
 import logging
-import mmap
-from collections.abc import Mapping
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from pipeline.data import tars
-from pipeline.data.manifest import Manifest, Shard, shard_path
+from pipeline.data.decoders import BLOCK
+from pipeline.data.manifest import Manifest
+from pipeline.data.opened import Tars
+from pipeline.data.order import Ints
 from pipeline.data.pixels import Pixels
+from pipeline.data.store import DamageError, Store
 from stylealae.errors import DataError
 
-__all__ = ["Images", "OpenShard"]
+__all__ = ["Floats", "Images"]
 
 log = logging.getLogger(__name__)
 
-Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+FETCHERS = 16  # downloads at once
 
-_MEND = "delete it and run the same `stylealae prepare` again, which makes only this shard anew"
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What is wanted of one span."""
 
-class OpenShard:
-    """One tar, memory-mapped; a member is checked against its hash when it is first used."""
-
-    def __init__(self, path: Path, want: Shard, resolution: int, encoding: str) -> None:
-        """Map the tar and index its members; DataError if it is not the one in the manifest."""
-        self.path, self._encoding = path, encoding
-        self._want = want.files[resolution]
-        try:
-            with path.open("rb") as file:
-                size = file.seek(0, io.SEEK_END)
-                if size != self._want.bytes:
-                    raise DataError(
-                        f"{path} has {size:,} bytes, the manifest says {self._want.bytes:,}; "
-                        f"{_MEND}"
-                    )
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except OSError as error:
-            raise DataError(
-                f"{path} cannot be opened ({error.strerror}), and the manifest lists it: run the "
-                "same `stylealae prepare` again"
-            ) from error
-        self._index(resolution)
-        if len(self.keys) != want.samples:
-            raise self._damaged(
-                f"holds {len(self.keys)} images and the manifest says {want.samples}"
-            )
-
-    def _index(self, resolution: int) -> None:
-        """Find the data members; each has a JSON of the same name before it."""
-        self.keys: list[str] = []
-        self._beside: list[dict[str, Any]] = []
-        self._data: list[tars.Member] = []
-        starts = [0]
-        try:
-            for member in tars.members(self.path):
-                if member.name.endswith(".json"):
-                    self._beside.append(json.loads(self._bytes(member)))
-                    continue
-                beside = self._beside[len(self._data)]
-                count, _, *sides = beside["shape"]
-                if sides != [resolution, resolution] or len(beside["ids"]) != count:
-                    raise ValueError(f"{member.name} has the shape {beside['shape']}")
-                self._data.append(member)
-                self.keys += beside["ids"]
-                starts.append(starts[-1] + count)
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise self._damaged(f"has an unreadable member ({error})") from error
-        self._starts = np.asarray(starts)
-        self._intact: dict[int, bool] = {}
-
-    def whole(self) -> bool:
-        """Whether the file's hash is the manifest's; then no member needs a check of its own."""
-        same = hashlib.sha256(self._map).hexdigest() == self._want.sha256
-        if same:
-            self._intact = dict.fromkeys(range(len(self._data)), True)
-        return same
-
-    def image(self, offset: int) -> Pixels:
-        """[C, R, R]: the shard's sample number `offset`."""
-        member = int(np.searchsorted(self._starts, offset, side="right")) - 1
-        self._check(member)
-        at, (count, *shape) = self._data[member], self._beside[member]["shape"]
-        if self._encoding == "webp":
-            return self._decode(at, shape[0])
-        block: Pixels = np.frombuffer(self._map, np.uint8, at.size, at.offset)
-        image: Pixels = block.reshape(count, *shape)[offset - int(self._starts[member])]
-        return image
-
-    def labels(self, name: str) -> list[Any]:
-        """The label `name` of every sample, in order."""
-        return [value for beside in self._beside for value in beside["labels"][name]]
-
-    def _check(self, member: int) -> None:
-        at = self._data[member]
-        if member not in self._intact:
-            found = hashlib.sha256(self._bytes(at)).hexdigest()
-            self._intact[member] = found == self._beside[member]["sha256"]
-        if not self._intact[member]:
-            raise self._damaged(f"holds {at.name}, whose content does not have the recorded sha256")
-
-    def _decode(self, at: tars.Member, channels: int) -> Pixels:
-        try:
-            with Image.open(io.BytesIO(self._bytes(at)), formats=("WEBP",)) as picture:
-                pixels = np.asarray(picture.convert("RGB"))
-        except (OSError, ValueError) as error:
-            raise self._damaged(f"holds {at.name}, which cannot be decoded ({error})") from error
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1)[:channels])
-
-    def _bytes(self, at: tars.Member) -> bytes:
-        return self._map[at.offset : at.offset + at.size]
-
-    def _damaged(self, what: str) -> DataError:
-        return DataError(f"{self.path} is damaged: it {what}; {_MEND}")
+    shard: int
+    span: int
+    rows: Ints
+    """[k] which of the images asked for."""
+    offsets: Ints
+    """[k] their numbers in the span."""
 
 
 class Images:
-    """The images of one split at one resolution, by sample id; held in memory where they fit."""
-
-    OPEN = 128  # shards kept mapped at once; each holds a file descriptor
+    """The images of a split; held in memory where they fit, else read where they lie."""
 
     def __init__(
         self,
-        folder: Path,
+        store: Store,
         manifest: Manifest,
         split: str,
         resolution: int,
         *,
         ram_bytes: float = 0,
         max_broken: int = 0,
+        label: str = "",
+        threads: int = 1,
     ) -> None:
-        """Look up the split; nothing is read yet."""
-        if resolution not in manifest.resolutions:
-            raise DataError(
-                f"{folder} has no images of {resolution}x{resolution}, only of "
-                f"{_words(manifest.resolutions)}: prepare it with that resolution, into a new "
-                "folder, or change model.resolution"
-            )
+        """Look up the split; no image is read yet. `threads` decode, where there is to decode."""
+        self._tars, self._label = Tars(store, manifest, resolution), label
         if not manifest.samples(split):
             raise DataError(
-                f"{folder} has no images in the split {split!r}; its splits are "
-                f"{_words(manifest.splits)}: change data.split"
+                f"{store.where} has no images in the split {split!r}; its splits are "
+                f"{', '.join(manifest.splits)}: change data.split"
             )
-        self._folder, self._resolution = Path(folder), resolution
-        self._encoding = manifest.encoding[resolution]
-        self._shards = manifest.shards_of(split)
-        counts = np.asarray([shard.samples for shard in self._shards])
-        self._first = np.cumsum(counts) - counts  # id of each shard's first sample
-        self.shape = (manifest.channels, resolution, resolution)
-        self.samples = int(counts.sum())
-        self.max_broken = max_broken
+        if label and label not in manifest.labels:
+            raise DataError(
+                f"{store.where} has no label {label!r}, only {', '.join(manifest.labels) or 'none'}"
+                ": change data.label"
+            )
+        self._numbers = manifest.shards_of(split)
+        mine = slice(self._numbers.start, self._numbers.stop)
+        self.shard_samples: Ints = self._tars.list.samples[mine]
+        self._first: Ints = np.concatenate([[0], np.cumsum(self.shard_samples)])
+        self.samples, self.max_broken = int(self._first[-1]), max_broken
+        self.image_bytes = int(np.prod(self._tars.shape))
         self.broken: set[int] = set()
         """Ids of the samples that could not be used; another image of their shard stands in."""
-        self._open = lru_cache(maxsize=self.OPEN)(self._open_shard)
-        self._held: Pixels | None = None
-        if self.samples * np.prod(self.shape) <= ram_bytes:
-            self._held = np.empty((self.samples, *self.shape), np.uint8)
+        self.replaced = 0
+        """How many of the images given out were such stand-ins."""
+        self._decoders = None
+        if self._tars.encoding != BLOCK:
+            self._decoders = ThreadPoolExecutor(threads, "decode")
+        self._fetchers: ThreadPoolExecutor | None = None
+        self._held: tuple[Pixels, Floats | None] | None = None
+        if self.samples * self.image_bytes <= ram_bytes:
+            self._held = self._room(self.samples)
             self._loaded = np.zeros(self.samples, np.bool_)
+            self._damage: dict[int, DamageError] = {}
 
-    def take(self, ids: Ints) -> Pixels:
-        """[n] sample ids -> [n, C, R, R] uint8, freshly allocated."""
+    def take(self, ids: Ints) -> tuple[Pixels, Floats | None]:
+        """[n] sample ids -> [n, C, R, R] uint8, and [n] values of the label where one is asked."""
         if self._held is None:
-            found = np.empty((len(ids), *self.shape), np.uint8)
-            for row, sample in enumerate(ids):
-                found[row] = self._image(int(sample))
+            found = self._room(len(ids))
+            damage = self._fill(ids, np.arange(len(ids)), *found)
+            self._count([(int(ids[row]), error) for row, error in damage.items()])
             return found
-        missing = ids[~self._loaded[ids]]
-        if len(missing):
-            self._load(missing, self._held)
-        return self._held[ids]
+        self._hold(ids)
+        if self._damage:
+            self._count([(i, self._damage[i]) for i in ids.tolist() if i in self._damage])
+        x, labels = self._held
+        return np.take(x, ids, axis=0), None if labels is None else labels[ids]
 
     def keys(self, ids: Ints) -> list[str]:
         """[n] sample ids -> the images' names in the source."""
-        return [shard.keys[offset] for shard, offset in map(self._find, ids)]
+        found = [""] * len(ids)
+        for part in self._parts(ids):
+            names = self._tars.span(part.shard, part.span).beside["ids"]
+            for row, offset in zip(part.rows, part.offsets, strict=True):
+                found[row] = names[offset]
+        return found
 
-    def _load(self, ids: Ints, held: Pixels) -> None:
-        """Bring images into memory: raw ones a whole shard at a time, encoded ones singly."""
-        if self._encoding == "webp":
-            for sample in np.unique(ids):
-                held[sample] = self._image(int(sample))
-                self._loaded[sample] = True
+    def prefetch(self, ids: Ints) -> None:
+        """Begin to bring images into the local cache; what fails is told when it is taken."""
+        if self._fetchers is None:
+            self._fetchers = ThreadPoolExecutor(FETCHERS, "fetch")
+        for shard, rows in self._by_shard(ids):
+            self._fetchers.submit(self._fetch, shard, ids[rows])
+
+    def close(self) -> None:
+        """Let go of what is not fetched yet."""
+        if self._fetchers is not None:
+            self._fetchers.shutdown(wait=False, cancel_futures=True)
+            self._fetchers = None
+
+    def _room(self, n: int) -> tuple[Pixels, Floats | None]:
+        labels = np.empty(n, np.float32) if self._label else None
+        return np.empty((n, *self._tars.shape), np.uint8), labels
+
+    def _hold(self, ids: Ints) -> None:
+        """Bring the spans of these images into memory."""
+        missing = ids[~self._loaded[ids]]
+        if not len(missing):
             return
-        for number in np.unique(np.searchsorted(self._first, ids, side="right") - 1):
-            shard, first = self._open_shard(int(number)), int(self._first[number])
-            if not shard.whole() and not self.max_broken:
-                raise shard._damaged("does not have the manifest's sha256")
-            for sample in range(first, first + self._shards[number].samples):
-                held[sample] = self._image(sample, shard)
-                self._loaded[sample] = True
+        assert self._held is not None
+        spans = []
+        for part in self._parts(missing):
+            first = self._tars.index(part.shard).first + self._first_of(part.shard)
+            spans.append(np.arange(first[part.span], first[part.span + 1]))
+        whole = np.concatenate(spans)
+        self._damage |= self._fill(whole, whole, *self._held)
+        self._loaded[whole] = True
 
-    def _image(self, sample: int, shard: OpenShard | None = None) -> Pixels:
-        """[C, R, R]: the sample, or within `max_broken` the next intact one of its shard."""
-        found, offset = self._find(sample)
-        shard = shard or found
-        try:
-            return shard.image(offset)
-        except DataError as error:
-            self._count_broken(sample, error)
-        for other in range(offset + 1, offset + len(shard.keys)):
+    def _fill(
+        self, ids: Ints, rows: Ints, x: Pixels, labels: Floats | None
+    ) -> dict[int, DamageError]:
+        """Put image ids[i] into x[rows[i]]; gives back why rows hold a stand-in.  [n], [n]"""
+        parts = list(self._parts(ids))
+        damage: dict[int, DamageError] = {}
+
+        def copy(part: Part) -> DamageError | None:
             try:
-                return shard.image(other % len(shard.keys))
-            except DataError:
-                continue
-        raise DataError(f"{shard.path} holds no intact image: {_MEND}")
+                self._copy(part, part.span, part.offsets, rows[part.rows], x, labels)
+            except DamageError as error:
+                return error
+            return None
 
-    def _count_broken(self, sample: int, error: DataError) -> None:
-        if sample not in self.broken:
-            self.broken.add(sample)
+        run = self._decoders.map if self._decoders else map
+        for part, error in zip(parts, run(copy, parts), strict=True):
+            if error is not None:
+                if not self.max_broken:
+                    raise error
+                self._stand_in(part, rows[part.rows], x, labels)
+                damage |= dict.fromkeys(rows[part.rows].tolist(), error)
+        return damage
+
+    def _copy(
+        self, part: Part, span: int, offsets: Ints, rows: Ints, x: Pixels, labels: Floats | None
+    ) -> None:
+        self._tars.copy(part.shard, span, offsets, rows, x)
+        if labels is not None:
+            values = self._tars.span(part.shard, span).beside["labels"][self._label]
+            labels[rows] = [self._number(values[offset]) for offset in offsets]
+
+    def _number(self, value: float | str | None) -> float:
+        if isinstance(value, str):
+            raise DataError(
+                f"the label {self._label!r} holds text such as {value!r}: choose a label of "
+                "numbers with data.label, or number the classes and prepare again"
+            )
+        return float("nan") if value is None else float(value)
+
+    def _stand_in(self, part: Part, rows: Ints, x: Pixels, labels: Floats | None) -> None:
+        """Fill rows from the next intact span of the same shard: the same ones on any rank."""
+        index = self._tars.index(part.shard)
+        spans = len(index.sha256)
+        for step in range(1, spans):
+            span = (part.span + step) % spans
+            offsets = part.offsets % int(index.first[span + 1] - index.first[span])
+            with suppress(DamageError):
+                return self._copy(part, span, offsets, rows, x, labels)
+        raise DataError(
+            f"{self._tars.store.url(index.name)} holds no intact image: {self._tars.store.mend}"
+        )
+
+    def _count(self, replaced: list[tuple[int, DamageError]]) -> None:
+        """Note what was replaced; too much of it stops the run."""
+        self.replaced += len(replaced)
+        new = {i: error for i, error in replaced if i not in self.broken}
+        self.broken |= new.keys()
+        for error in dict.fromkeys(new.values()):
             if len(self.broken) > self.max_broken:
-                raise error
-            log.warning("another image stands in for sample %d: %s", sample, error)
+                raise DataError(
+                    f"{error}. That makes {len(self.broken)} unusable images, data.max_broken is "
+                    f"{self.max_broken}"
+                )
+            log.warning(
+                "%s. Other images stand in for %d of its images now, for %d images in all; "
+                "data.max_broken is %d",
+                *(error, list(new.values()).count(error), len(self.broken), self.max_broken),
+            )
 
-    def _find(self, sample: int | np.int64) -> tuple[OpenShard, int]:
-        number = int(np.searchsorted(self._first, sample, side="right")) - 1
-        return self._open(number), int(sample - self._first[number])
+    def _by_shard(self, ids: Ints) -> Iterator[tuple[int, Ints]]:
+        """[n] -> each shard with the rows that lie in it."""
+        inside = np.searchsorted(self._first, ids, side="right") - 1
+        for number in np.unique(inside):
+            yield self._numbers[int(number)], np.flatnonzero(inside == number)
 
-    def _open_shard(self, number: int) -> OpenShard:
-        shard = self._shards[number]
-        path = shard_path(self._folder, shard.number, self._resolution)
-        return OpenShard(path, shard, self._resolution, self._encoding)
+    def _parts(self, ids: Ints) -> Iterator[Part]:
+        """[n] -> what is wanted of which span."""
+        for shard, rows in self._by_shard(ids):
+            index = self._tars.index(shard)
+            offsets = ids[rows] - self._first_of(shard)
+            spans = index.spans_of(offsets)
+            for span in np.unique(spans):
+                here = spans == span
+                yield Part(shard, int(span), rows[here], offsets[here] - index.first[span])
 
+    def _first_of(self, shard: int) -> int:
+        """Id of a shard's first sample."""
+        return int(self._first[shard - self._numbers.start])
 
-def _words(values: Mapping[Any, Any] | tuple[Any, ...]) -> str:
-    return ", ".join(str(value) for value in values)
+    def _fetch(self, shard: int, ids: Ints) -> None:
+        index = self._tars.index(shard)
+        for span in np.unique(index.spans_of(ids - self._first_of(shard))):
+            self._tars.store.piece(index.piece(int(span)))

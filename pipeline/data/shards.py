@@ -19,7 +19,7 @@ from rich.console import Console
 from pipeline.data import pixels
 from pipeline.data.manifest import (
     DOWNSCALE,
-    MANIFEST,
+    FORMAT,
     Manifest,
     Refused,
     Shard,
@@ -28,6 +28,7 @@ from pipeline.data.manifest import (
     write_json,
 )
 from pipeline.data.pool import Ticker, run_jobs
+from pipeline.data.shardlist import ShardList, complete, splits_of
 from pipeline.data.source import Source
 from pipeline.data.writer import ShardWriter, encoding_of
 from stylealae.errors import DataError
@@ -85,9 +86,10 @@ def prepare(
     try:
         with _claimed(out, recipe):
             notes = _make(source, jobs, workers, max_broken, console)
-            manifest = _manifest(source, sides, recipe, jobs, notes)
-            if not (out / MANIFEST).exists() or Manifest.read(out) != manifest:
-                manifest.write(out)
+            shards = _shards(jobs, notes)
+            lists = {r: ShardList.of(shards, r) for r in sides}
+            manifest = _manifest(source, recipe, notes, shards, lists)
+            complete(out, manifest, lists)
     except OSError as error:
         raise DataError(
             f"{out} cannot be written ({error}): make room or choose another folder, then run the "
@@ -199,6 +201,7 @@ def _jobs(source: Source, out: Path, sides: tuple[int, ...], shard_img: int) -> 
 def _recipe(source: Source, sides: tuple[int, ...], shard_img: int) -> dict[str, str]:
     """What decides the bytes of the shards: another recipe makes another dataset."""
     return {
+        "format": str(FORMAT),
         "source": source.name,
         "images": str(len(source)),
         "fingerprint": source.fingerprint,
@@ -241,15 +244,27 @@ def _claimed(out: Path, recipe: Mapping[str, str]) -> Iterator[None]:
         yield
 
 
+def _shards(jobs: list[Job], notes: list[dict[str, Any]]) -> list[Shard]:
+    return [
+        Shard(
+            number=job.number,
+            split=job.split,
+            samples=note["samples"],
+            files={r: ShardFile(**note["files"][str(r)]) for r in job.resolutions},
+        )
+        for job, note in zip(jobs, notes, strict=True)
+    ]
+
+
 def _manifest(
     source: Source,
-    sides: tuple[int, ...],
     recipe: Mapping[str, str],
-    jobs: list[Job],
     notes: list[dict[str, Any]],
+    shards: list[Shard],
+    lists: Mapping[int, ShardList],
 ) -> Manifest:
     refused = [Refused(**entry) for note in notes for entry in note["refused"]]
-    if not sum(note["samples"] for note in notes):
+    if not sum(shard.samples for shard in shards):
         raise DataError(
             f"none of the {len(source)} images of {source.input} could be used; "
             f"{refused[0].name}: {refused[0].reason}"
@@ -258,23 +273,16 @@ def _manifest(
         source=source.name,
         licence=source.licence,
         channels=source.channels,
-        resolutions=sides,
-        encoding={r: encoding_of(r) for r in sides},
+        resolutions=tuple(lists),
+        encoding={r: encoding_of(r) for r in lists},
         downscale=DOWNSCALE,
         labels=source.label_names,
         broken=sum(note["broken"] for note in notes),
         refused=tuple(refused[:NAMED]),
         enlarged=sum(note["enlarged"] for note in notes),
         recipe=dict(recipe),
-        shards=tuple(
-            Shard(
-                number=job.number,
-                split=job.split,
-                samples=note["samples"],
-                files={r: ShardFile(**note["files"][str(r)]) for r in sides},
-            )
-            for job, note in zip(jobs, notes, strict=True)
-        ),
+        splits=splits_of(shards),
+        shards={r: found.digest for r, found in lists.items()},
     )
 
 

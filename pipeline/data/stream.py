@@ -1,8 +1,8 @@
 """Shards -> batches, read ahead by a thread; resumable, the same images at any world size.
 
 The state is one number, `seen`. The global batch at `seen` is positions seen ... seen + batch - 1
-of the order, and a rank takes its contiguous slice. Pixels travel as uint8; flip, scaling and the
-fade-in blend happen on the device.
+of the order, and a rank takes its contiguous slice. Pixels travel as uint8, to a GPU from pinned
+memory while the step before is computed; flip, scaling and the fade-in blend happen there.
 
 N batch (of this rank), C channels, R resolution
 """
@@ -10,6 +10,7 @@ N batch (of this rank), C channels, R resolution
 import queue
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,14 +21,18 @@ import torch.nn.functional as fn
 from torch import Tensor
 
 from pipeline.config import DataConfig
+from pipeline.data.copier import Copier, await_copy
 from pipeline.data.manifest import Manifest
-from pipeline.data.order import Order, flips
-from pipeline.data.reader import Images, Ints
+from pipeline.data.order import Ints, Order, flips
+from pipeline.data.reader import Images
+from pipeline.data.store import Where, open_store
 from stylealae.errors import DataError
 
 __all__ = ["Batch", "Stream", "on_device"]
 
 GIB = 1 << 30
+SLAB_BYTES, SLAB_IMG = 4 << 20, 4096  # small batches are made and handed over several at a time
+AHEAD_IMG = 1024  # from an object store, images of this rank are fetched so far ahead
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +45,10 @@ class Batch:
     """[N] bool: which images are to be mirrored."""
     sample_ids: Tensor
     """[N] int64: place of each image in its split, in manifest order."""
+    labels: Tensor | None = None
+    """[N] float32: the label named by data.label, NaN where unknown; None if none is named."""
+    arrived: torch.cuda.Event | None = None
+    """On a GPU: when `x` and `flip` are there."""
 
 
 def on_device(batch: Batch | Tensor, alpha: float, device: torch.device | str) -> Tensor:
@@ -50,6 +59,8 @@ def on_device(batch: Batch | Tensor, alpha: float, device: torch.device | str) -
     if isinstance(batch, Tensor):
         x = batch.to(device, non_blocking=True)
     else:
+        if batch.arrived is not None:
+            await_copy((batch.x, batch.flip), batch.arrived)
         x = batch.x.to(device, non_blocking=True)
         flip = batch.flip.to(device, non_blocking=True)
         x = torch.where(flip[:, None, None, None], x.flip(3), x)
@@ -60,42 +71,50 @@ def on_device(batch: Batch | Tensor, alpha: float, device: torch.device | str) -
     return x
 
 
+Slab = list[Batch] | BaseException
+"""Some batches in a row, or what stopped the reader."""
+
+
 class Stream:
     """The images of one split at one resolution, in the run's order."""
 
     def __init__(
         self,
-        dataset: Path,
+        dataset: Where,
         cfg: DataConfig,
         *,
         seed: int,
         resolution: int,
         rank: int = 0,
         world: int = 1,
+        device: torch.device | str = "cpu",
     ) -> None:
-        """Read the manifest; images are read after `start`."""
-        self.manifest = Manifest.read(Path(dataset))
-        self._dataset, self._cfg, self._seed, self._resolution = (
-            Path(dataset),
-            cfg,
-            seed,
-            resolution,
+        """Read the manifest of a dataset, by path or URL; images are read after `start`."""
+        self._store = open_store(
+            dataset,
+            cache=Path(cfg.cache).expanduser(),
+            cache_bytes=int(cfg.cache_gib * GIB),
+            patience_s=cfg.patience_s,
         )
+        self.manifest = Manifest.read(self._store)
+        self._cfg, self._seed, self._resolution = cfg, seed, resolution
         self._rank, self._world = rank, world
         self._images = Images(
-            self._dataset,
+            self._store,
             self.manifest,
             cfg.split,
             resolution,
             ram_bytes=cfg.ram_gib * GIB,
             max_broken=cfg.max_broken,
+            label=cfg.label,
+            threads=cfg.decoders,
         )
-        shards = self.manifest.shards_of(cfg.split)
-        self._order = Order([shard.samples for shard in shards], seed, cfg.shuffle_img)
+        self._order = Order(self._images.shard_samples, seed, cfg.shuffle_img)
+        self._copier = Copier(torch.device(device)) if torch.device(device).type == "cuda" else None
         self._aside: dict[str, Images] = {}  # for the caller's thread; self._images is the reader's
         self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
-        self._ahead: queue.Queue[Batch | BaseException] = queue.Queue()
+        self._ahead: queue.Queue[Slab] = queue.Queue()
+        self._ready: deque[Batch] = deque()
         self.waited_s = 0.0
         """Seconds that `next` has spent waiting for images."""
 
@@ -107,11 +126,13 @@ class Stream:
                 f"it a multiple of {self._world}"
             )
         self.close()
-        self._stop = threading.Event()
-        self._ahead = queue.Queue(maxsize=max(1, self._cfg.prefetch))
+        self._store.leaving.clear()
+        share = batch // self._world
+        slab = max(1, min(SLAB_IMG, SLAB_BYTES // self._images.image_bytes) // share)
+        self._ahead = queue.Queue(maxsize=max(1, self._cfg.prefetch // slab))
         self._thread = threading.Thread(
             target=self._read_ahead,
-            args=(seen, batch, stop_at, self._ahead, self._stop),
+            args=(seen, batch, stop_at, slab, self._ahead),
             name="stream",
             daemon=True,
         )
@@ -121,21 +142,15 @@ class Stream:
         """This rank's part of the next global batch; raises what stopped the reader."""
         if self._thread is None:
             raise RuntimeError("the stream was not started: call start(seen, batch, stop_at) first")
-        since = time.perf_counter()
-        while True:
-            try:
-                item = self._ahead.get(timeout=1.0)
-                break
-            except queue.Empty:
-                if not self._thread.is_alive() and self._ahead.empty():
-                    raise RuntimeError(
-                        "the stream's thread is gone: start the stream again"
-                    ) from None
-        self.waited_s += time.perf_counter() - since
-        if isinstance(item, BaseException):
-            self._ahead.put_nowait(item)  # the next call is told the same
-            raise item
-        return item
+        if not self._ready:
+            since = time.perf_counter()
+            slab = self._next_slab(self._thread)
+            self.waited_s += time.perf_counter() - since
+            if isinstance(slab, BaseException):
+                self._ahead.put_nowait(slab)  # the next call is told the same
+                raise slab
+            self._ready.extend(slab)
+        return self._ready.popleft()
 
     def keys(self, sample_ids: Tensor) -> list[str]:
         """[n] -> the names that these samples have in their source."""
@@ -146,7 +161,7 @@ class Stream:
         if not self.manifest.samples(split):
             split = "train"
         images = self._reader(split)
-        return torch.from_numpy(images.take(np.arange(min(n, images.samples))))
+        return torch.from_numpy(images.take(np.arange(min(n, images.samples)))[0])
 
     @property
     def samples(self) -> int:
@@ -155,15 +170,22 @@ class Stream:
 
     @property
     def broken(self) -> int:
-        """Images so far that could not be used and were replaced, on this rank."""
+        """Images of the data set that this rank found unusable so far."""
         return len(self._images.broken)
+
+    @property
+    def replaced(self) -> int:
+        """Images that this rank read since the start in place of unusable ones."""
+        return self._images.replaced
 
     def close(self) -> None:
         """Stop reading ahead; the stream can be started again."""
         if self._thread is not None:
-            self._stop.set()
+            self._store.leaving.set()
             self._thread.join()
             self._thread = None
+        self._images.close()
+        self._ready.clear()
 
     def __enter__(self) -> "Stream":
         """The stream itself; it is closed at the end of the block."""
@@ -180,43 +202,75 @@ class Stream:
 
     def _reader(self, split: str) -> Images:
         if split not in self._aside:
-            self._aside[split] = Images(self._dataset, self.manifest, split, self._resolution)
+            self._aside[split] = Images(self._store, self.manifest, split, self._resolution)
         return self._aside[split]
 
+    def _next_slab(self, thread: threading.Thread) -> "Slab":
+        while True:
+            try:
+                return self._ahead.get(timeout=1.0)
+            except queue.Empty:
+                if not thread.is_alive() and self._ahead.empty():
+                    raise RuntimeError(
+                        "the stream's thread is gone: start the stream again"
+                    ) from None
+
     def _read_ahead(
-        self,
-        seen: int,
-        batch: int,
-        stop_at: int,
-        ahead: "queue.Queue[Batch | BaseException]",
-        stop: threading.Event,
+        self, seen: int, batch: int, stop_at: int, slab: int, ahead: "queue.Queue[Slab]"
     ) -> None:
-        item: Batch | BaseException
+        last: Slab
+        fetched, count = seen, 1
         try:
-            while seen < stop_at and not stop.is_set():
-                _offer(ahead, self._batch(seen, batch), stop)
-                seen += batch
-            item = RuntimeError(f"the stream has ended: all images up to {stop_at} were given")
+            while seen < stop_at and not self._store.leaving.is_set():
+                if self._store.remote:
+                    until = min(stop_at, seen + max(slab * batch, AHEAD_IMG * self._world))
+                    fetched = self._fetch(fetched, until, batch)
+                self._offer(ahead, self._batches(seen, batch, count))
+                seen += count * batch
+                count = min(
+                    2 * count, slab, -(-(stop_at - seen) // batch)
+                )  # the first is soon there
+            last = RuntimeError(f"the stream has ended: all images up to {stop_at} were given")
         except BaseException as error:  # whatever it is, the caller of next() must hear of it
-            item = error
-        _offer(ahead, item, stop)
+            last = error
+        self._offer(ahead, last)
 
-    def _batch(self, seen: int, batch: int) -> Batch:
-        """This rank's slice of positions seen ... seen + batch - 1."""
+    def _offer(self, ahead: "queue.Queue[Slab]", item: "Slab") -> None:
+        """Put an item into the queue once there is room, unless the stream is closed meanwhile."""
+        while not self._store.leaving.is_set():
+            try:
+                return ahead.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def _ids(self, seen: int, batch: int, count: int) -> tuple[Ints, Ints]:
+        """[count * N] epochs and sample ids: this rank's slices of `count` batches from `seen`."""
         share = batch // self._world
-        positions: Ints = seen + self._rank * share + np.arange(share, dtype=np.int64)
-        epochs, ids = self._order.at(positions)
-        flip = flips(self._seed, ids, epochs) if self._cfg.flip else np.zeros(share, np.bool_)
-        x = self._images.take(ids)
-        return Batch(torch.from_numpy(x), torch.from_numpy(flip), torch.from_numpy(ids))
+        begins = seen + self._rank * share + batch * np.arange(count, dtype=np.int64)
+        return self._order.at((begins[:, None] + np.arange(share)).reshape(-1))
 
+    def _fetch(self, fetched: int, until: int, batch: int) -> int:
+        """Begin to fetch the images at positions `fetched` to `until`; gives back how far it is."""
+        while fetched < until:  # batch by batch, for what is asked first is fetched first
+            self._images.prefetch(self._ids(fetched, batch, 1)[1])
+            fetched += batch
+        return fetched
 
-def _offer(
-    ahead: "queue.Queue[Batch | BaseException]", item: Batch | BaseException, stop: threading.Event
-) -> None:
-    """Put an item into the queue once there is room, unless the stream is closed meanwhile."""
-    while not stop.is_set():
-        try:
-            return ahead.put(item, timeout=0.1)
-        except queue.Full:
-            continue
+    def _batches(self, seen: int, batch: int, count: int) -> list[Batch]:
+        """This rank's slices of `count` global batches from position `seen`."""
+        epochs, ids = self._ids(seen, batch, count)
+        mirrored = (
+            flips(self._seed, ids, epochs) if self._cfg.flip else np.zeros(len(ids), np.bool_)
+        )
+        pixels, values = self._images.take(ids)
+        x, flip, arrived = torch.from_numpy(pixels), torch.from_numpy(mirrored), None
+        if self._copier is not None:
+            (x, flip), arrived = self._copier(x, flip)
+        sample_ids, labels = torch.from_numpy(ids), None
+        if values is not None:
+            labels = torch.from_numpy(values)
+        share = batch // self._world
+        return [
+            Batch(x[p], flip[p], sample_ids[p], None if labels is None else labels[p], arrived)
+            for p in (slice(begin, begin + share) for begin in range(0, len(ids), share))
+        ]

@@ -5,12 +5,13 @@ end mark is checked here. Nothing is ever extracted: members are read at their o
 """
 
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from stylealae.errors import DataError
 
-__all__ = ["Member", "members"]
+__all__ = ["Member", "members", "members_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,7 @@ def members(path: Path) -> list[Member]:
     try:
         with tarfile.open(path, "r:") as tar, path.open("rb") as raw:
             for info in tar:
-                parts = PurePosixPath(info.name)
-                if parts.is_absolute() or ".." in parts.parts:
+                if _leads_outside(info.name):
                     raise DataError(
                         f"{path} holds a member named {info.name!r}, a path outside the archive: "
                         "do not use it, or pack it anew"
@@ -47,3 +47,34 @@ def members(path: Path) -> list[Member]:
     except (OSError, tarfile.TarError) as error:
         raise DataError(f"{path} cannot be read as an uncompressed tar: {error}") from error
     return found
+
+
+def members_in(data: memoryview) -> Iterator[Member]:
+    """The members that lie end to end in a part of one of our tars, up to its end or end mark.
+
+    Raises:
+        ValueError: what is there is no header, no regular file, or longer than the part.
+    """
+    at = 0
+    while at < len(data):
+        header = bytes(data[at : at + tarfile.BLOCKSIZE])
+        if not any(header):
+            return
+        try:
+            info = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
+        except (tarfile.TarError, UnicodeDecodeError) as error:
+            raise ValueError(f"no header of a member at byte {at:,} ({error})") from error
+        if _leads_outside(info.name) or not info.isreg():
+            raise ValueError(
+                f"a member named {info.name!r}, which is a path outside the archive or no file"
+            )
+        at += tarfile.BLOCKSIZE
+        if at + info.size > len(data):
+            raise ValueError(f"{info.name} is cut after {len(data) - at:,} bytes")
+        yield Member(info.name, at, info.size)
+        at += info.size + -info.size % tarfile.BLOCKSIZE
+
+
+def _leads_outside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts

@@ -1,8 +1,8 @@
 """One tar of one resolution: images in, members as plain webdataset reads them, a hash at the end.
 
 Up to 256x256 a member holds a block of raw pixels, `00000000.u8` ([n, C, R, R] uint8), from 512x512
-one lossless `00000000.webp`; beside each lies a `.json` with ids, labels, shape and the data's
-hash.
+one lossless `00000000.webp`; before each lies a `.json` with ids, labels, shape and the data's
+hash. The last member is the index.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 from webdataset.writer import TarWriter
 
+from pipeline.data.index import append_index
 from pipeline.data.manifest import ShardFile
 from pipeline.data.pixels import Pixels
 from pipeline.data.source import Label
@@ -42,6 +43,8 @@ class ShardWriter:
         self._file = self._scratch.open("w+b")
         self._tar = TarWriter(self._file, encoder=False, mtime=0)
         self._held: list[tuple[int, str, Mapping[str, Label], Pixels]] = []
+        self._at: list[int] = []  # where each member's span begins
+        self._samples: list[int] = []
 
     def add(self, index: int, key: str, labels: Mapping[str, Label], image: Pixels) -> None:
         """Append an image [C, R, R] that is number `index` of its source."""
@@ -52,7 +55,9 @@ class ShardWriter:
     def finish(self) -> ShardFile:
         """Complete the tar under its final name; gives back its hash and length."""
         self._flush()
+        at = [*self._at, self._tar.tarstream.offset]
         self._tar.close()
+        index_at, index_sha256 = append_index(self._file, at, self._samples)
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.seek(0)
@@ -60,7 +65,7 @@ class ShardWriter:
         size = self._file.tell()
         self._file.close()
         os.replace(self._scratch, self._path)
-        return ShardFile(sha256=digest, bytes=size)
+        return ShardFile(sha256=digest, bytes=size, index_at=index_at, index_sha256=index_sha256)
 
     def abandon(self) -> None:
         """Remove the unfinished tar; nothing happens to a finished one."""
@@ -84,6 +89,8 @@ class ShardWriter:
                 for name in self._held[0][2]
             },
         }
+        self._at.append(self._tar.tarstream.offset)
+        self._samples.append(len(block))
         self._tar.write(
             {
                 "__key__": f"{self._held[0][0]:08d}",

@@ -1,38 +1,69 @@
-"""The manifest: read back as written, checked against the files, refused when it is another's."""
+"""The manifest and its lists: read back as written, refused when they are another's."""
 
 import json
-import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
-from pipeline.data.manifest import MANIFEST, Manifest, shard_path, verify
+from pipeline.data.manifest import MANIFEST, Manifest
+from pipeline.data.shardlist import ShardList, complete
+from pipeline.data.store import open_store
 from stylealae.errors import DataError
 
+sys.path.insert(0, str(Path(__file__).parent))
+from handmade import write_dataset
 
-def test_round_trip(manifest: Manifest, tmp_path: Path) -> None:
-    manifest.write(tmp_path)
+
+def lists_of(dataset: Path, manifest: Manifest) -> dict[int, ShardList]:
+    store = open_store(dataset)
+    return {r: ShardList.read(store, manifest, r) for r in manifest.resolutions}
+
+
+def test_round_trip(dataset: Path, manifest: Manifest, tmp_path: Path) -> None:
+    complete(tmp_path, manifest, lists_of(dataset, manifest))
     again = Manifest.read(tmp_path)
     assert again == manifest
     assert again.digest == manifest.digest
-    assert [path.name for path in tmp_path.iterdir()] == [MANIFEST]
+    names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert names == {MANIFEST, *(f"r{r:04d}/shards.json" for r in (4, 8, 16, 32))}
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (dataset / name).read_bytes()
+
+
+def test_a_path_and_a_file_url_are_the_same(dataset: Path) -> None:
+    assert Manifest.read(f"file://{dataset}/") == Manifest.read(str(dataset))
+
+
+def test_nothing_in_the_manifest_grows_with_the_set(tmp_path: Path) -> None:
+    sizes = []
+    for shards in (1, 40):
+        write_dataset(tmp_path / str(shards), [[2]] * shards, side=4)
+        sizes.append((tmp_path / str(shards) / MANIFEST).stat().st_size)
+    assert sizes[1] - sizes[0] <= 2  # digits
 
 
 def test_counts(manifest: Manifest) -> None:
-    assert manifest.splits == ("train", "test")
+    assert list(manifest.splits) == ["train", "test"]
     assert (manifest.samples("train"), manifest.samples("test")) == (84, 16)
-    assert [shard.samples for shard in manifest.shards_of("train")] == [20, 20, 20, 20, 4]
-    assert manifest.samples("validation") == 0
+    assert manifest.shards_of("train") == range(5)
+    assert manifest.shards_of("test") == range(5, 6)
+    assert (manifest.samples("validation"), len(manifest.shards_of("validation"))) == (0, 0)
+
+
+def test_the_lists_count_what_the_manifest_counts(dataset: Path, manifest: Manifest) -> None:
+    for found in lists_of(dataset, manifest).values():
+        assert found.samples.tolist() == [20, 20, 20, 20, 4, 16]
 
 
 def test_another_version_is_refused(dataset: Path, tmp_path: Path) -> None:
     found = json.loads((dataset / MANIFEST).read_text())
     (tmp_path / MANIFEST).write_text(json.dumps(found | {"format": 99}))
-    with pytest.raises(DataError, match="format 99 and this version reads format 1"):
+    with pytest.raises(DataError, match="format 99 and this version reads format 2"):
         Manifest.read(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"format": 1}', '{"format": 1, "shards": 3}'])
+@pytest.mark.parametrize("text", ["", "[]", '{"format": 2}', '{"format": 2, "shards": 3}'])
 def test_a_damaged_manifest_is_named(text: str, tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text(text)
     with pytest.raises(DataError, match=r"manifest\.json"):
@@ -42,21 +73,3 @@ def test_a_damaged_manifest_is_named(text: str, tmp_path: Path) -> None:
 def test_a_missing_manifest_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="stylealae prepare"):
         Manifest.read(tmp_path)
-
-
-def test_verify_names_every_departure(dataset: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(dataset, copy)
-    manifest = Manifest.read(copy)
-    assert list(verify(copy, manifest)) == []
-    shard_path(copy, 0, 4).unlink()
-    longer = shard_path(copy, 1, 8)
-    longer.write_bytes(longer.read_bytes() + bytes(512))
-    flipped = bytearray(shard_path(copy, 2, 16).read_bytes())
-    flipped[3000] ^= 1
-    shard_path(copy, 2, 16).write_bytes(flipped)
-    problems = list(verify(copy, manifest))
-    assert len(problems) == 3
-    assert "r0004/000000.tar is missing" in problems[0]
-    assert "bytes" in problems[1]
-    assert "sha256" in problems[2]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.data.order import Order, _splitmix64, flips
+from pipeline.data.order import Ints, Order, _splitmix64, flips
 from stylealae.errors import DataError
 
 SHARDS = [40, 7, 0, 33, 20, 1, 60]
@@ -14,12 +14,17 @@ def order(seed: int = 3, shuffle_img: int = 64) -> Order:
     return Order(SHARDS, seed, shuffle_img)
 
 
-@pytest.mark.parametrize("shuffle_img", [0, 1, 64, 10_000])
-def test_every_sample_once_an_epoch(shuffle_img: int) -> None:
-    epochs, ids = order(shuffle_img=shuffle_img).at(np.arange(3 * TOTAL))
-    assert (epochs == np.repeat([0, 1, 2], TOTAL)).all()
-    for epoch in ids.reshape(3, TOTAL):
-        assert (np.sort(epoch) == np.arange(TOTAL)).all()
+@pytest.mark.parametrize("shuffle_img", [0, 1, 64, 130, 10_000])
+@pytest.mark.parametrize(
+    "shards", [SHARDS, [1], [5], [0, 3], [1, 1], [4, 4, 4], [100, 1], [7] * 50, [50] * 7 + [3]]
+)
+def test_every_sample_once_an_epoch(shards: list[int], shuffle_img: int) -> None:
+    total = sum(shards)
+    for seed in range(5):
+        epochs, ids = Order(shards, seed, shuffle_img).at(np.arange(3 * total))
+        assert (epochs == np.repeat([0, 1, 2], total)).all()
+        for epoch in ids.reshape(3, total):
+            assert (np.sort(epoch) == np.arange(total)).all()
 
 
 def test_epochs_and_seeds_differ() -> None:
@@ -38,11 +43,56 @@ def test_any_slice_equals_the_listing() -> None:
 
 
 def test_reads_stay_within_a_window_of_shards() -> None:
-    many = Order([10] * 100, seed=0, shuffle_img=40)
-    _, ids = many.at(np.arange(1000))
-    for window in ids.reshape(25, 40):
-        assert len(np.unique(window // 10)) == 4
-        assert (np.diff(window) != 1).any()
+    for shards, touched in (([10] * 100, 4), ([10] * 97 + [9, 8, 10], 8)):
+        _, ids = Order(shards, seed=0, shuffle_img=40).at(np.arange(sum(shards)))
+        shard = np.searchsorted(np.cumsum(shards), ids, side="right")
+        for window in np.split(shard, range(40, len(ids), 40)):
+            assert len(np.unique(window)) <= touched
+    assert not (np.diff(ids) == 1).all()
+
+
+def test_a_position_in_a_hundred_million_costs_nothing() -> None:
+    counts = np.full(100_000, 1000)
+    huge = Order(counts, seed=0, shuffle_img=16_384)
+    positions = np.random.default_rng(0).integers(0, 5 * huge.samples, 4096)
+    epochs, ids = huge.at(positions)
+    assert (epochs == positions // huge.samples).all()
+    assert len(np.unique(ids)) > 4090
+    assert (ids >= 0).all()
+    assert (ids < huge.samples).all()
+    held = sum(np.asarray(value).nbytes for value in vars(huge).values())
+    assert held < 1000  # bytes
+
+
+def quality(ids: Ints) -> tuple[float, float]:
+    """[N] an epoch -> mean displacement (1 for a full shuffle), pairs that stay neighbours."""
+    n = len(ids)
+    displacement = np.abs(ids - np.arange(n)).mean() / (n / 3)
+    return displacement, float((np.abs(np.diff(ids)) == 1).mean())
+
+
+def test_the_shuffle_is_nearly_as_good_as_a_full_one() -> None:
+    """Half of the pairs that stay neighbours are those of a window; a full shuffle has 2 / N."""
+    shuffled = Order([1000] * 60, seed=1, shuffle_img=16_384)
+    full = quality(np.random.default_rng(0).permutation(shuffled.samples))
+    _, ids = shuffled.at(np.arange(8 * shuffled.samples))
+    for epoch in ids.reshape(8, -1):
+        displacement, pairs = quality(epoch)
+        print(f"displacement {displacement:.3f} (full {full[0]:.3f}), pairs {pairs:.1e}")
+        assert 0.8 < displacement < 1.2
+        assert pairs < 4 / 16_000
+    first, second = ids.reshape(8, -1)[:2]
+    place = np.empty_like(first)
+    place[first] = np.arange(len(first))
+    assert quality(place[second])[1] < 4 / 16_000  # an epoch against the one before
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5])
+def test_small_permutations_are_fair(n: int) -> None:
+    """Every image of n, one a shard, comes first equally often."""
+    first = [Order([1] * n, seed, 1).at(np.array([0]))[1][0] for seed in range(2000)]
+    counts = np.bincount(first, minlength=n)
+    assert (np.abs(counts - 2000 / n) < 6 * np.sqrt(2000 / n)).all()
 
 
 def test_the_order_never_changes_between_versions() -> None:
@@ -50,7 +100,7 @@ def test_the_order_never_changes_between_versions() -> None:
     first, second = _splitmix64(np.array([0, 0x9E3779B97F4A7C15], np.uint64)).tolist()
     assert (first, second) == (0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4)  # the published sequence
     _, ids = Order([5, 5], seed=0, shuffle_img=10).at(np.arange(10))
-    assert ids.tolist() == [9, 0, 5, 2, 4, 8, 3, 7, 1, 6]
+    assert ids.tolist() == [4, 8, 9, 7, 2, 3, 1, 5, 6, 0]
     mirrored = flips(0, np.arange(8), np.zeros(8, np.int64))
     assert mirrored.tolist() == [True, False, False, True, False, True, True, True]
 

@@ -1,8 +1,7 @@
-"""The stream: same images at any world size, resumable at any image, damage found and named."""
+"""The stream: the same images at any world size, resumable at any image."""
 
-import io
 import shutil
-import tarfile
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +11,13 @@ import torch
 from PIL import Image
 
 from pipeline.config import DataConfig
-from pipeline.data.manifest import Manifest, shard_path
 from pipeline.data.shards import prepare
 from pipeline.data.sources import open_source
 from pipeline.data.stream import Batch, Stream, on_device
 from stylealae.errors import DataError
+
+sys.path.insert(0, str(Path(__file__).parent))
+from handmade import write_dataset
 
 CFG = DataConfig(shuffle_img=40)
 MAPPED = replace(CFG, ram_gib=0.0)
@@ -118,85 +119,65 @@ def test_wrong_resolution_and_split_name_what_there_is(dataset: Path) -> None:
         stream(dataset, replace(CFG, split="dev"))
 
 
-@pytest.fixture
-def copy(dataset: Path, tmp_path: Path) -> Path:
-    """A copy of the shard set, to be harmed."""
-    shutil.copytree(dataset, tmp_path / "copy")
-    return tmp_path / "copy"
-
-
-def fail(dataset: Path, cfg: DataConfig) -> str:
-    """What the stream says when an epoch cannot be shown."""
-    with pytest.raises(DataError) as caught:
-        shown(stream(dataset, cfg), 0, 12, TOTAL)
-    return str(caught.value)
-
-
-@pytest.mark.parametrize("cfg", [CFG, MAPPED], ids=["held", "mapped"])
-def test_damage_is_named(copy: Path, cfg: DataConfig) -> None:
-    tar = shard_path(copy, 1, 8)
-    whole = tar.read_bytes()
-    flipped = bytearray(whole)
-    flipped[5000] ^= 4  # a pixel
-    tar.write_bytes(flipped)
-    message = fail(copy, cfg)
-    assert "r0008/000001.tar is damaged" in message
-    assert "sha256" in message
-    assert "stylealae prepare" in message
-
-    tar.write_bytes(whole[:-600])
-    assert f"{len(whole) - 600:,} bytes, the manifest says {len(whole):,}" in fail(copy, cfg)
-
-    flipped = bytearray(whole)
-    flipped[100] ^= 1  # a header
-    tar.write_bytes(flipped)
-    assert "r0008/000001.tar" in fail(copy, cfg)
-
-    tar.unlink()
-    assert "r0008/000001.tar cannot be opened (No such file" in fail(copy, cfg)
+@pytest.mark.parametrize("resolution", [8, 32])
+def test_fifty_stops_resumes_and_changes_of_ranks(dataset: Path, resolution: int) -> None:
+    """Each continues with the very next image, on as many ranks as there happen to be."""
+    draw, batch = np.random.default_rng(resolution), 24
+    whole = shown(stream(dataset, resolution=resolution), 0, batch, 150 * batch)
+    seen = 0
+    for _ in range(50):
+        world, cfg = int(draw.choice([1, 2, 3, 4, 8])), CFG if draw.random() < 0.5 else MAPPED
+        stop = seen + batch * int(draw.integers(1, 4))
+        ranks = [
+            stream(dataset, cfg, resolution=resolution, rank=r, world=world) for r in range(world)
+        ]
+        for rank in ranks:
+            rank.start(seen, batch, 150 * batch)
+        while seen < stop:
+            parts = [rank.next() for rank in ranks]
+            for field in ("x", "flip", "sample_ids"):
+                together = torch.cat([getattr(part, field) for part in parts])
+                assert torch.equal(together, getattr(whole, field)[seen : seen + batch])
+            seen += batch
+        for rank in ranks:
+            rank.close()
 
 
 @pytest.mark.parametrize("cfg", [CFG, MAPPED], ids=["held", "mapped"])
-def test_a_shard_without_an_intact_image_stops_the_run(copy: Path, cfg: DataConfig) -> None:
-    small = shard_path(copy, 4, 8)  # the shard of four images
-    flipped = bytearray(small.read_bytes())
-    flipped[2000] ^= 4
-    small.write_bytes(flipped)
-    with pytest.raises(DataError, match="no intact image"):
-        shown(stream(copy, replace(cfg, max_broken=100)), 0, 12, TOTAL)
+def test_labels_come_with_their_images(dataset: Path, photos: Path, cfg: DataConfig) -> None:
+    with stream(dataset, replace(cfg, label="age")) as s:
+        s.start(0, 12, TOTAL)
+        for batch in (s.next() for _ in range(TOTAL // 12)):
+            assert batch.labels.dtype == torch.float32
+            wanted = [int(key[:3]) / 4 for key in s.keys(batch.sample_ids)]
+            assert batch.labels.tolist() == wanted
+    with stream(dataset, cfg) as s:
+        s.start(0, 12, 12)
+        assert s.next().labels is None
 
 
-def test_one_broken_webp_is_replaced_by_its_neighbour(tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    for i in range(3):
-        Image.new("RGB", (512, 512), (80 * i, 0, 0)).save(tmp_path / "in" / f"{i}.png")
-    prepare(open_source(str(tmp_path / "in")), tmp_path / "d", (512,), workers=1)
-    tar = shard_path(tmp_path / "d", 0, 512)
-    data = bytearray(tar.read_bytes())
-    at = data.index(b"RIFF") + 20
-    data[at] ^= 255
-    tar.write_bytes(data)
-    for cfg in (CFG, MAPPED):
-        with pytest.raises(DataError, match=r"00000000\.webp"):
-            shown(stream(tmp_path / "d", cfg, resolution=512), 0, 3, 3)
-        s = stream(tmp_path / "d", replace(cfg, max_broken=1), resolution=512)
-        got = shown(s, 0, 3, 6)
-        assert s.broken == 1
-        reds = {int(i): int(x[0, 0, 0]) for i, x in zip(got.sample_ids, got.x, strict=True)}
-        assert reds == {0: 80, 1: 80, 2: 160}
+def test_labels_that_are_not_there_or_no_numbers(dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no label 'size', only age, parity"):
+        stream(dataset, replace(CFG, label="size"))
+    with pytest.raises(DataError, match=r"'parity' holds text such as '(odd|even)'"):
+        shown(stream(dataset, replace(CFG, label="parity")), 0, 12, 12)
 
 
-def test_a_member_outside_the_archive_is_refused(copy: Path) -> None:
-    tar = shard_path(copy, 0, 8)
-    with tarfile.open(tar, "w") as archive:
-        archive.addfile(tarfile.TarInfo("../../etc/passwd.u8"), io.BytesIO())
-    size = tar.stat().st_size
-    manifest = Manifest.read(copy)
-    first = manifest.shards[0]
-    files = dict(first.files) | {8: replace(first.files[8], bytes=size)}
-    shards = (replace(first, files=files), *manifest.shards[1:])
-    replace(manifest, shards=shards).write(copy)
-    assert "outside the archive" in fail(copy, MAPPED)
+def test_what_is_unknown_is_nan(photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(photos, tmp_path / "in")
+    (tmp_path / "in" / "labels.csv").write_text("file,age\n000.v1.png,3\n001.v1.png,\n")
+    prepare(open_source(str(tmp_path / "in")), tmp_path / "d", (4,), workers=1)
+    with stream(tmp_path / "d", replace(CFG, label="age"), resolution=4) as s:
+        s.start(0, 98, 98)
+        labels = s.next().labels
+    assert labels[labels.isfinite()].tolist() == [3]
+
+
+def test_large_images_are_decoded_in_order(tmp_path: Path) -> None:
+    pixels = write_dataset(tmp_path, [[1] * 9, [1] * 8], side=16, encoding="webp")
+    for cfg in (CFG, MAPPED, replace(MAPPED, decoders=1)):
+        got = shown(stream(tmp_path, cfg, resolution=16), 0, 4, 68)
+        assert np.array_equal(got.x, pixels[got.sample_ids])
 
 
 @pytest.mark.parametrize("resolution", [4, 16])
@@ -221,3 +202,19 @@ def test_on_device_against_the_formula(resolution: int, alpha: float) -> None:
 def test_images_alone_are_not_flipped() -> None:
     x = torch.tensor([0, 255], dtype=torch.uint8).expand(1, 1, 2, 2)
     assert on_device(x, 1.0, "cpu").flatten().tolist() == [-1, 1, -1, 1]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_batches_reach_a_gpu_as_they_are(dataset: Path) -> None:
+    host = shown(stream(dataset, resolution=32), 0, 12, 240)
+    with Stream(dataset, CFG, seed=5, resolution=32, device="cuda") as s:
+        s.start(0, 12, 240)
+        for k in range(20):
+            batch = s.next()
+            assert batch.x.is_cuda
+            part = slice(12 * k, 12 * k + 12)
+            wanted = on_device(
+                Batch(host.x[part], host.flip[part], host.sample_ids[part]), 0.5, "cpu"
+            )
+            assert torch.allclose(on_device(batch, 0.5, "cuda").cpu(), wanted, atol=1e-6)

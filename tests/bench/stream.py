@@ -1,0 +1,226 @@
+"""How fast images reach a trainer: `python -m tests.bench.stream` prints the cells as JSON.
+
+Against a plain webdataset pipeline over per-sample PNGs with as many threads on as many cores, and
+against a memory copy of the same batches.  Each pair is measured in turn, A B A B; a ratio is that
+of the medians.  What is read ahead is used up before the clock starts.
+"""
+
+import io
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import webdataset as wds
+from PIL import Image
+
+from pipeline.config import DataConfig
+from pipeline.data.manifest import Manifest, Split
+from pipeline.data.order import Order
+from pipeline.data.shardlist import ShardList, complete
+from pipeline.data.shards import prepare
+from pipeline.data.sources import open_source
+from pipeline.data.stream import Stream
+from stylealae.config import ScheduleConfig
+from stylealae.schedule import at_stage
+
+Cell = dict[str, object]
+Read = Callable[[float], float]
+"""Seconds to read for -> images a second."""
+
+HELD = DataConfig(prefetch=2, decoders=1)
+SMALL, LARGE = (4, 8, 16, 32, 64, 256), 1024
+
+
+def versus(name: str, a: Read, b: Read, *, rounds: int, seconds: float) -> Cell:
+    """The rates of a and b; the ratio is a / b: how many times faster a is."""
+    a(seconds / 4), b(seconds / 4)
+    rates = [(a(seconds), b(seconds)) for _ in range(rounds)]
+    ours, theirs = (statistics.median(column) for column in zip(*rates, strict=True))
+    return {
+        "name": name,
+        "ratio": round(ours / theirs, 3),
+        "a_img_per_s": round(ours, 1),
+        "b_img_per_s": round(theirs, 1),
+        "rounds": rounds,
+    }
+
+
+@contextmanager
+def on_cores(n: int) -> Iterator[None]:
+    """This thread, and those that it starts, have n cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:n])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def timed(step: Callable[[], int], seconds: float) -> float:
+    """Images a second of a step that gives back its images."""
+    begin, images = time.perf_counter(), 0
+    while (passed := time.perf_counter() - begin) < seconds:
+        images += step()
+    return images / passed
+
+
+def batch_of(side: int) -> int:
+    """The published batch at a resolution."""
+    return at_stage(ScheduleConfig().batch, (side // 4).bit_length() - 1)
+
+
+@contextmanager
+def streamed(folder: Path, side: int, cfg: DataConfig) -> Iterator[Read]:
+    """Our stream at the published batch."""
+    batch = batch_of(side)
+    with Stream(folder, cfg, seed=0, resolution=side) as stream:
+        stream.start(0, batch, 1 << 40)
+        for _ in range(-(-2 * stream.samples // batch)):  # every image was read and checked
+            stream.next()
+
+        def read(seconds: float) -> float:
+            for _ in range(2 * max(cfg.prefetch, 4096 // batch)):  # what was read ahead
+                stream.next()
+            return timed(lambda: len(stream.next().x), seconds)
+
+        yield read
+
+
+def plain(tar: Path, side: int) -> Read:
+    """The usual pipeline: tar, shuffle, decode, batch; uint8 [N, C, R, R] as ours."""
+    pipeline = (
+        wds.WebDataset(str(tar), shardshuffle=False)
+        .repeat()
+        .shuffle(1000 if side <= 64 else 100)
+        .decode("torchrgb8")
+        .to_tuple("png")
+        .batched(batch_of(side))
+    )
+    batches = iter(pipeline)
+    return lambda seconds: timed(lambda: len(next(batches)[0]), seconds)
+
+
+def copied(folder: Path, side: int) -> Read:
+    """The limit: a memory copy of a batch."""
+    batch = Stream(folder, HELD, seed=0, resolution=side).fixed(batch_of(side), "train")
+    return lambda seconds: timed(lambda: len(batch.clone()), seconds)
+
+
+def write_pngs(folder: Path, side: int, tar: Path) -> None:
+    """The images of the training split, one PNG a sample."""
+    images = Stream(folder, HELD, seed=0, resolution=side).fixed(1 << 30, "train")
+    with wds.TarWriter(str(tar), mtime=0) as writer:
+        for i, image in enumerate(images.permute(0, 2, 3, 1).numpy()):
+            file = io.BytesIO()
+            Image.fromarray(image).save(file, "PNG")
+            writer.write({"__key__": f"{i:08d}", "png": file.getvalue()})
+
+
+def bench_stream(folder: Path, rounds: int, seconds: float = 1.0) -> list[Cell]:
+    """One core: resolutions as they are stored, from memory up to 64x64, mapped above."""
+    prepare(open_source("600", "rendered"), folder / "small", SMALL)
+    prepare(open_source("40", "rendered", test_fraction=0.0), folder / "large", (LARGE,))
+    cells = []
+    for side in (*SMALL, LARGE):
+        where = folder / ("small" if side < LARGE else "large")
+        cfg = HELD if side <= 64 else replace(HELD, ram_gib=0.0)
+        tar = folder / f"{side}.tar"
+        write_pngs(where, side, tar)
+        with on_cores(1), streamed(where, side, cfg) as ours:
+            for name, other in (
+                ("PNG webdataset", plain(tar, side)),
+                ("memory copy", copied(where, side)),
+            ):
+                label = f"stream / {name}, {side}x{side}, a core"
+                cells.append(versus(label, ours, other, rounds=rounds, seconds=seconds))
+    if len(os.sched_getaffinity(0)) > 1:
+        where, cfg = folder / "large", replace(HELD, ram_gib=0.0)
+        with ExitStack() as stack:
+            with on_cores(1):
+                one = stack.enter_context(streamed(where, LARGE, cfg))
+            two = stack.enter_context(streamed(where, LARGE, replace(cfg, decoders=2)))
+            label = f"two cores / one, {LARGE}x{LARGE}"
+            cells.append(versus(label, two, one, rounds=rounds, seconds=seconds))
+    return cells
+
+
+def bench_opening(folder: Path, shards: int = 100_000, shard_img: int = 1000) -> list[Cell]:
+    """A set of 100 million images, only its manifest and lists: opened in a fresh process."""
+    sides = tuple(4 << k for k in range(9))
+    digits = np.random.default_rng(0).bytes(64 * shards).hex()
+    hashes = [digits[64 * i : 64 * i + 64] for i in range(2 * shards)]
+    columns = {
+        "samples": np.full(shards, shard_img),
+        "bytes": np.full(shards, 600_000_000),
+        "index_at": np.full(shards, 599_900_000),
+    }
+    lists = {
+        side: ShardList(side, sha256=hashes[:shards], index_sha256=hashes[shards:], **columns)
+        for side in sides
+    }
+    digest = lists[4].digest
+    manifest = Manifest(
+        source="simulated", licence="none", channels=3, resolutions=sides,
+        encoding=dict.fromkeys(sides, "block"), downscale="mean2x2", labels=(), broken=0,
+        refused=(), enlarged=0, recipe={}, shards=dict.fromkeys(sides, digest),
+        splits={"train": Split(shards=shards, samples=shards * shard_img)},
+    )  # fmt: skip
+    complete(folder, manifest, lists)
+    told = subprocess.run(
+        [sys.executable, "-c", OPENING, str(folder)], check=True, capture_output=True, text=True
+    ).stdout
+    length = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    name = f"open {shards * shard_img:,} images"
+    return [{"name": name, **json.loads(told), "all_lists_mib": length >> 20}]
+
+
+OPENING = """
+import json, resource, sys, time
+import torch
+from pipeline.config import DataConfig
+from pipeline.data.stream import Stream
+rss = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+before, begin = rss(), time.perf_counter()
+stream = Stream(sys.argv[1], DataConfig(), seed=0, resolution=1024)
+positions = stream._ids(123_456_789, 512, 8)
+seconds = time.perf_counter() - begin
+print(json.dumps({"seconds": round(seconds, 3), "peak_mib": rss(), "of_it_imports_mib": before}))
+"""
+
+
+def bench_shuffle() -> list[Cell]:
+    """An epoch of FFHQ's size against a full shuffle: displacement, and neighbours that stay."""
+    order = Order([1024] * 58 + [608], seed=0, shuffle_img=DataConfig().shuffle_img)
+    n = order.samples
+    full = np.random.default_rng(0).permutation(n)
+    cells: list[Cell] = []
+    for name, ids in (("our order", order.at(np.arange(n))[1]), ("a full shuffle", full)):
+        moved = float(np.abs(ids - np.arange(n)).mean() / n)
+        kept = float((np.abs(np.diff(ids)) == 1).mean())
+        cells.append({"name": name, "mean_displacement": round(moved, 4), "pairs_kept": kept})
+    return cells
+
+
+def main() -> None:
+    """Every measurement."""
+    rounds, seconds = (3, 0.3) if "--quick" in sys.argv else (5, 1.0)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        cells = bench_shuffle() + bench_opening(folder / "huge")
+        print(json.dumps(cells, indent=1), flush=True)
+        print(json.dumps(bench_stream(folder, rounds, seconds), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""`stylealae verify` and `stylealae inspect`, as a person types them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from pipeline.cli import main
+from pipeline.data.manifest import shard_path
+
+
+def run(*arguments: str | Path) -> Result:
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}"])
+def test_a_whole_dataset_verifies(dataset: Path, form: str) -> None:
+    result = run("verify", form.format(dataset))
+    assert result.exit_code == 0, result.output
+    assert "is whole" in result.output
+
+
+def test_faults_are_named_and_the_exit_code_tells(dataset: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset, copy)
+    shard_path(copy, 0, 4).unlink()
+    longer = shard_path(copy, 1, 8)
+    longer.write_bytes(longer.read_bytes() + bytes(512))
+    flipped = bytearray(shard_path(copy, 2, 16).read_bytes())
+    flipped[3000] ^= 1
+    shard_path(copy, 2, 16).write_bytes(flipped)
+    result = run("verify", copy)
+    assert result.exit_code == 1
+    told = result.stdout.splitlines()
+    assert len(told) == 3
+    assert "r0004/000000.tar is missing" in told[0]
+    assert "r0008/000001.tar has" in told[1]
+    assert "r0016/000002.tar is damaged: the block of images 0 to 19" in told[2]
+    assert "has 3 faults" in result.output
+
+
+def test_inspect_tells_and_draws(dataset: Path, tmp_path: Path) -> None:
+    result = run("inspect", dataset, "--out", tmp_path / "pictures", "--count", "5")
+    assert result.exit_code == 0, result.output
+    for told in (
+        *("folder", "84 images in 5 shards", "16 images in 1 shards", "32x32", "block"),
+        *("0 to 24.75", "even 50, odd 50"),
+    ):
+        assert told in result.output
+    names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert names == ["0004.png", "0008.png", "0016.png", "0032.png"]
+    assert Image.open(tmp_path / "pictures" / "0032.png").width > 5 * 64
+
+
+@pytest.mark.parametrize("command", ["verify", "inspect"])
+def test_what_is_no_dataset_is_a_sentence(command: str, tmp_path: Path) -> None:
+    result = run(command, tmp_path)
+    assert result.exit_code == 1
+    assert "holds no manifest.json" in result.output
