@@ -83,15 +83,21 @@ def run(cfg: RunConfig, report: Callable[[Report], None]) -> bool:
 
 
 @contextmanager
-def connected(cores: int) -> Iterator[None]:
-    """A Ray to run on: the cluster that RAY_ADDRESS names, else one of our own for the while."""
+def connected(cores: int, address: str | None = None) -> Iterator[None]:
+    """A Ray to run on: that at `address` or RAY_ADDRESS, else one of our own for the while."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")
-    if os.environ.get("RAY_ADDRESS"):
+    if address := address or os.environ.get("RAY_ADDRESS"):
         # A job's working directory carries the code; a driver that joins by hand brings it along.
         in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
         code = {} if in_job else {"py_modules": [str(CODE / "stylealae"), str(CODE / "pipeline")]}
-        ray.init(runtime_env=code, **quiet)
+        try:
+            ray.init(address, runtime_env=code, **quiet)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ConfigError(
+                f"no Ray answers at {address!r} ({error}): start one with `ray start --head`, "
+                "correct the address, or unset RAY_ADDRESS"
+            ) from error
     else:
         os.environ.setdefault("RAY_worker_niceness", "0")  # 15 would yield to every other process
         os.environ["PYTHONPATH"] = os.pathsep.join(
