@@ -8,6 +8,7 @@ import fcntl
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ __all__ = ["connected", "run"]
 
 log = logging.getLogger(__name__)
 POLL_S = 0.5
+CONNECT_S = 10
 OBJECT_STORE_BYTES = 150 << 20
 CODE = Path(__file__).resolve().parents[1]
 
@@ -91,13 +93,8 @@ def connected(cores: int, address: str | None = None) -> Iterator[None]:
         # A job's working directory carries the code; a driver that joins by hand brings it along.
         in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
         code = {} if in_job else {"py_modules": [str(CODE / "stylealae"), str(CODE / "pipeline")]}
-        try:
-            ray.init(address, runtime_env=code, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ConfigError(
-                f"no Ray answers at {address!r} ({error}): start one with `ray start --head`, "
-                "correct the address, or unset RAY_ADDRESS"
-            ) from error
+        _require_answer(address)
+        ray.init(address, runtime_env=code, **quiet)
     else:
         os.environ.setdefault("RAY_worker_niceness", "0")  # 15 would yield to every other process
         os.environ["PYTHONPATH"] = os.pathsep.join(
@@ -114,6 +111,19 @@ def connected(cores: int, address: str | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Fails at once where Ray would ask for minutes an address at which nothing listens."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    try:
+        if port.isdecimal():
+            socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise ConfigError(
+            f"no Ray answers at {address} ({error}): start one with `ray start --head`, correct "
+            "the address, or unset RAY_ADDRESS"
+        ) from error
 
 
 def _fit(cfg: RunConfig, stage: int, report: Callable[[Report], None]) -> bool:

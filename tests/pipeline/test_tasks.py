@@ -1,5 +1,7 @@
 """Shards made as Ray tasks are those that processes make, to the last byte."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from stylealae.errors import DataError
 ray = pytest.importorskip("ray")
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
+ROOT = Path(__file__).resolve().parents[2]
 SIDES = (4, 8, 16, 32)
 
 
@@ -36,7 +39,7 @@ def test_a_ray_that_is_not_there_is_a_sentence(photos: Path, tmp_path: Path) -> 
     command = ["prepare", str(photos), "--out", str(tmp_path / "d"), "--ray", "127.0.0.1:1"]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 1
-    assert "no Ray answers at '127.0.0.1:1'" in result.output
+    assert "no Ray answers at 127.0.0.1:1" in result.output
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,21 @@ def test_tasks_write_the_same_bytes(
     prepare(source, tmp_path / "alone", SIDES, workers=1, shard_img=10)
     prepare(source, tmp_path / "tasks", SIDES, workers=workers, shard_img=10, runner=over_tasks)
     assert contents(tmp_path / "tasks") == contents(tmp_path / "alone")
+
+
+def test_the_command_joins_a_ray_that_runs_already(
+    connected: None, photos: Path, tmp_path: Path
+) -> None:
+    command = [
+        *(sys.executable, "-m", "pipeline.cli", "prepare", str(photos), "--resolutions", "4..32"),
+        *("--out", str(tmp_path / "d"), "--shard-img", "10"),
+        *("--ray", ray.get_runtime_context().gcs_address),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert "2 refused" in done.stdout
+    prepare(open_source(str(photos)), tmp_path / "alone", SIDES, workers=1, shard_img=10)
+    assert contents(tmp_path / "d") == contents(tmp_path / "alone")
 
 
 def test_what_a_task_finds_wrong_stops_the_work(
