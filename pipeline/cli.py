@@ -40,23 +40,68 @@ def main() -> None:
     "--out", required=True, type=click.Path(path_type=Path), help="Folder of the data set."
 )
 @click.option("--source", default="auto", show_default=True,
-              help="What INPUT is: auto, folder, zip, tar, idx (MNIST files), or rendered, where "
-                   "INPUT is the number of faces to draw.")  # fmt: skip
+              help="What INPUT is, where auto mistakes it: ffhq, celebahq, stylegan-zip, "
+                   "tfrecord, lsun, parquet, idx, folder, zip, tar, or rendered (INPUT is then "
+                   "the number of faces to draw).")  # fmt: skip
 @click.option("--resolutions", default="4..64", show_default=True, help="Smallest..largest side.")
-@click.option("--workers", default=0, help="Processes; 0 takes every core.")
+@click.option("--fit", type=click.Choice(["crop", "pad"]), default="crop", show_default=True,
+              help="Images that are not square: cut out the middle, or add black.")  # fmt: skip
+@click.option("--channels", type=int, help="1 for grey, 3 for colour; default: the source's own.")
+@click.option("--labels", type=click.Path(path_type=Path),
+              help="File of labels for INPUT: a CSV (first column: file name), "
+                   "list_attr_celeba.txt, ffhq-dataset-v2.json, StyleGAN's .labels.")  # fmt: skip
+@click.option("--test-fraction", type=float,
+              help="Share of the images, from the end, kept for tests; default: as INPUT itself "
+                   "splits them, else 0.02.")  # fmt: skip
+@click.option("--licence", help="Licence of the images, for the manifest, where you know better.")
+@click.option("--max-broken", type=click.IntRange(0),
+              help="Stop when more images than this cannot be used; default: never.")  # fmt: skip
+@click.option("--strict", is_flag=True, help="Stop at the first image that cannot be used.")
+@click.option("--shard-img", default=1024, show_default=True, help="Images in a shard.")
+@click.option("--workers", default=0, help="Processes, or Ray tasks at a time; 0 takes every core.")
+@click.option("--ray", metavar="ADDRESS", default="", envvar="RAY_ADDRESS", show_envvar=True,
+              help="Make the shards as tasks of this Ray (auto: the one on this host), not in "
+                   "processes; INPUT and --out must be where all hosts see them.")  # fmt: skip
 @sentence
-def prepare(input_: str, out: Path, source: str, resolutions: str, workers: int) -> None:
+def prepare(
+    input_: str, out: Path, source: str, resolutions: str, fit: Any, channels: int | None,
+    labels: Path | None, test_fraction: float | None, licence: str | None, max_broken: int | None,
+    strict: bool, shard_img: int, workers: int, ray: str,
+) -> None:  # fmt: skip
     """Turn images into verified, multi-resolution WebDataset tars, once.
+
+    INPUT is recognised by what it holds: FFHQ, CelebA-HQ and CelebAMask-HQ, StyleGAN's zips and
+    TFRecords, LSUN, Parquet from Hugging Face, MNIST files, or any folder, zip or tar of images.
 
     \b
     stylealae prepare photos.zip --out datasets/photos --resolutions 4..128
+    stylealae prepare ffhq/ --out /shared/ffhq --resolutions 4..1024
+    stylealae prepare faces/ --labels ages.csv --fit pad --out datasets/faces
     stylealae prepare 4000 --source rendered --out datasets/rendered --resolutions 4..32
 
-    Interrupted and given again, it skips the shards that are finished.
+    Every image is converted to upright 8-bit pixels, or refused by name with the reason;
+    report.json in the data set counts both. Interrupted and given again, the same command skips
+    the shards that are finished; the result is the same to the last byte. More: docs/data.md.
     """  # noqa: D301
-    launching.prepare(
-        input_, out, source=source, resolutions=_resolutions(resolutions), workers=workers
-    )
+    from rich.console import Console
+
+    from pipeline.data import shards
+    from pipeline.data.sources import open_source
+
+    if ray and Path(input_).exists():
+        input_ = str(Path(input_).absolute())  # tasks run in folders of their own
+    opened = open_source(
+        input_, source, channels=channels, test_fraction=test_fraction, licence=licence,
+        labels=str(labels.absolute()) if labels else None,
+    )  # fmt: skip
+    with launching.runner_on(ray) as runner:
+        made = shards.prepare(
+            opened, out.absolute() if ray else out, _resolutions(resolutions),
+            fit=fit, shard_img=shard_img, max_broken=0 if strict else max_broken,
+            workers=workers, runner=runner, console=Console(stderr=True),
+        )  # fmt: skip
+    counts = ", ".join(f"{made.samples(split):,} {split}" for split in made.splits)
+    click.echo(f"{out}: {counts}; {made.broken:,} refused, see {out / shards.REPORT}")
 
 
 @main.command()

@@ -8,18 +8,22 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.config import RunConfig, as_yaml, load
 from stylealae.errors import UserError
 
-__all__ = ["dry_run", "launch", "prepare", "sentence"]
+if TYPE_CHECKING:
+    from pipeline.data.pool import Runner
+
+__all__ = ["dry_run", "launch", "prepare", "runner_on", "sentence"]
 
 
 def sentence(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,6 +103,21 @@ def prepare(
     shards.prepare(
         open_source(input_, source), out, resolutions, workers=workers, console=Console(stderr=True)
     )
+
+
+@contextmanager
+def runner_on(address: str) -> Iterator["Runner"]:
+    """What makes shards: tasks of the Ray at `address`, or, without one, processes on this host."""
+    if not address:
+        from pipeline.data.pool import over_processes
+
+        yield over_processes
+        return
+    from pipeline.orchestrate import connected
+    from pipeline.tasks import over_tasks
+
+    with connected(0, address):
+        yield over_tasks
 
 
 def _show_results(cfg: RunConfig, headline: str) -> None:

@@ -8,6 +8,7 @@ import fcntl
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ __all__ = ["connected", "run"]
 
 log = logging.getLogger(__name__)
 POLL_S = 0.5
+CONNECT_S = 10
 OBJECT_STORE_BYTES = 150 << 20
 CODE = Path(__file__).resolve().parents[1]
 
@@ -83,15 +85,16 @@ def run(cfg: RunConfig, report: Callable[[Report], None]) -> bool:
 
 
 @contextmanager
-def connected(cores: int) -> Iterator[None]:
-    """A Ray to run on: the cluster that RAY_ADDRESS names, else one of our own for the while."""
+def connected(cores: int, address: str | None = None) -> Iterator[None]:
+    """A Ray to run on: that at `address` or RAY_ADDRESS, else one of our own for the while."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")
-    if os.environ.get("RAY_ADDRESS"):
+    if address := address or os.environ.get("RAY_ADDRESS"):
         # A job's working directory carries the code; a driver that joins by hand brings it along.
         in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
         code = {} if in_job else {"py_modules": [str(CODE / "stylealae"), str(CODE / "pipeline")]}
-        ray.init(runtime_env=code, **quiet)
+        _require_answer(address)
+        ray.init(address, runtime_env=code, **quiet)
     else:
         os.environ.setdefault("RAY_worker_niceness", "0")  # 15 would yield to every other process
         os.environ["PYTHONPATH"] = os.pathsep.join(
@@ -108,6 +111,19 @@ def connected(cores: int) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Fails at once where Ray would ask for minutes an address at which nothing listens."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    try:
+        if port.isdecimal():
+            socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise ConfigError(
+            f"no Ray answers at {address} ({error}): start one with `ray start --head`, correct "
+            "the address, or unset RAY_ADDRESS"
+        ) from error
 
 
 def _fit(cfg: RunConfig, stage: int, report: Callable[[Report], None]) -> bool:

@@ -49,6 +49,7 @@ FLOORS = {
     "pipeline.trainer": 4.0,
     "pipeline.evaluate": 4.0,
     "pipeline.orchestrate": 5.0,
+    "pipeline.tasks": 5.0,
     "pipeline.submit": 5.0,
     "pipeline.demo": 5.0,
     "pipeline.console": 5.0,
@@ -61,7 +62,7 @@ SIBLINGS = ("pipeline.data", "stylealae.metrics")
 
 HOMES = {
     "deepspeed": ("pipeline.engine",),
-    "ray": ("pipeline.orchestrate", "pipeline.submit"),
+    "ray": ("pipeline.orchestrate", "pipeline.submit", "pipeline.tasks"),
     "webdataset": ("pipeline.data",),
     "omegaconf": ("pipeline.config",),
     "tensorboard": ("pipeline.logs",),

@@ -1,22 +1,27 @@
-"""Image files in a folder, a zip or a tar, sorted by name, with an optional labels.csv."""
+"""Image files in a folder, a zip or a tar, sorted by name, with an optional table of labels."""
 
-import csv
 import hashlib
-import io
+import json
 import logging
-import math
-import os
 import zipfile
-from abc import abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path, PurePosixPath
 
-from pipeline.data import pixels, tars
-from pipeline.data.source import Label, Options, Sample, Source
+from pipeline.data import pixels
+from pipeline.data.containers import (
+    Container,
+    FolderOfFiles,
+    TarOfFiles,
+    ZipOfFiles,
+    open_container,
+)
+from pipeline.data.labels import Row, Table, read_table
+from pipeline.data.pixels import Pixels
+from pipeline.data.source import Options, Sample, Source
 from stylealae.errors import DataError
 
-__all__ = ["Folder", "Tar", "Zip"]
+__all__ = ["Files", "Folder", "Tar", "Zip"]
 
 log = logging.getLogger(__name__)
 
@@ -30,39 +35,66 @@ LABELS = "labels.csv"
 
 
 class Files(Source):
-    """Every image file of a container; other files are left aside and reported."""
+    """Image files of a container; other files are left aside and reported."""
+
+    takes_labels = True
+    container: Callable[[str], Container] = staticmethod(open_container)
+    _base = PurePosixPath(".")  # folder that the names in the table begin in
 
     def __init__(self, input: str, options: Options) -> None:
-        """List the container's files and read labels.csv, whose first column is the file name."""
+        """List the images and read what is known about them."""
         super().__init__(input, options)
-        sizes = {name: size for name, size in self._sizes().items() if not _hidden(name)}
-        self._keys = sorted(name for name in sizes if _suffix(name) in SUFFIXES)
-        self.others = Counter(_suffix(name) for name in sizes if _suffix(name) not in SUFFIXES)
+        self.files = self.container(input)
+        names = [name for name in self.files.sizes if not _hidden(name)]
+        self._keys = self.chosen([name for name in names if _suffix(name) in SUFFIXES])
+        self.others = Counter(map(_suffix, set(names) - set(self._keys)))
         if not self._keys:
             raise DataError(
                 f"{input} holds no images: looked for {' '.join(sorted(SUFFIXES))}, found "
                 f"{_listed(self.others) or 'no files at all'}"
             )
-        digest = hashlib.sha256()
+        self.table = self.read_labels(names)
+        self.label_names = self.table.names
+        digest = hashlib.sha256(json.dumps(self.label_names).encode())
         for key in self._keys:
-            digest.update(f"{key}\0{sizes[key]}\n".encode("utf-8", "surrogateescape"))
-        tables = [name for name in sizes if PurePosixPath(name).name == LABELS]
-        self._labels: dict[str, dict[str, Label]] = {}
-        if tables:
-            table = min(tables, key=lambda name: (name.count("/"), name))
-            text = self._bytes(table)
-            digest.update(text)
-            self.label_names, self._labels = _read_labels(f"{input}: {table}", text)
-            self._table_folder = PurePosixPath(table).parent
+            what = f"{key}\0{self.files.sizes[key]}\0{json.dumps(self.row(key))}\n"
+            digest.update(what.encode("utf-8", "surrogateescape"))
         self.fingerprint = digest.hexdigest()
 
-    @abstractmethod
-    def _sizes(self) -> Mapping[str, int]:
-        """Name and length of every file in the container."""
+    def chosen(self, images: list[str]) -> list[str]:
+        """Which of the image files to take, in order."""
+        return sorted(images)
 
-    @abstractmethod
-    def _bytes(self, name: str) -> bytes:
-        """The file's content."""
+    def read_labels(self, names: Iterable[str]) -> Table:
+        """The table given, else the labels.csv inside, else the one beside a zip or tar."""
+        inside = [name for name in names if PurePosixPath(name).name == LABELS]
+        beside = Path(self.input).with_name(LABELS)
+        if self.options.labels is not None:
+            return read_table(self.options.labels, Path(self.options.labels).read_bytes())
+        if inside:
+            name = min(inside, key=lambda name: (name.count("/"), name))
+            self._base = PurePosixPath(name).parent
+            return read_table(f"{self.input}: {name}", self.files.read(name))
+        if beside.is_file() and not Path(self.input).is_dir():
+            table = read_table(str(beside), beside.read_bytes())
+            if any(
+                key in table.rows or PurePosixPath(key).name in table.rows for key in self._keys
+            ):
+                return table
+            log.warning("%s knows no image of %s and is left aside", beside, self.input)
+        return Table()
+
+    def row(self, key: str) -> Row | None:
+        """An image's labels, named from the root, from the table's folder, or by file name."""
+        path = PurePosixPath(key)
+        names = [key, path.name]
+        if path.is_relative_to(self._base):
+            names.insert(1, str(path.relative_to(self._base)))
+        return next((self.table.rows[name] for name in names if name in self.table.rows), None)
+
+    def examine(self, key: str, data: bytes, image: Pixels) -> tuple[str, ...]:
+        """What is remarkable about a file; DataError if it is not what the input says it is."""
+        return ()
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -75,86 +107,61 @@ class Files(Source):
         """Image i at its own size."""
         key = self._keys[i]
         try:
-            image = pixels.decode(self._bytes(key), self.channels)
-        except (DataError, OSError, zipfile.BadZipFile, RuntimeError) as error:
+            data = self.files.read(key)
+            image, changes = pixels.decode(data, self.channels)
+            changes += self.examine(key, data, image)
+        except DataError as error:
             raise DataError(f"{key}: {error}") from error
-        return Sample(key, image, self._labels_of(key))
+        return Sample(key, image, self.table.labels(self.row(key)), changes)
 
     def report(self) -> None:
         """Log what was left aside and which images the label table does not know."""
         if self.others:
             log.info("%s: left aside %s", self.input, _listed(self.others))
-        if self._labels and (missing := sum(not self._row(key) for key in self._keys)):
-            log.warning("%s: %d images have no row in %s", self.input, missing, LABELS)
-
-    def _labels_of(self, key: str) -> dict[str, Label]:
-        row = self._row(key) or {}
-        return {name: row.get(name) for name in self.label_names}
-
-    def _row(self, key: str) -> dict[str, Label] | None:
-        """The table's row for an image, named from root or table's folder, or by file name."""
-        if not self._labels:
-            return None
-        path = PurePosixPath(key)
-        names = [key, path.name]
-        if path.is_relative_to(self._table_folder):
-            names.insert(1, str(path.relative_to(self._table_folder)))
-        return next((self._labels[name] for name in names if name in self._labels), None)
+        unknown = sum(self.row(key) is None for key in self._keys) if self.table.names else 0
+        if unknown == len(self):
+            raise DataError(
+                f"{self.input}: the table of labels knows none of the {unknown} images, such as "
+                f"{self._keys[0]}: name them in its first column, or give another with --labels"
+            )
+        if unknown:
+            log.warning("%s: %d images have no row in the table of labels", self.input, unknown)
 
 
 class Folder(Files):
     """Image files in a folder and the folders below it, links followed."""
 
     name = "folder"
+    container = FolderOfFiles
 
-    def _sizes(self) -> Mapping[str, int]:
-        found: dict[str, int] = {}
-        seen: set[str] = set()
-        for root, folders, names in os.walk(self.input, followlinks=True):
-            real = os.path.realpath(root)
-            if real in seen:  # a link that leads back up
-                folders.clear()
-                continue
-            seen.add(real)
-            for name in names:
-                path = Path(root, name)
-                if path.is_file():
-                    found[path.relative_to(self.input).as_posix()] = path.stat().st_size
-        return found
-
-    def _bytes(self, name: str) -> bytes:
-        return Path(self.input, name).read_bytes()
+    @classmethod
+    def fits(cls, path: Path, entries: Collection[str]) -> bool:
+        """Whether it is a folder."""
+        return path.is_dir()
 
 
 class Zip(Files):
     """Image files in a zip."""
 
     name = "zip"
+    container = ZipOfFiles
 
-    def _sizes(self) -> Mapping[str, int]:
-        try:
-            self._zip = zipfile.ZipFile(self.input)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise DataError(f"{self.input} cannot be read as a zip: {error}") from error
-        return {info.filename: info.file_size for info in self._zip.infolist() if not info.is_dir()}
-
-    def _bytes(self, name: str) -> bytes:
-        return self._zip.read(name)
+    @classmethod
+    def fits(cls, path: Path, entries: Collection[str]) -> bool:
+        """Whether it is a zip."""
+        return path.is_file() and zipfile.is_zipfile(path)
 
 
 class Tar(Files):
     """Image files in an uncompressed tar, read in place."""
 
     name = "tar"
+    container = TarOfFiles
 
-    def _sizes(self) -> Mapping[str, int]:
-        self._members = {member.name: member for member in tars.members(Path(self.input))}
-        self._file = open(self.input, "rb")  # noqa: SIM115 - open as long as the source is
-        return {name: member.size for name, member in self._members.items()}
-
-    def _bytes(self, name: str) -> bytes:
-        member = self._members[name]
-        return os.pread(self._file.fileno(), member.size, member.offset)
+    @classmethod
+    def fits(cls, path: Path, entries: Collection[str]) -> bool:
+        """Whether it is named as a tar."""
+        return path.is_file() and path.suffix == ".tar"
 
 
 def _suffix(name: str) -> str:
@@ -169,34 +176,3 @@ def _hidden(name: str) -> bool:
 
 def _listed(others: Counter[str]) -> str:
     return ", ".join(f"{n} {suffix or 'unnamed'} files" for suffix, n in others.most_common(8))
-
-
-def _read_labels(where: str, text: bytes) -> tuple[tuple[str, ...], dict[str, dict[str, Label]]]:
-    """A CSV with a header -> label names, and per file name its labels."""
-    try:
-        rows = [row for row in csv.reader(io.StringIO(text.decode("utf-8-sig"))) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{where} cannot be read as UTF-8 CSV: {error}") from error
-    if not rows or len(set(rows[0])) != len(rows[0]):
-        raise DataError(f"{where} needs a first line with distinct column names")
-    header, body = rows[0], rows[1:]
-    for line, row in enumerate(body, 2):
-        if len(row) != len(header):
-            raise DataError(f"{where}: row {line} has {len(row)} columns, the header {len(header)}")
-    columns = [_column([row[c] for row in body]) for c in range(1, len(header))]
-    table = {
-        row[0]: {name: column[r] for name, column in zip(header[1:], columns, strict=True)}
-        for r, row in enumerate(body)
-    }
-    return tuple(header[1:]), table
-
-
-def _column(cells: list[str]) -> list[Label]:
-    """Numbers where every cell that is not empty is one, else text; empty cells are None."""
-    try:
-        numbers: list[Label] = [float(cell) if cell.strip() else None for cell in cells]
-        if all(number is None or math.isfinite(float(number)) for number in numbers):
-            return numbers
-    except ValueError:
-        pass
-    return [cell.strip() or None for cell in cells]

@@ -30,8 +30,8 @@ def load_images(
         for image in _images(path, channels):
             if len(found) == count:
                 break
-            square, _ = pixels.square(image, resolution)
-            made = pixels.pyramid(square, (resolution,))[resolution]  # [C, R, R] uint8
+            planes, _ = pixels.square(image, resolution)
+            made = pixels.pyramid(planes, (resolution,))[resolution]  # [C, R, R] uint8
             found.append(torch.from_numpy(made))
     if not found:
         raise DataError(f"no usable image in {', '.join(map(str, paths))}: name some image files")
@@ -42,7 +42,7 @@ def _images(path: Path, channels: int) -> Iterator[Pixels]:
     """[H, W, C] uint8 each: the image that `path` is, or those that it contains."""
     if path.is_file() and path.suffix.lower() not in (".tar", ".zip"):
         try:
-            yield pixels.decode(path.read_bytes(), channels)
+            yield pixels.decode(path.read_bytes(), channels)[0]
         except (DataError, OSError) as error:
             raise DataError(f"{path}: {error}") from error
         return

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -26,11 +28,14 @@ from rich.text import Text
 from pipeline.data.source import Source
 from stylealae.errors import DataError
 
-__all__ = ["Ticker", "run_jobs"]
+__all__ = ["Job", "Note", "Report", "Runner", "Ticker", "Work", "over_processes", "run_jobs"]
 
+POLL_S = 0.2
 Note = dict[str, Any]
 Ticker = Callable[[], None]
 """Called once an image: counts it, and raises if the work is to stop."""
+Report = Callable[[int], None]
+"""Told how many images are done."""
 
 
 class Job(Protocol):
@@ -42,6 +47,9 @@ class Job(Protocol):
 
 
 Work = Callable[[Source, Any, Ticker], Note]
+Runner = Callable[[Source, Work, Sequence[Job], int, Report], Generator[Note]]
+"""Shares jobs among some number of workers (0: as many as there are cores) and gives back each
+job's note as it is finished; closing it stops the work and removes scraps."""
 
 
 class _StoppedError(Exception):
@@ -49,23 +57,44 @@ class _StoppedError(Exception):
 
 
 def run_jobs(
-    source: Source, work: Work, jobs: Sequence[Job], workers: int, console: Console | None
+    source: Source,
+    work: Work,
+    jobs: Sequence[Job],
+    workers: int,
+    runner: Runner,
+    console: Console | None,
+    done_img: int = 0,
 ) -> Generator[Note]:
-    """Each job's note as it is finished; closing the iterator stops the work and removes scraps."""
-    workers = min(workers or len(os.sched_getaffinity(0)), len(jobs))
+    """What `runner` gives back, under a bar that begins at the `done_img` that need no work."""
     with _bar(console) as bar:
-        task = bar.add_task("images", total=sum(job.images for job in jobs))
-        if workers <= 1:
-            for job in jobs:
-                yield work(source, job, lambda: bar.advance(task))
-            return
-        yield from _run_pool(
-            source, work, jobs, workers, lambda done: bar.update(task, completed=done)
+        total = done_img + sum(job.images for job in jobs)
+        task = bar.add_task("images", total=total, completed=done_img)
+        yield from runner(
+            source, work, jobs, workers, lambda n: bar.update(task, completed=done_img + n)
         )
 
 
+def over_processes(
+    source: Source, work: Work, jobs: Sequence[Job], workers: int, report: Report
+) -> Generator[Note]:
+    """A Runner on this machine; with a single worker, in this process."""
+    workers = min(workers or len(os.sched_getaffinity(0)), len(jobs))
+    if workers > 1:
+        yield from _run_pool(source, work, jobs, workers, report)
+        return
+    images = 0
+
+    def tick() -> None:
+        nonlocal images
+        images += 1
+        report(images)
+
+    for job in jobs:
+        yield work(source, job, tick)
+
+
 def _run_pool(
-    source: Source, work: Work, jobs: Sequence[Job], workers: int, report: Callable[[int], None]
+    source: Source, work: Work, jobs: Sequence[Job], workers: int, report: Report
 ) -> Generator[Note]:
     context = multiprocessing.get_context("spawn")
     counter, stop = context.Value("q", 0), context.Event()
@@ -74,7 +103,7 @@ def _run_pool(
         with _ctrl_c_held():
             pending = {executor.submit(_run, work, job) for job in jobs}
         while pending:
-            done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+            done, pending = wait(pending, timeout=POLL_S, return_when=FIRST_COMPLETED)
             report(counter.value)
             for future in done:
                 yield future.result()
@@ -110,10 +139,18 @@ def _begin(source: Source, counter: "Synchronized[int]", stop: Event, parent: in
     def tick() -> None:
         with counter.get_lock():
             counter.value += 1
-        if stop.is_set() or os.getppid() != parent:
+        if stop.is_set():
             raise _StoppedError
 
     _here = source, tick
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+
+
+def _follow(parent: int) -> None:
+    """End this process when its parent was killed; what it had begun is swept out later."""
+    while os.getppid() == parent:
+        time.sleep(POLL_S)
+    os._exit(1)
 
 
 def _run(work: Work, job: Job) -> Note:

@@ -1,15 +1,14 @@
 """A source -> multi-resolution tars + manifest.json; the same command again resumes.
 
 A shard covers a fixed range of source indices, whatever can be decoded in it, so its bytes depend
-neither on the number of workers nor on interruptions. Each finished shard leaves a note in
-`.prepare/`, beside the recipe: the input's fingerprint and the options.
+neither on the number of workers nor on interruptions. What was refused or converted is counted
+from the shards' notes, and told in report.json beside the manifest.
 """
 
-import fcntl
-import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from pipeline.data import pixels
+from pipeline.data.ledger import NOTES, claimed, publish_json, read_json, size_of
 from pipeline.data.manifest import (
     DOWNSCALE,
     FORMAT,
@@ -25,20 +25,47 @@ from pipeline.data.manifest import (
     Shard,
     ShardFile,
     shard_path,
-    write_json,
 )
-from pipeline.data.pool import Ticker, run_jobs
+from pipeline.data.pixels import FITS, Fit
+from pipeline.data.pool import Note, Runner, Ticker, over_processes, run_jobs
 from pipeline.data.shardlist import ShardList, complete, splits_of
 from pipeline.data.source import Source
 from pipeline.data.writer import ShardWriter, encoding_of
 from stylealae.errors import DataError
 
-__all__ = ["prepare"]
+__all__ = ["REPORT", "prepare"]
 
 log = logging.getLogger(__name__)
 
-NOTES = ".prepare"
-NAMED = 100  # refused inputs that the manifest names; all are counted
+REPORT = "report.json"
+NAMED = 100  # refused inputs that the manifest names; report.json names all
+
+
+@dataclass(frozen=True, kw_only=True)
+class Making:
+    """How shards are made."""
+
+    resolutions: tuple[int, ...]
+    """Sides in pixels, powers of two."""
+    fit: Fit = "crop"
+    """What makes an image square."""
+    shard_img: int = 1024
+    """Images in a shard."""
+    max_broken: int | None = None
+    """More unusable images than this stop the work; None allows any number."""
+
+    def __post_init__(self) -> None:
+        """Put the resolutions in ascending order, and refuse what cannot be made."""
+        sides = tuple(sorted(set(self.resolutions)))
+        if not sides or any(side < 4 or side & (side - 1) for side in sides):
+            raise DataError(
+                f"resolutions are {list(self.resolutions)}: give powers of two from 4 up, as 4 8 16"
+            )
+        if self.shard_img < 1:
+            raise DataError(f"shard_img is {self.shard_img}: a shard covers at least 1 image")
+        if self.fit not in FITS:
+            raise DataError(f"fit is {self.fit!r}: choose {' or '.join(FITS)}")
+        object.__setattr__(self, "resolutions", sides)
 
 
 @dataclass(frozen=True)
@@ -49,8 +76,8 @@ class Job:
     split: str
     start: int
     stop: int
-    resolutions: tuple[int, ...]
     out: Path
+    how: Making
 
     @property
     def images(self) -> int:
@@ -68,137 +95,138 @@ def prepare(
     out: Path,
     resolutions: Sequence[int],
     *,
-    workers: int = 0,
+    fit: Fit = "crop",
     shard_img: int = 1024,
     max_broken: int | None = None,
+    workers: int = 0,
+    runner: Runner = over_processes,
     console: Console | None = None,
 ) -> Manifest:
     """Write the images of `source` into `out` at all `resolutions`; gives back the manifest.
 
-    Work is shared by `workers` processes (0: all cores). More than `max_broken` unusable images
-    stop it (None: any number is counted and named). What is finished in `out` is kept, if it was
-    made from the same input with the same options. A `console` gets a bar.
+    `fit`, `shard_img` and `max_broken` are those of `Making`. Work is shared by `runner` among
+    `workers` (0: all cores). What is finished in `out` is kept, if it was made from the same input
+    with the same options. A `console` gets a bar.
     """
-    sides = _checked(resolutions, shard_img)
+    how = Making(
+        resolutions=tuple(resolutions), fit=fit, shard_img=shard_img, max_broken=max_broken
+    )
     out = Path(out)
-    jobs = _jobs(source, out, sides, shard_img)
-    recipe = _recipe(source, sides, shard_img)
+    jobs = _jobs(source, out, how)
+    recipe = _recipe(source, how)
     try:
-        with _claimed(out, recipe):
-            notes = _make(source, jobs, workers, max_broken, console)
+        with claimed(out, recipe):
+            notes = _make(source, jobs, max_broken, workers, runner, console)
             shards = _shards(jobs, notes)
-            lists = {r: ShardList.of(shards, r) for r in sides}
+            lists = {r: ShardList.of(shards, r) for r in how.resolutions}
             manifest = _manifest(source, recipe, notes, shards, lists)
+            publish_json(_report(source, notes), out / REPORT)
             complete(out, manifest, lists)
     except OSError as error:
         raise DataError(
             f"{out} cannot be written ({error}): make room or choose another folder, then run the "
             "same command again; finished shards are kept"
         ) from error
-    _report(manifest, len(source))
+    _log(manifest, notes)
     return manifest
 
 
 def _make(
-    source: Source, jobs: list[Job], workers: int, max_broken: int | None, console: Console | None
-) -> list[dict[str, Any]]:
+    source: Source,
+    jobs: list[Job],
+    max_broken: int | None,
+    workers: int,
+    runner: Runner,
+    console: Console | None,
+) -> list[Note]:
     """The notes of all shards in order; those that are not there yet are made."""
     notes = {job.number: note for job in jobs if (note := _finished(job))}
     todo = [job for job in jobs if job.number not in notes]
     log.info("%s: %d of %d shards to make", source.input, len(todo), len(jobs))
     _limit_broken(source, notes.values(), max_broken)
     if todo:
-        with closing(run_jobs(source, make_shard, todo, workers, console)) as made:
+        done_img = sum(job.images for job in jobs if job.number in notes)
+        made = run_jobs(source, make_shard, todo, workers, runner, console, done_img)
+        with closing(made):
             for note in made:
                 notes[note["number"]] = note
                 _limit_broken(source, notes.values(), max_broken)
     return [notes[job.number] for job in jobs]
 
 
-def make_shard(source: Source, job: Job, tick: Ticker) -> dict[str, Any]:
+def make_shard(source: Source, job: Job, tick: Ticker) -> Note:
     """Write one shard at every resolution, then its note, which is given back."""
-    samples = broken = enlarged = 0
+    sides, samples = job.how.resolutions, 0
     refused: list[dict[str, str]] = []
+    changes: Counter[str] = Counter()
     with ExitStack() as stack:
-        writers = {r: ShardWriter(shard_path(job.out, job.number, r), r) for r in job.resolutions}
+        writers = {r: ShardWriter(shard_path(job.out, job.number, r), r) for r in sides}
         for writer in writers.values():
             stack.callback(writer.abandon)
         for i in range(job.start, job.stop):
             tick()
             try:
-                sample = source.read(i, job.resolutions[-1])
+                sample = source.read(i, sides[-1])
             except DataError as error:
                 key = source.key(i)
-                broken += 1
                 refused.append({"name": key, "reason": str(error).removeprefix(f"{key}: ")})
+                _limit_broken(source, [{"refused": refused}], job.how.max_broken)
                 continue
-            image, was_small = pixels.square(sample.image, job.resolutions[-1])
-            samples, enlarged = samples + 1, enlarged + was_small
-            for r, made in pixels.pyramid(image, job.resolutions).items():
+            planes, more = pixels.square(sample.image, sides[-1], job.how.fit)
+            samples += 1
+            changes.update(sample.changes + more)
+            for r, made in pixels.pyramid(planes, sides).items():
                 writers[r].add(i, sample.key, sample.labels, made)
-        files = {str(r): asdict(writers[r].finish()) for r in job.resolutions}
+        files = {str(r): asdict(writers[r].finish()) for r in sides}
     note = {
         "number": job.number,
         "samples": samples,
-        "broken": broken,
-        "enlarged": enlarged,
-        "refused": refused[:NAMED],
+        "changes": dict(sorted(changes.items())),
+        "refused": refused,
         "files": files,
     }
-    write_json(job.note, note)
+    publish_json(note, job.note)
     return note
 
 
-def _finished(job: Job) -> dict[str, Any] | None:
+def _finished(job: Job) -> Note | None:
     """The shard's note if it is finished and all its tars are there at full length."""
     try:
-        note: dict[str, Any] = json.loads(job.note.read_text())
-        for r in job.resolutions:
-            if shard_path(job.out, job.number, r).stat().st_size != note["files"][str(r)]["bytes"]:
+        note: Note = read_json(job.note)
+        for r in job.how.resolutions:
+            if size_of(shard_path(job.out, job.number, r)) != note["files"][str(r)]["bytes"]:
                 return None
     except (OSError, ValueError, KeyError):
         return None
     return note
 
 
-def _limit_broken(
-    source: Source, notes: Iterable[Mapping[str, Any]], max_broken: int | None
-) -> None:
-    broken = sum(note["broken"] for note in notes)
-    if max_broken is not None and broken > max_broken:
-        first = next(entry for note in notes for entry in note["refused"])
+def _limit_broken(source: Source, notes: Iterable[Note], max_broken: int | None) -> None:
+    if max_broken is None:
+        return
+    refused = [entry for note in notes for entry in note["refused"]]
+    if len(refused) > max_broken:
         raise DataError(
-            f"{source.input} holds {broken} or more unusable images, max_broken is {max_broken}; "
-            f"one is {first['name']}: {first['reason']}. Mend or remove them, or allow more"
+            f"{source.input} holds {len(refused)} or more unusable images, max_broken is "
+            f"{max_broken}; one is {refused[0]['name']}: {refused[0]['reason']}. "
+            "Mend or remove them, or allow more"
         )
 
 
-def _checked(resolutions: Sequence[int], shard_img: int) -> tuple[int, ...]:
-    """The resolutions in ascending order, each once."""
-    sides = tuple(sorted(set(resolutions)))
-    if not sides or any(side < 4 or side & (side - 1) for side in sides):
-        raise DataError(
-            f"resolutions are {list(resolutions)}: give powers of two from 4 up, as 4 8 16 32"
-        )
-    if shard_img < 1:
-        raise DataError(f"shard_img is {shard_img}: a shard covers at least 1 image")
-    return sides
-
-
-def _jobs(source: Source, out: Path, sides: tuple[int, ...], shard_img: int) -> list[Job]:
+def _jobs(source: Source, out: Path, how: Making) -> list[Job]:
     """Fixed ranges of source indices, none across a split's end."""
     pieces = [
-        (split, start, min(start + shard_img, whole.stop))
+        (split, start, min(start + how.shard_img, whole.stop))
         for split, whole in source.splits.items()
-        for start in range(whole.start, whole.stop, shard_img)
+        for start in range(whole.start, whole.stop, how.shard_img)
     ]
     return [
-        Job(number, split, start, stop, sides, out)
+        Job(number, split, start, stop, out, how)
         for number, (split, start, stop) in enumerate(pieces)
     ]
 
 
-def _recipe(source: Source, sides: tuple[int, ...], shard_img: int) -> dict[str, str]:
+def _recipe(source: Source, how: Making) -> dict[str, str]:
     """What decides the bytes of the shards: another recipe makes another dataset."""
     return {
         "format": str(FORMAT),
@@ -207,50 +235,19 @@ def _recipe(source: Source, sides: tuple[int, ...], shard_img: int) -> dict[str,
         "fingerprint": source.fingerprint,
         "channels": str(source.channels),
         "splits": ", ".join(f"{name} {len(part)}" for name, part in source.splits.items()),
-        "resolutions": " ".join(map(str, sides)),
-        "shard_img": str(shard_img),
+        "resolutions": " ".join(map(str, how.resolutions)),
+        "fit": how.fit,
+        "shard_img": str(how.shard_img),
     }
 
 
-@contextmanager
-def _claimed(out: Path, recipe: Mapping[str, str]) -> Iterator[None]:
-    """Hold `out` for this process alone and for this recipe alone."""
-    notes = out / NOTES
-    if out.is_dir() and any(out.iterdir()) and not notes.is_dir():
-        raise DataError(
-            f"{out} is not empty and holds no unfinished dataset: choose an empty folder"
-        )
-    notes.mkdir(parents=True, exist_ok=True)
-    with (notes / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(f"another process is preparing {out}: let it finish first") from None
-        known = notes / "recipe.json"
-        if known.exists():
-            before = json.loads(known.read_text())
-            changed = [
-                f"{name} was {before.get(name, 'unset')!r} and is now {value!r}"
-                for name, value in recipe.items()
-                if before.get(name) != value
-            ]
-            if changed:
-                raise DataError(
-                    f"{out} holds a dataset from another input or other options "
-                    f"({'; '.join(changed)}): choose another folder, or remove this one"
-                )
-        else:
-            write_json(known, dict(recipe))
-        yield
-
-
-def _shards(jobs: list[Job], notes: list[dict[str, Any]]) -> list[Shard]:
+def _shards(jobs: list[Job], notes: list[Note]) -> list[Shard]:
     return [
         Shard(
             number=job.number,
             split=job.split,
             samples=note["samples"],
-            files={r: ShardFile(**note["files"][str(r)]) for r in job.resolutions},
+            files={r: ShardFile(**note["files"][str(r)]) for r in job.how.resolutions},
         )
         for job, note in zip(jobs, notes, strict=True)
     ]
@@ -259,7 +256,7 @@ def _shards(jobs: list[Job], notes: list[dict[str, Any]]) -> list[Shard]:
 def _manifest(
     source: Source,
     recipe: Mapping[str, str],
-    notes: list[dict[str, Any]],
+    notes: list[Note],
     shards: list[Shard],
     lists: Mapping[int, ShardList],
 ) -> Manifest:
@@ -277,19 +274,35 @@ def _manifest(
         encoding={r: encoding_of(r) for r in lists},
         downscale=DOWNSCALE,
         labels=source.label_names,
-        broken=sum(note["broken"] for note in notes),
+        broken=len(refused),
         refused=tuple(refused[:NAMED]),
-        enlarged=sum(note["enlarged"] for note in notes),
+        enlarged=_changes(notes)["enlarged"],
         recipe=dict(recipe),
         splits=splits_of(shards),
         shards={r: found.digest for r, found in lists.items()},
     )
 
 
-def _report(manifest: Manifest, images: int) -> None:
+def _changes(notes: Iterable[Note]) -> Counter[str]:
+    """How many images were converted, and how."""
+    return sum((Counter(note["changes"]) for note in notes), Counter())
+
+
+def _report(source: Source, notes: list[Note]) -> dict[str, Any]:
+    """What became of every image of the source."""
+    return {
+        "images": len(source),
+        "used": sum(note["samples"] for note in notes),
+        "converted": dict(sorted(_changes(notes).items())),
+        "refused": [entry for note in notes for entry in note["refused"]],
+    }
+
+
+def _log(manifest: Manifest, notes: list[Note]) -> None:
     """Say what was refused and what was enlarged."""
     if manifest.broken:
         named = "; ".join(f"{entry.name}: {entry.reason}" for entry in manifest.refused[:10])
+        images = manifest.broken + sum(note["samples"] for note in notes)
         log.warning("%d of %d images were refused, such as %s", manifest.broken, images, named)
     if manifest.enlarged:
         side = manifest.resolutions[-1]

@@ -17,9 +17,10 @@ from PIL import Image
 from webdataset.writer import TarWriter
 
 from pipeline.data.index import append_index
+from pipeline.data.labels import Label
+from pipeline.data.ledger import publish, scratch_of
 from pipeline.data.manifest import ShardFile
 from pipeline.data.pixels import Pixels
-from pipeline.data.source import Label
 
 __all__ = ["BLOCK_BYTES", "ShardWriter", "encoding_of"]
 
@@ -37,7 +38,7 @@ class ShardWriter:
 
     def __init__(self, path: Path, resolution: int) -> None:
         """Begin a tar for images of `resolution`."""
-        self._path, self._scratch = path, path.with_name(f".{path.name}.partial")
+        self._path, self._scratch = path, scratch_of(path)
         self._encoding = encoding_of(resolution)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self._scratch.open("w+b")
@@ -64,7 +65,7 @@ class ShardWriter:
         digest = hashlib.file_digest(self._file, "sha256").hexdigest()
         size = self._file.tell()
         self._file.close()
-        os.replace(self._scratch, self._path)
+        publish(self._scratch, self._path)
         return ShardFile(sha256=digest, bytes=size, index_at=index_at, index_sha256=index_sha256)
 
     def abandon(self) -> None:

@@ -1,5 +1,8 @@
 """The command line as a person types it: pictures come out, and errors are sentences."""
 
+import json
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +12,13 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from pipeline.cli import main
+from pipeline.data.manifest import Manifest
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.networks import build
 from tests.bench.released import Released
 
+DOCS = (Path(__file__).resolve().parents[2] / "docs/data.md").read_text()
 SMALL = ModelConfig(
     resolution=16, start_channels=4, max_channels=8, z_width=8, w_width=8, mapping_layers=2
 )
@@ -59,6 +64,46 @@ def test_prepare_counts_and_names_what_it_cannot_read(photos: Path, tmp_path: Pa
     assert result.exit_code == 0, result.output
     manifest = (out / "manifest.json").read_text()
     assert "broken.png" in manifest
+    assert "5 train; 1 refused" in result.output.replace("\n", "")
+    assert json.loads((out / "report.json").read_text())["converted"] == {"cropped to a square": 5}
+
+
+def test_prepare_takes_what_a_user_knows(photos: Path, tmp_path: Path):
+    ages = tmp_path / "ages.csv"
+    ages.write_text("file,age\n0.png,30\n1.png,40\n2.png,\n3.png,20\n4.png,10\n")
+    out = tmp_path / "set"
+    result = run(
+        *("prepare", photos, "--out", out, "--resolutions", "4..16", "--workers", "1"),
+        *("--labels", ages, "--channels", "1", "--fit", "pad", "--licence", "CC0-1.0"),
+        *("--test-fraction", "0.4", "--shard-img", "2", "--source", "folder"),
+    )
+    assert result.exit_code == 0, result.output
+    made = Manifest.read(out)
+    assert (made.channels, made.licence, made.labels) == (1, "CC0-1.0", ("age",))
+    assert (made.samples("train"), made.samples("test"), len(made.shards)) == (3, 2, 3)
+    assert made.recipe["fit"] == "pad"
+
+
+def test_strict_prepare_stops_at_the_first(photos: Path, tmp_path: Path):
+    (photos / "1.png").write_bytes(b"")
+    command = ("prepare", photos, "--out", tmp_path / "set", "--resolutions", "4..16")
+    result = run(*command, "--strict", "--workers", "1")
+    assert result.exit_code == 1
+    assert "one is 1.png: the file is empty (0 bytes)" in result.output
+    assert run(*command, "--max-broken", "1", "--workers", "1").exit_code == 0
+
+
+@pytest.mark.parametrize("line", re.findall(r"stylealae prepare [^`\n]+", DOCS))
+def test_the_commands_in_the_docs_parse(line: str):
+    _, name, *words = shlex.split(line)
+    assert main.commands[name].make_context(name, words).params["out"]
+
+
+def test_the_help_of_prepare_teaches():
+    shown = run("prepare", "--help").output
+    for word in ("ffhq", "celebahq", "stylegan-zip", "tfrecord", "lsun", "parquet", "rendered"):
+        assert word in shown
+    assert "RAY_ADDRESS" in shown
 
 
 @pytest.mark.parametrize(
@@ -67,6 +112,9 @@ def test_prepare_counts_and_names_what_it_cannot_read(photos: Path, tmp_path: Pa
         (["prepare", "EMPTY", "--out", "OUT"], "no images"),
         (["prepare", "MISSING", "--out", "OUT"], "does not exist"),
         (["prepare", "PHOTOS", "--out", "OUT", "--resolutions", "5..64"], "powers of two"),
+        (["prepare", "PHOTOS", "--out", "OUT", "--labels", "MISSING"], "does not exist"),
+        (["prepare", "PHOTOS", "--out", "OUT", "--source", "tfrecord"], "0 TFRecords"),
+        (["prepare", "PHOTOS", "--out", "OUT", "--channels", "4"], "grey (1) or RGB (3)"),
         (["sample", "PHOTOS", "--out", "OUT.png"], "is no snapshot"),
         (["sample", "SNAPSHOT", "--out", "OUT.nonsense"], "cannot write"),
         (["reconstruct", "SNAPSHOT", "EMPTY", "--out", "OUT.png"], "image"),

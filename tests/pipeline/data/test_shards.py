@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import webdataset as wds
 from PIL import Image
@@ -19,7 +20,7 @@ from PIL import Image
 from pipeline.data.files import Folder
 from pipeline.data.manifest import MANIFEST, Manifest, shard_path
 from pipeline.data.shardlist import ShardList
-from pipeline.data.shards import prepare
+from pipeline.data.shards import REPORT, prepare
 from pipeline.data.source import Options, Sample, Source
 from pipeline.data.sources import open_source
 from pipeline.data.store import open_store
@@ -114,8 +115,12 @@ def test_grey_stays_grey(tmp_path: Path) -> None:
     assert json.loads(sample["json"])["shape"] == [3, 1, 32, 32]
 
 
-def test_two_workers_write_the_same_bytes(photos: Path, dataset: Path, tmp_path: Path) -> None:
-    manifest = prepare(open_source(str(photos)), tmp_path / "d", SIDES, workers=2, shard_img=20)
+@pytest.mark.parametrize("workers", [2, 3])
+def test_any_number_of_workers_writes_the_same_bytes(
+    workers: int, photos: Path, dataset: Path, tmp_path: Path
+) -> None:
+    source = open_source(str(photos))
+    manifest = prepare(source, tmp_path / "d", SIDES, workers=workers, shard_img=20)
     assert contents(tmp_path / "d") == contents(dataset)
     assert manifest == Manifest.read(dataset)
 
@@ -174,6 +179,42 @@ def test_ctrl_c_stops_all_processes_cleanly(tmp_path: Path) -> None:
     assert errors.count(b"Traceback") <= 1, errors.decode()
     assert not list(tmp_path.rglob("*.partial"))
     assert not (tmp_path / "d" / MANIFEST).exists()
+
+
+def test_killed_in_the_middle_and_run_again(tmp_path: Path) -> None:
+    """Kill -9 of the parent: its workers stop by themselves, and nothing of them shows."""
+    (tmp_path / "photo").mkdir()
+    image = tmp_path / "photo" / "0000.png"
+    Image.fromarray(noise("1x300").read(0).image).save(image)
+    for i in range(1, 300):
+        os.link(image, image.with_name(f"{i:04d}.png"))
+    arguments = f"open_source({str(image.parent)!r}), Path(OUT), (64,), workers=2, shard_img=25"
+    script = (
+        "import sys\nfrom pathlib import Path\n"
+        "from pipeline.data.shards import prepare\n"
+        "from pipeline.data.sources import open_source\n"
+        f"if __name__ == '__main__':\n    OUT = sys.argv[1]\n    prepare({arguments})\n"
+    )
+    (tmp_path / "run.py").write_text(script)
+    command = [sys.executable, str(tmp_path / "run.py"), str(tmp_path / "killed")]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
+    below: list[psutil.Process] = []
+    deadline = time.monotonic() + 120
+    while len(list((tmp_path / "killed").glob("r0064/*.tar"))) < 3:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        below = psutil.Process(process.pid).children(recursive=True)
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    shutil.copy(image, tmp_path / "killed" / "r0064" / ".000099.tar.0123.partial")
+    assert not (tmp_path / "killed" / MANIFEST).exists()
+    assert below
+    assert not psutil.wait_procs(below, timeout=20)[1]
+    subprocess.run(command, env=env, check=True, timeout=120)
+    prepare(open_source(str(image.parent)), tmp_path / "whole", (64,), workers=1, shard_img=25)
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
 def test_a_complete_dataset_is_left_alone(photos: Path, dataset: Path, tmp_path: Path) -> None:
@@ -252,6 +293,63 @@ def test_too_many_bad_files_stop(damaged: Path, tmp_path: Path) -> None:
         photo.unlink()
     with pytest.raises(DataError, match="none of the 3 images"):
         prepare(open_source(str(damaged)), tmp_path / "e", (16,), workers=1)
+
+
+def test_strict_stops_at_the_very_first(damaged: Path, tmp_path: Path) -> None:
+    read = []
+
+    class Watched(Folder):
+        def read(self, i: int, side: int = 256) -> Sample:
+            """Image i; the call is noted."""
+            read.append(i)
+            return super().read(i, side)
+
+    source = Watched(str(damaged), Options())
+    with pytest.raises(DataError, match=r"one is 001\.cut\.jpg: the file is empty \(0 bytes\)"):
+        prepare(source, tmp_path / "d", (16,), workers=1, max_broken=0)
+    assert read == [0, 1]
+    assert not list((tmp_path / "d").rglob("*.partial"))
+
+
+def test_the_report_counts_what_was_converted_and_names_what_was_refused(
+    damaged: Path, tmp_path: Path
+) -> None:
+    wide = Image.fromarray(noise("1x64").read(0).image).resize((80, 64))
+    wide.convert("L").save(damaged / "a.png")
+    wide.convert("CMYK").save(damaged / "b.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    wide.save(damaged / "c.jpg", exif=exif)
+    for workers, out in ((1, tmp_path / "one"), (2, tmp_path / "two")):
+        prepare(open_source(str(damaged)), out, (64,), workers=workers, shard_img=3)
+    report = json.loads((tmp_path / "one" / REPORT).read_text())
+    assert (report["images"], report["used"]) == (10, 7)
+    assert report["converted"] == {
+        "CMYK to RGB": 1,
+        "cropped to a square": 3,
+        "enlarged": 4,
+        "grey to RGB": 1,
+        "turned upright": 1,
+    }
+    assert [entry["name"] for entry in report["refused"]] == [
+        "001.cut.jpg",
+        "002.text.png",
+        "003.half.jpg",
+    ]
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_a_border_instead_of_a_crop(tmp_path: Path) -> None:
+    (tmp_path / "wide").mkdir()
+    Image.new("RGB", (32, 16), (200, 200, 200)).save(tmp_path / "wide" / "a.png")
+    source = open_source(str(tmp_path / "wide"))
+    prepare(source, tmp_path / "d", (32,), fit="pad", workers=1)
+    (sample,) = samples(shard_path(tmp_path / "d", 0, 32))
+    image = np.frombuffer(sample["u8"], np.uint8).reshape(3, 32, 32)
+    assert (image[:, 8:24] == 200).all()
+    assert (image[:, :8] == 0).all()
+    with pytest.raises(DataError, match="fit was 'pad' and is now 'crop'"):
+        prepare(source, tmp_path / "d", (32,), workers=1)
 
 
 def test_enlarging_is_noted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

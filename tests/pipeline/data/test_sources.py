@@ -1,4 +1,4 @@
-"""Sources: whatever people have is read upright, in 8 bits, or refused by name."""
+"""Sources: folders, zips, tars and IDX files hold the same images however they are packed."""
 
 import gzip
 import io
@@ -12,116 +12,11 @@ import pytest
 from PIL import Image
 
 from pipeline.data.images import load_images
-from pipeline.data.pixels import decode, square
 from pipeline.data.sources import open_source
 from stylealae.errors import DataError
 
-
-def halves(mode: str, size: tuple[int, int] = (40, 20)) -> Image.Image:
-    """Left half red, right half white."""
-    image = Image.new("RGB", size, "white")
-    image.paste((255, 0, 0), (0, 0, size[0] // 2, size[1]))
-    return image.convert(mode)
-
-
-def saved(image: Image.Image, kind: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("mode", "kind"),
-    [
-        ("RGB", "PNG"),
-        ("RGBA", "PNG"),
-        ("P", "PNG"),
-        ("P", "GIF"),
-        ("CMYK", "JPEG"),
-        ("RGB", "JPEG"),
-        ("RGB", "BMP"),
-        ("RGB", "TIFF"),
-        ("RGBA", "WEBP"),
-        ("YCbCr", "JPEG"),
-    ],
-)
-def test_colour_modes(mode: str, kind: str) -> None:
-    pixels = decode(saved(halves(mode), kind), 3)
-    assert pixels.shape == (20, 40, 3)
-    assert np.abs(pixels[10, 5].astype(int) - [255, 0, 0]).max() < 12
-    assert np.abs(pixels[10, 35].astype(int) - 255).max() < 12
-
-
-@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_grey_becomes_three_equal_channels(kind: str) -> None:
-    pixels = decode(saved(halves("L"), kind), 3)
-    assert (pixels == pixels[:, :, :1]).all()
-    assert decode(saved(halves("RGB"), kind), 1).shape == (20, 40, 1)
-
-
-def test_sixteen_bits_are_scaled_not_cut() -> None:
-    deep = np.linspace(0, 65535, 256).astype(np.uint16)[None].repeat(4, 0)
-    pixels = decode(saved(Image.fromarray(deep), "PNG"), 1)
-    assert (pixels[0, :, 0] == np.arange(256)).all()
-
-
-def test_transparency_shows_white() -> None:
-    clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
-    assert (decode(saved(clear, "PNG"), 3) == 255).all()
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "TIFF", "PNG"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_turns_the_image_upright(kind: str, orientation: int) -> None:
-    upright = np.full((16, 32, 3), 255, np.uint8)
-    upright[:8, :16] = 255, 0, 0  # a red top left corner tells all eight apart
-    turn = Image.Transpose
-    undone = [
-        *(None, None, turn.FLIP_LEFT_RIGHT, turn.ROTATE_180, turn.FLIP_TOP_BOTTOM),
-        *(turn.TRANSPOSE, turn.ROTATE_90, turn.TRANSVERSE, turn.ROTATE_270),
-    ][orientation]
-    stored = Image.fromarray(upright)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    pixels = decode(
-        saved(stored if undone is None else stored.transpose(undone), kind, exif=exif), 3
-    )
-    assert pixels.shape == upright.shape
-    assert np.abs(pixels.astype(int) - upright).mean() < 10  # JPEG blurs colour
-
-
-def test_a_crop_is_centred_and_powers_of_two_are_means() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
-    pixels, enlarged = square(image, 16)
-    assert not enlarged
-    means = image[:, 8:72].reshape(16, 4, 16, 4, 3).astype(np.float64).mean((1, 3))
-    assert (pixels == means).all()
-    assert square(image[:10, :10], 16)[1]
-    assert square(image[:60], 16)[0].shape == (16, 16, 3)
-
-
-def test_damaged_files_say_why() -> None:
-    whole = saved(halves("RGB", (300, 300)), "JPEG")
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8))
-    with pytest.raises(DataError, match="decoded"):
-        decode(whole[: len(whole) * 2 // 3], 3)
-    with pytest.raises(DataError, match="decoded"):
-        decode(saved(noise, "PNG")[:9000], 3)
-    with pytest.raises(DataError, match="0 bytes"):
-        decode(b"", 3)
-    with pytest.raises(DataError, match="no image"):
-        decode(b"hello, I am a text file", 3)
-    with pytest.raises(DataError, match="floating"):
-        decode(saved(Image.fromarray(np.zeros((4, 4), np.float32)), "TIFF"), 3)
-
-
-@pytest.mark.filterwarnings("ignore:Image size")
-@pytest.mark.parametrize("side", [10_000, 30_000])
-def test_a_decompression_bomb_is_refused_unread(side: int) -> None:
-    bomb = bytearray(saved(Image.new("1", (8, 8)), "BMP"))
-    bomb[18:26] = side.to_bytes(4, "little") * 2  # width and height in the header
-    with pytest.raises(DataError, match="decompression bomb"):
-        decode(bytes(bomb), 3)
+REAL = Path(__file__).resolve().parents[4] / "shared" / "data"
+real = pytest.mark.skipif(not REAL.is_dir(), reason="the real images are not on this machine")
 
 
 @pytest.fixture(params=["folder", "zip", "tar"])
@@ -196,6 +91,110 @@ def test_nothing_to_read_says_what_was_there(tmp_path: Path) -> None:
 def test_small_sets_keep_their_images_for_training(photos: Path) -> None:
     assert open_source(str(photos), test_fraction=0.0).splits == {"train": range(100)}
     assert open_source(str(photos), test_fraction=0.3).splits["test"] == range(70, 100)
+    with pytest.raises(DataError, match="test_fraction is 1"):
+        open_source(str(photos), test_fraction=1.0)
+
+
+def test_labels_beside_an_archive_or_given_by_hand(photos: Path, tmp_path: Path) -> None:
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for photo in sorted(photos.glob("*.png"))[:5]:
+            archive.write(photo, f"faces/{photo.name}")
+    assert open_source(str(path)).label_names == ()
+    (tmp_path / "labels.csv").write_bytes((photos / "labels.csv").read_bytes())
+    beside = open_source(str(path))
+    assert beside.read(3).labels == {"age": 0.75, "parity": "odd"}
+    given = tmp_path / "mine.csv"
+    given.write_text("file,age,note\nfaces/003.v1.png,30,\nfaces/004.v1.png,,tall\n")
+    source = open_source(str(path), labels=str(given))
+    assert source.read(3).labels == {"age": 30.0, "note": None}
+    assert source.read(4).labels == {"age": None, "note": "tall"}
+    assert source.read(0).labels == {"age": None, "note": None}
+    assert len({source.fingerprint, beside.fingerprint}) == 2
+
+
+def test_labels_of_other_images_are_refused_or_left_aside(
+    photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(photos / "000.v1.png", "000.v1.png")
+    (tmp_path / "labels.csv").write_text("file,age\nother.png,3\n")
+    assert open_source(str(path)).label_names == ()
+    assert "knows no image" in caplog.text
+    with pytest.raises(DataError, match=r"knows none of the 1 images, such as 000\.v1\.png"):
+        open_source(str(path), labels=str(tmp_path / "labels.csv"))
+    with pytest.raises(DataError, match=r"nowhere\.csv does not exist"):
+        open_source(str(path), labels=str(tmp_path / "nowhere.csv"))
+    with pytest.raises(DataError, match="brings its own labels"):
+        open_source("rendered:5", labels=str(tmp_path / "labels.csv"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "first line"),
+        ("file,age,age\n", "distinct"),
+        ("file,age\na.png\n", "row 2 has 1 columns, the header 2"),
+        ("3\nYoung Male\na.png 1 -1\n", "lists 3 images with 2 attributes each, and 1 lines"),
+        ("1\nYoung Male\na.png 1\n", "not all of that length"),
+    ],
+)
+def test_a_damaged_table_is_named(text: str, said: str, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text(text)
+    with pytest.raises(DataError, match=rf"bad\.csv.*{said}"):
+        open_source(str(photos), labels=str(tmp_path / "bad.csv"))
+
+
+def test_any_folder_takes_attributes_as_celeba_lists_them(photos: Path, tmp_path: Path) -> None:
+    rows = [f"{p.name} {'1' if i % 2 else '-1'}  1" for i, p in enumerate(photos.glob("*.png"))]
+    (tmp_path / "list.txt").write_text("\n".join([str(len(rows)), "Smiling Young", *rows, ""]))
+    source = open_source(str(photos), labels=str(tmp_path / "list.txt"))
+    assert source.label_names == ("Smiling", "Young")
+    assert {source.read(i).labels["Smiling"] for i in range(4)} <= {1.0, -1.0}
+
+
+def test_a_zip_cannot_swell_without_bound(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.data.containers.MAX_BYTES", 10_000)
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(photos / "000.v1.png", "a.png")
+        archive.writestr("b.png", bytes(50_000))
+    source = open_source(str(path))
+    assert source.read(0).image.shape == (32, 32, 3)
+    with pytest.raises(DataError, match=r"b\.png: it has 50,000 bytes, more than 10,000"):
+        source.read(1)
+
+
+def test_damage_inside_a_zip_is_named(photos: Path, tmp_path: Path) -> None:
+    path = tmp_path / "damaged.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(photos / "000.v1.png", "a.png")
+        archive.write(photos / "001.v1.png", "b.png")
+    data = bytearray(path.read_bytes())
+    data[60:64] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    source = open_source(str(path))
+    with pytest.raises(DataError, match=r"a\.png: it cannot be"):
+        source.read(0)
+    assert source.read(1).image.shape == (32, 32, 3)
+
+
+def test_a_page_in_place_of_an_archive_is_recognised(tmp_path: Path) -> None:
+    path = tmp_path / "faces.zip"
+    path.write_text("<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html>")
+    with pytest.raises(DataError, match="is a web page, not an archive"):
+        open_source(str(path))
+
+
+def test_the_kind_can_be_named(photos: Path) -> None:
+    assert open_source(str(photos), "folder").name == "folder"
+    with pytest.raises(DataError, match="there is no source 'photos'"):
+        open_source(str(photos), "photos")
+    with pytest.raises(DataError, match="cannot be read as a zip"):
+        open_source(str(photos), "zip")
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -233,3 +232,22 @@ def test_tools_see_images_as_training_does(photos: Path, tmp_path: Path) -> None
     (tmp_path / "bad.png").write_text("no image")
     with pytest.raises(DataError, match=r"bad\.png"):
         load_images([tmp_path / "bad.png"], 16)
+
+
+@real
+def test_the_real_mnist() -> None:
+    source = open_source(str(REAL / "mnist"))
+    assert source.name == "idx"
+    assert source.splits == {"train": range(60_000), "test": range(60_000, 70_000)}
+    assert [source.read(i).labels["class"] for i in (0, 1, 60_000)] == [5.0, 0.0, 7.0]
+    assert source.read(0).image.shape == (32, 32, 1)
+
+
+@real
+def test_real_photos_in_a_tar_with_labels() -> None:
+    source = open_source(str(REAL / "fairface224_1500.tar"))
+    assert (source.name, len(source)) == ("tar", 1500)
+    assert source.label_names == ("age", "gender")
+    sample = source.read(1499)
+    assert sample.image.shape == (224, 224, 3)
+    assert None not in sample.labels.values()

@@ -1,0 +1,100 @@
+"""Preparing images against its limit: the same files decoded and encoded, and nothing else done.
+
+The limit decodes each file and encodes its pyramid, made beforehand, as a shard stores it: the hash
+of raw pixels up to 256x256, a lossless WebP above. What `prepare` does beside that, reading, the
+pyramid, tars, their hashes and fsync, is what the ratio shows. Both sides run in the same two
+processes, which are there before the clock starts.
+"""
+
+import hashlib
+import multiprocessing
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pipeline.data import pixels
+from pipeline.data.rendered import render
+from pipeline.data.shards import Job, Making, make_shard
+from pipeline.data.source import Source
+from pipeline.data.sources import open_source
+from pipeline.data.writer import _webp, encoding_of
+
+__all__ = ["bench_prepare"]
+
+Compare = Callable[..., dict[str, object]]
+WORKERS = 2
+DISTINCT = 16
+"""Pictures that are drawn; further files are copies of them."""
+
+
+def bench_prepare(compare: Compare, rounds: int) -> list[dict[str, object]]:
+    """Cells for PNG files of 256 (raw blocks) and 1024 (lossless WebP); `compare` times them."""
+    return [bench_side(compare, 256, 512, rounds), bench_side(compare, 1024, 32, rounds)]
+
+
+def bench_side(compare: Compare, side: int, images: int, rounds: int) -> dict[str, object]:
+    """`images` files of `side` x `side` pixels, prepared from 4 up to that side."""
+    sides = tuple(4 << k for k in range(9) if 4 << k <= side)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, out = Path(scratch) / "photos", Path(scratch) / "set"
+        write_photos(folder, side, images)
+        share, how = images // WORKERS, Making(resolutions=sides)
+        jobs = [Job(k, "train", k * share, (k + 1) * share, out, how) for k in range(WORKERS)]
+        (out / ".prepare").mkdir(parents=True)
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(WORKERS, spawn, begin, (str(folder), sides)) as pool:
+            return compare(
+                f"prepare / decode + encode, {side}x{side}",
+                lambda _: list(pool.map(make, jobs)),
+                lambda _: list(pool.map(decode_and_encode, jobs)),
+                rounds=rounds,
+                images=images,
+            )
+
+
+def write_photos(folder: Path, side: int, images: int) -> None:
+    """PNG files with grain, so that they are as hard to decode as photographs."""
+    folder.mkdir()
+    for i in range(DISTINCT):
+        grain = np.random.default_rng(i).normal(0, 4, (side, side, 3))
+        image = np.clip(render(i, side)[0] + grain, 0, 255).astype(np.uint8)
+        Image.fromarray(image).save(folder / f"{i:05d}.png", compress_level=4)
+    for i in range(DISTINCT, images):
+        (folder / f"{i:05d}.png").hardlink_to(folder / f"{i % DISTINCT:05d}.png")
+
+
+_source: Source
+_files: list[bytes]
+_pyramids: list[dict[int, pixels.Pixels]]
+
+
+def begin(folder: str, sides: tuple[int, ...]) -> None:
+    """In each process: the source, and for the limit the files and pyramids of what is distinct."""
+    global _source, _files, _pyramids
+    _source = open_source(folder)
+    paths = sorted(Path(folder).iterdir())[:DISTINCT]
+    _files = [path.read_bytes() for path in paths]
+    images = (pixels.decode(data, 3)[0] for data in _files)
+    _pyramids = [pixels.pyramid(pixels.square(x, sides[-1])[0], sides) for x in images]
+
+
+def make(job: Job) -> int:
+    """One shard, as `prepare` makes it."""
+    return int(make_shard(_source, job, lambda: None)["samples"])
+
+
+def decode_and_encode(job: Job) -> int:
+    """The same images through decoder and encoders, from memory to nowhere."""
+    size = 0
+    for i in range(job.start, job.stop):
+        size += pixels.decode(_files[i % DISTINCT], 3)[0].size
+        for side, image in _pyramids[i % DISTINCT].items():
+            if encoding_of(side) == "webp":
+                size += len(_webp(image))
+            else:
+                size += len(hashlib.sha256(image.tobytes()).digest())
+    return size

@@ -1,0 +1,116 @@
+"""Parquet as Hugging Face writes it, on look-alikes: an image column of {bytes, path}, labels."""
+
+import io
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from pipeline.data.sources import open_source
+from stylealae.errors import DataError
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+
+def saved(level: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16), (level,) * 3).save(file, "PNG")
+    return file.getvalue()
+
+
+def table(levels: list[int], **columns: Any) -> Any:
+    """Rows as `Dataset.push_to_hub` stores them, ClassLabel names in the schema's note."""
+    pictures = [{"bytes": saved(level), "path": None} for level in levels]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    arrays = {"image": pa.array(pictures, kind), "label": pa.array([v % 2 for v in levels])}
+    features = {
+        "image": {"_type": "Image"},
+        "label": {"names": ["female", "male"], "_type": "ClassLabel"},
+    }
+    note = {"huggingface": json.dumps({"info": {"features": features}})}
+    return pa.table(arrays | columns).replace_schema_metadata(note)
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Path:
+    """A clone of a set on the hub: data/train-*, data/validation-*, in groups of two rows."""
+    folder = tmp_path / "celeba-hq" / "data"
+    folder.mkdir(parents=True)
+    pq.write_table(
+        table([1, 2, 3, 4, 5]), folder / "train-00000-of-00002-abc.parquet", row_group_size=2
+    )
+    pq.write_table(table([6, 7]), folder / "train-00001-of-00002-def.parquet")
+    pq.write_table(table([8, 9]), folder / "validation-00000-of-00001-abc.parquet")
+    (folder.parent / "README.md").write_text("---\nlicense: other\n---\n")
+    return folder.parent
+
+
+@pytest.mark.parametrize("name", ["auto", "celebahq", "parquet"])
+def test_rows_in_order_with_their_classes(hub: Path, name: str) -> None:
+    source = open_source(str(hub), name)
+    assert (source.name, len(source)) == ("parquet", 9)
+    assert source.splits == {"train": range(7), "test": range(7, 9)}
+    assert source.label_names == ("label",)
+    for i in (*range(9), 4, 0, 8):
+        sample = source.read(i)
+        assert (sample.image == i + 1).all()
+        assert sample.labels == {"label": ("female", "male")[(i + 1) % 2]}
+    assert source.key(8) == "validation-00000-of-00001-abc/00000001"
+    again = pickle.loads(pickle.dumps(source))
+    assert again.fingerprint == source.fingerprint
+    assert (again.read(3).image == 4).all()
+
+
+def test_folders_named_after_splits(tmp_path: Path) -> None:
+    for split, levels in (("train", [1, 2]), ("validation", [3])):
+        (tmp_path / "default" / split).mkdir(parents=True)
+        pq.write_table(table(levels), tmp_path / "default" / split / "0000.parquet")
+    assert open_source(str(tmp_path)).splits == {"train": range(2), "test": range(2, 3)}
+
+
+def test_other_columns_become_labels(tmp_path: Path) -> None:
+    more = {
+        "age": pa.array([30, None]),
+        "score": pa.array([0.5, 1.5]),
+        "smiles": pa.array([True, False]),
+        "text": pa.array(["a face", None]),
+        "box": pa.array([[1, 2], [3, 4]]),
+    }
+    pq.write_table(table([0, 1], **more), tmp_path / "a.parquet")
+    source = open_source(str(tmp_path / "a.parquet"))
+    assert source.label_names == ("label", "age", "score", "smiles", "text")
+    assert source.read(0).labels == {
+        "label": "female", "age": 30.0, "score": 0.5, "smiles": 1.0, "text": "a face",
+    }  # fmt: skip
+    assert source.read(1).labels["age"] is None
+    assert source.read(1).labels["text"] is None
+
+
+def test_empty_and_broken_images_are_named(tmp_path: Path) -> None:
+    rows = [{"bytes": b"", "path": "a.png"}, {"bytes": None, "path": "b.png"}, None]
+    rows.append({"bytes": b"no image", "path": None})
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    pq.write_table(pa.table({"image": pa.array(rows, kind)}), tmp_path / "a.parquet")
+    source = open_source(str(tmp_path / "a.parquet"))
+    for i, said in enumerate(("0 bytes", "0 bytes", "0 bytes", "no image")):
+        with pytest.raises(DataError, match=f"a/{i:08d}: .*{said}"):
+            source.read(i)
+
+
+@pytest.mark.parametrize("harm", ["cut", "html"])
+def test_a_damaged_file_is_named(hub: Path, harm: str) -> None:
+    path = next(hub.glob("data/train-00001*"))
+    data = path.read_bytes()
+    path.write_bytes(data[:-50] if harm == "cut" else b"<html>quota</html>")
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
+        open_source(str(hub))
+
+
+def test_a_table_without_images_says_what_it_has(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["a"], "n": [1]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="has the columns text, n, and none of them holds images"):
+        open_source(str(tmp_path / "a.parquet"))
