@@ -132,7 +132,7 @@ def _show_results(cfg: RunConfig, headline: str) -> None:
     samples, faces = run_dir / "samples.png", run_dir / "reconstructions.png"
     if not (samples.exists() and faces.exists()):
         m = StyleALAE.load(snapshot)
-        stream = Stream(Path(cfg.data.path), cfg.data, seed=cfg.seed, resolution=m.resolution)
+        stream = Stream(cfg.data.path, cfg.data, seed=cfg.seed, resolution=m.resolution)
         x = on_device(stream.fixed(32), 1.0, m.device)
         rows = []
         for part in (x[:16], x[16:]):
@@ -194,13 +194,14 @@ def dry_run(cfg: RunConfig, gpu_gib: float | None = None) -> None:
 def _anchored(cfg: RunConfig) -> RunConfig:
     """Relative folders made absolute: below the current one, or, in a Ray job, below ~/stylealae.
 
-    A job's current folder is a copy of the code that Ray throws away.
+    A job's current folder is a copy of the code that Ray throws away.  A data set's URL stays.
     """
+    from pipeline.data.store import is_url
+
     in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
     base = Path.home() / "stylealae" if in_job else Path.cwd()
-    return replace(
-        cfg, run_dir=str(base / cfg.run_dir), data=replace(cfg.data, path=str(base / cfg.data.path))
-    )
+    data = cfg.data.path if is_url(cfg.data.path) else str(base / cfg.data.path)
+    return replace(cfg, run_dir=str(base / cfg.run_dir), data=replace(cfg.data, path=data))
 
 
 def _quiet() -> None:

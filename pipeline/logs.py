@@ -78,20 +78,26 @@ class Log:
         self._sums[tag] = self._sums.get(tag, torch.zeros_like(value)) + value
         self._count += tag == next(iter(self._sums))
 
-    def write_if_due(self, seen: int, at: Progress, waited_s: float) -> None:
-        """Writes the scalars if their interval has passed; losses must be finite.  Collective."""
+    def write_if_due(self, seen: int, at: Progress, waited_s: float, replaced: int) -> None:
+        """Writes the scalars if their interval has passed; losses must be finite.  Collective.
+
+        `waited_s` are seconds that this rank has waited for images, `replaced` images that it was
+        given in place of unusable ones, both since it began.
+        """
         if not due(seen, self.cfg.scalars_img, at.batch) and seen < self.span[1]:
             return
         now, (then, seen_then) = time.monotonic(), self._since
         losses = self.require_finite(seen)
         iterations = (seen - seen_then) / at.batch
+        everywhere = self.world.mean([waited_s - self._waited_s, float(replaced)])
         row = {
             **losses,
             "progress/stage": at.stage,
             "progress/alpha": at.alpha,
             "progress/lr": at.lr,
             "time/step_s": (now - then) / iterations,
-            "time/data_wait_s": (waited_s - self._waited_s) / iterations,
+            "time/data_wait": everywhere[0] / (now - then),
+            "data/replaced": everywhere[1] * self.world.size,
             "time/img_per_s": (seen - seen_then) / (now - then),
         }
         self._sums, self._count = {}, 0

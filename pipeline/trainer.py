@@ -56,8 +56,8 @@ def train_stage(
         mine=world.share(at.batch), device=world.device,
     )  # fmt: skip
     stream = Stream(
-        Path(cfg.data.path), cfg.data, seed=cfg.seed, resolution=4 << stage,
-        rank=world.rank, world=world.size,
+        cfg.data.path, cfg.data, seed=cfg.seed, resolution=4 << stage,
+        rank=world.rank, world=world.size, device=world.device,
     )  # fmt: skip
     originals = on_device(stream.fixed(cfg.log.grid_size), 1.0, world.device)
     total = stage_span(cfg.last_stage, cfg.last_stage, cfg.schedule)[1]
@@ -90,7 +90,7 @@ def train_stage(
                     nets, normal(at.batch, cfg.model.z_width, rng(cfg.seed, "w_mean", seen)), at
                 )
             seen += at.batch
-            log.write_if_due(seen, at, stream.waited_s)
+            log.write_if_due(seen, at, stream.waited_s, stream.replaced)
             log.grid_if_due(seen, at, model, originals)
             stopped = due(seen, STOP_POLL_IMG, at.batch) and world.any(stop())
             if stopped or seen >= span[1] or due(seen, cfg.checkpoint.every_img, at.batch):
@@ -135,7 +135,7 @@ def begin(
 
 def readable_by(cfg: RunConfig) -> Manifest:
     """The manifest of the run's data set, if the networks can take its images."""
-    manifest = Manifest.read(Path(cfg.data.path))
+    manifest = Manifest.read(cfg.data.path)
     if manifest.channels != cfg.model.channels:
         raise ConfigError(
             f"model.channels is {cfg.model.channels} and the images of {cfg.data.path} have "
