@@ -149,8 +149,11 @@ class Log:
         sheet = contact_sheet(
             [
                 (f"originals, {at.resolution}x{at.resolution}", originals[:n]),
-                ("reconstructions G(E(x))", m.reconstruct(originals[:n])),
-                (f"samples G(F(z)) after {seen:,} images", m.sample(2 * n, seed=1)),
+                ("reconstructions G(E(x))", m.reconstruct(originals[:n], alpha=at.alpha)),
+                (
+                    f"samples G(F(z)) after {seen:,} images, alpha {at.alpha:.2f}",
+                    m.sample(2 * n, seed=1, alpha=at.alpha),
+                ),
             ],
             columns=n,
         )

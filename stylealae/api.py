@@ -155,9 +155,9 @@ class StyleALAE:
         logit: Tensor = self.nets.D(w.to(self.device))
         return logit
 
-    def reconstruct(self, x: Tensor, stage: int | None = None) -> Tensor:
+    def reconstruct(self, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
         """G(E(x)), without grain.  [N, C, R, R] -> [N, C, R, R]"""
-        return self.generate(self.encode(x, stage), stage, noise=False)
+        return self.generate(self.encode(x, stage, alpha), stage, alpha, noise=False)
 
     def sample(
         self,
@@ -166,6 +166,7 @@ class StyleALAE:
         seed: int = 0,
         truncation: float = 1.0,
         stage: int | None = None,
+        alpha: float = 1.0,
         noise: bool = False,
     ) -> Tensor:
         """New images; truncation below 1 trades variety for typicality.  -> [n, C, R, R]
@@ -176,7 +177,7 @@ class StyleALAE:
         layers = latents.per_layer(w, 2 * (self._at(stage).stage + 1))  # [n, L, W]
         layers = latents.truncate(layers, self.w_mean, truncation)
         grain = rng(seed, "sample/noise", 0, self.device) if noise else False
-        return self.generate(layers, stage, noise=grain)
+        return self.generate(layers, stage, alpha, noise=grain)
 
     def truncate(self, w: Tensor, psi: float) -> Tensor:
         """The coarse and middle styles pulled towards the mean by psi.  [N, W] -> [N, L, W]"""
