@@ -19,7 +19,10 @@ cv2.setNumThreads(0)  # the reader has its own threads
 
 def _opencv(data: memoryview, into: Pixels) -> None:
     """Decode a WebP or PNG into [C, R, R]; ValueError if it cannot be decoded."""
-    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)  # [R, R, BGR]
+    try:
+        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)  # [R, R, BGR]
+    except cv2.error as error:  # as for no bytes at all
+        raise ValueError(str(error)) from error
     if found is None or found.shape[:2] != into.shape[1:]:
         raise ValueError(f"no image of {into.shape[1]}x{into.shape[2]} pixels")
     for c, plane in enumerate(into):

@@ -3,11 +3,11 @@
     store = open_store("s3://bucket/faces", cache=Path("/local/cache"), cache_bytes=50 << 30)
     store.piece(Piece("r0064/000012.tar", 0, 2099200, "9f86d0..."))     a memoryview
 
-A path and `file://` are folders. `s3://`, `gs://` and `az://` go the same way through fsspec.
+A path and `file://` are folders. Other URLs go through fsspec: `s3://` is tested (against moto);
+`gs://` and `az://` take the same way, with gcsfs or adlfs installed, and are not.
 """
 
 import hashlib
-import logging
 import mmap
 import threading
 from abc import ABC, abstractmethod
@@ -20,8 +20,6 @@ from pipeline.data.cache import Cache
 from stylealae.errors import DataError
 
 __all__ = ["DamageError", "Piece", "Store", "is_url", "open_store"]
-
-log = logging.getLogger(__name__)
 
 Where = str | Path
 

@@ -1,4 +1,4 @@
-"""How fast images reach a trainer: `python -m tests.bench.stream` prints the cells as JSON.
+"""How fast images reach a trainer: `python -m tests.bench.stream` prints each cell as JSON.
 
 Against a plain webdataset pipeline over per-sample PNGs with as many threads on as many cores, and
 against a memory copy of the same batches.  Each pair is measured in turn, A B A B; a ratio is that
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -126,11 +127,10 @@ def write_pngs(folder: Path, side: int, tar: Path) -> None:
             writer.write({"__key__": f"{i:08d}", "png": file.getvalue()})
 
 
-def bench_stream(folder: Path, rounds: int, seconds: float = 1.0) -> list[Cell]:
+def bench_stream(folder: Path, rounds: int, seconds: float = 1.0) -> Iterator[Cell]:
     """One core: resolutions as they are stored, from memory up to 64x64, mapped above."""
     prepare(open_source("600", "rendered"), folder / "small", SMALL)
     prepare(open_source("40", "rendered", test_fraction=0.0), folder / "large", (LARGE,))
-    cells = []
     for side in (*SMALL, LARGE):
         where = folder / ("small" if side < LARGE else "large")
         cfg = HELD if side <= 64 else replace(HELD, ram_gib=0.0)
@@ -142,7 +142,7 @@ def bench_stream(folder: Path, rounds: int, seconds: float = 1.0) -> list[Cell]:
                 ("memory copy", copied(where, side)),
             ):
                 label = f"stream / {name}, {side}x{side}, a core"
-                cells.append(versus(label, ours, other, rounds=rounds, seconds=seconds))
+                yield versus(label, ours, other, rounds=rounds, seconds=seconds)
     if len(os.sched_getaffinity(0)) > 1:
         where, cfg = folder / "large", replace(HELD, ram_gib=0.0)
         with ExitStack() as stack:
@@ -150,8 +150,7 @@ def bench_stream(folder: Path, rounds: int, seconds: float = 1.0) -> list[Cell]:
                 one = stack.enter_context(streamed(where, LARGE, cfg))
             two = stack.enter_context(streamed(where, LARGE, replace(cfg, decoders=2)))
             label = f"two cores / one, {LARGE}x{LARGE}"
-            cells.append(versus(label, two, one, rounds=rounds, seconds=seconds))
-    return cells
+            yield versus(label, two, one, rounds=rounds, seconds=seconds)
 
 
 def bench_opening(folder: Path, shards: int = 100_000, shard_img: int = 1000) -> list[Cell]:
@@ -217,9 +216,9 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        cells = bench_shuffle() + bench_opening(folder / "huge")
-        print(json.dumps(cells, indent=1), flush=True)
-        print(json.dumps(bench_stream(folder, rounds, seconds), indent=1))
+        opening = bench_opening(folder / "huge")
+        for cell in chain(bench_shuffle(), opening, bench_stream(folder, rounds, seconds)):
+            print(json.dumps(cell), flush=True)
 
 
 if __name__ == "__main__":

@@ -151,10 +151,13 @@ def test_a_flipped_bit_in_an_encoded_image(tmp_path: Path, encoding: str, cfg: D
 
 
 @both
-def test_an_image_that_is_none_although_its_hash_fits(tmp_path: Path, cfg: DataConfig) -> None:
+@pytest.mark.parametrize("data", [b"RIFF, but no WebP", b""])
+def test_an_image_that_is_none_although_its_hash_fits(
+    tmp_path: Path, cfg: DataConfig, data: bytes
+) -> None:
     pixels = write_dataset(tmp_path, [[1] * 3], side=SIDE, encoding="webp")
     spans = [span_of(pixels[i : i + 1], i, "webp") for i in range(3)]
-    spans[1][1] = ("00000001.webp", b"RIFF, but no WebP")
+    spans[1][1] = ("00000001.webp", data)
     relist(tmp_path, SIDE, 0, write_tar(shard_path(tmp_path, 0, SIDE), spans, [1] * 3))
     assert "image 1 cannot be decoded" in refusal(tmp_path, cfg)
     assert any("the JSON of image 1 says sha256" in fault for fault in verify(tmp_path))

@@ -68,7 +68,7 @@ from pathlib import Path
 from pipeline.data.cache import Cache
 folder, seed = Path(sys.argv[1]), int(sys.argv[2])
 cache, draw = Cache(folder, 20_000), random.Random(seed)
-for _ in range(1500):
+for _ in range(300):
     i = draw.randrange(60)
     key, want = hashlib.sha256(str(i).encode()).hexdigest(), bytes([i]) * 1000
     piece = cache.get(key)
@@ -93,9 +93,14 @@ def test_processes_share_it_while_pieces_are_removed(tmp_path: Path) -> None:
         subprocess.Popen([*command, str(seed)], env=env, stderr=subprocess.PIPE)
         for seed in range(3)
     ]
-    for reader in readers:
-        _, errors = reader.communicate(timeout=120)
-        assert reader.returncode == 0, errors.decode()
+    try:
+        for reader in readers:
+            _, errors = reader.communicate(timeout=240)
+            assert reader.returncode == 0, errors.decode()
+    finally:
+        for reader in readers:
+            reader.kill()
+            reader.wait()
     assert 0 < held(tmp_path) <= 20_000
 
 
