@@ -68,7 +68,8 @@ class FolderOfFiles(Container):
         self.sizes = found
 
     def _bytes(self, name: str) -> bytes:
-        return Path(self._path, name).read_bytes()
+        with open(os.path.join(self._path, name), "rb") as file:
+            return file.read()
 
 
 class ZipOfFiles(Container):

@@ -187,9 +187,9 @@ def square(image: Pixels, side: int, fit: Fit = "crop") -> tuple[Planes, tuple[s
 
 def mean2x2(planes: Planes) -> NDArray[np.float32]:
     """[C, R, R] -> [C, R/2, R/2]: 2x2 means; exact in float32 for 8-bit pixels, down to 256:1."""
-    fine = planes.astype(np.float32, copy=False)
-    rows = fine[:, 0::2] + fine[:, 1::2]  # [C, R/2, R]
-    return (rows[:, :, 0::2] + rows[:, :, 1::2]) * np.float32(0.25)
+    wide = np.uint16 if planes.dtype == np.uint8 else np.float32
+    rows = np.add(planes[:, 0::2], planes[:, 1::2], dtype=wide)  # [C, R/2, R]
+    return (rows[:, :, 0::2] + rows[:, :, 1::2]).astype(np.float32) * np.float32(0.25)
 
 
 def pyramid(planes: Planes, resolutions: tuple[int, ...]) -> dict[int, Pixels]:

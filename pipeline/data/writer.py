@@ -41,7 +41,7 @@ class ShardWriter:
         self._path, self._scratch = path, scratch_of(path)
         self._encoding = encoding_of(resolution)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._scratch.open("w+b")
+        self._file = io.BufferedRandom(io.FileIO(self._scratch, "w+"), BLOCK_BYTES)
         self._tar = TarWriter(self._file, encoder=False, mtime=0)
         self._held: list[tuple[int, str, Mapping[str, Label], Pixels]] = []
         self._at: list[int] = []  # where each member's span begins
@@ -78,11 +78,15 @@ class ShardWriter:
         """Write the held images as one member and its JSON."""
         if not self._held:
             return
-        block = np.stack([image for *_, image in self._held])  # [n, C, R, R]
-        data = block.tobytes() if self._encoding == "block" else _webp(block[0])
+        images = [image for *_, image in self._held]
+        data = (
+            b"".join(image.data for image in images)
+            if self._encoding == "block"
+            else _webp(images[0])
+        )
         beside = {
-            "count": len(block),
-            "shape": block.shape,
+            "count": len(images),
+            "shape": (len(images), *images[0].shape),
             "sha256": hashlib.sha256(data).hexdigest(),
             "ids": [key for _, key, _, _ in self._held],
             "labels": {
