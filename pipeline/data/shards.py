@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from pipeline.data import pixels
-from pipeline.data.ledger import NOTES, claimed, publish_json, read_json, size_of
+from pipeline.data.ledger import claimed, publish_json, read_json, size_of
 from pipeline.data.manifest import (
     DOWNSCALE,
     Manifest,

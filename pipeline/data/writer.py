@@ -95,7 +95,7 @@ class ShardWriter:
             },
         }
         self._at.append(self._tar.tarstream.offset)
-        self._samples.append(len(block))
+        self._samples.append(len(images))
         self._tar.write(
             {
                 "__key__": f"{self._held[0][0]:08d}",
