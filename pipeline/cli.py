@@ -36,9 +36,7 @@ def main() -> None:
 
 @main.command()
 @click.argument("input_", metavar="INPUT")
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Folder of the data set."
-)
+@click.option("--out", "out_", required=True, metavar="FOLDER", help="Folder of the data set.")
 @click.option("--source", default="auto", show_default=True,
               help="What INPUT is, where auto mistakes it: ffhq, celebahq, stylegan-zip, "
                    "tfrecord, lsun, parquet, idx, folder, zip, tar, or rendered (INPUT is then "
@@ -64,7 +62,7 @@ def main() -> None:
                    "processes; INPUT and --out must be where all hosts see them.")  # fmt: skip
 @sentence
 def prepare(
-    input_: str, out: Path, source: str, resolutions: str, fit: Any, channels: int | None,
+    input_: str, out_: str, source: str, resolutions: str, fit: Any, channels: int | None,
     labels: Path | None, test_fraction: float | None, licence: str | None, max_broken: int | None,
     strict: bool, shard_img: int, workers: int, ray: str,
 ) -> None:  # fmt: skip
@@ -87,7 +85,13 @@ def prepare(
 
     from pipeline.data import shards
     from pipeline.data.sources import open_source
+    from pipeline.data.store import is_url
 
+    out = Path(out_)
+    if is_url(out_):
+        raise ConfigError(
+            f"--out is {out_}: prepare into a folder, then copy it there whole; training reads URLs"
+        )
     if ray and Path(input_).exists():
         input_ = str(Path(input_).absolute())  # tasks run in folders of their own
     opened = open_source(

@@ -17,19 +17,19 @@ import torch
 from torch import Tensor
 
 from pipeline.config import RunConfig, load
-from pipeline.data.shards import prepare
-from pipeline.data.sources import open_source
-from pipeline.data.stream import Stream, on_device
 from pipeline.engine import BETAS, EPS, Engine, joined
 from pipeline.world import World
 from stylealae.networks import LETTERS, build
 from stylealae.phases import Chance, Phase, phases_of
 from stylealae.schedule import Progress, at_stage
 from tests.bench.memory import bench_memory
+from tests.bench.prepare import bench_prepare
 from tests.bench.step import bench_steps
+from tests.bench.stream import bench_opening, bench_shuffle, bench_stream
 from tests.bench.timing import compare
 
 ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("engine", "memory", "prepare", "step", "stream")
 
 
 def bench_engine(cfg: RunConfig, world: World, rounds: int) -> list[dict[str, Any]]:
@@ -85,33 +85,11 @@ def bare_step(cfg: RunConfig, x: Tensor, at: Progress) -> Callable[[Phase, int, 
     return step
 
 
-def bench_stream(cfg: RunConfig, folder: Path, rounds: int) -> list[dict[str, Any]]:
-    """Batches from shards, flipped and scaled, against a memory copy of the same batch."""
-    prepare(open_source("rendered:512", "rendered"), folder, [4, 8, 16, 32])
-    cells = []
-    for side in (4, 32):
-        stream = Stream(folder, cfg.data, seed=0, resolution=side)
-        stream.start(0, 256, stop_at=256 * (rounds + 3))
-        batch = stream.fixed(256, split="train")
-
-        def read(i: int) -> Tensor:
-            return on_device(stream.next(), 1.0, "cpu")  # noqa: B023
-
-        def copy(i: int) -> Tensor:
-            return on_device(batch.clone(), 1.0, "cpu")  # noqa: B023
-
-        cells.append(
-            compare(f"stream / memory copy, {side}x{side}", read, copy, rounds=rounds, images=256)
-        )
-        stream.close()
-    return cells
-
-
 def main() -> None:
     """Runs every measurement."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds and stages")
-    parser.add_argument("--only", choices=("engine", "memory", "step", "stream"), help="one part")
+    parser.add_argument("--only", choices=PARTS, help="one part")
     given = parser.parse_args()
     threads = torch.get_num_threads()
     cfg = load(ROOT / "configs/demo.yaml", ["cluster.workers=[1]", f"engine.threads={threads}"])
@@ -124,20 +102,31 @@ def main() -> None:
     if given.only in (None, "memory") and not (given.quick and given.only is None):
         cells += bench_memory(world)
     if given.only in (None, "stream"):
+        cells += bench_shuffle()
         with tempfile.TemporaryDirectory() as folder:
-            cells += bench_stream(cfg, Path(folder) / "faces", 20 if given.quick else 100)
+            cells += bench_opening(Path(folder) / "huge")
+            rounds, seconds = (3, 0.3) if given.quick else (5, 1.0)
+            cells += bench_stream(Path(folder), rounds, seconds)
+    if given.only in (None, "prepare") and not (given.quick and given.only is None):
+        cells += bench_prepare(compare, 3)
     facts = {"machine": machine(), "cores": os.cpu_count(), "threads": threads}
     out = ROOT / "build" / "bench.json"
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps({**facts, "torch": torch.__version__, "cells": cells}, indent=2))
     print(facts)
     for row in cells:
-        print(f"{row['name']:56} {row['ratio']:>7}x  {'  '.join(_further(row))}")
+        ratio = f"{row['ratio']:>7}x" if "ratio" in row else " " * 8
+        print(f"{row['name']:56} {ratio}  {'  '.join(_further(row))}")
     print(out)
 
 
 def _further(row: dict[str, Any]) -> Iterator[str]:
     """What else a row tells."""
+    if "seconds" in row:
+        yield f"{row['seconds']} s, {row['peak_mib'] - row['of_it_imports_mib']} MiB"
+        return
+    if "pairs_kept" in row:
+        yield f"moved by {row['mean_displacement']:.3f} of an epoch, {row['pairs_kept']:.2%} kept"
     if "a_img_per_s" in row:
         yield f"{row['a_img_per_s']:,} img/s"
     if "gflop_per_s" in row:
