@@ -64,6 +64,8 @@ HOMES = {
     "deepspeed": ("pipeline.engine",),
     "ray": ("pipeline.orchestrate", "pipeline.submit", "pipeline.tasks"),
     "webdataset": ("pipeline.data",),
+    "cv2": ("pipeline.data",),
+    "fsspec": ("pipeline.data",),
     "omegaconf": ("pipeline.config",),
     "tensorboard": ("pipeline.logs",),
     "torch.utils.tensorboard": ("pipeline.logs",),
