@@ -36,7 +36,7 @@ def main() -> None:
 
 @main.command()
 @click.argument("input_", metavar="INPUT")
-@click.option("--out", "out_", required=True, metavar="FOLDER", help="Folder of the data set.")
+@click.option("--out", required=True, metavar="FOLDER", help="Folder of the data set.")
 @click.option("--source", default="auto", show_default=True,
               help="What INPUT is, where auto mistakes it: ffhq, celebahq, stylegan-zip, "
                    "tfrecord, lsun, parquet, idx, folder, zip, tar, or rendered (INPUT is then "
@@ -62,7 +62,7 @@ def main() -> None:
                    "processes; INPUT and --out must be where all hosts see them.")  # fmt: skip
 @sentence
 def prepare(
-    input_: str, out_: str, source: str, resolutions: str, fit: Any, channels: int | None,
+    input_: str, out: str, source: str, resolutions: str, fit: Any, channels: int | None,
     labels: Path | None, test_fraction: float | None, licence: str | None, max_broken: int | None,
     strict: bool, shard_img: int, workers: int, ray: str,
 ) -> None:  # fmt: skip
@@ -87,11 +87,11 @@ def prepare(
     from pipeline.data.sources import open_source
     from pipeline.data.store import is_url
 
-    out = Path(out_)
-    if is_url(out_):
+    if is_url(out):
         raise ConfigError(
-            f"--out is {out_}: prepare into a folder, then copy it there whole; training reads URLs"
+            f"--out is {out}: prepare into a folder, then copy it there whole; training reads URLs"
         )
+    folder = Path(out)
     if ray and Path(input_).exists():
         input_ = str(Path(input_).absolute())  # tasks run in folders of their own
     opened = open_source(
@@ -100,12 +100,12 @@ def prepare(
     )  # fmt: skip
     with launching.runner_on(ray) as runner:
         made = shards.prepare(
-            opened, out.absolute() if ray else out, _resolutions(resolutions),
+            opened, folder.absolute() if ray else folder, _resolutions(resolutions),
             fit=fit, shard_img=shard_img, max_broken=0 if strict else max_broken,
             workers=workers, runner=runner, console=Console(stderr=True),
         )  # fmt: skip
     counts = ", ".join(f"{made.samples(split):,} {split}" for split in made.splits)
-    click.echo(f"{out}: {counts}; {made.broken:,} refused, see {out / shards.REPORT}")
+    click.echo(f"{out}: {counts}; {made.broken:,} refused, see {folder / shards.REPORT}")
 
 
 @main.command()
