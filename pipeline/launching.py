@@ -135,7 +135,7 @@ def _show_results(cfg: RunConfig, headline: str) -> None:
         stream = Stream(cfg.data.path, cfg.data, seed=cfg.seed, resolution=m.resolution)
         x = on_device(stream.fixed(32), 1.0, m.device)
         rows = []
-        for part in (x[:16], x[16:]):
+        for part in x.split(16):
             rows += [("originals", part), ("reconstructions G(E(x))", m.reconstruct(part))]
         contact_sheet(rows).save(faces)
         caption = "samples G(F(z))"

@@ -243,7 +243,7 @@ def _blur_on_cpu(x: Tensor) -> Tensor:
     n, c, height, width = x.shape
     planes, out = x.reshape(n * c, height, width), torch.empty_like(x).view(n * c, height, width)
     row = width + 2
-    count = min(len(planes), max(1, TILE // ((height + 2) * row)))
+    count = max(1, min(len(planes), TILE // ((height + 2) * row)))
     dtype = torch.promote_types(x.dtype, torch.float32)
     padded = torch.zeros(count, height + 2, row, dtype=dtype)
     one, other = torch.empty_like(padded), torch.empty_like(padded)
@@ -272,7 +272,7 @@ def _written(x: Tensor, i: slice, j: slice) -> Iterator[Tensor]:
 def _tiles(x: Tensor) -> Iterator[tuple[slice, slice]]:
     """Images and channels whose planes stay in a CPU's cache together; elsewhere all at once."""
     n, c = x.shape[:2]
-    planes = max(1, TILE // x[0, 0].numel()) if x.device.type == "cpu" else n * c
+    planes = max(1, TILE // (x.shape[2] * x.shape[3])) if x.device.type == "cpu" else n * c
     images = max(1, planes // c)
     for i in range(0, n, images):
         for j in range(0, c, planes):

@@ -92,7 +92,7 @@ def test_what_a_task_finds_wrong_stops_the_work(
     from pipeline.tasks import over_tasks
 
     source = open_source(str(photos))
-    with pytest.raises(DataError, match=r"one is 010\.broken\.png: the file is empty") as caught:
+    with pytest.raises(DataError, match=r"one is 0[14]0\.broken\.png: ") as caught:
         prepare(source, tmp_path / "d", SIDES, max_broken=0, shard_img=10, runner=over_tasks)
     assert "Traceback" not in str(caught.value)
     assert not list((tmp_path / "d").rglob("*.partial"))

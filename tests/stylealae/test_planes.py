@@ -105,3 +105,9 @@ def test_half_precision_is_rounded_once():
     torch.testing.assert_close(our_mean.double(), mean, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(our_var.double(), var, rtol=1e-5, atol=1e-5)
     assert planes.blur(x).dtype == torch.bfloat16
+
+
+def test_no_images_are_no_error():
+    x = torch.zeros(0, 3, 8, 8)
+    assert planes.blur(x).shape == x.shape
+    assert planes.normalised(x.clone(), torch.zeros(3), eps=1e-5)[0].shape == x.shape
