@@ -13,7 +13,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from pipeline.config import RunConfig
+from pipeline.config import EngineConfig, RunConfig
 from stylealae.errors import ConfigError
 from stylealae.networks import LETTERS, Networks, build
 from stylealae.phases import Draw, phases_of
@@ -97,9 +97,16 @@ def activation_bytes(cfg: RunConfig, stage: int) -> int:
     return _kept(cfg, stage, 2) - _kept(cfg, stage, 1)
 
 
-@lru_cache(maxsize=256)
 def _kept(cfg: RunConfig, stage: int, n: int) -> int:
     """What the hungriest phase keeps of n images, and of the weights that it rescales."""
+    engine = EngineConfig(
+        precision=cfg.engine.precision, recompute_from=cfg.engine.recompute_from
+    )  # all of it that counts here, so that a count is made once
+    return _counted_once(replace(cfg, engine=engine), stage, n)
+
+
+@lru_cache(maxsize=256)
+def _counted_once(cfg: RunConfig, stage: int, n: int) -> int:
     with torch.device("meta"):
         nets = build(cfg.model)
     everything = _saved(nets, cfg, stage, n)
