@@ -122,6 +122,8 @@ def runner_on(address: str) -> Iterator["Runner"]:
 
 def _show_results(cfg: RunConfig, headline: str) -> None:
     """Draws the two pictures of a finished run and says where everything lies."""
+    import torch
+
     from pipeline.checkpoint import SNAPSHOT, stage_folder
     from pipeline.data.stream import Stream, on_device
     from stylealae import StyleALAE
@@ -135,7 +137,7 @@ def _show_results(cfg: RunConfig, headline: str) -> None:
         stream = Stream(cfg.data.path, cfg.data, seed=cfg.seed, resolution=m.resolution)
         x = on_device(stream.fixed(32), 1.0, m.device)
         rows = []
-        for part in x.split(16):
+        for part in torch.split(x, 16):
             rows += [("originals", part), ("reconstructions G(E(x))", m.reconstruct(part))]
         contact_sheet(rows).save(faces)
         caption = "samples G(F(z))"
