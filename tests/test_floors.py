@@ -54,7 +54,12 @@ FLOORS = {
     "pipeline.demo": 5.0,
     "pipeline.console": 5.0,
     "pipeline.launching": 5.5,
-    "pipeline.cli": 6.0,
+    "pipeline.commands.output": 6.0,
+    "pipeline.commands.data": 6.1,
+    "pipeline.commands.runs": 6.1,
+    "pipeline.commands.faces": 6.1,
+    "pipeline.commands": 6.1,
+    "pipeline.cli": 6.2,
     "launch": 7.0,
 }
 SIBLINGS = ("pipeline.data", "stylealae.metrics")

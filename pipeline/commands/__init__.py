@@ -1,0 +1,1 @@
+"""The subcommands of `stylealae`, a file for each part of its work."""

@@ -1,0 +1,103 @@
+"""`plan`, `train`, `import`: runs and what they leave."""
+
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from pipeline import launching
+from pipeline.config import load
+from pipeline.launching import sentence
+from stylealae.errors import ConfigError
+
+__all__ = ["import_", "plan", "train"]
+
+OVERRIDES = click.argument("overrides", nargs=-1, metavar="[key=value]...")
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@OVERRIDES
+@click.option("--gpu-gib", type=float, help="Make every stage fit workers of so much memory.")
+@sentence
+def plan(config: Path, overrides: Sequence[str], gpu_gib: float | None) -> None:
+    """Show the stages of a run: images, batches, rates, memory, and how the workers share them.
+
+    \b
+    stylealae plan configs/ffhq_1024.yaml cluster.workers=[8]
+    stylealae plan configs/ffhq_1024.yaml --gpu-gib 24
+
+    With --gpu-gib it looks for the micro-batches, recomputation and offload that fit, and prints
+    them as overrides.
+    """  # noqa: D301
+    launching.dry_run(load(config, overrides), gpu_gib)
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@OVERRIDES
+@sentence
+def train(config: Path, overrides: Sequence[str]) -> None:
+    """Train in this process, without Ray (under torchrun: in all of its processes).
+
+    \b
+    stylealae train configs/demo.yaml data.path=datasets/mine run_dir=runs/mine
+    torchrun --nproc-per-node 2 -m pipeline.cli train configs/demo.yaml
+
+    The same command again goes on from the newest whole checkpoint.
+    """  # noqa: D301
+    cfg = load(config, overrides)
+    from pipeline.checkpoint import is_done
+    from pipeline.console import Console
+    from pipeline.engine import joined
+    from pipeline.trainer import train_stage
+
+    world = joined(
+        cfg.engine,
+        gpu=cfg.cluster.gpus_per_worker > 0,
+        local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+    )
+    asked = threading.Event()
+
+    def ask(number: int, _: object) -> None:
+        asked.set()
+        signal.signal(number, signal.SIG_DFL)  # once more leaves at once
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask)
+    done = True
+    with Console() as console:
+        for stage in range(cfg.last_stage + 1):
+            if done and not is_done(Path(cfg.run_dir), stage):
+                done = train_stage(cfg, stage, world, stop=asked.is_set, report=console.show)
+    if not done:
+        raise KeyboardInterrupt
+
+
+@click.command("import")
+@click.argument("released", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--raw", is_flag=True, help="The last step's weights, not their running average.")
+@sentence
+def import_(released: Path, out: Path, raw: bool) -> None:
+    """Turn a checkpoint of the authors' code into a snapshot.
+
+    \b
+    stylealae import model_submitted.pth snapshots/ffhq
+
+    RELEASED is read without running any code that it may hold; the network's shape is read off
+    its tensors.
+    """  # noqa: D301
+    from pipeline.checkpoint import published
+    from stylealae import StyleALAE
+
+    if out.exists():
+        raise ConfigError(f"{out} exists: name a folder that does not")
+    m = StyleALAE.from_released(released, ema=not raw)
+    which = "the weights of its last step" if raw else "its running average"
+    with published(out) as folder:
+        m.save(folder, origin=f"Imported from {released.name} of the authors' code: {which}.")
+    click.echo(out)
