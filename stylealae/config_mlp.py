@@ -84,9 +84,12 @@ class GanModelConfig(MlpConfig):
     """Distribution p(z)."""
     prior_scale: float = 1.0
     """What the prior's samples are multiplied by."""
+    critic_hidden: int = 1000
+    """Units of a hidden layer of D."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.require_positive("critic_hidden")
         if self.prior in ("mixture", "swiss_roll") and self.z_width != 2:
             raise ConfigError(
                 f"model.prior={self.prior} lies in a plane and model.z_width is {self.z_width}: "
@@ -105,7 +108,7 @@ class CodeModelConfig(GanModelConfig):
     eta_width: int = 16
     """Numbers of noise beside x (universal posterior)."""
     batch_norm: bool = False
-    """Batch normalisation of the encoder's layers, the codes included."""
+    """Batch normalisation of the encoder's hidden layers."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,9 +121,12 @@ class ClassModelConfig(CodeModelConfig):
 
     classes: int = 10
     """Categories of y: the labels' classes, or as many clusters as are wanted."""
+    class_critic_hidden: int = 1000
+    """Units of a hidden layer of C."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.require_positive("class_critic_hidden")
         if self.classes < 2:
             raise ConfigError(f"model.classes is {self.classes}: there must be at least 2")
 
@@ -187,6 +193,10 @@ class ClassLossConfig(CodeLossConfig):
     """Weight of the cross-entropy of y on labelled images; 0 learns without labels."""
     labelled_batch: int = 100
     """Labelled images of an iteration, drawn from the `data.labelled_img` that are known."""
+    smoothness_weight: float = 0.0
+    """Weight of virtual adversarial smoothness: y is to stay the same all around an image."""
+    smoothness_radius: float = 0.28
+    """How far around, as a share of the images' mean distance from their mean."""
 
     @property
     def wants_labels(self) -> bool:

@@ -11,6 +11,7 @@ __all__ = [
     "RECONSTRUCTIONS",
     "adversarial",
     "bernoulli",
+    "divergence",
     "gaussian_kl",
     "r1_penalty",
     "squared",
@@ -61,3 +62,9 @@ def too_close(heads: Tensor, apart: float) -> Tensor:
     """How far every pair of heads is below the wanted distance.  [K, Z] -> [pairs]"""
     first, other = torch.triu_indices(len(heads), len(heads), 1)
     return fn.relu(apart - (heads[first] - heads[other]).norm(dim=1))
+
+
+def divergence(p: Tensor, logits: Tensor) -> Tensor:
+    """KL(p || softmax(logits)); p carries no gradient.  [N, K] twice -> [N]"""
+    entropy: Tensor = torch.special.xlogy(p, p).sum(1)
+    return entropy - (p * logits.log_softmax(1)).sum(1)

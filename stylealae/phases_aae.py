@@ -3,13 +3,13 @@
 In the paper's order: reconstruction, then regularisation (the discriminators D and, where there are
 classes, C; then the encoder, which deceives them), then classification of labelled images.  With
 `loss.merged` everything that trains E and G is one step after the discriminators'.  A term is a
-function of the networks, x, E's code of it and what was drawn; a phase is one term or their sum.
+function of the networks, x, E's way through it and what was drawn; a phase is one term or a sum.
 
 Beside them the comparisons: the plain autoencoder, the VAE and the GAN.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as fn
@@ -32,66 +32,113 @@ __all__ = [
     "vae_phases",
 ]
 
-Term = Callable[[Any, Tensor, Code, CodeDraw, Any], Tensor]
+
+class Pass(NamedTuple):
+    """E's way through the batch, and through the labelled images of the iteration with it."""
+
+    rows: Tensor
+    """What E was shown: rows with the training noise on them [N + M, P]."""
+    code: Code
+    """Of the batch, [N, Z] and [N, K]."""
+    taught: Tensor
+    """Logits of the labelled images' classes [M, K]; of the batch's if it is labelled itself."""
+    labels: Tensor
+    """Their classes, -1 where unknown."""
 
 
-def encoded(n: Autoencoder, x: Tensor, r: CodeDraw, cfg: CodeLossConfig) -> Code:
-    """E(x), the training noise laid on x.  [N, C, R, R] -> [N, Z], [N, K]"""
-    rows = n.rows(x)
+Term = Callable[[Any, Tensor, Pass, CodeDraw, Any], Tensor]
+
+
+def passed(
+    n: Autoencoder, x: Tensor, r: CodeDraw, cfg: CodeLossConfig, *, teaches: bool, leaf: bool
+) -> Pass:
+    """Through E, with the labelled images behind x if the phase `teaches`.
+
+    `leaf` makes the rows such that a gradient with respect to them can be asked for.
+    """
+    taught = r.x_labelled if teaches else x[:0]
+    rows = noisy(n.rows(torch.cat((x, taught))), r, cfg)
+    rows.requires_grad_(leaf)
+    z, y = n.E(rows, r.noise)
+    code = Code(z[: len(x)], y[: len(x)])
+    if len(taught):
+        return Pass(rows, code, y[len(x) :], r.y_labelled)
+    return Pass(rows, code, code.y, r.labels)
+
+
+def noisy(rows: Tensor, r: CodeDraw, cfg: CodeLossConfig) -> Tensor:
+    """Rows with the training noise on them.  [N, P] -> [N, P]"""
     if cfg.input_noise:
-        rows = rows + cfg.input_noise * torch.randn(rows.shape, generator=r.noise, device=x.device)
+        grain = torch.randn(rows.shape, generator=r.noise, device=rows.device)
+        rows = rows + cfg.input_noise * grain
     if cfg.input_dropout:
-        kept = torch.rand(rows.shape, generator=r.noise, device=x.device) >= cfg.input_dropout
+        kept = torch.rand(rows.shape, generator=r.noise, device=rows.device) >= cfg.input_dropout
         rows = rows * kept / (1.0 - cfg.input_dropout)
-    code: Code = n.E(rows, r.noise)
-    return code
+    return rows
 
 
-def reconstruct(n: Autoencoder, x: Tensor, code: Code, r: CodeDraw, cfg: CodeLossConfig) -> Tensor:
+def reconstruct(n: Autoencoder, x: Tensor, e: Pass, r: CodeDraw, cfg: CodeLossConfig) -> Tensor:
     """E and G: give x back.  -> []"""
-    logits = n.decode(code.z, n.beside(code, r.labels))
+    logits = n.decode(e.code.z, n.beside(e.code, r.labels))
     loss = losses.RECONSTRUCTIONS[cfg.reconstruction](logits, n.rows(x)).mean()
     return cfg.reconstruction_weight * loss
 
 
-def deceive(n: Aae, x: Tensor, code: Code, r: CodeDraw, cfg: CodeLossConfig) -> Tensor:
-    """E: codes that D takes for samples of the prior.  -> []"""
-    return cfg.deceit_weight * losses.adversarial(-n.judge(code.z, r.labels)).mean()
-
-
-def deceive_both(n: ClassAae, x: Tensor, code: Code, r: CodeDraw, cfg: ClassLossConfig) -> Tensor:
-    """E: as `deceive`, and classes that C takes for samples of the categorical prior.  -> []"""
-    classes = losses.adversarial(-n.judge_class(shown(code.y.softmax(1), r, cfg))).mean()
-    return deceive(n, x, code, r, cfg) + cfg.class_deceit_weight * classes
-
-
-def classify(n: ClassAae, x: Tensor, code: Code, r: CodeDraw, cfg: ClassLossConfig) -> Tensor:
-    """E: the classes of the labelled images, of the batch itself if all are labelled.  -> []"""
-    y, labels = code.y, r.labels
-    if len(r.y_labelled):
-        y, labels = encoded(n, r.x_labelled, r, cfg).y, r.y_labelled
-    return cfg.classification_weight * fn.cross_entropy(y, labels, ignore_index=-1)
-
-
-def reconstruct_apart(
-    n: HeadsAae, x: Tensor, code: Code, r: CodeDraw, cfg: HeadsLossConfig
-) -> Tensor:
+def reconstruct_apart(n: HeadsAae, x: Tensor, e: Pass, r: CodeDraw, cfg: HeadsLossConfig) -> Tensor:
     """E and G: as `reconstruct`, the cluster heads kept at a distance.  -> []"""
     push = losses.too_close(n.heads, cfg.heads_apart).sum()
-    return reconstruct(n, x, code, r, cfg) + cfg.heads_weight * push
+    return reconstruct(n, x, e, r, cfg) + cfg.heads_weight * push
+
+
+def deceive(n: Aae, x: Tensor, e: Pass, r: CodeDraw, cfg: CodeLossConfig) -> Tensor:
+    """E: codes that D takes for samples of the prior.  -> []"""
+    return cfg.deceit_weight * losses.adversarial(-n.judge(e.code.z, r.labels)).mean()
+
+
+def deceive_both(n: ClassAae, x: Tensor, e: Pass, r: CodeDraw, cfg: ClassLossConfig) -> Tensor:
+    """E: as `deceive`, and classes that C takes for samples of the categorical prior.  -> []"""
+    classes = losses.adversarial(-n.judge_class(shown(e.code.y.softmax(1), r, cfg))).mean()
+    return deceive(n, x, e, r, cfg) + cfg.class_deceit_weight * classes
+
+
+def classify(n: ClassAae, x: Tensor, e: Pass, r: CodeDraw, cfg: ClassLossConfig) -> Tensor:
+    """E: the classes of the labelled images.  -> []"""
+    return cfg.classification_weight * fn.cross_entropy(e.taught, e.labels, ignore_index=-1)
+
+
+def smooth(n: ClassAae, x: Tensor, e: Pass, r: CodeDraw, cfg: ClassLossConfig) -> Tensor:
+    """E: the class of an image, all around it (virtual adversarial training, Miyato et al. 2018).
+
+    Departure, off by default: the paper has no such term.  Around labelled images the class is the
+    label; without them their islands of certainty stay small.
+    """
+    rows = n.rows(torch.cat((x, r.x_labelled)))
+    with torch.no_grad():
+        own = n.E(rows[: len(x)]).y.softmax(1)
+        known = fn.one_hot(r.y_labelled, n.classes).to(own.dtype)
+        wanted = torch.cat((own, known))
+        spread = (rows[: len(x)] - rows[: len(x)].mean(0)).square().sum(1).mean().sqrt()
+    shown_as = torch.cat((e.code.y, e.taught)) if len(known) else e.code.y
+    (away,) = torch.autograd.grad(
+        losses.divergence(wanted, shown_as).sum(), e.rows, retain_graph=True
+    )
+    step = cfg.smoothness_radius * spread * fn.normalize(away)
+    apart = losses.divergence(wanted, n.E(rows + step).y)
+    parts = [part.mean() for part in (apart[: len(x)], apart[len(x) :]) if len(part)]
+    return cfg.smoothness_weight * torch.stack(parts).sum()
 
 
 def critic(n: Aae, x: Tensor, r: CodeDraw, at: Growth, cfg: CodeLossConfig) -> Tensor:
     """D: samples of the prior from codes.  -> []"""
     with torch.no_grad():  # E is not trained here
-        z = encoded(n, x, r, cfg).z
+        z = n.E(noisy(n.rows(x), r, cfg), r.noise).z
     return told_apart(n.judge(r.z, r.labels), n.judge(z, r.labels))
 
 
 def critics(n: ClassAae, x: Tensor, r: CodeDraw, at: Growth, cfg: ClassLossConfig) -> Tensor:
     """D and C: samples of their priors from z and y.  -> []"""
     with torch.no_grad():  # E is not trained here
-        z, logits = encoded(n, x, r, cfg)
+        z, logits = n.E(noisy(n.rows(x), r, cfg), r.noise)
         y = shown(logits.softmax(1), r, cfg)
         sampled = shown(fn.one_hot(r.y, n.classes).to(y.dtype), r, cfg)
     styles = told_apart(n.judge(r.z, r.labels), n.judge(z, r.labels))
@@ -115,9 +162,9 @@ def elbo(n: Autoencoder, x: Tensor, r: CodeDraw, at: Growth, cfg: CodeLossConfig
     mean, log_var = n.E.moments(n.rows(x))
     eps = torch.randn(mean.shape, generator=r.noise, device=x.device)
     z = mean + (0.5 * log_var).exp() * eps
-    code = Code(z, mean.new_zeros(len(z), 0))
-    kl = n.prior.kl(mean, log_var, eps).mean()
-    return reconstruct(n, x, code, r, cfg) + kl
+    logits = n.decode(z, z.new_zeros(len(z), 0))
+    loss = losses.RECONSTRUCTIONS[cfg.reconstruction](logits, n.rows(x)).mean()
+    return cfg.reconstruction_weight * loss + n.prior.kl(mean, log_var, eps).mean()
 
 
 def gan_critic(n: Gan, x: Tensor, r: CodeDraw, at: Growth, cfg: TermsConfig) -> Tensor:
@@ -151,6 +198,8 @@ def class_phases(
     parts = [("reconstruction", "EG", autoencode), ("encoder", "E", deceive_both)]
     if cfg.classification_weight:
         parts.append(("classification", "E", classify))
+    if cfg.smoothness_weight:
+        parts.append(("smoothness", "E", smooth))
     return _arranged(cfg, judge, *parts)
 
 
@@ -183,10 +232,11 @@ def _arranged(
 
 
 def _phase(name: str, trains: str, *terms: Term, moments: str = "") -> Phase:
-    """The sum of some terms, E going through x once."""
+    """The sum of some terms, E going once through x and what they want beside it."""
+    teaches, leaf = bool({classify, smooth} & set(terms)), smooth in terms
 
     def loss(n: Autoencoder, x: Tensor, r: CodeDraw, at: Growth, cfg: CodeLossConfig) -> Tensor:
-        code = encoded(n, x, r, cfg)
-        return torch.stack([term(n, x, code, r, cfg) for term in terms]).sum()
+        e = passed(n, x, r, cfg, teaches=teaches, leaf=leaf)
+        return torch.stack([term(n, x, e, r, cfg) for term in terms]).sum()
 
     return Phase(name, trains=trains, loss=loss, moments=moments)

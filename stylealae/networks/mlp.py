@@ -47,7 +47,7 @@ class Rows(Lettered):
         self.window = Window(cfg)
 
     def rows(self, x: Tensor) -> Tensor:
-        """[N, C, R, R] in [-1, 1] -> [N, P] in [0, 1]"""
+        """What the networks see of x.  [N, C, R, R] in [-1, 1] -> [N, P] in [0, 1]"""
         return self.window.rows(x).add(1.0).mul(0.5)
 
     def images(self, rows: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class Encoder(nn.Module):
         self.posterior = POSTERIORS[cfg.posterior](cfg)
         entrance = cfg.pixels + self.posterior.eta_width
         self.trunk = mlp([entrance, *hidden(cfg)], batch_norm=cfg.batch_norm, ends=False)
-        self.classes = code_layer(cfg, cfg.hidden, classes) if classes else None
+        self.classes = code_layer(cfg.hidden, classes) if classes else None
 
     def features(self, rows: Tensor, noise: torch.Generator | None) -> Tensor:
         """The last hidden layer.  [N, P] -> [N, H]"""
@@ -133,7 +133,7 @@ class Aae(Autoencoder):
         self, cfg: CodeModelConfig, *, told: int = 0, classes: int = 0, informed: int = 0
     ) -> None:
         super().__init__(cfg, told=told, classes=classes)
-        self.D = mlp([cfg.z_width + informed, *hidden(cfg), 1])
+        self.D = mlp([cfg.z_width + informed, *hidden(cfg, cfg.critic_hidden), 1])
 
     def judge(self, z: Tensor, labels: Tensor) -> Tensor:
         """The logit of "this is a sample of the prior".  [N, Z], [N] -> [N]"""
@@ -174,7 +174,7 @@ class ClassAae(Aae):
 
     def __init__(self, cfg: ClassModelConfig, *, told: int | None = None) -> None:
         super().__init__(cfg, told=cfg.classes if told is None else told, classes=cfg.classes)
-        self.C = mlp([cfg.classes, *hidden(cfg), 1])
+        self.C = mlp([cfg.classes, *hidden(cfg, cfg.class_critic_hidden), 1])
 
     def beside(self, code: Code, labels: Tensor) -> Tensor:
         """How E spreads the image over the classes.  code, [N] -> [N, K]"""
@@ -232,7 +232,7 @@ class Gan(Rows):
         super().__init__(cfg)
         self.prior = PRIORS[cfg.prior](cfg.z_width, cfg.prior_scale)
         self.G = mlp([cfg.z_width, *hidden(cfg), cfg.pixels])
-        self.D = mlp([cfg.pixels, *hidden(cfg), 1])
+        self.D = mlp([cfg.pixels, *hidden(cfg, cfg.critic_hidden), 1])
 
     def decode(self, z: Tensor) -> Tensor:
         """Logits of grey values.  [N, Z] -> [N, P]"""
@@ -263,6 +263,6 @@ def mlp(widths: Sequence[int], *, batch_norm: bool = False, ends: bool = True) -
     return nn.Sequential(*layers)
 
 
-def hidden(cfg: MlpConfig) -> list[int]:
-    """Widths of the hidden layers."""
-    return [cfg.hidden] * cfg.hidden_layers
+def hidden(cfg: MlpConfig, width: int = 0) -> list[int]:
+    """Widths of the hidden layers, of `model.hidden` units unless another width is given."""
+    return [width or cfg.hidden] * cfg.hidden_layers

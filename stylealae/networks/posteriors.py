@@ -19,7 +19,7 @@ class Deterministic(nn.Module):
 
     def __init__(self, cfg: CodeModelConfig) -> None:
         super().__init__()
-        self.mean = code_layer(cfg, cfg.hidden, cfg.z_width)
+        self.mean = code_layer(cfg.hidden, cfg.z_width)
 
     def enter(self, x: Tensor, noise: torch.Generator | None) -> Tensor:
         """What the encoder is shown.  [N, P] -> [N, P + eta]"""
@@ -36,7 +36,7 @@ class GaussianPosterior(Deterministic):
 
     def __init__(self, cfg: CodeModelConfig) -> None:
         super().__init__(cfg)
-        self.log_var = code_layer(cfg, cfg.hidden, cfg.z_width)
+        self.log_var = code_layer(cfg.hidden, cfg.z_width)
 
     def moments(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the variance.  [N, H] -> [N, Z] each"""
@@ -73,9 +73,9 @@ POSTERIORS = {
 }
 
 
-def code_layer(cfg: CodeModelConfig, fan_in: int, fan_out: int) -> nn.Module:
-    """A linear layer that ends in codes, normalised over the batch where the encoder is."""
+def code_layer(fan_in: int, fan_out: int) -> nn.Module:
+    """A linear layer that ends in codes."""
     layer = nn.Linear(fan_in, fan_out)
     nn.init.normal_(layer.weight, std=fan_in**-0.5)
     nn.init.zeros_(layer.bias)
-    return nn.Sequential(layer, nn.BatchNorm1d(fan_out)) if cfg.batch_norm else layer
+    return layer
