@@ -1,5 +1,6 @@
 """A run is one typed value: method + data + engine + cluster, from defaults, YAML and overrides."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,8 @@ __all__ = [
     "load",
     "parse",
 ]
+
+BASE = re.compile(r"^base: *(\S+) *$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,16 +270,23 @@ def check_shares(stage: int, *, batch: int, ranks: int, micro_batch: int) -> Non
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """Defaults, then the file, then `key=value` overrides; an unknown key is an error."""
+    """Defaults, then the file, then `key=value` overrides; an unknown key is an error.
+
+    A file may name another one beside it, `base: base.yaml`, which it goes on from.
+    """
     try:
         text = path.read_text()
+        named = BASE.search(text)
+        base = (path.parent / named.group(1)).read_text() if named else ""
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the config {path}: {error}") from error
-    return parse(text, overrides, origin=str(path))
+    return parse(BASE.sub("", text), overrides, origin=str(path), base=base)
 
 
-def parse(text: str, overrides: Sequence[str] = (), *, origin: str = "config") -> RunConfig:
-    """As `load`, from YAML text.
+def parse(
+    text: str, overrides: Sequence[str] = (), *, origin: str = "config", base: str = ""
+) -> RunConfig:
+    """As `load`, from YAML text, and that of a base.
 
     Raises:
         ConfigError: the YAML does not parse, or a key is unknown, mistyped or out of range.
@@ -290,7 +300,8 @@ def parse(text: str, overrides: Sequence[str] = (), *, origin: str = "config") -
         yaml = OmegaConf.create(text or "{}")
         if not OmegaConf.is_dict(yaml):
             raise ConfigError(f"{origin}: found a list, a config is made of lines `key: value`")
-        given: Any = OmegaConf.merge(yaml, OmegaConf.from_dotlist(list(overrides)))
+        last = OmegaConf.from_dotlist(list(overrides))
+        given: Any = OmegaConf.merge(OmegaConf.create(base or "{}"), yaml, last)
         config = OmegaConf.merge(_schema(str(given.get("family", "stylealae"))), given)
         return cast(RunConfig, OmegaConf.to_object(config))
     except YAMLError as error:

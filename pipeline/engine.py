@@ -125,6 +125,8 @@ class Engine:
                 cfg.engine, at.batch, self.micro, share, sum(p.numel() for p in nets.parameters())
             ),
         )
+        if world.size == 1:  # nobody to agree with
+            self._engine.enable_backward_allreduce = False
         self._world = world
         self._zero, self._offload = cfg.engine.zero_stage, cfg.engine.offload
         phases = FAMILIES[cfg.family].phases(cfg.loss, 0)

@@ -64,7 +64,9 @@ class AlaeModelConfig(MlpConfig):
     """Numbers in a style w."""
     hidden: int = 1024
     """Units of a hidden layer of E and G."""
-    mapping_hidden: int = 256
+    hidden_layers: int = 3
+    """Hidden layers of E and of G."""
+    mapping_hidden: int = 512
     """Units of a hidden layer of F and D."""
     mapping_layers: int = 3
     """Layers of F and of D."""

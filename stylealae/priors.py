@@ -16,10 +16,10 @@ __all__ = ["PRIORS", "Gaussian", "Mixture", "Prior", "SwissRoll", "Uniform", "no
 
 PETALS = 10
 """Components of the mixture."""
-PETAL_AT, PETAL_LENGTH, PETAL_WIDTH = 1.6, 0.4, 0.1
+PETAL_AT, PETAL_LENGTH, PETAL_WIDTH = 1.4, 0.5, 0.1
 """Distance of a petal's middle from the centre, and its two standard deviations."""
-TURNS, THICKNESS = 2.0, 0.02
-"""Of the swiss roll, whose radius is 1."""
+TURNS, RADIUS, THICKNESS = 1.5, 2.2, 0.05
+"""Of the swiss roll."""
 
 
 def rng(seed: int, purpose: str, seen: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -112,14 +112,14 @@ class Mixture(Prior):
 
 
 class SwissRoll(Prior):
-    """A spiral of two turns, evenly filled along its square-root law.  A part is a tenth of it."""
+    """A spiral whose angle grows with the root of a uniform number.  A part is a tenth of it."""
 
     def sample(self, n: int, source: torch.Generator, labels: Tensor | None = None) -> Tensor:
         """Samples.  -> [n, 2]"""
         part = _parts(torch.randint(PETALS, (n,), generator=source), labels)
         along = ((part + torch.rand(n, generator=source)) / PETALS).sqrt()
         angle = 2.0 * math.pi * TURNS * along
-        spiral = along[:, None] * torch.stack((angle.cos(), angle.sin()), 1)
+        spiral = RADIUS * along[:, None] * torch.stack((angle.cos(), angle.sin()), 1)
         return self.scale * (spiral + THICKNESS * normal(n, 2, source))
 
 

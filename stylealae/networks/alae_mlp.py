@@ -18,14 +18,16 @@ from stylealae.schedule import Growth
 __all__ = ["AlaeMlp"]
 
 LRMUL = 0.1
+GREY_GAIN = 0.3
+"""G begins with grey images, where tanh is not saturated."""
 
 
 class Layers(nn.Module):
-    """Equalised linear layers with leaky ReLUs between."""
+    """Equalised linear layers with leaky ReLUs between; `gain` is the last one's."""
 
-    def __init__(self, widths: Sequence[int], *, lrmul: float = 1.0) -> None:
+    def __init__(self, widths: Sequence[int], *, lrmul: float = 1.0, gain: float = 1.0) -> None:
         super().__init__()
-        gains = [2.0**0.5] * (len(widths) - 2) + [1.0]
+        gains = [2.0**0.5] * (len(widths) - 2) + [gain]
         self.layers = nn.ModuleList(
             EqualLinear(a, b, gain=gain, lrmul=lrmul)
             for (a, b), gain in zip(pairwise(widths), gains, strict=True)
@@ -70,14 +72,14 @@ class Generator(Layers):
     """G: a style to an image."""
 
     def __init__(self, cfg: AlaeModelConfig) -> None:
-        super().__init__([cfg.w_width, *hidden(cfg), cfg.pixels])
+        super().__init__([cfg.w_width, *hidden(cfg), cfg.pixels], gain=GREY_GAIN)
         self.window = Window(cfg)
 
     def forward(  # type: ignore[override]
         self, w: Tensor, at: Growth, noise: torch.Generator | None = None
     ) -> Tensor:
-        """[N, W] -> [N, C, R, R], about -1 to 1"""
-        return self.window.images(super().forward(w))
+        """[N, W] -> [N, C, R, R], -1 to 1"""
+        return self.window.images(super().forward(w).tanh())
 
 
 class AlaeMlp(Lettered):

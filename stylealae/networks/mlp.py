@@ -29,6 +29,9 @@ __all__ = [
     "hidden",
 ]
 
+SLOPE = 0.2
+"""Of the discriminators' leaky ReLUs: a ReLU that is dead passes no gradient on to the codes."""
+
 
 class Code(NamedTuple):
     """What E makes of an image."""
@@ -133,7 +136,7 @@ class Aae(Autoencoder):
         self, cfg: CodeModelConfig, *, told: int = 0, classes: int = 0, informed: int = 0
     ) -> None:
         super().__init__(cfg, told=told, classes=classes)
-        self.D = mlp([cfg.z_width + informed, *hidden(cfg, cfg.critic_hidden), 1])
+        self.D = mlp([cfg.z_width + informed, *hidden(cfg, cfg.critic_hidden), 1], slope=SLOPE)
 
     def judge(self, z: Tensor, labels: Tensor) -> Tensor:
         """The logit of "this is a sample of the prior".  [N, Z], [N] -> [N]"""
@@ -174,7 +177,7 @@ class ClassAae(Aae):
 
     def __init__(self, cfg: ClassModelConfig, *, told: int | None = None) -> None:
         super().__init__(cfg, told=cfg.classes if told is None else told, classes=cfg.classes)
-        self.C = mlp([cfg.classes, *hidden(cfg, cfg.class_critic_hidden), 1])
+        self.C = mlp([cfg.classes, *hidden(cfg, cfg.class_critic_hidden), 1], slope=SLOPE)
 
     def beside(self, code: Code, labels: Tensor) -> Tensor:
         """How E spreads the image over the classes.  code, [N] -> [N, K]"""
@@ -232,7 +235,7 @@ class Gan(Rows):
         super().__init__(cfg)
         self.prior = PRIORS[cfg.prior](cfg.z_width, cfg.prior_scale)
         self.G = mlp([cfg.z_width, *hidden(cfg), cfg.pixels])
-        self.D = mlp([cfg.pixels, *hidden(cfg, cfg.critic_hidden), 1])
+        self.D = mlp([cfg.pixels, *hidden(cfg, cfg.critic_hidden), 1], slope=SLOPE)
 
     def decode(self, z: Tensor) -> Tensor:
         """Logits of grey values.  [N, Z] -> [N, P]"""
@@ -245,7 +248,9 @@ class Gan(Rows):
         return logit
 
 
-def mlp(widths: Sequence[int], *, batch_norm: bool = False, ends: bool = True) -> nn.Sequential:
+def mlp(
+    widths: Sequence[int], *, batch_norm: bool = False, ends: bool = True, slope: float = 0.0
+) -> nn.Sequential:
     """Linear layers with ReLUs between; without `ends` the last one too is a hidden layer.
 
     Hidden weights are drawn with He's variance of 2 / fan_in, those of the end with half of it.
@@ -259,7 +264,7 @@ def mlp(widths: Sequence[int], *, batch_norm: bool = False, ends: bool = True) -
         layers.append(layer)
         if i != last:
             layers += [nn.BatchNorm1d(fan_out)] if batch_norm else []
-            layers.append(nn.ReLU())
+            layers.append(nn.LeakyReLU(slope) if slope else nn.ReLU())
     return nn.Sequential(*layers)
 
 

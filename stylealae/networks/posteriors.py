@@ -37,6 +37,9 @@ class GaussianPosterior(Deterministic):
     def __init__(self, cfg: CodeModelConfig) -> None:
         super().__init__(cfg)
         self.log_var = code_layer(cfg.hidden, cfg.z_width)
+        with torch.no_grad():  # narrow and much the same for all images, until it learns otherwise
+            self.log_var.weight.mul_(0.1)
+            self.log_var.bias.fill_(-4.0)
 
     def moments(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the variance.  [N, H] -> [N, Z] each"""
@@ -73,7 +76,7 @@ POSTERIORS = {
 }
 
 
-def code_layer(fan_in: int, fan_out: int) -> nn.Module:
+def code_layer(fan_in: int, fan_out: int) -> nn.Linear:
     """A linear layer that ends in codes."""
     layer = nn.Linear(fan_in, fan_out)
     nn.init.normal_(layer.weight, std=fan_in**-0.5)
