@@ -125,7 +125,7 @@ class Engine:
                 cfg.engine, at.batch, self.micro, share, sum(p.numel() for p in nets.parameters())
             ),
         )
-        if world.size == 1:  # nobody to agree with
+        if world.size == 1 and not cfg.engine.zero_stage:  # nobody to agree with
             self._engine.enable_backward_allreduce = False
         self._world = world
         self._zero, self._offload = cfg.engine.zero_stage, cfg.engine.offload

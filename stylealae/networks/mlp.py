@@ -112,7 +112,7 @@ class Autoencoder(Rows):
     def __init__(self, cfg: CodeModelConfig, *, told: int = 0, classes: int = 0) -> None:
         super().__init__(cfg)
         self.told, self.classes = told, classes
-        """Numbers that G is told beside z; classes that E sorts images into."""
+        """Classes that `decode` is told beside z, and that E sorts images into."""
         self.prior = PRIORS[cfg.prior](cfg.z_width, cfg.prior_scale)
         self.E = Encoder(cfg, classes)
         self.G = mlp([cfg.z_width + told, *hidden(cfg), cfg.pixels])
@@ -194,7 +194,7 @@ class HeadsAae(ClassAae):
 
     def __init__(self, cfg: ClassModelConfig) -> None:
         super().__init__(cfg, told=0)
-        self.G = Headed(cfg, self.G)
+        self.told, self.G = cfg.classes, Headed(cfg, self.G)
 
     def decode(self, z: Tensor, y: Tensor) -> Tensor:
         """Logits of grey values.  [N, Z], [N, K] -> [N, P]"""
