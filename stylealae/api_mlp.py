@@ -7,22 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as fn
 from torch import Tensor
 
 from stylealae import snapshot
-from stylealae.config import ShapeConfig
+from stylealae.layers import pixel_norm
 from stylealae.priors import normal, rng
 from stylealae.schedule import Growth
 
-__all__ = ["AlaeMlpModel", "CodeModel", "GanModel", "MlpModel"]
+__all__ = ["AlaeMlpModel", "ClassModel", "CodeModel", "GanModel", "HeadsModel", "MlpModel"]
+
+UNMAP_LR = 0.05
 
 
 class MlpModel:
     """A trained model: its networks, and how they are saved."""
 
-    def __init__(
-        self, family: str, nets: Any, model: ShapeConfig, *, stage: int, seen: int = 0
-    ) -> None:
+    def __init__(self, family: str, nets: Any, model: Any, *, stage: int, seen: int = 0) -> None:
         self.family = family
         self.nets = nets.eval().requires_grad_(False)
         self.model = model
@@ -38,7 +39,8 @@ class MlpModel:
     @property
     def resolution(self) -> int:
         """Side of the images in pixels."""
-        return self.model.resolution
+        side: int = self.model.resolution
+        return side
 
     def save(self, folder: Path, *, origin: str = "") -> None:
         """Writes weights, config and model card into an existing folder."""
@@ -86,6 +88,23 @@ class AlaeMlpModel(MlpModel):
         w: Tensor = self.nets.E(x.to(self.device), Growth(stage=self.stage))
         return w
 
+    def unmap(self, w: Tensor, steps: int = 300) -> Tensor:
+        """A z that F takes near to w, by gradient descent.  [N, W] -> [N, Z] of unit mean square"""
+        w = w.to(self.device)
+        z = normal(len(w), self.model.z_width, rng(0, "unmap", 0)).to(w).requires_grad_()
+        descent = torch.optim.Adam([z], lr=UNMAP_LR)
+        for i in range(steps):
+            descent.param_groups[0]["lr"] = UNMAP_LR * (1.0 - i / steps)
+            (z.grad,) = torch.autograd.grad((self.nets.F(z) - w).square().mean(1).sum(), z)
+            descent.step()
+        return pixel_norm(z.detach())
+
+    @property
+    def code_width(self) -> int:
+        """Numbers in what `encode` gives."""
+        width: int = self.model.w_width
+        return width
+
     def reconstruct(self, x: Tensor) -> Tensor:
         """G(E(x)).  [N, C, R, R] -> [N, C, R, R]"""
         return self.generate(self.encode(x))
@@ -112,19 +131,19 @@ class GanModel(MlpModel):
 
 
 class CodeModel(MlpModel):
-    """An autoencoder: z [N, Z] and, where there are classes, y [N, K]."""
+    """An autoencoder: z [N, Z] and, where G is told classes, y [N, K]."""
+
+    @property
+    def code_width(self) -> int:
+        """Numbers in what `encode` gives."""
+        width: int = self.model.z_width
+        return width
 
     @torch.no_grad()
     def encode(self, x: Tensor, noise: torch.Generator | None = None) -> Tensor:
         """E: the code of an image; with `noise` a draw from q(z|x).  [N, C, R, R] -> [N, Z]"""
         z: Tensor = self.nets.E(self.nets.rows(x.to(self.device)), noise).z
         return z
-
-    @torch.no_grad()
-    def classify(self, x: Tensor) -> Tensor:
-        """How E spreads an image over its classes.  [N, C, R, R] -> [N, K]"""
-        y: Tensor = self.nets.E(self.nets.rows(x.to(self.device))).y.softmax(1)
-        return y
 
     @torch.no_grad()
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
@@ -145,12 +164,32 @@ class CodeModel(MlpModel):
         """New images.  -> [n, C, R, R]"""
         source = rng(seed, "sample", 0)
         z = self.nets.prior.sample(n, source)
-        y = torch.eye(max(1, self.nets.told))[
-            torch.randint(max(1, self.nets.told), (n,), generator=source)
-        ]
-        return self.decode(z, y[:, : self.nets.told])
+        kinds = max(1, self.nets.told)
+        y = fn.one_hot(torch.randint(kinds, (n,), generator=source), kinds)
+        return self.decode(z, y[:, : self.nets.told].float())
 
     def rows(self, x: Tensor, alpha: float = 1.0) -> list[tuple[str, Tensor]]:
         """Captioned rows for a sheet: these images, their reconstructions, samples."""
         originals, samples = super().rows(x, alpha)
         return [originals, ("reconstructions G(E(x))", self.reconstruct(x)), samples]
+
+
+class ClassModel(CodeModel):
+    """An autoencoder whose E sorts images into classes."""
+
+    @torch.no_grad()
+    def classify(self, x: Tensor) -> Tensor:
+        """How E spreads an image over its classes.  [N, C, R, R] -> [N, K]"""
+        y: Tensor = self.nets.E(self.nets.rows(x.to(self.device))).y.softmax(1)
+        return y
+
+
+class HeadsModel(ClassModel):
+    """An autoencoder that reduces images to a few numbers."""
+
+    @torch.no_grad()
+    def place(self, x: Tensor) -> Tensor:
+        """Where an image lies: style and its class's head, added.  [N, C, R, R] -> [N, Z]"""
+        code = self.nets.E(self.nets.rows(x.to(self.device)))
+        place: Tensor = self.nets.place(code.z, code.y.softmax(1))
+        return place

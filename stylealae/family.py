@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stylealae import snapshot
 from stylealae.api import StyleALAE
-from stylealae.api_mlp import AlaeMlpModel, CodeModel, GanModel, MlpModel
+from stylealae.api_mlp import AlaeMlpModel, ClassModel, CodeModel, GanModel, HeadsModel, MlpModel
 from stylealae.draws import Chance, CodeChance, MlpChance
 from stylealae.errors import CheckpointError
 from stylealae.networks import Networks
@@ -100,8 +100,12 @@ def _mlp(family: str, kind: type[MlpModel]) -> Callable[..., MlpModel]:
     return model
 
 
-def _aae(name: str, networks: Any, phases: Any, chance: Any = _codes) -> Family:
-    return Family(networks=networks, phases=phases, chance=chance, model=_mlp(name, CodeModel))
+def _aae(name: str, networks: Any, phases: Any) -> Family:
+    return Family(networks=networks, phases=phases, chance=_codes, model=_mlp(name, CodeModel))
+
+
+def _classed(name: str, networks: Any, phases: Any, kind: type[MlpModel]) -> Family:
+    return Family(networks=networks, phases=phases, chance=_classes, model=_mlp(name, kind))
 
 
 FAMILIES = {
@@ -113,8 +117,8 @@ FAMILIES = {
     "aae": _aae("aae", Aae, aae_phases),
     "aae_informed": _aae("aae_informed", InformedAae, aae_phases),
     "aae_supervised": _aae("aae_supervised", SupervisedAae, aae_phases),
-    "aae_classes": _aae("aae_classes", ClassAae, class_phases, _classes),
-    "aae_heads": _aae("aae_heads", HeadsAae, heads_phases, _classes),
+    "aae_classes": _classed("aae_classes", ClassAae, class_phases, ClassModel),
+    "aae_heads": _classed("aae_heads", HeadsAae, heads_phases, HeadsModel),
     "vae": _aae("vae", Autoencoder, vae_phases),
     "gan": Family(networks=Gan, phases=gan_phases, chance=_codes, model=_mlp("gan", GanModel)),
 }

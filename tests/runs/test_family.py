@@ -5,7 +5,6 @@ Checked in this process, on one rank, with 240 made-up digits of 28x28 in IDX fi
 
 import gzip
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
