@@ -133,6 +133,7 @@ class Engine:
         # What grows in this stage, the entrances that fade out included.
         self.letters = {letter: list(nets.grown(letter, _fading(at))) for letter in LETTERS}
         nets.recompute_from(cfg.engine.recompute_from)
+        how = _worthwhile(cfg.engine, world)
         nets.requires_grad_(False)
         for params in self.letters.values():
             for p in params:
@@ -143,11 +144,13 @@ class Engine:
             model=PhaseLoss(nets, cfg.loss),
             optimizer=adam,
             config=_deepspeed_config(
-                cfg.engine, at.batch, self.micro, share, sum(p.numel() for p in nets.parameters())
+                how, at.batch, self.micro, share, sum(p.numel() for p in nets.parameters())
             ),
         )
+        if world.size == 1 and not how.zero_stage:
+            self._engine.enable_backward_allreduce = False  # there is nobody to average with
         self._adam, self._world = adam, world
-        self._zero, self._offload = cfg.engine.zero_stage, cfg.engine.offload
+        self._zero, self._offload = how.zero_stage, how.offload
         for letter in LETTERS:
             adam.create_state(self._held(letter))
         if self._zero in (1, 2):
@@ -166,7 +169,8 @@ class Engine:
                 p.requires_grad_(group["active"] and p in working)
         self._forget_gradients()
         losses = []
-        for part in _parts(len(x), self.micro):
+        for i in range(0, len(x), self.micro):
+            part = slice(i, i + self.micro)
             loss = self._engine(phase, x[part], _slice(r, part), at)
             self._engine.backward(loss)
             self._engine.step()
@@ -248,12 +252,19 @@ class Engine:
                 yield letter, p
 
 
+def _worthwhile(cfg: EngineConfig, world: World) -> EngineConfig:
+    """The config without ZeRO 1 where there is a single rank: nothing to share out.
+
+    It would copy every gradient into one flat tensor, a tenth of a step at 256x256 on a CPU.
+    """
+    alone = world.size == 1 and cfg.zero_stage == 1
+    if alone and not cfg.offload and cfg.precision != "fp16":  # both need ZeRO's optimiser
+        return replace(cfg, zero_stage=0)
+    return cfg
+
+
 def _fading(at: Progress) -> Progress:
     return replace(at, alpha=0.0) if at.stage else at
-
-
-def _parts(n: int, micro: int) -> list[slice]:
-    return [slice(i, i + micro) for i in range(0, n, micro)]
 
 
 def _slice(r: Draw, part: slice) -> Draw:
