@@ -219,20 +219,28 @@ def test_stopping_and_going_on_equals_not_stopping(
     assert [row["seen"] for row in rows(cfg)] == [row["seen"] for row in rows(unbroken[0])]
 
 
-@pytest.mark.parametrize("offload", [False, True])
-@pytest.mark.parametrize("zero_stage", [1, 2, 3])
+@pytest.fixture(scope="module")
+def flat(faces: Path, world: World, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    """A run whose letters are a vector each, which Adam rounds in another way than their parts."""
+    cfg = sharded(config(tmp_path_factory.mktemp("flat"), faces), zero_stage=2)
+    train(cfg, world)
+    return cfg
+
+
+def sharded(cfg: RunConfig, *, zero_stage: int, offload: bool = False) -> RunConfig:
+    """The same run with what Adam holds elsewhere."""
+    return replace(cfg, engine=replace(cfg.engine, zero_stage=zero_stage, offload=offload))
+
+
+@pytest.mark.parametrize(
+    ("zero_stage", "offload"), [(1, True), (2, False), (2, True), (3, False), (3, True)]
+)
 def test_sharding_and_offload_train_the_same_run(
-    zero_stage: int,
-    offload: bool,
-    unbroken: tuple[RunConfig, list[Report]],
-    faces: Path,
-    world: World,
-    tmp_path: Path,
+    zero_stage: int, offload: bool, flat: RunConfig, faces: Path, world: World, tmp_path: Path
 ) -> None:
-    cfg = config(tmp_path / "run", faces)
-    cfg = replace(cfg, engine=replace(cfg.engine, zero_stage=zero_stage, offload=offload))
+    cfg = sharded(config(tmp_path / "run", faces), zero_stage=zero_stage, offload=offload)
     train(cfg, world, (24, FIRST + 24))
-    assert_same_end(cfg, unbroken[0])
+    assert_same_end(cfg, flat)
 
 
 class KilledError(Exception):
