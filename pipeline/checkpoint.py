@@ -23,8 +23,8 @@ from torch import Tensor
 
 from pipeline.config import RunConfig, as_dict
 from pipeline.world import World
-from stylealae.api import StyleALAE
 from stylealae.errors import CheckpointError, DivergenceError
+from stylealae.family import Model
 
 __all__ = [
     "SNAPSHOT",
@@ -131,7 +131,7 @@ def prune(run_dir: Path, stage: int, keep: int, world: World) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def finish_stage(run_dir: Path, stage: int, model: StyleALAE, world: World) -> None:
+def finish_stage(run_dir: Path, stage: int, model: Model, world: World) -> None:
     """Leaves the stage's snapshot, and in it the mark that the stage is done.  Collective."""
     _publish_once(stage_folder(run_dir, stage) / SNAPSHOT, model.save, run_dir, world)
 

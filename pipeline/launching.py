@@ -70,7 +70,7 @@ def launch(
     from pipeline.console import Console
 
     run_dir = Path(cfg.run_dir)
-    if all(is_done(run_dir, stage) for stage in range(cfg.last_stage + 1)):
+    if all(is_done(run_dir, stage) for stage in cfg.stages):
         _show_results(cfg, "this run is complete")
         return
     if inputs or source:
@@ -78,7 +78,7 @@ def launch(
             inputs[0] if inputs else faces,
             Path(cfg.data.path),
             source="auto" if inputs else source,
-            resolutions=[4 << stage for stage in range(cfg.model.blocks)],
+            resolutions=[4 << stage for stage in cfg.stages],
         )
     from pipeline import orchestrate
 

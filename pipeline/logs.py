@@ -17,8 +17,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from pipeline.config import LogConfig
 from pipeline.world import World
-from stylealae.api import StyleALAE
 from stylealae.errors import DivergenceError
+from stylealae.family import Model
 from stylealae.schedule import Progress
 from stylealae.sheets import contact_sheet
 
@@ -138,25 +138,14 @@ class Log:
         return losses
 
     def grid_if_due(
-        self, seen: int, at: Progress, model: Callable[[], StyleALAE], originals: Tensor
+        self, seen: int, at: Progress, model: Callable[[], Model], originals: Tensor
     ) -> None:
         """Draws originals, reconstructions and samples if that is due; [N, C, R, R] in [-1, 1]."""
         at_end = seen >= self.span[1]
         if self._writer is None or not (due(seen, self.cfg.grid_img, at.batch) or at_end):
             return
-        m = model()
         n = min(self.cfg.grid_size, len(originals))
-        sheet = contact_sheet(
-            [
-                (f"originals, {at.resolution}x{at.resolution}", originals[:n]),
-                ("reconstructions G(E(x))", m.reconstruct(originals[:n], alpha=at.alpha)),
-                (
-                    f"samples G(F(z)) after {seen:,} images, alpha {at.alpha:.2f}",
-                    m.sample(2 * n, seed=1, alpha=at.alpha),
-                ),
-            ],
-            columns=n,
-        )
+        sheet = contact_sheet(model().rows(originals[:n], at.alpha), columns=n)
         folder = self.run_dir / "images"
         folder.mkdir(exist_ok=True)
         sheet.save(folder / f"{at.resolution:04d}-seen-{seen:010d}.png")

@@ -78,7 +78,7 @@ def run(cfg: RunConfig, report: Callable[[Report], None]) -> bool:
     """
     run_dir = Path(cfg.run_dir)
     with _only_writer(run_dir):
-        for stage in range(cfg.last_stage + 1):
+        for stage in cfg.stages:
             if not is_done(run_dir, stage) and not _fit(cfg, stage, report):
                 return False
     return True

@@ -15,13 +15,11 @@ from pipeline.data.stream import Stream, on_device
 from pipeline.engine import Engine
 from pipeline.logs import Log, Report, due
 from pipeline.world import World
-from stylealae.api import StyleALAE
 from stylealae.ema import Ema
 from stylealae.errors import CheckpointError, ConfigError, DivergenceError
-from stylealae.networks import Networks, build
-from stylealae.phases import Chance, phases_of
-from stylealae.priors import normal, rng
-from stylealae.schedule import at_stage, progress_at, stage_span
+from stylealae.family import FAMILIES, Model
+from stylealae.networks.lettered import Lettered
+from stylealae.schedule import at_stage
 
 __all__ = ["train_stage"]
 
@@ -37,11 +35,11 @@ def train_stage(
     report: Callable[[Report], None] = lambda _: None,
 ) -> bool:
     """Trains one stage; True when it is done, False if `stop` said so first.  Collective."""
-    run_dir, span = Path(cfg.run_dir), stage_span(stage, cfg.last_stage, cfg.schedule)
+    run_dir, span, family = Path(cfg.run_dir), cfg.span(stage), FAMILIES[cfg.family]
     manifest = readable_by(cfg)
     nets, seen, found = begin(cfg, run_dir, manifest)
     # A stage that was killed between its last checkpoint and its snapshot is still this stage.
-    at = progress_at(min(seen, span[1] - 1), cfg.last_stage, cfg.schedule)
+    at = cfg.progress(min(seen, span[1] - 1))
     micro = at_stage(cfg.engine.micro_batch, stage)
     check_shares(stage, batch=at.batch, ranks=world.size, micro_batch=micro)
     nets.to(world.device)
@@ -51,20 +49,20 @@ def train_stage(
         ema.load_state_dict(found.tensors("ema"))
         if found.state["stage"] == stage:  # another stage starts fresh optimisers
             engine.load_state_dict(found.tensors("adam"))
-    chance = Chance(
-        seed=cfg.seed, z_width=cfg.model.z_width, mixing_prob=cfg.loss.mixing_prob,
-        mine=world.share(at.batch), device=world.device,
-    )  # fmt: skip
     stream = Stream(
         cfg.data.path, cfg.data, seed=cfg.seed, resolution=4 << stage,
         rank=world.rank, world=world.size, device=world.device,
     )  # fmt: skip
+    chance = family.chance(
+        cfg.model, cfg.loss, seed=cfg.seed, mine=world.share(at.batch), device=world.device,
+        labelled=stream.labelled,
+    )  # fmt: skip
     originals = on_device(stream.fixed(cfg.log.grid_size), 1.0, world.device)
-    total = stage_span(cfg.last_stage, cfg.last_stage, cfg.schedule)[1]
+    total = cfg.span(cfg.last_stage)[1]
     log = Log(run_dir, cfg.log, world, seen=seen, span=span, total=total, report=report)
 
-    def model() -> StyleALAE:
-        return StyleALAE(ema.nets, cfg.model, ema.w_mean, stage=stage, seen=seen)
+    def model() -> Model:
+        return family.model(ema.nets, ema.means, cfg.model, stage=stage, seen=seen)
 
     def save() -> None:
         log.require_finite(seen)
@@ -79,16 +77,15 @@ def train_stage(
     stream.start(seen, at.batch, span[1])
     try:
         while seen < span[1] and not stopped:
-            at = progress_at(seen, cfg.last_stage, cfg.schedule)
-            x = on_device(stream.next(), at.alpha, world.device)  # [n, C, R, R] in [-1, 1]
-            for phase in phases_of(cfg.loss, seen // at.batch):
-                r = chance.draw(phase.name, seen, at)  # z [n, Z], mixing and noise
+            at = cfg.progress(seen)
+            batch = stream.next()
+            x = on_device(batch, at.alpha, world.device)  # [n, C, R, R] in [-1, 1]
+            for phase in family.phases(cfg.loss, seen // at.batch):
+                r = chance.draw(phase.name, seen, at, batch.classes)  # z [n, Z], noise, labels
                 loss = engine.step(phase, x, r, at)  # trains the phase's letters and no other
                 log.scalar(f"loss/{phase.name}", loss)
             with engine.gathered():
-                ema.update(
-                    nets, normal(at.batch, cfg.model.z_width, rng(cfg.seed, "w_mean", seen)), at
-                )
+                ema.update(nets, chance.z("w_mean", seen, at), at)
             seen += at.batch
             log.write_if_due(seen, at, stream.waited_s, stream.replaced)
             log.grid_if_due(seen, at, model, originals)
@@ -109,18 +106,29 @@ def train_stage(
 
 def begin(
     cfg: RunConfig, run_dir: Path, manifest: Manifest
-) -> tuple[Networks, int, Checkpoint | None]:
+) -> tuple[Lettered, int, Checkpoint | None]:
     """The networks, images seen and checkpoint that the run goes on from.
 
     Raises:
         CheckpointError: the newest checkpoint is of another model, seed or data set.
     """
-    nets, found = build(cfg.model, cfg.seed), checkpoint.latest(run_dir)
+    nets = FAMILIES[cfg.family].build(cfg.model, cfg.seed)
+    found = checkpoint.latest(run_dir)
     if found is None:
         return nets, 0, None
     was = found.state
-    mine = {**asdict(cfg.model), "seed": cfg.seed, "data set": manifest.digest}
-    theirs = {**was["config"]["model"], "seed": was["config"]["seed"], "data set": was["data"]}
+    mine = {
+        "family": cfg.family,
+        **asdict(cfg.model),
+        "seed": cfg.seed,
+        "data set": manifest.digest,
+    }
+    theirs = {
+        "family": "stylealae",
+        **was["config"],
+        **was["config"]["model"],
+        "data set": was["data"],
+    }
     other = [
         f"{k} ({theirs.get(k)} there, {v} here)" for k, v in mine.items() if theirs.get(k) != v
     ]

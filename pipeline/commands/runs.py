@@ -70,7 +70,7 @@ def train(config: Path, overrides: Sequence[str]) -> None:
         signal.signal(number, ask)
     done = True
     with Console() as console:
-        for stage in range(cfg.last_stage + 1):
+        for stage in cfg.stages:
             if done and not is_done(Path(cfg.run_dir), stage):
                 done = train_stage(cfg, stage, world, stop=asked.is_set, report=console.show)
     if not done:

@@ -30,9 +30,11 @@ from pipeline.trainer import train_stage
 from pipeline.world import World
 from stylealae import StyleALAE
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
+from stylealae.draws import StyleDraw
 from stylealae.errors import CheckpointError, ConfigError, DivergenceError
+from stylealae.family import FAMILIES
 from stylealae.networks import Networks
-from stylealae.phases import Draw, phases_of
+from stylealae.phases import phases_of
 from stylealae.schedule import Growth
 
 BATCH, FIRST, SECOND = 8, 64, 96
@@ -373,12 +375,13 @@ def test_weights_that_are_not_finite_are_never_saved(
     good = found(stopped)
     first, second, third = phases_of(stopped.loss)
 
-    def loss(n: Networks, x: Tensor, r: Draw, at: Growth, cfg: LossConfig) -> Tensor:
+    def loss(n: Networks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossConfig) -> Tensor:
         nothing: Tensor = (n.E(x, at) * 0).square().sum().sqrt()
         return third.loss(n, x, r, at, cfg) + nothing
 
     broken = (first, second, replace(third, loss=loss))
-    monkeypatch.setattr("pipeline.trainer.phases_of", lambda *_: broken)
+    family = replace(FAMILIES["stylealae"], phases=lambda *_: broken)
+    monkeypatch.setitem(FAMILIES, "stylealae", family)
     often = replace(stopped, checkpoint=CheckpointConfig(every_img=BATCH))
     with pytest.raises(DivergenceError) as refusal:
         train_stage(often, 0, world)
