@@ -112,6 +112,7 @@ class Engine:
         # What grows in this stage, the entrances that fade out included.
         self.letters = {a: list(nets.grown(a, _fading(at))) for a in nets.letters}
         nets.recompute_from(cfg.engine.recompute_from)
+        how = _worthwhile(cfg.engine, world)
         nets.requires_grad_(False)
         for params in self.letters.values():
             for p in params:
@@ -122,13 +123,13 @@ class Engine:
             model=PhaseLoss(nets, cfg.loss),
             optimizer=self._optimizer,
             config=_deepspeed_config(
-                cfg.engine, at.batch, self.micro, share, sum(p.numel() for p in nets.parameters())
+                how, at.batch, self.micro, share, sum(p.numel() for p in nets.parameters())
             ),
         )
-        if world.size == 1 and not cfg.engine.zero_stage:  # nobody to agree with
-            self._engine.enable_backward_allreduce = False
+        if world.size == 1 and not how.zero_stage:
+            self._engine.enable_backward_allreduce = False  # there is nobody to average with
         self._world = world
-        self._zero, self._offload = cfg.engine.zero_stage, cfg.engine.offload
+        self._zero, self._offload = how.zero_stage, how.offload
         phases = FAMILIES[cfg.family].phases(cfg.loss, 0)
         self._owners = {a: {p.moments for p in phases if a in p.trains} for a in nets.letters}
         for letter, owners in self._owners.items():
@@ -149,7 +150,8 @@ class Engine:
                 p.requires_grad_(p in working)
         self._forget_gradients()
         losses = []
-        for part in _parts(len(x), self.micro):
+        for i in range(0, len(x), self.micro):
+            part = slice(i, i + self.micro)
             loss = self._engine(phase, x[part], r.part(part, len(x)), at)
             self._engine.backward(loss)
             self._engine.step()
@@ -237,12 +239,19 @@ class Engine:
                 yield letter, p
 
 
+def _worthwhile(cfg: EngineConfig, world: World) -> EngineConfig:
+    """The config without ZeRO 1 where there is a single rank: nothing to share out.
+
+    It would copy every gradient into one flat tensor, a tenth of a step at 256x256 on a CPU.
+    """
+    alone = world.size == 1 and cfg.zero_stage == 1
+    if alone and not cfg.offload and cfg.precision != "fp16":  # both need ZeRO's optimiser
+        return replace(cfg, zero_stage=0)
+    return cfg
+
+
 def _fading(at: Progress) -> Progress:
     return replace(at, alpha=0.0) if at.stage else at
-
-
-def _parts(n: int, micro: int) -> list[slice]:
-    return [slice(i, i + micro) for i in range(0, n, micro)]
 
 
 def _deepspeed_config(
