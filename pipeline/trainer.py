@@ -14,6 +14,7 @@ from pipeline.data.stream import Stream, on_device
 from pipeline.engine import Engine
 from pipeline.fence import Fence
 from pipeline.logs import Log, Report, due
+from pipeline.metrics import Metrics
 from pipeline.saving import Saver
 from pipeline.storage import Storage, open_storage
 from pipeline.world import World
@@ -79,6 +80,7 @@ def train_stage(
             parts = {"networks": nets.state_dict(), "ema": ema.state_dict(), "adam": adam}
             saver.save(parts, about)  # copies; a thread publishes
 
+    metrics = Metrics(cfg, world, log, model)
     stopped = False
     stream.start(seen, at.batch, span[1])
     try:
@@ -95,6 +97,7 @@ def train_stage(
             seen += at.batch
             log.write_if_due(seen, at, stream.waited_s, stream.replaced)
             log.grid_if_due(seen, at, model, originals)
+            metrics.write_if_due(seen, at)
             stopped = due(seen, STOP_POLL_IMG, at.batch) and world.any(stop())
             if stopped or seen >= span[1] or due(seen, cfg.checkpoint.every_img, at.batch):
                 save()
