@@ -39,6 +39,8 @@ __all__ = [
 
 VALIDATION_IMG = 10_000
 PARZEN_SAMPLES = 10_000
+FITTED_IMG = 5_000
+"""Images whose codes are compared with the prior: all pairs of them."""
 INVERTED_IMG = 5_000
 """Images whose z is looked for: an optimisation each."""
 
@@ -91,10 +93,7 @@ def cluster_error(s: Subject[ClassModel]) -> Values:
 
 def log_likelihood(s: Subject[MlpModel]) -> Values:
     """Parzen log-likelihood of the test images in nats, under 10,000 samples."""
-    samples = torch.cat([
-        s.model.sample(part.stop - part.start, seed=s.seed + part.start)
-        for part in (slice(i, min(i + 1000, PARZEN_SAMPLES)) for i in range(0, PARZEN_SAMPLES, 1000))
-    ])  # fmt: skip
+    samples = s.model.sample(PARZEN_SAMPLES, seed=s.seed)
     validation, tests = (_grey(s, cut(s, which)) for which in ("validation", "test"))
     found = parzen(rows_of(s.model, samples).cpu(), validation, tests)
     return {
@@ -122,7 +121,7 @@ def neighbours_in_z_and_w(s: Subject[AlaeMlpModel]) -> Values:
     def in_z(here: Cut) -> Tensor:
         w = _codes(s, here)
         with torch.enable_grad():
-            return torch.cat([s.model.unmap(part).cpu() for part in w.split(1000)])
+            return torch.cat([s.model.unmap(part).cpu() for part in torch.split(w, 1000)])
 
     return {
         **_accuracies(s, "-w", lambda here: _codes(s, here)),
@@ -134,6 +133,7 @@ def neighbours_in_z_and_w(s: Subject[AlaeMlpModel]) -> Values:
 def prior_fit(s: Subject[CodeModel]) -> Values:
     """How far the codes of test images are from the prior, and as far as two samples of it are."""
     here = cut(s, "test")
+    here = Cut(here.split, here.first, min(here.count, FITTED_IMG))
     found = _codes(s, here, noisy=True)
     prior = s.model.nets.prior
     drawn, again = (
@@ -211,9 +211,9 @@ def _codes(s: Subject[Any], here: Cut, *, noisy: bool = False) -> Tensor:
 
     def coded(part: Part) -> Tensor:
         x = _images(s, here, part)
-        if not noisy:
-            return s.model.encode(x)
-        return s.model.encode(x, rng(s.seed, f"metric/codes/{here.split}", part.first, x.device))
+        keyed = rng(s.seed, f"metric/codes/{here.split}", part.first, x.device)
+        z: Tensor = s.model.encode(x, keyed) if noisy else s.model.encode(x)
+        return z
 
     return s.gathered(here.count, s.model.code_width, f"codes of {here.split}", coded)
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
-from pipeline import attributes, measures
+from pipeline import attributes, code_measures, measures
 from pipeline.subject import Subject, Values
 from stylealae.api import StyleALAE
+from stylealae.api_mlp import AlaeMlpModel, ClassModel, CodeModel, GanModel, MlpModel
 from stylealae.errors import ConfigError
 from stylealae.metrics.features import KNOWN
 from stylealae.metrics.ppl import Sampling, Space
@@ -111,6 +112,48 @@ METRICS: dict[str, Metric] = {
         measure=attributes.separability_of_codes,
         protocol="linear SVM in w = E(x), train, labels of the data set; accuracy held out",
         labels=True,
+    ),
+    "error": Metric(
+        measure=code_measures.error,
+        protocol="share of images, test, whose likeliest class y is not their label",
+        models=(ClassModel,),
+    ),
+    "cluster-error": Metric(
+        measure=code_measures.cluster_error,
+        protocol="the same, test, a cluster having the label of its surest validation image",
+        models=(ClassModel,),
+    ),
+    "parzen": Metric(
+        measure=code_measures.log_likelihood,
+        protocol="Parzen window on 10,000 samples, test, sigma chosen on validation images, nats",
+        models=(CodeModel, GanModel, AlaeMlpModel),
+    ),
+    "knn-svm": Metric(
+        measure=code_measures.neighbours,
+        protocol="1-NN and linear SVM (C = 1, standardised) in z = E(x), train to test",
+        models=(CodeModel,),
+    ),
+    "knn-svm-pixels": Metric(
+        measure=code_measures.neighbours_of_pixels,
+        protocol="1-NN and linear SVM (C = 1, standardised) in grey values, train to test",
+        models=(MlpModel,),
+    ),
+    "knn-svm-zw": Metric(
+        measure=code_measures.neighbours_in_z_and_w,
+        protocol="1-NN and linear SVM (C = 1, standardised) in w = E(x), and in the z that F takes "
+        "there (gradient descent; -few: 10,000 of train, 5,000 of test), train to test",
+        models=(AlaeMlpModel,),
+    ),
+    "prior-fit": Metric(
+        measure=code_measures.prior_fit,
+        protocol="codes of test, drawn from q(z|x), against as many samples of p(z): squared MMD "
+        "(5 Gaussian kernels), held-out accuracy of a classifier",
+        models=(CodeModel,),
+    ),
+    "reciprocity-w": Metric(
+        measure=code_measures.reciprocity,
+        protocol="mean squared E(G(w)) - w of w = F(z), over W; share: of w's variance",
+        models=(AlaeMlpModel,),
     ),
 }
 

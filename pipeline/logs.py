@@ -8,9 +8,11 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
@@ -23,7 +25,7 @@ from stylealae.family import Model
 from stylealae.schedule import Progress
 from stylealae.sheets import contact_sheet
 
-__all__ = ["Log", "Report", "due"]
+__all__ = ["Log", "Report", "due", "show"]
 
 METRICS = "metrics.jsonl"
 
@@ -177,6 +179,12 @@ class Log:
         """Flushes everything."""
         if self._writer is not None:
             self._writer.close()
+
+
+def show(run_dir: Path, tag: str, picture: Image.Image, seen: int) -> None:
+    """Puts a picture into the TensorBoard of a run that is over."""
+    with SummaryWriter(str(run_dir / "tensorboard")) as writer:
+        writer.add_image(tag, np.asarray(picture), seen, dataformats="HWC")
 
 
 def _forget_after(storage: Storage, seen: int) -> None:

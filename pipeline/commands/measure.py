@@ -6,17 +6,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.commands.output import write_picture
 from pipeline.launching import sentence
 from stylealae.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from pipeline.subject import Tick
+    from pipeline.subject import Subject, Tick
     from pipeline.world import World
 
 __all__ = ["evaluate", "snapshot_of"]
@@ -41,11 +42,15 @@ __all__ = ["evaluate", "snapshot_of"]
 @click.option("--cache", type=click.Path(path_type=Path), show_default=True,
               default=Path("~/.cache/stylealae/metrics"),
               help="Folder for statistics of real images.")  # fmt: skip
+@click.option("--pictures", "folder", type=click.Path(path_type=Path),
+              help="Folder for pictures of codes, classes, priors and losses; a run has them in "
+                   "TensorBoard too.")  # fmt: skip
 @click.option("--cpu", is_flag=True, help="Use no GPU.")
 @sentence
 def evaluate(
     model: Path, data: str, names: str, features: Sequence[Path], sha256: str, samples: int,
-    labels: str, batch: int, seed: int, out: Path | None, cache: Path, cpu: bool,
+    labels: str, batch: int, seed: int, out: Path | None, cache: Path,
+    folder: Path | None, cpu: bool,
 ) -> None:  # fmt: skip
     """Measure a trained model: a line of JSON a metric, with its protocol and counts.
 
@@ -63,7 +68,7 @@ def evaluate(
     from pipeline.evaluate import METRICS, require_extractors
     from pipeline.evaluate import evaluate as results_of
     from pipeline.subject import Pictures, Subject
-    from stylealae import StyleALAE
+    from stylealae import family
     from stylealae.metrics.features import extractors
 
     wanted = [name.strip() for name in names.split(",") if name.strip()]
@@ -74,7 +79,7 @@ def evaluate(
     snapshot, world = snapshot_of(model), _world(cpu)
     found = extractors(features, world.device, sha256)
     require_extractors(wanted, found.keys())
-    m = StyleALAE.load(snapshot, world.device)
+    m = family.load(snapshot, world.device)
     with _progress(world) as tick:
         subject = Subject(
             model=m, pictures=Pictures(data, m.resolution), world=world, extractors=found,
@@ -84,6 +89,8 @@ def evaluate(
         for result in results_of(wanted, subject):
             about = {**asdict(result), "snapshot": str(snapshot), "seen": m.seen, "dataset": data}
             _tell(about, out, world)
+        if folder is not None:
+            _draw(subject, model, folder)
 
 
 def snapshot_of(path: Path) -> Path:
@@ -136,6 +143,17 @@ def _progress(world: "World") -> Iterator["Tick"]:
 
     with bars:
         yield tick
+
+
+def _draw(subject: "Subject[Any]", run: Path, folder: Path) -> None:
+    """Pictures of a model and its run, in a folder and in the run's TensorBoard."""
+    from pipeline.gallery import curves_of, pictures_of
+    from pipeline.logs import show
+
+    for name, picture in (*pictures_of(subject), *curves_of(run)):
+        write_picture(picture, folder / f"{name}.png")
+        if (run / "tensorboard").exists():
+            show(run, f"image/{name}", picture, subject.model.seen)
 
 
 def _tell(about: dict[str, object], out: Path | None, world: "World") -> None:

@@ -67,11 +67,11 @@ def clustering_error(y: Tensor, labels: Tensor, of_cluster: Tensor) -> Clusters:
 def nearest_neighbour_accuracy(
     codes: Tensor, labels: Tensor, codes_of_tests: Tensor, labels_of_tests: Tensor
 ) -> float:
-    """Share of tests whose nearest neighbour has their label.  [n, W], [n], [m, W], [m] -> 0 to 1"""
+    """Share of tests whose nearest neighbour has their label.  [n, W], [n], [m, W], [m]"""
     right = [
         labels[torch.cdist(part, codes).argmin(1)] == of_part
         for part, of_part in zip(
-            codes_of_tests.split(ROWS), labels_of_tests.split(ROWS), strict=True
+            torch.split(codes_of_tests, ROWS), torch.split(labels_of_tests, ROWS), strict=True
         )
     ]
     return float(torch.cat(right).double().mean())
@@ -80,7 +80,7 @@ def nearest_neighbour_accuracy(
 def plane_accuracy(
     codes: Tensor, labels: Tensor, codes_of_tests: Tensor, labels_of_tests: Tensor
 ) -> float:
-    """Share of tests that a linear SVM names.  [n, W], [n], [m, W], [m] -> 0 to 1
+    """Share of tests that a linear SVM names.  [n, W], [n], [m, W], [m]
 
     One plane a class against the rest, on codes of mean 0 and variance 1.
     """
@@ -102,7 +102,7 @@ def mmd(x: Tensor, y: Tensor) -> float:
     total = 0.0
     for a, b, sign in ((x, x, 1.0), (y, y, 1.0), (x, y, -2.0)):
         pairs = len(a) * (len(a) - 1) if a is b else len(a) * len(b)
-        sums = sum(_kernels(part, b, widths) for part in a.split(ROWS))
+        sums = sum(_kernels(part, b, widths) for part in torch.split(a, ROWS))
         total += sign * (sums - (len(a) if a is b else 0)) / pairs
     return total
 

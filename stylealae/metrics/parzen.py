@@ -17,6 +17,8 @@ __all__ = ["Parzen", "log_likelihoods", "parzen"]
 
 ROWS = 512
 """Tests whose distances to all samples are held at once."""
+CHOSEN_ON = 1000
+"""Validation images that the width is chosen on."""
 SIGMAS = tuple(0.1 * 1.06**k for k in range(-8, 21))
 """Widths of the window that are tried, 0.06 to 0.32."""
 
@@ -38,8 +40,8 @@ class Parzen:
 def parzen(
     samples: Tensor, validation: Tensor, tests: Tensor, sigmas: Sequence[float] = SIGMAS
 ) -> Parzen:
-    """[m, P], [n', P], [n, P]; the window's width is chosen on the validation images."""
-    means = log_likelihoods(samples, validation, sigmas).mean(0)
+    """[m, P], [n', P], [n, P]; the window's width is chosen on some of the validation images."""
+    means = log_likelihoods(samples, validation[:CHOSEN_ON], sigmas).mean(0)
     best = int(means.argmax())
     found = log_likelihoods(samples, tests, [sigmas[best]])[:, 0]
     return Parzen(
@@ -58,7 +60,7 @@ def log_likelihoods(samples: Tensor, tests: Tensor, sigmas: Sequence[float]) -> 
     width = torch.tensor(sigmas, dtype=torch.double)
     constant = math.log(len(samples)) + samples.shape[1] * (width * math.sqrt(2.0 * math.pi)).log()
     found = []
-    for part in tests.split(ROWS):
+    for part in torch.split(tests, ROWS):
         squares = torch.cdist(part, samples).double().square()  # [ROWS, m]
         found.append(
             torch.stack([(-squares / (2.0 * s * s)).logsumexp(1) for s in sigmas], 1) - constant
