@@ -105,8 +105,11 @@ class GanModelConfig(MlpConfig):
 class CodeModelConfig(GanModelConfig):
     """An encoder E with a posterior over codes z, a decoder G, a discriminator D of codes."""
 
-    posterior: Literal["deterministic", "gaussian", "universal"] = "deterministic"
-    """Form of q(z|x): a function of x, a Gaussian, or a function of x and of noise."""
+    posterior: Literal["deterministic", "gaussian", "isotropic", "universal"] = "deterministic"
+    """Form of q(z|x): a function of x, a Gaussian, one of a fixed width, or a function of x and of
+    noise."""
+    posterior_sd: float = 0.2
+    """Standard deviation of z given x (isotropic posterior)."""
     eta_width: int = 16
     """Numbers of noise beside x (universal posterior)."""
     batch_norm: bool = False
@@ -115,6 +118,8 @@ class CodeModelConfig(GanModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_positive("eta_width")
+        if self.posterior_sd < 0.0:
+            raise ConfigError(f"model.posterior_sd is {self.posterior_sd}: it cannot be negative")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The three forms of q(z|x) (Makhzani et al. 2015, section 2): what E's last layers make of x.
+"""The forms of q(z|x) (Makhzani et al. 2015, section 2): what E's last layers make of x.
 
 Legend: N batch, P numbers of x, H features, Z width of z.
 """
@@ -8,7 +8,13 @@ from torch import Tensor, nn
 
 from stylealae.config_mlp import CodeModelConfig
 
-__all__ = ["POSTERIORS", "Deterministic", "GaussianPosterior", "UniversalApproximator"]
+__all__ = [
+    "POSTERIORS",
+    "Deterministic",
+    "GaussianPosterior",
+    "IsotropicPosterior",
+    "UniversalApproximator",
+]
 
 
 class Deterministic(nn.Module):
@@ -54,6 +60,21 @@ class GaussianPosterior(Deterministic):
         return mean + (0.5 * log_var).exp() * eps
 
 
+class IsotropicPosterior(Deterministic):
+    """Z is drawn from a Gaussian of one fixed width: codes that near are told apart by nobody."""
+
+    def __init__(self, cfg: CodeModelConfig) -> None:
+        super().__init__(cfg)
+        self.sd = cfg.posterior_sd
+
+    def forward(self, h: Tensor, noise: torch.Generator | None) -> Tensor:
+        """A draw, or the mean without noise.  [N, H] -> [N, Z]"""
+        mean: Tensor = self.mean(h).float()
+        if noise is None:
+            return mean
+        return mean + self.sd * torch.randn(mean.shape, generator=noise, device=mean.device)
+
+
 class UniversalApproximator(Deterministic):
     """Z is a function of x and of noise eta, f(x, eta): any distribution, no density."""
 
@@ -72,6 +93,7 @@ class UniversalApproximator(Deterministic):
 POSTERIORS = {
     "deterministic": Deterministic,
     "gaussian": GaussianPosterior,
+    "isotropic": IsotropicPosterior,
     "universal": UniversalApproximator,
 }
 
