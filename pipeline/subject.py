@@ -17,16 +17,19 @@ from torch import Tensor
 
 from pipeline.config import DataConfig
 from pipeline.data.manifest import Manifest
-from pipeline.data.reader import Images
+from pipeline.data.order import Ints
+from pipeline.data.reader import Floats, Images
 from pipeline.data.store import open_store
 from pipeline.data.stream import GIB, on_device
 from pipeline.world import World
 from stylealae.errors import DataError
 from stylealae.metrics.features import Extractor
+from stylealae.priors import rng
 
 __all__ = ["Part", "Pictures", "Subject", "Tick", "Values"]
 
 M = TypeVar("M")
+BLOCK = 64  # samples that are drawn together
 Values = dict[str, float]
 """What a metric found: names, without the `metric/` of their tags, and numbers."""
 Tick = Callable[[str, int, int], None]
@@ -55,12 +58,10 @@ class Pictures:
         """Reads the manifest; `cfg` says where what comes from an object store is kept."""
         cfg = cfg or DataConfig()
         cache, limit = Path(cfg.cache).expanduser(), int(cfg.cache_gib * GIB)
-        self._store = open_store(
-            dataset, cache=cache, cache_bytes=limit, patience_s=cfg.patience_s
-        )
+        self._store = open_store(dataset, cache=cache, cache_bytes=limit, patience_s=cfg.patience_s)
         self.manifest = Manifest.read(self._store)
         self.resolution = resolution
-        self._readers: dict[tuple[str, str], Images] = {}
+        self._readers: dict[tuple[str, str, int], Images] = {}
         if resolution not in self.manifest.resolutions:
             raise DataError(
                 f"{dataset} has images of {', '.join(map(str, self.manifest.resolutions))} pixels "
@@ -71,23 +72,21 @@ class Pictures:
         """Images of a split; 0 if there is none of that name."""
         return self.manifest.samples(split)
 
-    def take(self, split: str, part: Part) -> Tensor:
-        """Some images, as they are stored.  -> uint8 [N, C, R, R]"""
-        ids = np.arange(part.first, part.first + part.count)
-        return torch.from_numpy(self._reader(split, "").take(ids)[0])
+    def take(self, split: str, ids: Ints) -> Tensor:
+        """Images by their numbers in a split, as they are stored.  [N] -> uint8 [N, C, R, R]"""
+        return torch.from_numpy(self._reader(split, "", self.resolution).take(ids)[0])
 
-    def labels(self, split: str, name: str, part: Part) -> Tensor:
-        """A label of some images, NaN where it is unknown.  -> float32 [N]"""
-        values = self._reader(split, name).take(np.arange(part.first, part.first + part.count))[1]
+    def labels(self, split: str, name: str, ids: Ints) -> Floats:
+        """A label of some images, NaN where it is unknown.  [N] -> [N]"""
+        values = self._reader(split, name, min(self.manifest.resolutions)).take(ids)[1]
         assert values is not None
-        return torch.from_numpy(values)
+        return values
 
-    def _reader(self, split: str, label: str) -> Images:
-        if (split, label) not in self._readers:
-            self._readers[split, label] = Images(
-                self._store, self.manifest, split, self.resolution, label=label
-            )
-        return self._readers[split, label]
+    def _reader(self, split: str, label: str, resolution: int) -> Images:
+        key = split, label, resolution
+        if key not in self._readers:
+            self._readers[key] = Images(self._store, self.manifest, split, resolution, label=label)
+        return self._readers[key]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,21 +122,46 @@ class Subject(Generic[M]):
 
     def mine(self, n: int, what: str) -> Iterator[Part]:
         """This rank's parts of n samples; `what` is shown while they are worked on."""
-        parts = range(self.world.rank * self.batch, n, self.world.size * self.batch)
-        for first in parts:
+        stride = self.batch * self.world.size
+        for first in range(self.world.rank * self.batch, n, stride):
             yield Part(first, min(self.batch, n - first))
-            self.tick(what, min(first + self.batch * self.world.size, n), n)
+            self.tick(what, min(first - first % stride + stride, n), n)
+
+    def gathered(self, n: int, width: int, what: str, rows_of: Callable[[Part], Tensor]) -> Tensor:
+        """Rows of numbers, of which each rank computes its parts.  -> [n, width] on every CPU
+
+        Collective.
+        """
+        found = torch.zeros(n, width, dtype=torch.float32, device=self.world.device)
+        for part in self.mine(n, what):
+            found[part.rows] = rows_of(part).float()
+        return self.world.sum(found).cpu()  # the other ranks' rows are zeros here
+
+    def draws(
+        self, purpose: str, part: Part, draw: Callable[[int, torch.Generator], Tensor]
+    ) -> Tensor:
+        """What `draw` gives for these samples, the same whatever the batch.  -> [N, ...]"""
+        first = part.first - part.first % BLOCK
+        blocks = range(first, part.first + part.count, BLOCK)
+        drawn = [draw(BLOCK, rng(self.seed, f"metric/{purpose}", block)) for block in blocks]
+        rows = slice(part.first - first, part.first - first + part.count)
+        return torch.cat(drawn)[rows].to(self.world.device)
+
+    def real_count(self, split: str) -> int:
+        """How many images of a split are looked at."""
+        return min(self.samples, self.pictures.count(split))
+
+    def ids(self, split: str, part: Part) -> Ints:
+        """The numbers of some of those images: spread over the split, which may be sorted."""
+        looked_at, there = self.real_count(split), self.pictures.count(split)
+        return np.arange(part.first, part.first + part.count) * there // looked_at
 
     def real(self, split: str, part: Part) -> Tensor:
-        """Real images on the device.  -> [N, C, R, R] in [-1, 1]"""
-        return on_device(self.pictures.take(split, part), 1.0, self.world.device)
+        """Some of those images.  -> [N, C, R, R] in [-1, 1]"""
+        pixels = self.pictures.take(split, self.ids(split, part))
+        return on_device(pixels, 1.0, self.world.device)
 
-    def gathered(self, n: int, what: str, rows_of: Callable[[Part], Tensor]) -> Tensor:
-        """[n, K] on the CPU on every rank, of which each computed its parts.  Collective."""
-        found: Tensor | None = None
-        for part in self.mine(n, what):
-            rows = rows_of(part)
-            if found is None:
-                found = rows.new_zeros(n, *rows.shape[1:])
-            found[part.rows] = rows
-        return self.world.whole(found, n).cpu()
+    @property
+    def held_out(self) -> str:
+        """The split that reconstructions are measured on: `test`, or `train` if it has none."""
+        return "test" if self.pictures.count("test") else "train"
