@@ -102,12 +102,9 @@ class Log:
         }
         self._sums, self._count = {}, 0
         self._since, self._waited_s = (now, seen), waited_s
+        self.row(seen, row)
         if self._writer is None:
             return
-        for tag, value in row.items():
-            self._writer.add_scalar(tag, value, seen)
-        with (self.run_dir / "metrics.jsonl").open("a") as stream:
-            stream.write(json.dumps({"seen": seen, **row}) + "\n")
         self._report(
             Report(
                 resolution=at.resolution,
@@ -120,6 +117,15 @@ class Log:
                 losses={tag.split("/")[1]: value for tag, value in losses.items()},
             )
         )
+
+    def row(self, seen: int, row: Mapping[str, float]) -> None:
+        """Writes numbers by tag; the same ones are given on every rank."""
+        if self._writer is None:
+            return
+        for tag, value in row.items():
+            self._writer.add_scalar(tag, value, seen)
+        with (self.run_dir / "metrics.jsonl").open("a") as stream:
+            stream.write(json.dumps({"seen": seen, **row}) + "\n")
 
     def require_finite(self, seen: int) -> dict[str, float]:
         """The mean losses since the last row, over the ranks.  Collective.
