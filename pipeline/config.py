@@ -19,6 +19,7 @@ __all__ = [
     "DataConfig",
     "EngineConfig",
     "LogConfig",
+    "MetricConfig",
     "RunConfig",
     "as_yaml",
     "load",
@@ -136,6 +137,33 @@ class LogConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MetricConfig:
+    """What is measured while training; docs/metrics.md lists the names."""
+
+    every_img: int = 0
+    """Images between two measurements, and at the end of every stage; 0 measures nothing."""
+    names: tuple[str, ...] = ("fid-random", "kid-random", "psnr", "reciprocity")
+    """Metrics; these need no file."""
+    samples: int = 10_000
+    """Images that are generated, and at most so many real ones."""
+    batch: int = 32
+    """Images that a worker takes through a network at once."""
+    features: tuple[str, ...] = ()
+    """Files of feature extractors, such as inception-2015-12-05.pt, on every host."""
+    labels: tuple[str, ...] = ()
+    """Labels of the data set that separability looks at."""
+    cache: str = "~/.cache/stylealae/metrics"
+    """Folder for statistics of real images."""
+
+    def __post_init__(self) -> None:
+        if self.every_img < 0 or self.samples < 2 or self.batch < 1:
+            raise ConfigError(
+                f"metrics.every_img is {self.every_img}, metrics.samples {self.samples} and "
+                f"metrics.batch {self.batch}: use at least 0, 2 and 1"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClusterConfig:
     """What a run asks Ray for."""
 
@@ -180,6 +208,8 @@ class RunConfig:
     """Saving."""
     log: LogConfig = field(default_factory=LogConfig)
     """Logging."""
+    metrics: MetricConfig = field(default_factory=MetricConfig)
+    """Measuring while training."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     """Workers."""
 

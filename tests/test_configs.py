@@ -23,6 +23,7 @@ CLASSES = [
     run.EngineConfig,
     run.CheckpointConfig,
     run.LogConfig,
+    run.MetricConfig,
     run.ClusterConfig,
     run.RunConfig,
 ]
