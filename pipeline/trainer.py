@@ -14,6 +14,7 @@ from pipeline.data.manifest import Manifest
 from pipeline.data.stream import Stream, on_device
 from pipeline.engine import Engine
 from pipeline.logs import Log, Report, due
+from pipeline.metrics import Metrics
 from pipeline.world import World
 from stylealae.api import StyleALAE
 from stylealae.ema import Ema
@@ -75,6 +76,7 @@ def train_stage(
             checkpoint.save(run_dir, parts, about, world)
         checkpoint.prune(run_dir, stage, cfg.checkpoint.keep, world)
 
+    metrics = Metrics(cfg, world, log, model)
     stopped = False
     stream.start(seen, at.batch, span[1])
     try:
@@ -92,6 +94,7 @@ def train_stage(
             seen += at.batch
             log.write_if_due(seen, at, stream.waited_s, stream.replaced)
             log.grid_if_due(seen, at, model, originals)
+            metrics.write_if_due(seen, at)
             stopped = due(seen, STOP_POLL_IMG, at.batch) and world.any(stop())
             if stopped or seen >= span[1] or due(seen, cfg.checkpoint.every_img, at.batch):
                 save()
