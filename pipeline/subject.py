@@ -114,7 +114,7 @@ class Subject(Generic[M]):
     cache: Path | None = None
     """Folder for statistics of real images; None keeps none."""
     keep: frozenset[str] = frozenset()
-    """Roles whose features of generated images are kept for the next metric, not only summed."""
+    """Roles whose features are kept image by image for the next metric, not only summed."""
     memo: dict[Any, Any] = field(default_factory=dict)
     """What metrics leave for each other."""
     tick: Tick = lambda _what, _done, _all: None
