@@ -5,6 +5,7 @@ Legend: N batch, C channels, R resolution, Z and W widths, L layers (two a stage
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from stylealae import latents
+from stylealae import attributes, latents
 from stylealae.config import ModelConfig
+from stylealae.directions import Directions, principal, sefa
 from stylealae.errors import CheckpointError, ConfigError
 from stylealae.interop import read_released, released_to_ours
 from stylealae.networks import Networks, build
@@ -173,8 +175,9 @@ class StyleALAE:
 
         `noise` adds G's grain, which a model that has been trained for long uses for fine detail.
         """
-        w = self.map(normal(n, self.model.z_width, rng(seed, "sample", 0)))
-        layers = latents.per_layer(w, 2 * (self._at(stage).stage + 1))  # [n, L, W]
+        layers = latents.per_layer(
+            self.styles(n, seed), 2 * (self._at(stage).stage + 1)
+        )  # [n, L, W]
         layers = latents.truncate(layers, self.w_mean, truncation)
         grain = rng(seed, "sample/noise", 0, self.device) if noise else False
         return self.generate(layers, stage, alpha, noise=grain)
@@ -200,6 +203,38 @@ class StyleALAE:
     def interpolate(self, w: Tensor, w_other: Tensor, steps: int) -> Tensor:
         """Styles on the way from w to w_other, both included.  [N, W] twice -> [steps, N, W]"""
         return latents.interpolate(w.to(self.device), w_other.to(self.device), steps)
+
+    def edit(self, w: Tensor, amounts: Mapping[str, float], directions: Directions) -> Tensor:
+        """Styles moved along named directions, in their standard deviations.  -> [N, L, W]
+
+        `m.generate(m.edit(m.encode(x), {"smile": 2.0, "age": -1.0}, directions))`
+        """
+        return directions.move(w.to(self.device), amounts, self.nets.G.layers)
+
+    def directions(
+        self,
+        w: Tensor,
+        labels: Mapping[str, Sequence[attributes.Label]],
+        *,
+        method: attributes.Method = "effect",
+        separate: attributes.Separate = "no",
+    ) -> Directions:
+        """A direction for each label of styles, E's of labelled images: see attributes.fit."""
+        return attributes.fit(w, labels, method=method, separate=separate)
+
+    def principal(self, count: int = 10, *, n: int = 10_000, seed: int = 0) -> Directions:
+        """The directions in which n styles of F vary most (GANSpace): pc1, pc2, ..."""
+        return principal(self.styles(n, seed), count)
+
+    def sefa(
+        self, count: int = 10, *, layers: tuple[int, int] | None = None, seed: int = 0
+    ) -> Directions:
+        """The directions to which G's layers, first to last, answer most (SeFa): sefa1, ..."""
+        return sefa(self.nets.G, self.styles(10_000, seed), count, layers)
+
+    def styles(self, n: int, seed: int = 0) -> Tensor:
+        """Styles of F, those that `sample` draws with this seed.  -> [n, W]"""
+        return self.map(normal(n, self.model.z_width, rng(seed, "sample", 0)))
 
     def _at(self, stage: int | None, alpha: float = 1.0) -> Growth:
         stage = self.stage if stage is None else stage

@@ -35,7 +35,8 @@ FLOORS = {
     "stylealae.api": 1.6,
     "stylealae.sheets": 1.6,
     "stylealae.interop": 1.5,
-    "stylealae.directions": 1.6,
+    "stylealae.directions": 1.4,
+    "stylealae.attributes": 1.5,
     "stylealae.metrics": 1.6,
     "stylealae": 1.7,  # the door: StyleALAE and nothing else
     "pipeline": 2.0,
