@@ -5,7 +5,7 @@ Heavy homes (ray, deepspeed, torch) are imported by the subcommand that needs th
 
 import click
 
-from pipeline.commands import data, faces, runs
+from pipeline.commands import data, directions, faces, latent, runs
 
 __all__ = ["main"]
 
@@ -25,7 +25,9 @@ def main() -> None:
 for command in (
     *(data.prepare, data.verify, data.inspect),
     *(runs.plan, runs.train, runs.import_),
-    *(faces.reconstruct, faces.sample),
+    *(faces.sample, faces.reconstruct, faces.encode, faces.refine),
+    *(latent.mix, latent.interpolate),
+    *(directions.directions, directions.traverse, directions.edit),
 ):
     main.add_command(command)
 
