@@ -5,7 +5,7 @@ Heavy homes (ray, deepspeed, torch) are imported by the subcommand that needs th
 
 import click
 
-from pipeline.commands import data, directions, faces, latent, runs
+from pipeline.commands import align, data, directions, faces, latent, runs
 
 __all__ = ["main"]
 
@@ -23,7 +23,7 @@ def main() -> None:
 
 
 for command in (
-    *(data.prepare, data.verify, data.inspect),
+    *(align.align, data.prepare, data.verify, data.inspect),
     *(runs.plan, runs.train, runs.import_),
     *(faces.sample, faces.reconstruct, faces.encode, faces.refine),
     *(latent.mix, latent.interpolate),

@@ -60,6 +60,7 @@ FLOORS = {
     "pipeline.commands.inputs": 6.05,
     "pipeline.commands.data": 6.1,
     "pipeline.commands.runs": 6.1,
+    "pipeline.commands.align": 6.1,
     "pipeline.commands.faces": 6.1,
     "pipeline.commands.latent": 6.1,
     "pipeline.commands.directions": 6.1,
