@@ -5,7 +5,7 @@ Heavy homes (ray, deepspeed, torch) are imported by the subcommand that needs th
 
 import click
 
-from pipeline.commands import align, data, directions, faces, latent, runs
+from pipeline.commands import align, data, directions, export, faces, latent, runs
 
 __all__ = ["main"]
 
@@ -28,6 +28,7 @@ for command in (
     *(faces.sample, faces.reconstruct, faces.encode, faces.refine),
     *(latent.mix, latent.interpolate),
     *(directions.directions, directions.traverse, directions.edit),
+    export.export,
 ):
     main.add_command(command)
 

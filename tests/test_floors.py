@@ -38,6 +38,7 @@ FLOORS = {
     "stylealae.directions": 1.4,
     "stylealae.attributes": 1.5,
     "stylealae.refinement": 1.5,
+    "stylealae.portable": 1.5,
     "stylealae.metrics": 1.6,
     "stylealae": 1.7,  # the door: StyleALAE and nothing else
     "pipeline": 2.0,
@@ -48,6 +49,7 @@ FLOORS = {
     "pipeline.checkpoint": 3.0,
     "pipeline.logs": 3.0,
     "pipeline.memory": 3.0,
+    "pipeline.card": 3.0,
     "pipeline.trainer": 4.0,
     "pipeline.evaluate": 4.0,
     "pipeline.orchestrate": 5.0,
@@ -61,6 +63,7 @@ FLOORS = {
     "pipeline.commands.data": 6.1,
     "pipeline.commands.runs": 6.1,
     "pipeline.commands.align": 6.1,
+    "pipeline.commands.export": 6.1,
     "pipeline.commands.faces": 6.1,
     "pipeline.commands.latent": 6.1,
     "pipeline.commands.directions": 6.1,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["align"]
 
 log = logging.getLogger(__name__)
+NAMED = 5  # photos that are passed over, one by one
 
 
 @click.command()
@@ -71,13 +72,16 @@ def align(
                 refused.append(f"{photo.name}: {error}")
                 if not several:
                     raise DataError(refused[-1]) from error
-                log.warning("passed over: %s", refused[-1])
+                if len(refused) <= NAMED:
+                    log.warning("passed over: %s", refused[-1])
             else:
                 _write(crop, out / _safe(photo.name))
                 made.append((PurePosixPath(photo.name).name, crop))
             advance(1)
     if not made:
         raise DataError(f"no face could be cut out of {len(refused)} photos; {refused[0]}")
+    if len(refused) > NAMED:
+        log.warning("passed over: %d more", len(refused) - NAMED)
     if sheet:
         _draw(made[:32], sheet)
     small = sum(crop.window < size for _, crop in made)

@@ -48,7 +48,8 @@ class Square:
     def inside(self, points: Array, side: int) -> Array:
         """Where points of the photo lie in a crop of this side.  [n, 2] -> [n, 2]"""
         axes = np.stack([self.right, _turned(self.right)])  # [2, 2], rows
-        return ((points - self.middle) @ axes.T / (axes[0] @ axes[0]) + 1) * side / 2
+        found: Array = ((points - self.middle) @ axes.T / (axes[0] @ axes[0]) + 1) * side / 2
+        return found
 
 
 def square_of(points: Points) -> Square:
