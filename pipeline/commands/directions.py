@@ -256,7 +256,7 @@ def _show(found: "Directions") -> None:
                    for n in ("accuracy", "chance", "correlation")]  # fmt: skip
         other = f"{found.names[worst]} {float(others[worst]):+.2f}" if len(found) > 1 else ""
         table.add_row(name, *numbers, f"{float(entangled[k, k]):+.2f}", other)
-    Console(stderr=True, soft_wrap=True).print(table)
+    Console(stderr=True, width=110).print(table)
 
 
 def _layers(text: str) -> tuple[int, int]:
