@@ -28,6 +28,9 @@ from stylealae.schedule import Growth
 
 __all__ = ["FORMATS", "PlainEncoder", "PlainGenerator", "export", "plain"]
 
+TOLERANCE = 1e-3
+"""A larger error is no rounding."""
+
 
 class PlainGenerator(nn.Module):
     """G at one stage.  [N, L, W] -> [N, C, R, R]"""
@@ -65,8 +68,8 @@ class PlainGenerator(nn.Module):
     def _styled(self, x: Tensor, w: Tensor, layer: int) -> Tensor:
         x = fn.leaky_relu(x + self.biases[layer][:, None, None], SLOPE)
         x, _, _ = _normalised(x, released_generator.NORM_EPS)
-        scale, shift = self.styles[layer](w[:, layer])[:, :, None, None].chunk(2, dim=1)
-        out: Tensor = x * (1 + scale) + shift
+        style, half = self.styles[layer](w[:, layer])[:, :, None, None], x.shape[1]
+        out: Tensor = x * (1 + style[:, :half]) + style[:, half:]
         return out
 
 
@@ -135,7 +138,7 @@ def export(nets: Networks, stage: int, folder: Path, kind: str) -> dict[str, flo
     An error is the largest difference on three random inputs, over the largest output.
 
     Raises:
-        ConfigError: what ONNX needs is not installed.
+        ConfigError: what ONNX needs is not installed, or a file computes something else.
     """
     nets = nets.cpu()
     errors: dict[str, float] = {}
@@ -146,6 +149,12 @@ def export(nets: Networks, stage: int, folder: Path, kind: str) -> dict[str, flo
             want = _own(nets, stage)[name](x.clone())
             got = FORMATS[kind](module.eval().requires_grad_(False), x[:2], folder / name)(x)
         errors[name] = float((got - want).abs().max() / want.abs().max())
+        if not errors[name] < TOLERANCE:  # NaN too
+            raise ConfigError(
+                f"{name} as {kind} is off by {errors[name]:.1e} of its largest output, more than "
+                f"{TOLERANCE:g}: other versions of torch or onnxruntime may be at fault; leave out "
+                f"--format {kind}"
+            )
     return errors
 
 
@@ -185,9 +194,11 @@ def _as_onnx(module: nn.Module, x: Tensor, path: Path) -> Callable[[Tensor], Ten
     chatty.setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        # Unoptimised: onnxscript's optimiser takes the norm's epsilon of 1e-8 for 0, and a constant
+        # plane then gives NaN. onnxruntime optimises on its own, exactly.
         torch.onnx.export(
-            _program(module, x), (x,), str(file), dynamo=True, external_data=False, verbose=False,
-            input_names=[{2: "z", 3: "w", 4: "x"}[x.ndim]],
+            _program(module, x), (x,), str(file), dynamo=True, external_data=False, optimize=False,
+            verbose=False, input_names=[{2: "z", 3: "w", 4: "x"}[x.ndim]],
         )  # fmt: skip
     chatty.setLevel(level)
     session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])

@@ -200,16 +200,13 @@ def test_directions_are_found_kept_and_used(snapshot: Path, photos: Path, tmp_pa
     assert set(said["attributes"]) == {"shade"}
 
 
-@pytest.mark.parametrize("kind", ["onnx", "torch"])
-def test_an_export_is_whole(kind: str, snapshot: Path, photos: Path, tmp_path: Path):
-    if kind == "onnx":
-        pytest.importorskip("onnxruntime")
+def test_an_export_is_whole(snapshot: Path, photos: Path, tmp_path: Path):
     data = packed(photos, "set")
     (tmp_path / "m.json").write_text('{"name": "x"}\n{"metrics": {"fid": 12.5}, "images": 100}\n')
     out = tmp_path / "exported"
-    said = numbers("export", snapshot, "--format", kind, "--data", data,
+    said = numbers("export", snapshot, "--format", "torch", "--data", data,
                    "--metrics", tmp_path / "m.json", "--out", out)  # fmt: skip
-    assert max(said["largest_error"][kind].values()) < 1e-4
+    assert max(said["largest_error"]["torch"].values()) < 1e-4
     card = (out / "README.md").read_text()
     front = yaml.safe_load(card.split("---")[1])
     assert front["license"] == "other"
@@ -227,15 +224,18 @@ def test_onnx_computes_what_torch_does_on_other_inputs(snapshot: Path, tmp_path:
     from stylealae.portable import export
 
     m = StyleALAE.load(snapshot)
-    export(m.nets, 1, tmp_path, "onnx")  # an earlier stage than the last
+    errors = export(m.nets, 1, tmp_path, "onnx")  # an earlier stage than the last
+    assert max(errors.values()) < 1e-5
     x = torch.rand(5, 3, 8, 8) * 2 - 1
     session = runtime.InferenceSession(str(tmp_path / "encoder.onnx"))
     w = torch.from_numpy(session.run(None, {"x": x.numpy()})[0])
-    assert torch.allclose(w, m.encode(x, stage=1), atol=1e-5)
+    want = m.encode(x, stage=1)
+    assert (w - want).abs().max() < 1e-5 * want.abs().max()
     session = runtime.InferenceSession(str(tmp_path / "generator.onnx"))
     layers = w[:, None].expand(-1, 4, -1).contiguous()
     y = torch.from_numpy(session.run(None, {"w": layers.numpy()})[0])
-    assert torch.allclose(y, m.generate(w, stage=1, noise=False), atol=1e-4)
+    shown = m.generate(w, stage=1, noise=False)
+    assert (y - shown).abs().max() < 1e-5 * shown.abs().max()
 
 
 def test_licences_are_the_hubs():
