@@ -72,14 +72,14 @@ def refine(
         raise ConfigError(f"steps is {steps}: 0 is E(x) itself, 100 a usual number")
     with torch.no_grad():
         start = n.E(x, at)  # [N, W]
-        size = start.square().mean().sqrt().clamp_min(1e-8)
+        size = start.square().mean(1).sqrt().clamp_min(1e-8)  # [N]: images do not mix
     layers = per_layer(start, 2 * (at.stage + 1)).clone()  # [N, L, W]
     moved = torch.zeros_like(layers, requires_grad=True)
     adam = torch.optim.Adam([moved], lr=rate, betas=(0.9, 0.99))
     best_w, best = layers, torch.full((len(x),), math.inf, device=x.device)
     before = after = torch.zeros(len(x), device=x.device)
     for step in range(steps + 1):
-        w = layers + size * moved
+        w = layers + size[:, None, None] * moved
         y: Tensor = n.G(w, at)
         loss = _error(x, y)  # [N]
         if distance is not None:

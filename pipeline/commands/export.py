@@ -83,8 +83,8 @@ def export(
 def _origin(m: "StyleALAE", model: Path) -> str:
     if model.is_file():
         return f"Imported from {model.name} of the authors' code: its running average."
-    trained = f"{m.seen:,} real images were shown in training; " if m.seen else ""
-    return f"A StyleALAE: {trained}the weights are a running average."
+    trained = f"{m.seen:,} real images were shown in training. " if m.seen else ""
+    return f"{trained}The weights are a running average."
 
 
 def _data(data: str) -> tuple[str, str]:
