@@ -5,7 +5,17 @@ Heavy homes (ray, deepspeed, torch) are imported by the subcommand that needs th
 
 import click
 
-from pipeline.commands import data, faces, measure, results, runs
+from pipeline.commands import (
+    align,
+    data,
+    directions,
+    export,
+    faces,
+    latent,
+    measure,
+    results,
+    runs,
+)
 
 __all__ = ["main"]
 
@@ -23,10 +33,13 @@ def main() -> None:
 
 
 for command in (
-    *(data.prepare, data.verify, data.inspect),
+    *(align.align, data.prepare, data.verify, data.inspect),
     *(runs.plan, runs.train, runs.import_),
-    *(faces.reconstruct, faces.sample),
+    *(faces.sample, faces.reconstruct, faces.encode, faces.refine),
+    *(latent.mix, latent.interpolate),
+    *(directions.directions, directions.traverse, directions.edit),
     *(measure.evaluate, results.record),
+    export.export,
 ):
     main.add_command(command)
 
