@@ -5,7 +5,7 @@ Heavy homes (ray, deepspeed, torch) are imported by the subcommand that needs th
 
 import click
 
-from pipeline.commands import data, faces, runs
+from pipeline.commands import data, faces, pages, runs
 
 __all__ = ["main"]
 
@@ -26,6 +26,7 @@ for command in (
     *(data.prepare, data.verify, data.inspect),
     *(runs.plan, runs.train, runs.import_),
     *(faces.reconstruct, faces.sample),
+    *(pages.demo,),
 ):
     main.add_command(command)
 
