@@ -24,7 +24,7 @@ __all__ = ["Studio"]
 
 STYLES = 1024
 """Styles of the prior from which directions are found and units taken."""
-COMPONENTS, STYLES_A_BAND = 6, 3
+COMPONENTS, STYLES_A_BAND = 6, 4
 REACH = 3.0
 """Sliders go so many standard deviations to either side."""
 

@@ -19,6 +19,10 @@ __all__ = ["MAX_BYTES", "Crop", "read_photo"]
 
 MAX_BYTES = 20 << 20
 MAX_PIXELS = 50_000_000
+TOO_LARGE = (
+    f"it claims more than {MAX_PIXELS // 10**6} million pixels: save it at "
+    f"{math.isqrt(MAX_PIXELS) // 1000 * 1000} pixels a side or fewer"
+)
 MIN_SIDE = 16
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 """Read by decoders that start no other program; Pillow's EPS would."""
@@ -105,10 +109,9 @@ def _check(data: bytes) -> None:
             "it is no image that can be read here: use JPEG, PNG or WebP (an iPhone's HEIC is to "
             "be exported as JPEG)"
         ) from error
+    except Image.DecompressionBombError as error:
+        raise DataError(TOO_LARGE) from error
     except Exception as error:  # damaged headers make Pillow raise nearly anything
         raise DataError(f"it is damaged ({error}): use another file") from error
     if width * height > MAX_PIXELS:
-        raise DataError(
-            f"it claims {width}x{height} pixels, more than {MAX_PIXELS // 10**6} million: save it "
-            f"at {math.isqrt(MAX_PIXELS) // 1000 * 1000} pixels a side or fewer"
-        )
+        raise DataError(TOO_LARGE)

@@ -7,7 +7,7 @@ const recipe = { face: null, other: null, mix: {}, amounts: {}, grain: false };
 const shown = { photo: null, plain: null, compareWith: "original", after: null };
 const lastPhoto = { face: null, other: null };
 let model = null;
-let drawn = 0;
+let drawn = 0, busy = false, wish = null;
 
 // ---- asking the server ------------------------------------------------------------------------
 
@@ -44,11 +44,10 @@ function tell(sentences) {
 const guarded = (work) => async (...given) => {
   $("message").hidden = true;
   try { await work(...given); } catch (error) { say(error); }
+  if (!busy) document.body.classList.remove("working");
 };
 
 // ---- the picture ------------------------------------------------------------------------------
-
-let busy = false, wish = null;
 
 function repaint(draft = false) {
   wish = { draft };
@@ -145,10 +144,10 @@ async function load(slot, file, crop) {
   if (file.size > model.max_bytes) {
     throw new Error(`This photo cannot be used: it has more than ${model.max_bytes >> 20} MB: save a smaller one.`);
   }
-  lastPhoto[slot] = file;
   const query = crop ? `?${new URLSearchParams(crop)}` : "";
   document.body.classList.add("working");
   const answer = await (await ask(`api/face${query}`, file)).json();
+  lastPhoto[slot] = file;
   tell(answer.told);
   await take(slot, { w: answer.w }, answer.picture);
 }
@@ -203,6 +202,13 @@ async function drawSix() {
 
 // ---- sliders ----------------------------------------------------------------------------------
 
+function fill(input) {  // the track's coloured part: from zero to the value
+  const share = (v) => 100 * (v - input.min) / (input.max - input.min);
+  const ends = [share(Math.max(0, input.min)), share(input.valueAsNumber)].sort((a, b) => a - b);
+  input.style.setProperty("--low", `${ends[0]}%`);
+  input.style.setProperty("--high", `${ends[1]}%`);
+}
+
 function addSlider(parent, id, name, { low, high, step, value, format, set }) {
   const row = document.createElement("div");
   row.className = "slider";
@@ -210,18 +216,20 @@ function addSlider(parent, id, name, { low, high, step, value, format, set }) {
   const out = Object.assign(document.createElement("output"), { textContent: format(value) });
   out.htmlFor.add(id);
   const zero = Object.assign(document.createElement("button"),
-    { type: "button", className: "zero", textContent: "reset", hidden: true });
+    { type: "button", className: "zero", textContent: "↺", hidden: true });
   zero.setAttribute("aria-label", `Reset ${name}`);
   const input = Object.assign(document.createElement("input"), { type: "range", id, min: low, max: high, step });
   input.value = value;
   zero.input = input;
-  const follow = (draft) => { out.textContent = format(input.valueAsNumber); set(input.valueAsNumber); repaint(draft); };
+  const take = () => { out.textContent = format(input.valueAsNumber); set(input.valueAsNumber); fill(input); };
+  const follow = (draft) => { take(); repaint(draft); };
   input.oninput = () => follow(true);
   input.onchange = () => follow(false);
   const back = () => { input.value = 0; follow(false); };
   input.ondblclick = back;
   zero.onclick = () => { back(); input.focus(); };
-  input.silently = (to) => { input.value = to; out.textContent = format(input.valueAsNumber); set(input.valueAsNumber); };
+  input.silently = (to) => { input.value = to; take(); };
+  fill(input);
   row.append(label, zero, out, input);
   parent.append(row);
 }
@@ -286,6 +294,7 @@ function listen() {
   });
   const truncate = (draft) => {
     $("truncation-out").textContent = truncation().toFixed(2);
+    fill($("truncation"));
     if ("seed" in recipe.face) { recipe.face.truncation = truncation(); repaint(draft); }
     if (!draft && "seed" in recipe.face) guarded(repaintPlain)();
   };
@@ -334,5 +343,6 @@ guarded(async () => {
   document.body.classList.toggle("small-model", model.resolution <= 64);
   buildSliders();
   listen();
+  fill($("truncation"));
   await take("face", { seed: 1, truncation: truncation() });
 })();
