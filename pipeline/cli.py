@@ -5,7 +5,7 @@ Heavy homes (ray, deepspeed, torch) are imported by the subcommand that needs th
 
 import click
 
-from pipeline.commands import data, faces, pages, runs
+from pipeline.commands import align, data, directions, faces, latent, pages, runs
 
 __all__ = ["main"]
 
@@ -23,10 +23,12 @@ def main() -> None:
 
 
 for command in (
-    *(data.prepare, data.verify, data.inspect),
+    *(align.align, data.prepare, data.verify, data.inspect),
     *(runs.plan, runs.train, runs.import_),
-    *(faces.reconstruct, faces.sample),
-    *(pages.demo,),
+    *(faces.sample, faces.reconstruct, faces.encode, faces.refine),
+    *(latent.mix, latent.interpolate),
+    *(directions.directions, directions.traverse, directions.edit),
+    *(pages.demo, pages.report),
 ):
     main.add_command(command)
 

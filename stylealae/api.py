@@ -21,6 +21,7 @@ from stylealae.errors import CheckpointError, ConfigError
 from stylealae.interop import read_released, released_to_ours
 from stylealae.networks import Networks, build
 from stylealae.priors import normal, rng
+from stylealae.refinement import Distance, Refined, refine
 from stylealae.schedule import Growth
 
 __all__ = ["StyleALAE"]
@@ -160,6 +161,15 @@ class StyleALAE:
     def reconstruct(self, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
         """G(E(x)), without grain.  [N, C, R, R] -> [N, C, R, R]"""
         return self.generate(self.encode(x, stage, alpha), stage, alpha, noise=False)
+
+    def refine(
+        self, x: Tensor, steps: int = 100, *, distance: Distance | None = None, **how: Any
+    ) -> Refined:
+        """Styles that tell x better than E(x), by descent from it: see refinement.refine."""
+        self.encode(x[:1])  # says what is wrong with the shape
+        return refine(
+            self.nets, x.to(self.device), self._at(None), steps=steps, distance=distance, **how
+        )
 
     def sample(
         self,

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylealae import latents
 from stylealae.errors import ConfigError
 
 __all__ = ["Band", "Face", "Recipe", "bands_of", "packed", "unpacked"]
@@ -39,17 +40,8 @@ class Band:
 
 
 def bands_of(layers: int) -> tuple[Band, ...]:
-    """Coarse, middle and fine: StyleGAN's 4-8, 16-32 and the rest, or what a small model has."""
-    stages = layers // 2
-    coarse = 2 if stages > 3 else 1
-    middle = 2 if stages > 4 else int(stages > 2)
-    counts = {"coarse": coarse, "middle": middle, "fine": stages - coarse - middle}
-    found, first = [], 0
-    for name, count in counts.items():
-        if count > 0:
-            found.append(Band(name, first, first + 2 * count - 1))
-            first += 2 * count
-    return tuple(found)
+    """The coarse, middle and fine layers of a model that has so many."""
+    return tuple(Band(name, *ends) for name, ends in latents.bands(layers).items())
 
 
 @dataclass(frozen=True, kw_only=True)

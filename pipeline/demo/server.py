@@ -26,6 +26,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.data.landmarks import Detector
 from pipeline.demo.recipe import Recipe, packed
 from pipeline.demo.studio import Studio
 from pipeline.demo.uploads import MAX_BYTES, Crop, read_photo
@@ -116,7 +117,9 @@ class Guard:
             await self.app(scope, receive, sealed)
 
 
-def app_of(studio: Studio, *, local: bool = True, about: str = "") -> Starlette:
+def app_of(
+    studio: Studio, *, local: bool = True, about: str = "", find: Detector | None = None
+) -> Starlette:
     """The studio as an ASGI application; `local` refuses every host name but localhost."""
     desk, m = Desk(), studio.m
 
@@ -124,13 +127,14 @@ def app_of(studio: Studio, *, local: bool = True, about: str = "") -> Starlette:
         return FileResponse(PAGE / "index.html")
 
     async def model(_: Request) -> Response:
-        return JSONResponse({**studio.about(), "name": about, "max_bytes": MAX_BYTES})
+        more = {"name": about, "aligns": find is not None, "max_bytes": MAX_BYTES}
+        return JSONResponse({**studio.about(), **more})
 
     async def face(request: Request) -> Response:
         data, crop = await _body(request, MAX_BYTES), Crop.parsed(request.query_params)
 
         def work() -> dict[str, Any]:
-            x, told = read_photo(data, m.resolution, m.model.channels, crop)
+            x, told = read_photo(data, m.resolution, m.model.channels, crop, find)
             shown = base64.b64encode(_png(to_uint8(x[None])[0])).decode()
             return {
                 "w": packed(studio.encode(x)),
@@ -188,12 +192,15 @@ def listening(host: str, port: int) -> socket.socket:
     return found
 
 
-def serve(studio: Studio, on: socket.socket, *, about: str = "") -> None:
+def serve(
+    studio: Studio, on: socket.socket, *, about: str = "", find: Detector | None = None
+) -> None:
     """Answers until Ctrl-C."""
     local = on.getsockname()[0] in LOOPBACK
     config = uvicorn.Config(
-        app_of(studio, local=local, about=about), log_level="warning", access_log=False, ws="none",
-        lifespan="off", server_header=False, limit_concurrency=128, timeout_graceful_shutdown=2,
+        app_of(studio, local=local, about=about, find=find),
+        log_level="warning", access_log=False, server_header=False, lifespan="off", ws="none",
+        limit_concurrency=128, timeout_graceful_shutdown=2,
     )  # fmt: skip
     uvicorn.Server(config).run(sockets=[on])
 

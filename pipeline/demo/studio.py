@@ -17,7 +17,7 @@ from pipeline.demo.recipe import Face, Recipe, bands_of
 from stylealae import StyleALAE, latents
 from stylealae.directions import Directions, principal, sefa
 from stylealae.errors import ConfigError
-from stylealae.priors import normal, rng
+from stylealae.priors import rng
 from stylealae.sheets import to_uint8
 
 __all__ = ["Studio"]
@@ -36,7 +36,7 @@ class Studio:
         self.m = m
         self.layers = 2 * (m.stage + 1)
         self.bands = bands_of(self.layers)
-        w = m.map(normal(STYLES, m.model.z_width, rng(0, "studio", 0))).cpu()  # [N, W]
+        w = m.styles(STYLES).cpu()  # [N, W]
         self.labelled = attributes is not None
         self.attributes = attributes or principal(w, min(COMPONENTS, m.model.w_width))
         wide = self.attributes.vectors.shape[1]
@@ -102,8 +102,7 @@ class Studio:
         """[1, L, W]"""
         m = self.m
         if face.w is None:
-            w = m.map(normal(1, m.model.z_width, rng(face.seed, "sample", 0)))
-            layered = latents.per_layer(w, self.layers)
+            layered = latents.per_layer(m.styles(1, face.seed), self.layers)
             return latents.truncate(layered, m.w_mean, face.truncation)
         width = m.model.w_width
         if face.w.numel() not in (width, self.layers * width):

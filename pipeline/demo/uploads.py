@@ -13,6 +13,8 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from pipeline.data import pixels
+from pipeline.data.alignment import align
+from pipeline.data.landmarks import Detector
 from stylealae.errors import DataError
 
 __all__ = ["MAX_BYTES", "Crop", "read_photo"]
@@ -65,9 +67,15 @@ class Crop:
 
 
 def read_photo(
-    data: bytes, resolution: int, channels: int, crop: Crop | None = None
+    data: bytes,
+    resolution: int,
+    channels: int,
+    crop: Crop | None = None,
+    find: Detector | None = None,
 ) -> tuple[Tensor, tuple[str, ...]]:
     """[C, R, R] in [-1, 1], shrunk as `stylealae prepare` does it, and what is to be said of it.
+
+    Without a crop, a detector's largest face is cut out as FFHQ's are; without either, the middle.
 
     Raises:
         DataError: it is no photo, or not one that can be used.
@@ -80,10 +88,18 @@ def read_photo(
             f"{MIN_SIDE} or more"
         )
     told = []
+    faces = find(image) if find is not None and crop is None and channels == 3 else ()
     if crop is not None:
         image = crop.of(image)
+    elif faces:
+        told.append("It was turned and cropped by its eyes and mouth.")
+        if len(faces) > 1:
+            told.append(f"{len(faces)} faces were found: the largest was taken.")
+        image = align(image, faces[0], resolution)
     elif image.shape[0] != image.shape[1]:
         told.append("The middle of the photo was taken.")
+    if find is not None and crop is None and not faces:
+        told.append("No face was found in it: crop it by hand.")
     side = min(image.shape[:2])
     if side < resolution:
         told.append(f"It has {side}×{side} pixels, the model works at {resolution}×{resolution}: "  # noqa: RUF001

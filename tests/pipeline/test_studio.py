@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import tarfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from pipeline.cli import main
+from pipeline.data.alignment import align
 from pipeline.data.images import load_images
+from pipeline.data.landmarks import read_points
+from pipeline.data.pixels import decode
 from pipeline.demo import server
 from pipeline.demo.recipe import Recipe, bands_of, packed, unpacked
 from pipeline.demo.server import Desk, RefusedError, app_of, listening
@@ -169,6 +173,26 @@ def test_uploads_are_bounded(client: TestClient, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(DataError, match="million pixels"):
         read_photo(photo(40, 40), 16, 3)
     assert client.post("/api/picture", content=bytes(2 << 20)).status_code == 413
+
+
+LONDON = Path(__file__).resolve().parents[3] / "shared/data/london1024_20.tar"
+
+
+@pytest.mark.skipif(not LONDON.exists(), reason=f"{LONDON} is not here")
+def test_a_found_face_is_aligned_as_the_tools_align_it() -> None:
+    with tarfile.open(LONDON) as tar:
+        name = next(n for n in tar.getnames() if n.endswith(".tem"))
+        tem, jpg = (tar.extractfile(name[:-4] + end).read() for end in (".tem", ".jpg"))  # type: ignore[union-attr]
+    points = read_points(name, tem)
+    x, told = read_photo(jpg, 64, 3, find=lambda _: [points, points])
+    wanted = align(decode(jpg, 3)[0], points, 64)
+    assert np.array_equal(to_uint8(x[None])[0], wanted)
+    assert "eyes and mouth" in told[0]
+    assert "2 faces" in told[1]
+    _, told = read_photo(jpg, 64, 3, find=lambda _: [])
+    assert "No face was found" in told[-1]
+    _, told = read_photo(jpg, 64, 3, Crop(left=0, top=0, side=1), lambda _: [points])
+    assert not told  # a crop by hand is taken at its word
 
 
 def test_a_crop_is_of_the_photo_itself() -> None:

@@ -154,7 +154,7 @@ async function load(slot, file, crop) {
 
 async function choose(slot, file) {
   const size = await sizeOf(file);
-  if (size && size.width !== size.height) {
+  if (size && size.width !== size.height && !model.aligns) {
     const crop = await askForCrop(file);
     if (crop) await load(slot, file, crop);
   } else {
@@ -341,6 +341,7 @@ guarded(async () => {
   const grown = model.seen ? `trained on ${model.seen.toLocaleString("en")} images` : "imported";
   $("model").textContent = [model.name, `${model.resolution}×${model.resolution}`, grown].filter(Boolean).join(" · ");
   document.body.classList.toggle("small-model", model.resolution <= 64);
+  if (model.aligns) $("photo-hint").textContent = "Or drop or paste one anywhere. The largest face in it is found, turned upright and cropped.";
   buildSliders();
   listen();
   fill($("truncation"));
