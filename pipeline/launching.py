@@ -126,6 +126,7 @@ def _show_results(cfg: RunConfig, headline: str) -> None:
 
     from pipeline.checkpoint import SNAPSHOT, stage_folder
     from pipeline.data.stream import Stream, on_device
+    from pipeline.report.page import write_report
     from stylealae import StyleALAE
     from stylealae.sheets import contact_sheet
 
@@ -147,6 +148,7 @@ def _show_results(cfg: RunConfig, headline: str) -> None:
                 (caption, m.sample(64, seed=2)),
             ]
         ).save(samples)
+    report = write_report(run_dir)
     click.echo(
         f"\n{headline}\n"
         f"  run folder        {_near(run_dir)}\n"
@@ -154,6 +156,7 @@ def _show_results(cfg: RunConfig, headline: str) -> None:
         f"  samples           {_near(samples)}\n"
         f"  reconstructions   {_near(faces)}\n"
         f"  snapshot          {_near(snapshot)}\n"
+        f"  report            {_near(report)}\n"
     )
 
 

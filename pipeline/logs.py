@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from pipeline.config import LogConfig
+from pipeline.environment import environment, memory_scalars
 from pipeline.world import World
 from stylealae.api import StyleALAE
 from stylealae.errors import DivergenceError
@@ -72,6 +73,9 @@ class Log:
         if world.rank == 0:
             _forget_after(run_dir / "metrics.jsonl", seen)
             self._writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=seen + 1)
+            where = {"seen": seen, "ranks": world.size, **environment(world.device)}
+            with (run_dir / "environment.jsonl").open("a") as stream:
+                stream.write(json.dumps(where) + "\n")
 
     def scalar(self, tag: str, value: Tensor) -> None:
         """Adds a value of this iteration; the mean over the interval and the ranks is written."""
@@ -99,6 +103,7 @@ class Log:
             "time/data_wait": everywhere[0] / (now - then),
             "data/replaced": everywhere[1] * self.world.size,
             "time/img_per_s": (seen - seen_then) / (now - then),
+            **memory_scalars(self.world.device),
         }
         self._sums, self._count = {}, 0
         self._since, self._waited_s = (now, seen), waited_s
