@@ -42,7 +42,7 @@ def chart(title: str, unit: str, curves: Sequence[Curve], marks: Sequence[Mark] 
     ys = [y for c in curves for _, y in c.points]
     across, up = ticks(min(0.0, *xs), max(xs), 6), ticks(min(ys), max(ys), 5)
     area = _Area(across[0], max(max(xs), across[0] + 1e-9), up[0], up[-1])
-    parts = [*_axes(area, across, up, unit), *_marks(area, marks)]
+    parts = [*_axes(area, across, up), *_marks(area, marks)]
     for k, curve in enumerate(curves):
         parts.append(_line(area, curve, k))
     legend = "".join(
@@ -50,9 +50,9 @@ def chart(title: str, unit: str, curves: Sequence[Curve], marks: Sequence[Mark] 
         f'class="c{k % 6}" stroke-dasharray="{DASHES[k % 4]}"/></svg>{escape(c.name)}</li>'
         for k, c in enumerate(curves)
     )
-    told = escape(_told(title, curves))
+    told, of = escape(_told(title, curves)), f" <span>{escape(unit)}</span>" if unit else ""
     return (
-        f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
+        f'<figure class="chart"><figcaption>{escape(title)}{of}</figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{told}">'
         f"{''.join(parts)}</svg>"
         + (f'<ul class="legend">{legend}</ul>' if len(curves) > 1 else "")
@@ -76,7 +76,7 @@ class _Area:
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - self.y0) / (self.y1 - self.y0)
 
 
-def _axes(area: _Area, across: list[float], up: list[float], unit: str) -> Iterator[str]:
+def _axes(area: _Area, across: list[float], up: list[float]) -> Iterator[str]:
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
     for value in up:
         y = area.y(value)
@@ -89,7 +89,6 @@ def _axes(area: _Area, across: list[float], up: list[float], unit: str) -> Itera
             yield f'<text x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{short(value)}</text>'
     yield f'<line class="axis" x1="{LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}"/>'
     yield f'<text x="{right}" y="{HEIGHT - 6}" text-anchor="end">images seen</text>'
-    yield f'<text x="4" y="{HEIGHT - 6}">{escape(unit)}</text>'
 
 
 def _marks(area: _Area, marks: Sequence[Mark]) -> Iterator[str]:
@@ -121,8 +120,7 @@ def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 def ticks(low: float, high: float, most: int) -> list[float]:
     """Round numbers that enclose low to high, at most most + 2 of them."""
     if high - low < 1e-12 * max(1.0, abs(low), abs(high)):
-        room = abs(low) * 0.1 or 1.0
-        low, high = low - room, high + room
+        low, high = min(1.2 * low, 0.0), max(1.2 * high, 0.0) or 1.0
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * (1 - 1e-9))
