@@ -88,8 +88,8 @@ HOMES = {
     "cv2": ("pipeline.data",),
     "fsspec": ("pipeline.data",),
     "omegaconf": ("pipeline.config",),
-    "starlette": ("pipeline.demo", "pipeline.commands.pages"),
-    "uvicorn": ("pipeline.demo", "pipeline.commands.pages"),
+    "starlette": ("pipeline.demo",),
+    "uvicorn": ("pipeline.demo",),
     "tensorboard": ("pipeline.logs",),
     "torch.utils.tensorboard": ("pipeline.logs",),
 }

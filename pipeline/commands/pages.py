@@ -1,19 +1,24 @@
 """`demo`, `report`: pages for the browser."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.commands.inputs import DEVICE, MODEL, open_model, snapshot_of
 from pipeline.launching import sentence
 from stylealae.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stylealae.directions import Directions
 
 __all__ = ["demo", "report"]
 
 
 @click.command()
-@click.argument("snapshot", type=click.Path(path_type=Path))
+@MODEL
 @click.option("--directions", type=click.Path(path_type=Path),
-              help="Folder that `stylealae directions` wrote; default: the snapshot's own, if it "
+              help="Folder that `stylealae directions` wrote; default: the model's own, if it "
                    "holds some, else those along which the model varies most.")  # fmt: skip
 @click.option("--port", default=7860, show_default=True, help="0 takes any free one.")
 @click.option("--host", default="127.0.0.1", show_default=True,
@@ -21,11 +26,11 @@ __all__ = ["demo", "report"]
 @click.option("--detector", metavar="NAME:FILE", default="",
               help="Turn and crop photos by their eyes and mouth, as `stylealae align` does, with "
                    "yunet:model.onnx or dlib:model.dat; else crop by hand.")  # fmt: skip
-@click.option("--device", default="", help="Such as cuda:1; default: a GPU if there is one.")
+@DEVICE
 @sentence
 def demo(
-    snapshot: Path, directions: Path | None, port: int, host: str, detector: str, device: str
-) -> None:  # fmt: skip
+    model: Path, directions: Path | None, port: int, host: str, detector: str, device: str
+) -> None:
     """Serve the studio: a web page to reconstruct, edit, mix and draw faces.
 
     \b
@@ -36,35 +41,37 @@ def demo(
     here. Nothing that is uploaded is kept. More: docs/studio.md.
     """  # noqa: D301
     try:
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
+        from pipeline.demo.server import listening, serve
     except ImportError as error:
         raise ConfigError(
             f"the studio needs {error.name}: pip install 'stylealae[demo]'"
         ) from error
-    import torch
-
     from pipeline.data.landmarks import detector as found
-    from pipeline.demo.server import listening, serve
     from pipeline.demo.studio import Studio
-    from stylealae import StyleALAE
-    from stylealae.directions import Directions
 
     find = found(detector) if detector else None
     on = listening(host, port)
-    m = StyleALAE.load(snapshot, device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    given = directions or (snapshot if (snapshot / "directions.json").exists() else None)
-    folder = given.parent if given is not None and given.is_file() else given
-    studio = Studio(m, None if folder is None else Directions.load(folder))
+    studio = Studio(open_model(model, device), _directions_of(model, directions))
     address, port = on.getsockname()[:2]
-    name = f"[{address}]" if ":" in address else address
-    click.echo(f"the studio of {snapshot} is at http://{name}:{port}  (Ctrl-C ends it)")
-    serve(studio, on, about=_name_of(snapshot.resolve()), find=find)
+    shown = f"[{address}]" if ":" in address else address
+    click.echo(f"the studio of {model} is at http://{shown}:{port}  (Ctrl-C ends it)")
+    serve(studio, on, about=_name_of(model.resolve()), find=find)
 
 
-def _name_of(snapshot: Path) -> str:
+def _directions_of(model: Path, given: Path | None) -> "Directions | None":
+    """Those that are named, else those that lie beside the model; None if none do."""
+    from stylealae.directions import Directions
+
+    if given is None:
+        given = None if model.is_file() else snapshot_of(model)
+        if given is None or not (given / "directions.json").exists():
+            return None
+    return Directions.load(given.parent if given.is_file() else given)
+
+
+def _name_of(model: Path) -> str:
     """What people call it: the run's name for runs/demo/0032/snapshot, else the folder's own."""
-    return snapshot.parents[1].name if snapshot.name == "snapshot" else snapshot.name
+    return model.parents[1].name if model.name == "snapshot" else model.stem
 
 
 @click.command()

@@ -60,12 +60,22 @@ class Studio:
             "seen": self.m.seen,
             "labelled": self.labelled,
             "reach": REACH,
-            "attributes": list(self.attributes.names),
+            "attributes": [{"name": n, "told": self._told(n)} for n in self.attributes.names],
             "bands": [
                 {"name": b.name, "caption": b.caption, "styles": list(d.names)}
                 for b, d in zip(self.bands, self.styles, strict=True)
             ],
         }
+
+    def _told(self, attribute: str) -> str:
+        """How good a fitted direction is, if it was measured."""
+        found = self.attributes.about.get("attributes", {}).get(attribute, {})
+        if not {"accuracy", "chance"} <= found.keys():
+            return ""
+        return (
+            f"told apart in {found['accuracy']:.0%} of the images that were not fitted, "
+            f"by guessing in {found['chance']:.0%}"
+        )
 
     def encode(self, x: Tensor) -> Tensor:
         """The style of one image.  [C, R, R] in [-1, 1] -> [W]"""

@@ -95,7 +95,9 @@ def test_mixing_moving_and_the_saved_styles_agree_with_the_library(client: TestC
     assert np.allclose(saved, wanted[0].numpy(), atol=1e-6)
     shown = pixels_of(named.post("/api/picture", json=recipe))
     assert np.array_equal(shown, to_uint8(m.generate(wanted, noise=False))[0])
-    assert named.get("/api/model").json()["attributes"] == ["smile", "age"]
+    assert named.get("/api/model").json()["attributes"] == [
+        {"name": "smile", "told": ""}, {"name": "age", "told": ""},
+    ]  # fmt: skip
     with pytest.raises(ConfigError, match="styles of 4 numbers"):
         Studio(m, placed(("smile",), torch.eye(4)[:1], torch.randn(64, 4)))
 

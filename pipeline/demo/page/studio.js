@@ -209,10 +209,10 @@ function fill(input) {  // the track's coloured part: from zero to the value
   input.style.setProperty("--high", `${ends[1]}%`);
 }
 
-function addSlider(parent, id, name, { low, high, step, value, format, set }) {
+function addSlider(parent, id, name, { told, low, high, step, value, format, set }) {
   const row = document.createElement("div");
   row.className = "slider";
-  const label = Object.assign(document.createElement("label"), { htmlFor: id, textContent: name, title: name });
+  const label = Object.assign(document.createElement("label"), { htmlFor: id, textContent: name, title: told ? `${name}: ${told}` : name });
   const out = Object.assign(document.createElement("output"), { textContent: format(value) });
   out.htmlFor.add(id);
   const zero = Object.assign(document.createElement("button"),
@@ -235,6 +235,7 @@ function addSlider(parent, id, name, { low, high, step, value, format, set }) {
 }
 
 const setSlider = (id, value) => $(id).silently(value);
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
 const signed = (v) => (v > 0 ? "+" : v < 0 ? "−" : "") + Math.abs(v).toFixed(1);
 const idOf = (name) => `amount-${name.replace(/[^\w-]/g, "_")}`;
 
@@ -243,20 +244,20 @@ function buildSliders() {
     low: -model.reach, high: model.reach, step: 0.1, value: 0, format: signed,
     set: (v) => { recipe.amounts[name] = v; },
   });
-  for (const name of model.attributes) {
-    const read = model.labelled ? name.replaceAll("_", " ") : name.replace(/^pc/, "Component ");
-    addSlider($("attributes"), idOf(name), read, amount(name));
+  for (const { name, told } of model.attributes) {
+    const read = model.labelled ? capital(name.replaceAll("_", " ")) : name.replace(/^pc/, "Component ");
+    addSlider($("attributes"), idOf(name), read, { ...amount(name), told });
   }
   $("attributes-hint").textContent = model.labelled
-    ? "Fitted from labels; in standard deviations."
+    ? "Fitted from labels; in standard deviations. Hover a name to see how well it was found."
     : "No attribute directions were given: these are the ways in which faces of this model vary most (PCA), in standard deviations.";
   for (const band of model.bands) {
     const head = document.createElement("h3"), small = document.createElement("span");
-    head.textContent = band.name[0].toUpperCase() + band.name.slice(1);
+    head.textContent = capital(band.name);
     small.textContent = band.caption;
     head.append(small);
     $("styles").append(head);
-    for (const name of band.styles) addSlider($("styles"), idOf(name), name[0].toUpperCase() + name.slice(1), amount(name));
+    for (const name of band.styles) addSlider($("styles"), idOf(name), capital(name), amount(name));
     addSlider($("mix"), `mix-${band.name}`, `${head.firstChild.textContent}, ${band.caption}`, {
       low: 0, high: 1, step: 0.05, value: 0, format: (v) => `${Math.round(100 * v)} %`,
       set: (v) => { recipe.mix[band.name] = v; },
