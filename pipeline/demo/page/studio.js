@@ -249,7 +249,7 @@ function buildSliders() {
     addSlider($("attributes"), idOf(name), read, { ...amount(name), told });
   }
   $("attributes-hint").textContent = model.labelled
-    ? "Fitted from labels; in standard deviations. Hover a name to see how well it was found."
+    ? "Fitted from labels, in standard deviations."
     : "No attribute directions were given: these are the ways in which faces of this model vary most (PCA), in standard deviations.";
   for (const band of model.bands) {
     const head = document.createElement("h3"), small = document.createElement("span");
@@ -341,7 +341,6 @@ guarded(async () => {
   model = await answer.json();
   const grown = model.seen ? `trained on ${model.seen.toLocaleString("en")} images` : "imported";
   $("model").textContent = [model.name, `${model.resolution}×${model.resolution}`, grown].filter(Boolean).join(" · ");
-  document.body.classList.toggle("small-model", model.resolution <= 64);
   if (model.aligns) $("photo-hint").textContent = "Or drop or paste one anywhere. The largest face in it is found, turned upright and cropped.";
   buildSliders();
   listen();
