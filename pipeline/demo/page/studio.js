@@ -1,35 +1,17 @@
 // The studio's page.  It holds the recipe of the picture (faces, shares, amounts) and sends it
 // whole; while one picture is being made, only the newest wish waits.
+import { ask, painted } from "./asking.js";
 import { askForCrop } from "./crop.js";
+import { addSlider, fill, setSlider } from "./sliders.js";
 
 const $ = (id) => document.getElementById(id);
 const recipe = { face: null, other: null, mix: {}, amounts: {}, grain: false };
-const shown = { photo: null, plain: null, compareWith: "original", after: null };
+const shown = { photo: null, plain: null, compareWith: "original" };
+const made = new Set();  // object URLs of pictures
 const lastPhoto = { face: null, other: null };
-let model = null;
-let drawn = 0, busy = false, wish = null;
+let model = null, drawn = 0, busy = false, wish = null;
 
-// ---- asking the server ------------------------------------------------------------------------
-
-async function ask(path, body) {
-  let answer;
-  try {
-    answer = await fetch(path, { method: "POST", body });
-  } catch {
-    throw new Error("The studio does not answer: is its command still running?");
-  }
-  if (answer.ok) return answer;
-  let said = `The studio answered ${answer.status}.`;
-  try { said = (await answer.json()).error || said; } catch { /* no JSON: the status must do */ }
-  throw new Error(said);
-}
-
-const took = (answer) => /dur=(\d+)/.exec(answer.headers.get("server-timing") || "")?.[1];
-
-async function painted(what, draft = false) {
-  const answer = await ask("api/picture", JSON.stringify({ ...what, draft }));
-  return { url: URL.createObjectURL(await answer.blob()), ms: took(answer) };
-}
+// ---- what is said ------------------------------------------------------------------------------
 
 function say(error) {
   $("message").textContent = error.message || String(error);
@@ -62,10 +44,11 @@ async function pump() {
     const { draft } = wish;
     wish = null;
     try {
-      const made = await painted(recipe, draft);
-      show("after", made.url);
-      $("took").textContent = made.ms ? `${made.ms} ms` : "";
-      if (!draft) $("save-picture").href = made.url;
+      const { url, ms } = await painted(recipe, draft);
+      $("after").src = url;
+      $("took").textContent = ms ? `${ms} ms` : "";
+      if (!draft) $("save-picture").href = url;
+      sweep(url);
       document.body.dataset.painted = String(Number(document.body.dataset.painted || 0) + 1);
     } catch (error) { say(error); }
   }
@@ -73,19 +56,21 @@ async function pump() {
   document.body.classList.remove("working");
 }
 
-function show(id, url) {
-  const image = $(id), before = image.src;
-  image.src = url;
-  if (before.startsWith("blob:") && before !== $("save-picture").href && before !== shown.plain) {
-    image.decode().catch(() => {}).finally(() => URL.revokeObjectURL(before));
+// Frees the pictures that are no longer shown, compared with or offered to be saved.
+function sweep(url) {
+  made.add(url);
+  const used = ["after", "before", "plain", "other-thumb"].map((id) => $(id).src);
+  used.push($("save-picture").href, shown.plain);
+  for (const old of made) {
+    if (!used.includes(old)) { URL.revokeObjectURL(old); made.delete(old); }
   }
 }
 
 async function repaintPlain() {
-  const made = await painted({ face: recipe.face });
-  shown.plain = made.url;
-  $("plain").src = made.url;
+  const { url } = await painted({ face: recipe.face });
+  shown.plain = $("plain").src = url;
   compare();
+  sweep(url);
 }
 
 function describe() {
@@ -182,11 +167,11 @@ async function drawSix() {
   gallery.replaceChildren();
   for (let k = 0; k < 6 && mine === drawn; k++) {
     const face = { seed: seed(), truncation: truncation() };
-    const made = await painted({ face });
+    const { url } = await painted({ face });
     if (mine !== drawn) return;
     const item = document.createElement("li"), button = document.createElement("button");
     const image = new Image();
-    image.src = made.url;
+    image.src = url;
     image.alt = "";
     button.type = "button";
     button.setAttribute("aria-label", `Random face ${face.seed}`);
@@ -202,39 +187,6 @@ async function drawSix() {
 
 // ---- sliders ----------------------------------------------------------------------------------
 
-function fill(input) {  // the track's coloured part: from zero to the value
-  const share = (v) => 100 * (v - input.min) / (input.max - input.min);
-  const ends = [share(Math.max(0, input.min)), share(input.valueAsNumber)].sort((a, b) => a - b);
-  input.style.setProperty("--low", `${ends[0]}%`);
-  input.style.setProperty("--high", `${ends[1]}%`);
-}
-
-function addSlider(parent, id, name, { told, low, high, step, value, format, set }) {
-  const row = document.createElement("div");
-  row.className = "slider";
-  const label = Object.assign(document.createElement("label"), { htmlFor: id, textContent: name, title: told ? `${name}: ${told}` : name });
-  const out = Object.assign(document.createElement("output"), { textContent: format(value) });
-  out.htmlFor.add(id);
-  const zero = Object.assign(document.createElement("button"),
-    { type: "button", className: "zero", textContent: "↺", hidden: true });
-  zero.setAttribute("aria-label", `Reset ${name}`);
-  const input = Object.assign(document.createElement("input"), { type: "range", id, min: low, max: high, step });
-  input.value = value;
-  zero.input = input;
-  const take = () => { out.textContent = format(input.valueAsNumber); set(input.valueAsNumber); fill(input); };
-  const follow = (draft) => { take(); repaint(draft); };
-  input.oninput = () => follow(true);
-  input.onchange = () => follow(false);
-  const back = () => { input.value = 0; follow(false); };
-  input.ondblclick = back;
-  zero.onclick = () => { back(); input.focus(); };
-  input.silently = (to) => { input.value = to; take(); };
-  fill(input);
-  row.append(label, zero, out, input);
-  parent.append(row);
-}
-
-const setSlider = (id, value) => $(id).silently(value);
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
 const signed = (v) => (v > 0 ? "+" : v < 0 ? "−" : "") + Math.abs(v).toFixed(1);
 const idOf = (name) => `amount-${name.replace(/[^\w-]/g, "_")}`;
@@ -242,7 +194,7 @@ const idOf = (name) => `amount-${name.replace(/[^\w-]/g, "_")}`;
 function buildSliders() {
   const amount = (name) => ({
     low: -model.reach, high: model.reach, step: 0.1, value: 0, format: signed,
-    set: (v) => { recipe.amounts[name] = v; },
+    set: (v) => { recipe.amounts[name] = v; }, moved: repaint,
   });
   for (const { name, told } of model.attributes) {
     const read = model.labelled ? capital(name.replaceAll("_", " ")) : name.replace(/^pc/, "Component ");
@@ -260,7 +212,7 @@ function buildSliders() {
     for (const name of band.styles) addSlider($("styles"), idOf(name), capital(name), amount(name));
     addSlider($("mix"), `mix-${band.name}`, `${head.firstChild.textContent}, ${band.caption}`, {
       low: 0, high: 1, step: 0.05, value: 0, format: (v) => `${Math.round(100 * v)} %`,
-      set: (v) => { recipe.mix[band.name] = v; },
+      set: (v) => { recipe.mix[band.name] = v; }, moved: repaint,
     });
   }
   setOther(false);
@@ -316,7 +268,6 @@ function listen() {
   }
   $("wipe").oninput = () => $("frame").style.setProperty("--wipe", `${$("wipe").value}%`);
   $("save-w").onclick = guarded(saveStyles);
-  listenForDrops();
 }
 
 function listenForDrops() {
@@ -344,6 +295,7 @@ guarded(async () => {
   if (model.aligns) $("photo-hint").textContent = "Or drop or paste one anywhere. The largest face in it is found, turned upright and cropped.";
   buildSliders();
   listen();
+  listenForDrops();
   fill($("truncation"));
   await take("face", { seed: 1, truncation: truncation() });
 })();
