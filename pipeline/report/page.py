@@ -91,23 +91,21 @@ def _headline(run: Run, cfg: RunConfig | None) -> str:
 
 def _facts(run: Run) -> str:
     """The numbers that one looks for first."""
-    last = run.rows[-1] if run.rows else {}
-    speed = next((r["time/img_per_s"] for r in reversed(run.rows) if "time/img_per_s" in r), None)
+    speeds = [value for _, value in run.series("time/img_per_s")]
     waits = [value for _, value in run.series("time/data_wait")]
     replaced = [value for _, value in run.series("data/replaced")]
     hours = run.hours
     found: dict[str, str] = {"Images seen": f"{run.seen:,}"}
     if hours:
         found["Training time"] = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
-    if speed:
-        found["Speed at the end"] = f"{speed:.3g} images/s"
+    if speeds:
+        found["Speed at the end"] = f"{speeds[-1]:.3g} images/s"
     if waits:
         found["Waiting for data"] = f"{sum(waits) / len(waits):.1%} of the time"
     if replaced and replaced[-1]:
         found["Images replaced"] = f"{replaced[-1]:,.0f}"
     for tag in run.tags("loss"):
-        if tag in last:
-            found[f"Loss, {tag.partition('/')[2]}"] = f"{last[tag]:.3f}"
+        found[f"Loss, {tag.partition('/')[2]}"] = f"{run.series(tag)[-1][1]:.3f}"
     if run.done:
         found["Stages done"] = ", ".join(f"{r}{TIMES}{r}" for r in run.done)
     return "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in found.items())
