@@ -56,7 +56,9 @@ class Run:
         return seconds / 3600
 
     def parsed(self) -> RunConfig | None:
-        """The config as this version understands it; None if it does not."""
+        """The config as this version understands it; None if it does not, or there is none."""
+        if not self.config:
+            return None
         try:
             return parse(json.dumps(self.config))
         except ConfigError:

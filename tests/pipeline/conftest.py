@@ -15,9 +15,9 @@ QUIET = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """Headless, with an empty profile of its own."""
+    """Headless, with an empty profile; ended with the module, for it runs an event loop here."""
     found = next((w for n in ("chromium", "chromium-browser") if (w := shutil.which(n))), None)
     if found is None:
         pytest.skip("no chromium on this machine: the pages are not clicked through")
