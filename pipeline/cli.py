@@ -13,6 +13,7 @@ from pipeline.commands import (
     faces,
     latent,
     measure,
+    pages,
     results,
     runs,
 )
@@ -39,7 +40,7 @@ for command in (
     *(latent.mix, latent.interpolate),
     *(directions.directions, directions.traverse, directions.edit),
     *(measure.evaluate, results.record),
-    export.export,
+    *(pages.demo, pages.report, export.export),
 ):
     main.add_command(command)
 

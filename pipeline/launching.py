@@ -129,6 +129,7 @@ def _show_results(cfg: RunConfig, headline: str) -> None:
 
     from pipeline.checkpoint import snapshot
     from pipeline.data.stream import Stream, on_device
+    from pipeline.report.page import write_report
     from pipeline.storage import open_storage
     from stylealae import StyleALAE
     from stylealae.sheets import contact_sheet
@@ -151,6 +152,7 @@ def _show_results(cfg: RunConfig, headline: str) -> None:
                 (caption, m.sample(64, seed=2)),
             ]
         ).save(samples)
+    report = write_report(here)
     click.echo(
         f"\n{headline}\n"
         f"  run folder        {_near(storage)}\n"
@@ -158,6 +160,7 @@ def _show_results(cfg: RunConfig, headline: str) -> None:
         f"  samples           {_near(samples)}\n"
         f"  reconstructions   {_near(faces)}\n"
         f"  snapshot          {_near(model)}\n"
+        f"  report            {_near(report)}\n"
     )
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from pipeline.config import LogConfig
+from pipeline.environment import environment, memory_scalars
 from pipeline.fence import Fence
 from pipeline.storage import Storage
 from pipeline.world import World
@@ -80,6 +81,9 @@ class Log:
         if world.rank == 0:
             _forget_after(storage, seen)
             self._writer = SummaryWriter(str(self.run_dir / "tensorboard"), purge_step=seen + 1)
+            where = {"seen": seen, "ranks": world.size, **environment(world.device)}
+            with (self.run_dir / "environment.jsonl").open("a") as stream:
+                stream.write(json.dumps(where) + "\n")
 
     def note(self, tag: str, value: float) -> None:
         """A number of rank 0 for every row from now on: what the last save took, say."""
@@ -114,6 +118,7 @@ class Log:
             "data/replaced": everywhere[1] * self.world.size,
             "time/img_per_s": (seen - seen_then) / (now - then),
             **{f"data_wait/rank_{rank:03d}": wait for rank, wait in enumerate(each)},
+            **memory_scalars(self.world.device),
             **self._notes,
         }
         self._sums, self._count = {}, 0

@@ -28,11 +28,12 @@ from tests.bench.memory import bench_memory
 from tests.bench.prepare import bench_prepare
 from tests.bench.step import bench_steps
 from tests.bench.stream import bench_opening, bench_shuffle, bench_stream
+from tests.bench.studio import bench_studio
 from tests.bench.timing import compare
 
 ROOT = Path(__file__).resolve().parents[2]
 ADAM = OptimizerConfig()
-PARTS = ("engine", "memory", "prepare", "step", "stream")
+PARTS = ("engine", "memory", "prepare", "step", "stream", "studio")
 
 
 def bench_engine(cfg: RunConfig, world: World, rounds: int) -> list[dict[str, Any]]:
@@ -110,6 +111,8 @@ def main() -> None:
             cells += bench_opening(Path(folder) / "huge")
             rounds, seconds = (3, 0.3) if given.quick else (5, 1.0)
             cells += bench_stream(Path(folder), rounds, seconds)
+    if given.only in (None, "studio"):
+        cells += bench_studio(3 if given.quick else 10)
     if given.only in (None, "prepare") and not (given.quick and given.only is None):
         cells += bench_prepare(compare, 3)
     facts = {"machine": machine(), "cores": os.cpu_count(), "threads": threads}
