@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,7 +149,8 @@ def _round(driver: Driver, stage: int, workers: int, scratch: str) -> Exception 
     try:
         return _finished(trainer.fit, _watch(driver, growth))
     finally:
-        growth.close()
+        with suppress(ray.exceptions.RayError):
+            growth.close()
         _pass_on(driver)
 
 
