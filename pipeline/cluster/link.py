@@ -35,9 +35,12 @@ class Link:
         self._failure = ""
         self._stop = False
 
+    def round(self, stopping: bool) -> None:
+        """From the driver: another round begins, whose workers are to stop at once or not."""
+        self._hosts, self._stop = set(), stopping
+
     def begin(self) -> int:
         """From rank zero: a group of workers begins; its number."""
-        self._hosts = set()
         return self._verdicts.began()
 
     def here(self, host: str) -> None:
@@ -60,9 +63,9 @@ class Link:
         """From a worker: a failure that trying again would not mend."""
         self._failure = self._failure or reason
 
-    def stop(self, wanted: bool = True) -> None:
-        """From the driver: save and leave, or, with False, no more of that."""
-        self._stop = wanted
+    def stop(self) -> None:
+        """From the driver: save and leave."""
+        self._stop = True
 
     def stopping(self) -> bool:
         """Whether to save and leave."""
