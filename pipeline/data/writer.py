@@ -8,9 +8,7 @@ hash. The last member is the index.
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -18,8 +16,8 @@ from webdataset.writer import TarWriter
 
 from pipeline.data.index import append_index
 from pipeline.data.labels import Label
-from pipeline.data.ledger import publish, scratch_of
-from pipeline.data.manifest import ShardFile
+from pipeline.data.ledger import Place
+from pipeline.data.manifest import ShardFile, tar_name
 from pipeline.data.pixels import Pixels
 
 __all__ = ["BLOCK_BYTES", "ShardWriter", "encoding_of"]
@@ -34,14 +32,13 @@ def encoding_of(resolution: int) -> str:
 
 
 class ShardWriter:
-    """Writes beside `path`; `finish` renames, `abandon` removes what is unfinished."""
+    """Writes aside; `finish` puts the tar in its place, `abandon` removes what is unfinished."""
 
-    def __init__(self, path: Path, resolution: int) -> None:
-        """Begin a tar for images of `resolution`."""
-        self._path, self._scratch = path, scratch_of(path)
+    def __init__(self, out: Place, number: int, resolution: int) -> None:
+        """Begin the tar of shard `number` for images of `resolution`."""
+        self._out, self._name = out, tar_name(number, resolution)
         self._encoding = encoding_of(resolution)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = io.BufferedRandom(io.FileIO(self._scratch, "w+"), BLOCK_BYTES)
+        self._file = out.scratch(self._name)
         self._tar = TarWriter(self._file, encoder=False, mtime=0)
         self._held: list[tuple[int, str, Mapping[str, Label], Pixels]] = []
         self._at: list[int] = []  # where each member's span begins
@@ -59,20 +56,15 @@ class ShardWriter:
         at = [*self._at, self._tar.tarstream.offset]
         self._tar.close()
         index_at, index_sha256 = append_index(self._file, at, self._samples)
-        self._file.flush()
-        os.fsync(self._file.fileno())
         self._file.seek(0)
         digest = hashlib.file_digest(self._file, "sha256").hexdigest()
         size = self._file.tell()
-        self._file.close()
-        publish(self._scratch, self._path)
+        self._out.publish(self._file, self._name, digest)
         return ShardFile(sha256=digest, bytes=size, index_at=index_at, index_sha256=index_sha256)
 
     def abandon(self) -> None:
         """Remove the unfinished tar; nothing happens to a finished one."""
-        if not self._file.closed:
-            self._file.close()
-            self._scratch.unlink(missing_ok=True)
+        self._out.drop(self._file)
 
     def _flush(self) -> None:
         """Write the held images as one member and its JSON."""

@@ -25,6 +25,7 @@ import webdataset as wds
 from PIL import Image
 
 from pipeline.config import DataConfig
+from pipeline.data.ledger import open_place
 from pipeline.data.manifest import Manifest, Split
 from pipeline.data.order import Order
 from pipeline.data.shardlist import ShardList, complete
@@ -174,7 +175,7 @@ def bench_opening(folder: Path, shards: int = 100_000, shard_img: int = 1000) ->
         refused=(), enlarged=0, recipe={}, shards=dict.fromkeys(sides, digest),
         splits={"train": Split(shards=shards, samples=shards * shard_img)},
     )  # fmt: skip
-    complete(folder, manifest, lists)
+    complete(open_place(folder), manifest, lists)
     told = subprocess.run(
         [sys.executable, "-c", OPENING, str(folder)], check=True, capture_output=True, text=True
     ).stdout

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.data.index import append_index
+from pipeline.data.ledger import open_place
 from pipeline.data.manifest import (
     Manifest,
     Shard,
@@ -71,7 +72,7 @@ def write_dataset(
         downscale="mean2x2", labels=("number",), broken=0, refused=(), enlarged=0, recipe={},
         splits=splits_of(made), shards={side: lists[side].digest},
     )  # fmt: skip
-    complete(folder, manifest, lists)
+    complete(open_place(folder), manifest, lists)
     return pixels
 
 
@@ -124,7 +125,7 @@ def relist(folder: Path, side: int, number: int, file: ShardFile) -> None:
     hashes[number], index_hashes[number] = file.sha256, file.index_sha256
     found = replace(found, sha256=hashes, index_sha256=index_hashes)
     manifest = replace(manifest, shards={**manifest.shards, side: found.digest})
-    complete(folder, manifest, {side: found})
+    complete(open_place(folder), manifest, {side: found})
 
 
 def flip_bit(path: Path, at: int) -> None:
