@@ -27,9 +27,10 @@ from tests.bench.prepare import bench_prepare
 from tests.bench.step import bench_steps
 from tests.bench.stream import bench_opening, bench_shuffle, bench_stream
 from tests.bench.timing import compare
+from tests.bench.wait import bench_wait
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("engine", "memory", "prepare", "step", "stream")
+PARTS = ("engine", "memory", "prepare", "step", "stream", "wait")
 
 
 def bench_engine(cfg: RunConfig, world: World, rounds: int) -> list[dict[str, Any]]:
@@ -109,6 +110,8 @@ def main() -> None:
             cells += bench_stream(Path(folder), rounds, seconds)
     if given.only in (None, "prepare") and not (given.quick and given.only is None):
         cells += bench_prepare(compare, 3)
+    if given.only in (None, "wait"):
+        cells += bench_wait(ROOT / "configs/demo.yaml", world)
     facts = {"machine": machine(), "cores": os.cpu_count(), "threads": threads}
     out = ROOT / "build" / "bench.json"
     out.parent.mkdir(exist_ok=True)
@@ -125,10 +128,18 @@ def _further(row: dict[str, Any]) -> Iterator[str]:
     if "seconds" in row:
         yield f"{row['seconds']} s, {row['peak_mib'] - row['of_it_imports_mib']} MiB"
         return
+    if "waited" in row:
+        yield f"{row['waited']:.2%} of its time, at most {row['waited_most']:.2%}"
+        yield f"{1000 * row['step_s']:.0f} ms a step"
+        return
     if "pairs_kept" in row:
         yield f"moved by {row['mean_displacement']:.3f} of an epoch, {row['pairs_kept']:.2%} kept"
+    if "asked" in row:
+        yield f"of {row['asked']}x asked"
     if "a_img_per_s" in row:
         yield f"{row['a_img_per_s']:,} img/s"
+    if "limit_img_per_s" in row:
+        yield f"of {row['limit_img_per_s']:,} copied"
     if "gflop_per_s" in row:
         yield f"{row['gflop_per_s']:,} GFLOP/s"
     if "of_conv_peak" in row:
