@@ -146,8 +146,8 @@ def test_the_first_batch_does_not_wait_for_the_rest(
     def misbehave(method: str, path: str) -> Fault:
         if method == "GET" and path.endswith(".tar"):
             with lock:
-                late = next(given) >= 40  # 4 indexes, 4 images, and what 16 fetchers have begun
-            if late and not here.wait(30):
+                late = next(given) >= 8  # the first four images, and the indexes of their tars
+            if late and not here.wait(10):
                 needed.append(path)
         return None
 
