@@ -78,7 +78,7 @@ def launch(
     if inputs or source:
         prepare(
             inputs[0] if inputs else faces,
-            Path(cfg.data.path),
+            cfg.data.path,
             source="auto" if inputs else source,
             resolutions=[4 << stage for stage in cfg.stages],
         )
@@ -95,7 +95,7 @@ def launch(
 
 
 def prepare(
-    input_: str, out: Path, *, source: str, resolutions: Sequence[int], workers: int = 0
+    input_: str, out: str, *, source: str, resolutions: Sequence[int], workers: int = 0
 ) -> None:
     """Makes the shard set `out` of what `input_` holds, with a progress bar."""
     from rich.console import Console

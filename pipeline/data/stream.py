@@ -246,12 +246,13 @@ class Stream:
         self, seen: int, batch: int, stop_at: int, slab: int, ahead: "queue.Queue[Slab]"
     ) -> None:
         last: Slab
-        fetched, count = seen, 1
+        fetched, count, far = seen, 1, 0
         try:
             while seen < stop_at and not self._store.leaving.is_set():
                 if self._store.remote:
-                    until = min(stop_at, seen + max(slab * batch, AHEAD_IMG * self._world))
+                    until = min(stop_at, seen + max(count * batch, far))
                     fetched = self._fetch(fetched, until, batch)
+                    far = max(slab * batch, AHEAD_IMG * self._world)  # once the first is there
                 self._offer(ahead, self._batches(seen, batch, count))
                 seen += count * batch
                 count = min(

@@ -32,10 +32,21 @@ from tests.bench.step import bench_steps
 from tests.bench.stream import bench_opening, bench_shuffle, bench_stream
 from tests.bench.studio import bench_studio
 from tests.bench.timing import compare
+from tests.bench.wait import bench_wait
 
 ROOT = Path(__file__).resolve().parents[2]
 ADAM = OptimizerConfig()
-PARTS = ("checkpoint", "driver", "engine", "memory", "prepare", "step", "stream", "studio")
+PARTS = (
+    "checkpoint",
+    "driver",
+    "engine",
+    "memory",
+    "prepare",
+    "step",
+    "stream",
+    "studio",
+    "wait",
+)
 
 
 def bench_engine(cfg: RunConfig, world: World, rounds: int) -> list[dict[str, Any]]:
@@ -122,6 +133,8 @@ def main() -> None:
         cells += bench_checkpoint(world, small if given.quick else ModelConfig(), 3)
     if given.only == "driver" or (given.only is None and not given.quick):
         cells += bench_driver()
+    if given.only in (None, "wait"):
+        cells += bench_wait(ROOT / "configs/demo.yaml", world)
     facts = {"machine": machine(), "cores": os.cpu_count(), "threads": threads}
     out = ROOT / "build" / "bench.json"
     out.parent.mkdir(exist_ok=True)
@@ -143,10 +156,18 @@ def _further(row: dict[str, Any]) -> Iterator[str]:
     if "seconds" in row:
         yield f"{row['seconds']} s, {row['peak_mib'] - row['of_it_imports_mib']} MiB"
         return
+    if "waited" in row:
+        yield f"{row['waited']:.2%} of its time, at most {row['waited_most']:.2%}"
+        yield f"{1000 * row['step_s']:.0f} ms a step"
+        return
     if "pairs_kept" in row:
         yield f"moved by {row['mean_displacement']:.3f} of an epoch, {row['pairs_kept']:.2%} kept"
+    if "asked" in row:
+        yield f"of {row['asked']}x asked"
     if "a_img_per_s" in row:
         yield f"{row['a_img_per_s']:,} img/s"
+    if "limit_img_per_s" in row:
+        yield f"of {row['limit_img_per_s']:,} copied"
     if "gflop_per_s" in row:
         yield f"{row['gflop_per_s']:,} GFLOP/s"
     if "of_conv_peak" in row:
