@@ -9,9 +9,18 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
+from pipeline.workers import allowed, bounds
+from stylealae.config import (
+    LossConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    ShapeConfig,
+    TermsConfig,
+)
+from stylealae.config_mlp import SECTIONS
 from stylealae.errors import ConfigError
-from stylealae.schedule import at_stage
+from stylealae.schedule import Progress, at_stage, progress_at, stage_span
 
 __all__ = [
     "CheckpointConfig",
@@ -36,6 +45,12 @@ class DataConfig:
     """Split of the manifest to train on."""
     label: str = ""
     """Label that comes with every batch, a number an image; empty is none."""
+    labelled_img: int = 0
+    """Images whose label counts: the first of every class, as many of each; 0 is all of them."""
+    classes: int = 10
+    """How many classes the label has; `labelled_img` is shared among them."""
+    validation_img: int = 0
+    """Images cut from the end of the split: what is tuned is tuned on them, never on the tests."""
     flip: bool = True
     """Mirror half of the images, keyed by sample and epoch."""
     shuffle_img: int = 16_384
@@ -60,6 +75,20 @@ class DataConfig:
             raise ConfigError(
                 f"data.prefetch is {self.prefetch} and data.decoders {self.decoders}: both must be "
                 "at least 1"
+            )
+        if min(self.labelled_img, self.validation_img) < 0:
+            raise ConfigError(
+                f"data.labelled_img is {self.labelled_img} and data.validation_img "
+                f"{self.validation_img}: neither can be negative"
+            )
+        if self.labelled_img and not self.label:
+            raise ConfigError(
+                f"data.labelled_img is {self.labelled_img} and data.label is empty: name the label"
+            )
+        if self.classes < 1 or self.labelled_img % self.classes:
+            raise ConfigError(
+                f"data.labelled_img is {self.labelled_img}, which {self.classes} classes cannot "
+                "share evenly: make it a multiple of data.classes"
             )
 
 
@@ -110,6 +139,10 @@ class CheckpointConfig:
     """Images between two checkpoints; the end of every stage is saved too."""
     keep: int = 2
     """Checkpoints kept of the stage at work; of an ended stage the last is kept."""
+    asynchronous: bool = True
+    """Training goes on while a thread writes what was copied; false waits for the writing too."""
+    patience_s: float = 300.0
+    """A run_dir in an object store may fail for so long before the run stops."""
 
     def __post_init__(self) -> None:
         if self.every_img < 1 or self.keep < 1:
@@ -139,18 +172,31 @@ class LogConfig:
 class ClusterConfig:
     """What a run asks Ray for."""
 
-    workers: tuple[int, ...] = (1,)
-    """Trainer processes, one entry a stage; a shorter list goes on with its last entry."""
+    workers: tuple[int | str, ...] = (1,)
+    """Trainer processes, one entry a stage; a shorter list goes on with its last entry.  2..8 goes
+    on with as few as 2 when workers are lost, and grows again: with what divides the batch."""
     gpus_per_worker: int = 1
     """1 trains on GPUs, 0 on CPUs."""
     cpus_per_worker: float = 4.0
     """Cores that Ray sets aside for a worker and its reader."""
     max_failures: int = 10
-    """Lost workers after which a stage gives up; each goes on from the newest checkpoint."""
+    """Lost workers after which a stage gives up that has made no new checkpoint meanwhile."""
+    settle_s: float = 10.0
+    """Lost workers are waited for so long before a stage goes on with fewer, and room for more must
+    last so long before it stops to grow."""
+    patience_s: float = 1800.0
+    """A cluster may lack room for the fewest workers for so long before the run gives up."""
 
     def __post_init__(self) -> None:
-        if not self.workers or min(self.workers) < 1:
-            raise ConfigError(f"cluster.workers is {list(self.workers)}: use at least 1 a stage")
+        if not self.workers:
+            raise ConfigError("cluster.workers is []: give at least one number")
+        for entry in self.workers:
+            bounds(entry)
+        if min(self.max_failures, self.settle_s, self.patience_s) < 0:
+            raise ConfigError(
+                f"cluster.max_failures is {self.max_failures}, cluster.settle_s {self.settle_s:g} "
+                f"and cluster.patience_s {self.patience_s:g}: none may be negative"
+            )
         if self.gpus_per_worker not in (0, 1):
             raise ConfigError(
                 f"cluster.gpus_per_worker is {self.gpus_per_worker}: a worker drives one GPU (1) "
@@ -162,14 +208,21 @@ class ClusterConfig:
 class RunConfig:
     """Everything that decides what a run does."""
 
+    family: Literal[
+        "stylealae", "alae", "autoencoder", "aae", "aae_informed", "aae_supervised", "aae_classes",
+        "aae_heads", "vae", "gan",
+    ] = "stylealae"  # fmt: skip
+    """What is trained; it decides which keys `model` and `loss` have."""
     run_dir: str = "runs/default"
-    """Folder of the run: checkpoints, snapshots, logs and pictures."""
+    """Folder or URL of the run, the same for all hosts: checkpoints, snapshots, logs, pictures."""
     seed: int = 0
     """Every draw is keyed by (seed, purpose, images seen)."""
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: ShapeConfig = field(default_factory=ModelConfig)
     """Shape of the networks."""
-    loss: LossConfig = field(default_factory=LossConfig)
-    """Weights of Algorithm 1."""
+    loss: TermsConfig = field(default_factory=LossConfig)
+    """Weights of the losses."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """From gradients to steps."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     """Growth, batch and learning rate."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -184,18 +237,45 @@ class RunConfig:
     """Workers."""
 
     def __post_init__(self) -> None:
-        for stage in range(self.model.blocks):
-            check_shares(
-                stage,
-                batch=at_stage(self.schedule.batch, stage),
-                ranks=at_stage(self.cluster.workers, stage),
-                micro_batch=at_stage(self.engine.micro_batch, stage),
+        if self.loss.wants_labels and not self.data.label:
+            raise ConfigError(
+                f"the family {self.family} learns from labels and data.label is empty: name a "
+                "label of the data set (`stylealae inspect` lists them), as in data.label=class"
             )
+        for stage in self.stages:
+            if not self.worker_counts(stage):
+                check_shares(
+                    stage,
+                    batch=at_stage(self.schedule.batch, stage),
+                    ranks=bounds(at_stage(self.cluster.workers, stage))[1],
+                    micro_batch=at_stage(self.engine.micro_batch, stage),
+                )
+
+    def worker_counts(self, stage: int) -> tuple[int, ...]:
+        """The numbers of workers that a stage may have, the least first, the wanted one last."""
+        return allowed(
+            at_stage(self.cluster.workers, stage),
+            batch=at_stage(self.schedule.batch, stage),
+            micro_batch=at_stage(self.engine.micro_batch, stage),
+        )
+
+    @property
+    def stages(self) -> range:
+        """The stages of the run in their order; the one stage of networks that do not grow."""
+        return range(self.model.first_stage, self.model.last_stage + 1)
 
     @property
     def last_stage(self) -> int:
         """The stage of the full resolution."""
-        return self.model.blocks - 1
+        return self.model.last_stage
+
+    def span(self, stage: int) -> tuple[int, int]:
+        """First image of a stage and the first after it."""
+        return stage_span(stage, self.last_stage, self.schedule, self.model.first_stage)
+
+    def progress(self, seen: int) -> Progress:
+        """Where the run stands once `seen` real images have been shown."""
+        return progress_at(seen, self.last_stage, self.schedule, self.model.first_stage)
 
 
 def check_shares(stage: int, *, batch: int, ranks: int, micro_batch: int) -> None:
@@ -237,8 +317,8 @@ def parse(text: str, overrides: Sequence[str] = (), *, origin: str = "config") -
         yaml = OmegaConf.create(text or "{}")
         if not OmegaConf.is_dict(yaml):
             raise ConfigError(f"{origin}: found a list, a config is made of lines `key: value`")
-        given = OmegaConf.merge(yaml, OmegaConf.from_dotlist(list(overrides)))
-        config = OmegaConf.merge(OmegaConf.structured(RunConfig), given)
+        given: Any = OmegaConf.merge(yaml, OmegaConf.from_dotlist(list(overrides)))
+        config = OmegaConf.merge(_schema(str(given.get("family", "stylealae"))), given)
         return cast(RunConfig, OmegaConf.to_object(config))
     except YAMLError as error:
         raise ConfigError(f"{origin}: {_first_lines(error)}") from error
@@ -259,12 +339,22 @@ def as_dict(cfg: RunConfig) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(cfg)))
 
 
+def _schema(family: str) -> Any:
+    """The defaults of a family, typed: `model` and `loss` have the keys that it knows."""
+    model, loss = SECTIONS.get(family, SECTIONS["stylealae"])  # the merge refuses another one
+    sections = OmegaConf.structured(RunConfig)
+    OmegaConf.set_readonly(sections, False)  # it is, as RunConfig is frozen
+    sections.model, sections.loss = OmegaConf.structured(model), OmegaConf.structured(loss)
+    return sections
+
+
 def _wrong(given: Any) -> Iterator[str]:
     """The keys whose value does not fit, found by trying each alone."""
+    schema = _schema(str(given.get("family", "stylealae")))
     for section, part in given.items():
         for key, value in part.items() if OmegaConf.is_dict(part) else ():
             try:
-                OmegaConf.merge(OmegaConf.structured(RunConfig), {section: {key: value}})
+                OmegaConf.merge(schema, {section: {key: value}})
             except OmegaConfBaseException:
                 yield f"{section}.{key}={value}"
 

@@ -46,7 +46,7 @@ def export(
     huggingface-cli upload me/my-faces exported/demo
     """  # noqa: D301
     from pipeline.card import Card, read_metrics
-    from pipeline.checkpoint import published
+    from pipeline.storage import published
     from stylealae import portable
 
     if out.exists():

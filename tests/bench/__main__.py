@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 
 from pipeline.config import RunConfig, load
-from pipeline.engine import BETAS, EPS, Engine, joined
+from pipeline.engine import Engine, joined
 from pipeline.world import World
-from stylealae.networks import LETTERS, build
-from stylealae.phases import Chance, Phase, phases_of
+from stylealae.config import OptimizerConfig
+from stylealae.draws import Chance
+from stylealae.networks import Networks, build
+from stylealae.phases import Phase, phases_of
 from stylealae.schedule import Progress, at_stage
 from tests.bench.memory import bench_memory
 from tests.bench.prepare import bench_prepare
@@ -29,6 +31,7 @@ from tests.bench.stream import bench_opening, bench_shuffle, bench_stream
 from tests.bench.timing import compare
 
 ROOT = Path(__file__).resolve().parents[2]
+ADAM = OptimizerConfig()
 PARTS = ("engine", "memory", "prepare", "step", "stream")
 
 
@@ -66,9 +69,9 @@ def bench_engine(cfg: RunConfig, world: World, rounds: int) -> list[dict[str, An
 def bare_step(cfg: RunConfig, x: Tensor, at: Progress) -> Callable[[Phase, int, Chance], None]:
     """One phase in plain torch."""
     nets = build(cfg.model)
-    params = {letter: list(nets.grown(letter, at)) for letter in LETTERS}
+    params = {letter: list(nets.grown(letter, at)) for letter in Networks.letters}
     adams = {
-        letter: torch.optim.Adam(p, lr=at.lr, betas=BETAS, eps=EPS, fused=True)
+        letter: torch.optim.Adam(p, lr=at.lr, betas=ADAM.betas, eps=ADAM.eps, fused=True)
         for letter, p in params.items()
     }
 
