@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -202,7 +203,8 @@ def serve(
         log_level="warning", access_log=False, server_header=False, lifespan="off", ws="none",
         limit_concurrency=128, timeout_graceful_shutdown=2,
     )  # fmt: skip
-    uvicorn.Server(config).run(sockets=[on])
+    with suppress(KeyboardInterrupt):  # uvicorn has answered what was asked, and raises it again
+        uvicorn.Server(config).run(sockets=[on])
 
 
 async def _body(request: Request, limit: int) -> bytes:
