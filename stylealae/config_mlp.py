@@ -105,8 +105,11 @@ class GanModelConfig(MlpConfig):
 class CodeModelConfig(GanModelConfig):
     """An encoder E with a posterior over codes z, a decoder G, a discriminator D of codes."""
 
-    posterior: Literal["deterministic", "gaussian", "universal"] = "deterministic"
-    """Form of q(z|x): a function of x, a Gaussian, or a function of x and of noise."""
+    posterior: Literal["deterministic", "fixed", "gaussian", "universal"] = "deterministic"
+    """Form of q(z|x): a function of x, a Gaussian around it of a fixed or of its own width, or a
+    function of x and of noise."""
+    posterior_std: float = 0.2
+    """That fixed width, its standard deviation."""
     eta_width: int = 16
     """Numbers of noise beside x (universal posterior)."""
     batch_norm: bool = False

@@ -1,4 +1,4 @@
-"""The three forms of q(z|x) (Makhzani et al. 2015, section 2): what E's last layers make of x.
+"""The forms of q(z|x) (Makhzani et al. 2015, section 2): what E's last layers make of x.
 
 Legend: N batch, P numbers of x, H features, Z width of z.
 """
@@ -8,7 +8,13 @@ from torch import Tensor, nn
 
 from stylealae.config_mlp import CodeModelConfig
 
-__all__ = ["POSTERIORS", "Deterministic", "GaussianPosterior", "UniversalApproximator"]
+__all__ = [
+    "POSTERIORS",
+    "Deterministic",
+    "FixedGaussian",
+    "GaussianPosterior",
+    "UniversalApproximator",
+]
 
 
 class Deterministic(nn.Module):
@@ -29,6 +35,21 @@ class Deterministic(nn.Module):
         """The code.  [N, H] -> [N, Z]"""
         z: Tensor = self.mean(h).float()
         return z
+
+
+class FixedGaussian(Deterministic):
+    """Z is drawn around a function of x, as far at every x."""
+
+    def __init__(self, cfg: CodeModelConfig) -> None:
+        super().__init__(cfg)
+        self.std = cfg.posterior_std
+
+    def forward(self, h: Tensor, noise: torch.Generator | None) -> Tensor:
+        """A draw, or the mean without noise.  [N, H] -> [N, Z]"""
+        mean = super().forward(h, noise)
+        if noise is None:
+            return mean
+        return mean + self.std * torch.randn(mean.shape, generator=noise, device=mean.device)
 
 
 class GaussianPosterior(Deterministic):
@@ -71,6 +92,7 @@ class UniversalApproximator(Deterministic):
 
 POSTERIORS = {
     "deterministic": Deterministic,
+    "fixed": FixedGaussian,
     "gaussian": GaussianPosterior,
     "universal": UniversalApproximator,
 }
