@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -37,6 +37,10 @@ class Metric:
     """Whether it needs the features of each image, and not only their sums."""
     labels: bool = False
     """Whether it needs labels of the data set."""
+    real: Literal["", "train", "held out"] = ""
+    """Which real images it looks at: those of train, or of the test split where there is one."""
+    generates: bool = True
+    """Whether it looks at images of latents that it draws."""
     models: tuple[type, ...] = (StyleALAE,)
     """Classes of the models that it can look at."""
 
@@ -44,57 +48,66 @@ class Metric:
 def _by(measure: Callable[..., Values], role: str, protocol: str, **needs: Any) -> Metric:
     """A metric over the features of one extractor."""
     return Metric(
-        measure=partial(measure, by=role), protocol=f"{protocol}, {role}", extractor=role, **needs
+        measure=partial(measure, by=role),
+        protocol=f"{protocol}; features: {role}",
+        extractor=role,
+        **needs,
     )
 
 
 def _path(role: str, space: Space, sampling: Sampling) -> Metric:
-    protocol = f"PPL in {space}, {sampling} paths, step 1e-4, no crop, at most 256x256, 1..99 %"
+    protocol = f"path length in {space}, {sampling}, step 1e-4, no crop, at most 256x256, 1..99 %"
     return _by(partial(measures.ppl, space=space, sampling=sampling), role, protocol)
 
 
 def _planes(role: str, space: Space) -> Metric:
     protocol = f"linear SVM in {space}, surest half, predictor fitted to labels of train"
-    return _by(
-        partial(attributes.separability, space=space), role, protocol, rows=True, labels=True
-    )
+    measure = partial(attributes.separability, space=space)
+    return _by(measure, role, protocol, rows=True, labels=True, real="train")
 
 
-FID = "FID: real train, generated untruncated with noise"
-KID = "KID: 100 subsets of 1000, cubic kernel; real train, generated untruncated with noise"
-PR = "precision and recall: k = 3; real train, generated untruncated with noise"
-DC = "density and coverage: k = 5; real train, generated untruncated with noise"
-RFID = "FID of G(E(x)) without noise from x, test"
-LPIPS = "LPIPS of G(E(x)) without noise from x, test, at most 256x256"
+def _set(measure: Callable[..., Values], role: str, protocol: str, rows: bool = True) -> Metric:
+    """A comparison of generated images with real ones, as sets of features."""
+    protocol = f"{protocol}; real train, generated untruncated with noise"
+    return _by(measure, role, protocol, rows=rows, real="train")
+
+
+def _again(measure: Callable[..., Values], role: str, protocol: str) -> Metric:
+    """A comparison of reconstructions with their originals."""
+    protocol = f"{protocol} of G(E(x)) without noise from x, test"
+    if not role:
+        return Metric(measure=measure, protocol=protocol, real="held out", generates=False)
+    return _by(measure, role, protocol, real="held out", generates=False)
+
+
+FRECHET = "Frechet distance"
+KID = "kernel distance, 100 subsets of 1000 or half, cubic kernel"
+BALLS = "improved precision and recall, k = 3"
+DENSITY = "density and coverage, k = 5"
+LPIPS = "mean LPIPS, at most 256x256,"
 
 METRICS: dict[str, Metric] = {
-    "fid": _by(measures.fid, "inception", FID),
-    "fid-random": _by(measures.fid, "random", FID),
-    "fid-custom": _by(measures.fid, "custom", FID),
-    "kid": _by(measures.kid, "inception", KID, rows=True),
-    "kid-random": _by(measures.kid, "random", KID, rows=True),
-    "kid-custom": _by(measures.kid, "custom", KID, rows=True),
-    "precision-recall": _by(measures.precision_recall, "vgg16", PR, rows=True),
-    "precision-recall-random": _by(measures.precision_recall, "random", PR, rows=True),
-    "precision-recall-custom": _by(measures.precision_recall, "custom", PR, rows=True),
-    "density-coverage": _by(measures.density_coverage, "vgg16", DC, rows=True),
-    "density-coverage-random": _by(measures.density_coverage, "random", DC, rows=True),
-    "density-coverage-custom": _by(measures.density_coverage, "custom", DC, rows=True),
-    "rfid": _by(measures.fid_of_reconstructions, "inception", RFID),
-    "rfid-random": _by(measures.fid_of_reconstructions, "random", RFID),
-    "lpips": _by(measures.lpips, "vgg16", LPIPS),
-    "lpips-random": _by(measures.lpips, "random", LPIPS),
-    "psnr": Metric(
-        measure=measures.psnr,
-        protocol="PSNR of G(E(x)) without noise from x in 8 bits, test, mean over images",
-    ),
-    "ssim": Metric(
-        measure=measures.ssim,
-        protocol="SSIM of G(E(x)) without noise from x in 8 bits, test, 11x11 Gaussian of 1.5",
-    ),
+    "fid": _set(measures.fid, "inception", FRECHET, rows=False),
+    "fid-random": _set(measures.fid, "random", FRECHET, rows=False),
+    "fid-custom": _set(measures.fid, "custom", FRECHET, rows=False),
+    "kid": _set(measures.kid, "inception", KID),
+    "kid-random": _set(measures.kid, "random", KID),
+    "kid-custom": _set(measures.kid, "custom", KID),
+    "precision-recall": _set(measures.precision_recall, "vgg16", BALLS),
+    "precision-recall-random": _set(measures.precision_recall, "random", BALLS),
+    "precision-recall-custom": _set(measures.precision_recall, "custom", BALLS),
+    "density-coverage": _set(measures.density_coverage, "vgg16", DENSITY),
+    "density-coverage-random": _set(measures.density_coverage, "random", DENSITY),
+    "density-coverage-custom": _set(measures.density_coverage, "custom", DENSITY),
+    "rfid": _again(measures.fid_of_reconstructions, "inception", FRECHET),
+    "rfid-random": _again(measures.fid_of_reconstructions, "random", FRECHET),
+    "lpips": _again(measures.lpips, "vgg16", LPIPS),
+    "lpips-random": _again(measures.lpips, "random", LPIPS),
+    "psnr": _again(measures.psnr, "", "mean PSNR in 8 bits"),
+    "ssim": _again(measures.ssim, "", "mean SSIM in 8 bits, 11x11 Gaussian of 1.5,"),
     "reciprocity": Metric(
         measure=measures.reciprocity,
-        protocol="mean squared E(G(F(z))) - F(z) without noise, over W; share: of w's variance",
+        protocol="mean squared E(G(F(z))) - F(z) without noise; share: of the variance of w",
     ),
     "ppl-z-full": _path("vgg16", "z", "full"),
     "ppl-z-end": _path("vgg16", "z", "end"),
@@ -112,6 +125,8 @@ METRICS: dict[str, Metric] = {
         measure=attributes.separability_of_codes,
         protocol="linear SVM in w = E(x), train, labels of the data set; accuracy held out",
         labels=True,
+        real="train",
+        generates=False,
     ),
     "error": Metric(
         measure=code_measures.error,
@@ -254,6 +269,9 @@ def require(names: Sequence[str], subject: Subject[Any]) -> None:
         raise ConfigError(
             f"{subject.samples} samples by {subject.batch}: take at least 2, by 1 or more"
         )
+    if any(METRICS[name].labels for name in names):
+        for label in subject.labels:
+            attributes.known_of(subject, label)
 
 
 def evaluate(names: Sequence[str], subject: Subject[Any]) -> Iterator[Result]:
@@ -271,13 +289,14 @@ def evaluate(names: Sequence[str], subject: Subject[Any]) -> Iterator[Result]:
 def _result(name: str, values: Values, s: Subject[Any], seconds: float) -> Result:
     metric, device = METRICS[name], s.world.device
     extractor = s.extractors.get(metric.extractor)
+    split = s.held_out if metric.real == "held out" else metric.real
     on_gpu = device.type == "cuda"
     return Result(
         metric=name,
         values=values,
         protocol=metric.protocol,
-        samples=s.samples,
-        real={split: s.real_count(split) for split in dict.fromkeys(("train", s.held_out))},
+        samples=s.samples if metric.generates else 0,
+        real={split: s.real_count(split)} if split else {},
         extractor={} if extractor is None else {extractor.role: extractor.sha256},
         labels=s.labels if metric.labels else (),
         data=s.pictures.manifest.digest,

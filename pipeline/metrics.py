@@ -7,6 +7,7 @@ trains as it would without.
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -51,5 +52,6 @@ class Metrics:
         began = time.monotonic()
         subject = replace(self.subject, model=self.model(), alpha=at.alpha)
         results = evaluate(self.cfg.names, subject)
-        row = {f"metric/{name}": value for r in results for name, value in r.values.items()}
+        found = {f"metric/{name}": value for r in results for name, value in r.values.items()}
+        row = {tag: value for tag, value in found.items() if isfinite(value)}
         self.log.row(seen, {**row, "time/metrics_s": time.monotonic() - began})

@@ -61,7 +61,7 @@ class Pictures:
         self._store = open_store(dataset, cache=cache, cache_bytes=limit, patience_s=cfg.patience_s)
         self.manifest = Manifest.read(self._store)
         self.resolution = resolution
-        self._readers: dict[tuple[str, str], Images] = {}
+        self._readers: dict[tuple[str, str, int], Images] = {}
         if resolution not in self.manifest.resolutions:
             raise DataError(
                 f"{dataset} has images of {', '.join(map(str, self.manifest.resolutions))} pixels "
@@ -74,20 +74,19 @@ class Pictures:
 
     def take(self, split: str, ids: Ints) -> Tensor:
         """Images by their numbers in a split, as they are stored.  [N] -> uint8 [N, C, R, R]"""
-        return torch.from_numpy(self._reader(split, "").take(ids)[0])
+        return torch.from_numpy(self._reader(split, "", self.resolution).take(ids)[0])
 
     def labels(self, split: str, name: str, ids: Ints) -> Floats:
         """A label of some images, NaN where it is unknown.  [N] -> [N]"""
-        values = self._reader(split, name).take(ids)[1]
+        values = self._reader(split, name, min(self.manifest.resolutions)).take(ids)[1]
         assert values is not None
         return values
 
-    def _reader(self, split: str, label: str) -> Images:
-        if (split, label) not in self._readers:
-            self._readers[split, label] = Images(
-                self._store, self.manifest, split, self.resolution, label=label
-            )
-        return self._readers[split, label]
+    def _reader(self, split: str, label: str, resolution: int) -> Images:
+        key = split, label, resolution
+        if key not in self._readers:
+            self._readers[key] = Images(self._store, self.manifest, split, resolution, label=label)
+        return self._readers[key]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +114,7 @@ class Subject(Generic[M]):
     cache: Path | None = None
     """Folder for statistics of real images; None keeps none."""
     keep: frozenset[str] = frozenset()
-    """Roles whose features of generated images are kept for the next metric, not only summed."""
+    """Roles whose features are kept image by image for the next metric, not only summed."""
     memo: dict[Any, Any] = field(default_factory=dict)
     """What metrics leave for each other."""
     tick: Tick = lambda _what, _done, _all: None

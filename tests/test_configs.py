@@ -28,6 +28,7 @@ CLASSES = [
     run.EngineConfig,
     run.CheckpointConfig,
     run.LogConfig,
+    run.MetricConfig,
     run.ClusterConfig,
     run.RunConfig,
 ]

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,24 @@ if TYPE_CHECKING:
 __all__ = ["evaluate", "snapshot_of"]
 
 
+def _list(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    """Shows every metric with its protocol, and leaves."""
+    if asked:
+        from pipeline.evaluate import METRICS
+
+        width = max(map(len, METRICS))
+        click.echo("\n".join(f"{n:{width}}  {m.protocol}" for n, m in METRICS.items()))
+        context.exit()
+
+
 @click.command()
 @click.argument("model", metavar="RUN_OR_SNAPSHOT", type=click.Path(path_type=Path))
 @click.option("--data", required=True, metavar="DATASET",
               help="Folder or URL of a data set that has the model's resolution.")  # fmt: skip
 @click.option("--metrics", "names", default="fid-random,kid-random,psnr,ssim,reciprocity",
-              show_default=True, help="Names, commas between; `list` shows them all.")  # fmt: skip
+              show_default=True, help="Names with commas between.")  # fmt: skip
+@click.option("--list", is_flag=True, expose_value=False, is_eager=True, callback=_list,
+              help="Show all metrics, and leave.")  # fmt: skip
 @click.option("--features", multiple=True, type=click.Path(path_type=Path),
               help="File of a feature extractor: inception-2015-12-05.pt, vgg16.pt, or TorchScript "
                    "of your own. Give it again for another.")  # fmt: skip
@@ -65,17 +78,13 @@ def evaluate(
     Without a file, the names that end in -random work: their extractor is built in, and their
     numbers compare with each other only. docs/metrics.md says what each metric shows.
     """  # noqa: D301
-    from pipeline.evaluate import METRICS, require_extractors
     from pipeline.evaluate import evaluate as results_of
+    from pipeline.evaluate import require_extractors
     from pipeline.subject import Pictures, Subject
     from stylealae import family
     from stylealae.metrics.features import extractors
 
     wanted = [name.strip() for name in names.split(",") if name.strip()]
-    if wanted == ["list"]:
-        width = max(map(len, METRICS))
-        click.echo("\n".join(f"{n:{width}}  {m.protocol}" for n, m in METRICS.items()))
-        return
     snapshot, world = snapshot_of(model), _world(cpu)
     found = extractors(features, world.device, sha256)
     require_extractors(wanted, found.keys())
@@ -88,7 +97,8 @@ def evaluate(
         )  # fmt: skip
         for result in results_of(wanted, subject):
             about = {**asdict(result), "snapshot": str(snapshot), "seen": m.seen, "dataset": data}
-            _tell(about, out, world)
+            values = {k: v if isfinite(v) else None for k, v in result.values.items()}
+            _tell({**about, "values": values}, out, world)
         if folder is not None:
             _draw(subject, model, folder)
 

@@ -127,13 +127,13 @@ def load(path: Path, device: torch.device, sha256: str = "") -> Extractor:
         module = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:
         raise ConfigError(f"{path} is no TorchScript file: {str(error).splitlines()[0]}") from error
-    module = module.eval().requires_grad_(False)
+    module = module.eval()
     if role == "inception":
         return _probed(role, found, device, lambda x: module(x, return_features=True))
     if role == "vgg16":
         return _probed(
             role, found, device, lambda x: module(x, return_features=True),
-            lambda x: module(x, resize_images=False, return_lpips=True),
+            lambda x: module((x + 1) * 127.5, resize_images=False, return_lpips=True),
         )  # fmt: skip
     return custom(module, found, device)
 

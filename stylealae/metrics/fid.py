@@ -44,10 +44,10 @@ def kernel_distance(
 ) -> tuple[float, float]:
     """KID and its standard deviation over random subsets (Binkowski et al. 2018).  [n, K], [n', K]
 
-    The unbiased squared maximum mean discrepancy under the kernel (x.y / K + 1)^3.  With fewer
-    samples than `subset`, a subset is all of the smaller set.
+    The unbiased squared maximum mean discrepancy under the kernel (x.y / K + 1)^3.  A subset is at
+    most half of the smaller set, or the deviation would be none.
     """
-    size, found = min(subset, len(real), len(fake)), []
+    size, found = min(subset, len(real) // 2, len(fake) // 2), []
     if size < 2:
         return float("nan"), float("nan")
     for _ in range(subsets):

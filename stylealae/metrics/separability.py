@@ -17,7 +17,6 @@ __all__ = [
     "held_out_accuracy",
     "most_certain",
     "predictor",
-    "require_both",
     "separability",
 ]
 
@@ -32,8 +31,11 @@ def separability(latents: Floats, has: Bools) -> float:
     """H(Y | X) in bits: what is unknown of an attribute once the plane's side is known.
 
     [n, W], [n]; the plane is that of a linear SVM on these very samples (StyleGAN, section 4.2).
-    The paper's score is 2 to the sum of these over its attributes: 1 is perfect.
+    The paper's score is 2 to the sum of these over its attributes: 1 is perfect.  NaN where almost
+    all samples are of one class, of which no plane can tell anything.
     """
+    if _few(has):
+        return float("nan")
     return conditional_entropy(_svm().fit(latents, has).predict(latents), has)
 
 
@@ -52,6 +54,8 @@ def held_out_accuracy(latents: Floats, has: Bools) -> float:
 
     Every fourth sample is held out, whatever order they come in.
     """
+    if _few(has):
+        return float("nan")
     out = _held_out(len(has))
     return float(_svm().fit(latents[~out], has[~out]).score(latents[out], has[out]))
 
@@ -81,24 +85,23 @@ def binary(values: Floats, name: str) -> tuple[Bools, Bools]:
     Raises:
         ConfigError: one class has too few samples to fit anything.
     """
-    known = np.isfinite(values)
+    known: Bools = np.isfinite(values)
     distinct = np.unique(values[known])
     middle = (
-        distinct.mean() if len(distinct) == 2 else np.median(values[known]) if known.any() else 0
+        distinct.mean() if len(distinct) == 2 else np.median(values[known]) if any(known) else 0
     )
-    has = known & (values > middle)
-    require_both(has[known], name)
+    has: Bools = known & (values > middle)
+    fewest = min(int(has.sum()), int((known & ~has).sum()))
+    if fewest < LEAST:
+        raise ConfigError(
+            f"only {fewest} of {len(values)} images have another {name!r} than the rest, and "
+            f"{LEAST} are needed: name another label, or look at more images"
+        )
     return known, has
 
 
-def require_both(has: Bools, name: str) -> None:
-    """Refuses an attribute that too few samples have, or have not.  [n]"""
-    fewest = int(min(has.sum(), (~has).sum()))
-    if fewest < LEAST:
-        raise ConfigError(
-            f"of {len(has)} samples {fewest} have another {name} than the rest, and {LEAST} are "
-            "needed: name another label, or raise --samples"
-        )
+def _few(has: Bools) -> bool:
+    return min(int(has.sum()), int((~has).sum())) < LEAST
 
 
 def _held_out(n: int) -> Bools:
