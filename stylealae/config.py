@@ -113,6 +113,8 @@ class LossConfig(TermsConfig):
     """Probability that a generated image mixes two styles at a random layer (phases I and II)."""
     reciprocity_trains_f: bool = False
     """Let F move in phase III as the released code does; the paper's equation (2) moves E and G."""
+    reciprocity_weight: float = 1.0
+    """Weight of phase III."""
     r1_every: int = 1
     """Iterations from one R1 penalty to the next, which weighs as many times more (lazy R1)."""
     merged: bool = False
@@ -123,8 +125,9 @@ class LossConfig(TermsConfig):
             raise ConfigError(
                 f"loss.mixing_prob is {self.mixing_prob}: it is a probability, 0 to 1"
             )
-        if self.r1_gamma < 0.0:
-            raise ConfigError(f"loss.r1_gamma is {self.r1_gamma}: it cannot be negative")
+        for name in ("r1_gamma", "reciprocity_weight"):
+            if getattr(self, name) < 0.0:
+                raise ConfigError(f"loss.{name} is {getattr(self, name)}: it cannot be negative")
         if self.r1_every < 1:
             raise ConfigError(f"loss.r1_every is {self.r1_every}: 1 is every iteration")
 

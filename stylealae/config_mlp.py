@@ -105,11 +105,11 @@ class GanModelConfig(MlpConfig):
 class CodeModelConfig(GanModelConfig):
     """An encoder E with a posterior over codes z, a decoder G, a discriminator D of codes."""
 
-    posterior: Literal["deterministic", "gaussian", "isotropic", "universal"] = "deterministic"
-    """Form of q(z|x): a function of x, a Gaussian, one of a fixed width, or a function of x and of
-    noise."""
-    posterior_sd: float = 0.2
-    """Standard deviation of z given x (isotropic posterior)."""
+    posterior: Literal["deterministic", "fixed", "gaussian", "universal"] = "deterministic"
+    """Form of q(z|x): a function of x, a Gaussian around it of a fixed or of its own width, or a
+    function of x and of noise."""
+    posterior_std: float = 0.2
+    """That fixed width, its standard deviation."""
     eta_width: int = 16
     """Numbers of noise beside x (universal posterior)."""
     batch_norm: bool = False
@@ -118,8 +118,8 @@ class CodeModelConfig(GanModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_positive("eta_width")
-        if self.posterior_sd < 0.0:
-            raise ConfigError(f"model.posterior_sd is {self.posterior_sd}: it cannot be negative")
+        if self.posterior_std < 0.0:
+            raise ConfigError(f"model.posterior_std is {self.posterior_std}: it cannot be negative")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,7 +74,8 @@ def reciprocity(n: Networks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossConfi
     w = n.F(r.z)
     if not cfg.reciprocity_trains_f:
         w = w.detach()
-    return losses.squared_error(n.E(n.G(w, at, r.noise), at), w.detach()).mean()
+    error = losses.squared_error(n.E(n.G(w, at, r.noise), at), w.detach()).mean()
+    return cfg.reciprocity_weight * error
 
 
 def merged(n: Networks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossConfig) -> Tensor:
@@ -90,7 +91,7 @@ def merged(n: Networks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossConfig) ->
     (pull,) = torch.autograd.grad(fooling, x_fake, retain_graph=True)
     carried = ((x_fake - x_fake.detach()) * pull).sum()  # 0, with the gradient of `fooling`
     recovery = losses.squared_error(w_again, w.detach()).mean()
-    loss: Tensor = recovery + fooling.detach() + carried
+    loss: Tensor = cfg.reciprocity_weight * recovery + fooling.detach() + carried
     return loss
 
 

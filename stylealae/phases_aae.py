@@ -112,13 +112,13 @@ def smooth(n: ClassAae, x: Tensor, e: Pass, r: CodeDraw, cfg: ClassLossConfig) -
     Departure, off by default: the paper has no such term.  Around labelled images the class is the
     label; without them their islands of certainty stay small.
     """
-    rows = n.rows(torch.cat((x, r.x_labelled)))
+    rows, labels = n.rows(torch.cat((x, r.x_labelled))), torch.cat((r.labels, r.y_labelled))
     with torch.no_grad():
-        own = n.E(rows[: len(x)]).y.softmax(1)
-        known = fn.one_hot(r.y_labelled, n.classes).to(own.dtype)
-        wanted = torch.cat((own, known))
+        own = fn.pad(n.E(rows[: len(x)]).y.softmax(1), (0, 0, 0, len(r.x_labelled)))
+        known = fn.one_hot(labels.clamp(min=0), n.classes).to(own.dtype)
+        wanted = torch.where(labels[:, None] < 0, own, known)
         spread = (rows[: len(x)] - rows[: len(x)].mean(0)).square().sum(1).mean().sqrt()
-    shown_as = torch.cat((e.code.y, e.taught)) if len(known) else e.code.y
+    shown_as = torch.cat((e.code.y, e.taught)) if len(r.x_labelled) else e.code.y
     (away,) = torch.autograd.grad(
         losses.divergence(wanted, shown_as).sum(), e.rows, retain_graph=True
     )

@@ -115,7 +115,7 @@ class Autoencoder(Rows):
         """Classes that `decode` is told beside z, and that E sorts images into."""
         self.prior = PRIORS[cfg.prior](cfg.z_width, cfg.prior_scale)
         self.E = Encoder(cfg, classes)
-        self.G = mlp([cfg.z_width + told, *hidden(cfg), cfg.pixels])
+        self.G = decoder([cfg.z_width + told, *hidden(cfg), cfg.pixels])
 
     def beside(self, code: Code, labels: Tensor) -> Tensor:
         """What G is told beside z.  code, [N] -> [N, K], of no classes here"""
@@ -234,7 +234,7 @@ class Gan(Rows):
     def __init__(self, cfg: GanModelConfig) -> None:
         super().__init__(cfg)
         self.prior = PRIORS[cfg.prior](cfg.z_width, cfg.prior_scale)
-        self.G = mlp([cfg.z_width, *hidden(cfg), cfg.pixels])
+        self.G = decoder([cfg.z_width, *hidden(cfg), cfg.pixels])
         self.D = mlp([cfg.pixels, *hidden(cfg, cfg.critic_hidden), 1], slope=SLOPE)
 
     def decode(self, z: Tensor) -> Tensor:
@@ -266,6 +266,14 @@ def mlp(
             layers += [nn.BatchNorm1d(fan_out)] if batch_norm else []
             layers.append(nn.LeakyReLU(slope) if slope else nn.ReLU())
     return nn.Sequential(*layers)
+
+
+def decoder(widths: Sequence[int]) -> nn.Sequential:
+    """As `mlp`, for logits of grey values: it begins with images that are almost even grey."""
+    net = mlp(widths)
+    assert isinstance(net[-1], nn.Linear)
+    nn.init.normal_(net[-1].weight, std=0.02)
+    return net
 
 
 def hidden(cfg: MlpConfig, width: int = 0) -> list[int]:

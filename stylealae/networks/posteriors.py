@@ -11,8 +11,8 @@ from stylealae.config_mlp import CodeModelConfig
 __all__ = [
     "POSTERIORS",
     "Deterministic",
+    "FixedGaussian",
     "GaussianPosterior",
-    "IsotropicPosterior",
     "UniversalApproximator",
 ]
 
@@ -35,6 +35,21 @@ class Deterministic(nn.Module):
         """The code.  [N, H] -> [N, Z]"""
         z: Tensor = self.mean(h).float()
         return z
+
+
+class FixedGaussian(Deterministic):
+    """Z is drawn around a function of x, as far at every x."""
+
+    def __init__(self, cfg: CodeModelConfig) -> None:
+        super().__init__(cfg)
+        self.std = cfg.posterior_std
+
+    def forward(self, h: Tensor, noise: torch.Generator | None) -> Tensor:
+        """A draw, or the mean without noise.  [N, H] -> [N, Z]"""
+        mean = super().forward(h, noise)
+        if noise is None:
+            return mean
+        return mean + self.std * torch.randn(mean.shape, generator=noise, device=mean.device)
 
 
 class GaussianPosterior(Deterministic):
@@ -60,21 +75,6 @@ class GaussianPosterior(Deterministic):
         return mean + (0.5 * log_var).exp() * eps
 
 
-class IsotropicPosterior(Deterministic):
-    """Z is drawn from a Gaussian of one fixed width: codes that near are told apart by nobody."""
-
-    def __init__(self, cfg: CodeModelConfig) -> None:
-        super().__init__(cfg)
-        self.sd = cfg.posterior_sd
-
-    def forward(self, h: Tensor, noise: torch.Generator | None) -> Tensor:
-        """A draw, or the mean without noise.  [N, H] -> [N, Z]"""
-        mean: Tensor = self.mean(h).float()
-        if noise is None:
-            return mean
-        return mean + self.sd * torch.randn(mean.shape, generator=noise, device=mean.device)
-
-
 class UniversalApproximator(Deterministic):
     """Z is a function of x and of noise eta, f(x, eta): any distribution, no density."""
 
@@ -92,8 +92,8 @@ class UniversalApproximator(Deterministic):
 
 POSTERIORS = {
     "deterministic": Deterministic,
+    "fixed": FixedGaussian,
     "gaussian": GaussianPosterior,
-    "isotropic": IsotropicPosterior,
     "universal": UniversalApproximator,
 }
 
