@@ -227,7 +227,10 @@ def require_extractors(names: Sequence[str], roles: Set[str]) -> None:
     for role in sorted(wanted):
         asking = ", ".join(n for n in names if METRICS[n].extractor == role)
         lines.append(f"{asking}: {_wanted(role)}")
-    runs = ", ".join(n for n, m in METRICS.items() if m.extractor in ("", *roles))
+    kinds = {kind for name in names for kind in METRICS[name].models}
+    runs = ", ".join(
+        n for n, m in METRICS.items() if m.extractor in ("", *roles) and kinds & {*m.models}
+    )
     told = "\n  ".join(lines)
     raise ConfigError(
         f"nothing was computed, for a feature extractor is missing:\n  {told}\n"

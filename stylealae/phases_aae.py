@@ -237,6 +237,9 @@ def _phase(name: str, trains: str, *terms: Term, moments: str = "") -> Phase:
 
     def loss(n: Autoencoder, x: Tensor, r: CodeDraw, at: Growth, cfg: CodeLossConfig) -> Tensor:
         e = passed(n, x, r, cfg, teaches=teaches, leaf=leaf)
-        return torch.stack([term(n, x, e, r, cfg) for term in terms]).sum()
+        # A head of E that no term asks for gets a gradient too, of 0: the same at every ZeRO stage,
+        # where a weight without one is left alone, decayed, or (ZeRO 3) given its last one again.
+        nothing = 0.0 * (e.code.z.sum() + e.code.y.sum())
+        return torch.stack([term(n, x, e, r, cfg) for term in terms]).sum() + nothing
 
     return Phase(name, trains=trains, loss=loss, moments=moments)

@@ -42,7 +42,11 @@ SMALL = ModelConfig(
 )
 SHARED = ("fid-random", "kid-random", "rfid-random", "lpips-random", "psnr", "reciprocity",
           "ppl-w-end-random", "separability-codes")  # fmt: skip
-FREE = [name for name, metric in METRICS.items() if metric.extractor in ("", "random")]
+FREE = [
+    name
+    for name, metric in METRICS.items()
+    if metric.extractor in ("", "random") and StyleALAE in metric.models
+]
 """Metrics that need no file."""
 
 

@@ -1,22 +1,18 @@
 """Every family in miniature, through the real trainer: it trains, ends in a snapshot, and resumes.
 
-Checked in this process, on one rank, with 240 made-up digits of 28x28 in IDX files.
+Checked in this process, on one rank, with the made-up digits of tests/conftest.py.
 """
 
-import gzip
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from pipeline.checkpoint import latest, stage_folder
 from pipeline.config import RunConfig, parse
-from pipeline.data.shards import prepare
-from pipeline.data.sources import open_source
 from pipeline.engine import joined
 from pipeline.trainer import train_stage
 from pipeline.world import World
@@ -29,28 +25,6 @@ MLPS = [name for name in FAMILIES if name != "stylealae"]
 LABELLED = ("aae_informed", "aae_supervised", "aae_classes", "aae_heads")
 BATCH, IMAGES = 12, 120
 PARTS = ("networks", "ema", "adam")
-
-
-def write_idx(path: Path, array: np.ndarray) -> None:
-    head = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
-    path.write_bytes(gzip.compress(head + array.astype(np.uint8).tobytes(), mtime=0))
-
-
-@pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """200 images to train on and 40 for tests: a class is a place of a bright square."""
-    raw, out = tmp_path_factory.mktemp("idx"), tmp_path_factory.mktemp("digits") / "set"
-    source = np.random.default_rng(0)
-    for prefix, n in (("train", 200), ("t10k", 40)):
-        labels = source.integers(0, 10, n)
-        images = source.integers(0, 60, (n, 28, 28))
-        for image, label in zip(images, labels, strict=True):
-            row, column = 4 + 14 * (label // 5), 1 + 5 * (label % 5)
-            image[row : row + 8, column : column + 5] += 180
-        write_idx(raw / f"{prefix}-images-idx3-ubyte.gz", images)
-        write_idx(raw / f"{prefix}-labels-idx1-ubyte.gz", labels)
-    prepare(open_source(str(raw), "idx"), out, (32,), workers=1)
-    return out
 
 
 @pytest.fixture(scope="module")
