@@ -73,7 +73,7 @@ def run(cfg: RunConfig, report: Callable[[Report], None], say: Say = log.warning
             fence = Fence.claim(storage)
             driver = Driver(cfg, storage, fence, link, asked, report, say)
             for stage in cfg.stages:
-                if not is_done(storage, stage) and not _train(driver, stage, scratch):
+                if not _train(driver, stage, scratch):
                     return False
     return True
 
@@ -92,7 +92,7 @@ def _train(driver: Driver, stage: int, scratch: str) -> bool:
             stopped=driver.asked.is_set,
         )
         if workers is None:
-            return False
+            return False  # it was stopped
         if len(counts) > 1:
             driver.say(f"stage {stage} goes on with {workers} of {counts[-1]} workers")
         before, settle_s = furthest(driver.storage), 0.0  # from now on a round has waited itself
@@ -100,8 +100,6 @@ def _train(driver: Driver, stage: int, scratch: str) -> bool:
         reason = _answer(driver.link.failure.remote())
         if reason:
             raise UserError(reason) from error
-        if driver.asked.is_set():
-            return is_done(driver.storage, stage)
         driver.fence.require()
         barren = 0 if error is None or furthest(driver.storage) > before else barren + 1
         if barren > cfg.cluster.max_failures or (
