@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -69,9 +70,15 @@ class Log:
         self._since = (time.monotonic(), seen)
         self._waited_s = 0.0
         self._writer: SummaryWriter | None = None
+        self._shown = _opened(Path(cfg.batches), world) if cfg.batches else None
         if world.rank == 0:
             _forget_after(run_dir / "metrics.jsonl", seen)
             self._writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=seen + 1)
+
+    def batch(self, seen: int, sample_ids: Tensor) -> None:
+        """Notes which images this rank is shown next, [n] ids, if the config asks for it."""
+        if self._shown is not None:
+            self._shown.write(json.dumps({"seen": seen, "ids": sample_ids.tolist()}) + "\n")
 
     def scalar(self, tag: str, value: Tensor) -> None:
         """Adds a value of this iteration; the mean over the interval and the ranks is written."""
@@ -164,8 +171,17 @@ class Log:
 
     def close(self) -> None:
         """Flushes everything."""
+        if self._shown is not None:
+            self._shown.close()
         if self._writer is not None:
             self._writer.close()
+
+
+def _opened(folder: Path, world: World) -> TextIO:
+    """A file of this process alone, whose every line is written out at once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{world.rank}-of-{world.size}-{os.getpid()}-{time.time_ns()}.jsonl"
+    return (folder / name).open("x", buffering=1)
 
 
 def _forget_after(path: Path, seen: int) -> None:

@@ -80,7 +80,9 @@ def train_stage(
     try:
         while seen < span[1] and not stopped:
             at = progress_at(seen, cfg.last_stage, cfg.schedule)
-            x = on_device(stream.next(), at.alpha, world.device)  # [n, C, R, R] in [-1, 1]
+            batch = stream.next()
+            log.batch(seen, batch.sample_ids)
+            x = on_device(batch, at.alpha, world.device)  # [n, C, R, R] in [-1, 1]
             for phase in phases_of(cfg.loss, seen // at.batch):
                 r = chance.draw(phase.name, seen, at)  # z [n, Z], mixing and noise
                 loss = engine.step(phase, x, r, at)  # trains the phase's letters and no other
