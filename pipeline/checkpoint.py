@@ -8,23 +8,25 @@ torn, and the one before it is used.  Only safetensors and JSON are read back, n
 
 import json
 import logging
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
+from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pipeline.config import RunConfig, as_dict
+from pipeline.fence import Fence
+from pipeline.storage import Storage, Where, nothing, open_storage
 from pipeline.world import World
 from stylealae.api import StyleALAE
-from stylealae.errors import CheckpointError, DivergenceError
+from stylealae.errors import CheckpointError, DivergenceError, UserError
 
 __all__ = [
     "SNAPSHOT",
@@ -34,15 +36,16 @@ __all__ = [
     "is_done",
     "latest",
     "prune",
-    "published",
     "save",
+    "snapshot",
     "stage_folder",
 ]
 
 log = logging.getLogger(__name__)
 NAME = "seen-" + "[0-9]" * 10  # no copy that someone put beside
-MANIFEST, STATE, SNAPSHOT = "manifest.json", "state.json", "snapshot"
-FORMAT = 1
+STATE, SNAPSHOT = "state.json", "snapshot"
+VISIBLE_S = 60.0
+"""NFS may show other hosts a new folder so much later."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,10 @@ class Checkpoint:
     """A whole checkpoint on disk: verified, its tensors not loaded yet."""
 
     folder: Path
+    """Its files on this host."""
     state: Mapping[str, Any]
+    where: str
+    """Where it lies, for messages."""
 
     def tensors(self, part: str) -> dict[str, Tensor]:
         """The tensors of `networks`, `ema` or `adam` by name."""
@@ -60,7 +66,7 @@ class Checkpoint:
 
 def stage_folder(run_dir: Path, stage: int) -> Path:
     """The folder of one stage, named by its resolution."""
-    return run_dir / f"{4 << stage:04d}"
+    return run_dir / _stage_name(stage)
 
 
 def describe(cfg: RunConfig, stage: int, seen: int, data: str) -> dict[str, Any]:
@@ -71,23 +77,25 @@ def describe(cfg: RunConfig, stage: int, seen: int, data: str) -> dict[str, Any]
 
 
 def save(
-    run_dir: Path, parts: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], world: World
-) -> Path:
-    """Writes a checkpoint on rank 0; every rank raises if that failed.  Collective.
+    where: Where,
+    parts: Mapping[str, Mapping[str, Tensor]],
+    state: Mapping[str, Any],
+    fence: Fence | None = None,
+) -> str:
+    """Writes a checkpoint, verifies what lies on disk and publishes it; its name in the run.
 
     Args:
-        run_dir: folder of the run.
-        parts: the gathered tensors of `networks`, `ema` and `adam`, the same on every rank.
+        where: folder or URL of the run.
+        parts: the gathered tensors of `networks`, `ema` and `adam`, on the CPU.
         state: what `describe` gives.
-        world: the ranks.
+        fence: the right to write; without one nobody else may be writing.
 
     Raises:
         CheckpointError: the checkpoint could not be written (a full disk, say); the ones before
             it are untouched.
         DivergenceError: a tensor is not finite.
     """
-    seen = state["seen"]
-    final = stage_folder(run_dir, state["stage"]) / f"seen-{seen:010d}"
+    seen, storage = state["seen"], open_storage(where)
     for part, tensors in parts.items():
         for name, tensor in tensors.items():
             if not tensor.isfinite().all():
@@ -98,116 +106,147 @@ def save(
 
     def write(scratch: Path) -> None:
         for part, tensors in parts.items():
-            save_file(
-                {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
-                scratch / f"{part}.safetensors",
-            )
+            file = scratch / f"{part}.safetensors"
+            save_file({k: v.contiguous() for k, v in tensors.items()}, file)
+            _require_equal(file, tensors)
         (scratch / STATE).write_text(json.dumps(dict(state), indent=2))
-        hashes = {f.name: _sha256(f) for f in sorted(scratch.iterdir())}
-        (scratch / MANIFEST).write_text(json.dumps({"format": FORMAT, "sha256": hashes}, indent=2))
 
-    _publish_once(final, write, run_dir, world)
+    final = f"{_stage_name(state['stage'])}/seen-{seen:010d}"
+    _publish(storage, final, write, fence)
     return final
 
 
-def latest(run_dir: Path) -> Checkpoint | None:
-    """The newest whole checkpoint of a run, found by looking; torn ones are named and left."""
-    for folder in sorted(run_dir.glob(f"[0-9]*/{NAME}"), key=_age, reverse=True):
-        problem = _torn(folder)
-        if not problem:
-            return Checkpoint(folder, json.loads((folder / STATE).read_text()))
-        log.warning("passing over the torn checkpoint %s: %s", folder, problem)
+def latest(where: Where, world: World | None = None) -> Checkpoint | None:
+    """The newest whole checkpoint of a run, found by looking; torn ones are named and left.
+
+    With a world it is the one that rank 0 finds, on every rank.  Collective then.
+
+    Raises:
+        CheckpointError: this rank does not get to see what rank 0 found.
+    """
+    storage = open_storage(where)
+    if world is None or world.size == 1:
+        return _newest(storage)
+    found = _newest(storage) if world.rank == 0 else None
+    about = [found.state["stage"] + 1, found.state["seen"]] if found else [0, 0]
+    stage, seen = (round(v * world.size) for v in world.mean([float(v) for v in about]))
+    if world.rank == 0 or stage == 0:
+        return found
+    name, until = f"{_stage_name(stage - 1)}/seen-{seen:010d}", time.monotonic() + VISIBLE_S
+    while isinstance(opened := _opened(storage, name), str):  # NFS shows it after a while
+        if time.monotonic() > until:
+            raise CheckpointError(
+                f"rank 0 goes on from {storage.at(name)}, which rank {world.rank} does not see "
+                f"whole ({opened}): run_dir must be a folder that all hosts share, or a URL"
+            )
+        time.sleep(1.0)
+    return opened
+
+
+def prune(where: Where, stage: int, keep: int, fence: Fence | None = None) -> None:
+    """Drops all but the newest checkpoints of this stage, and all but one of earlier ones."""
+    storage = open_storage(where)
+    if fence is not None:
+        fence.require()
+    for earlier in range(stage + 1):
+        folder = _stage_name(earlier)
+        names = _checkpoints(storage, folder)
+        whole = [n for n in names if storage.is_whole(f"{folder}/{n}")]
+        kept = set(whole[-(keep if earlier == stage else 1) :])
+        for name in names:
+            if name not in kept and whole and name < whole[-1]:
+                storage.remove(f"{folder}/{name}")
+        for scrap in storage.scraps(folder):
+            mark = ".".join(
+                scrap.name.split(".")[2:-1]
+            )  # of .seen-0000000096.00000007.0002.partial
+            if fence is None or fence.outranks(mark):
+                shutil.rmtree(scrap, ignore_errors=True)
+
+
+def finish_stage(where: Where, stage: int, model: StyleALAE, fence: Fence | None = None) -> None:
+    """Leaves the stage's snapshot, and in it the mark that the stage is done."""
+    _publish(open_storage(where), f"{_stage_name(stage)}/{SNAPSHOT}", model.save, fence)
+
+
+def is_done(where: Where, stage: int) -> bool:
+    """Whether a stage has been trained to its end."""
+    storage, name = open_storage(where), f"{_stage_name(stage)}/{SNAPSHOT}"
+    if storage.remote:
+        return storage.is_whole(name)
+    return bool(storage.names(name))  # it appears whole; earlier versions left no manifest
+
+
+def snapshot(where: Where, stage: int) -> Path:
+    """The folder on this host that holds a stage's snapshot, verified.
+
+    Raises:
+        CheckpointError: it is not there, or damaged.
+    """
+    storage, name = open_storage(where), f"{_stage_name(stage)}/{SNAPSHOT}"
+    if not storage.remote and not storage.is_whole(name):
+        return storage.working / name  # as runs of earlier versions left it
+    try:
+        return storage.verified(name)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"the snapshot {storage.at(name)} cannot be used ({error}): remove it, and the same "
+            "command makes it again from the stage's last checkpoint"
+        ) from error
+
+
+def _newest(storage: Storage) -> Checkpoint | None:
+    folders = [name for name in storage.names() if name[:1].isdigit()]
+    names = [f"{folder}/{n}" for folder in folders for n in _checkpoints(storage, folder)]
+    for name in sorted(names, key=lambda n: n.partition("/")[2], reverse=True):
+        opened = _opened(storage, name)
+        if not isinstance(opened, str):
+            return opened
+        log.warning("passing over the torn checkpoint %s: %s", storage.at(name), opened)
     return None
 
 
-def prune(run_dir: Path, stage: int, keep: int, world: World) -> None:
-    """Drops all but the newest checkpoints of this stage, and all but one of earlier ones."""
-    if world.rank:
-        return
-    for earlier in range(stage + 1):
-        folders = sorted(stage_folder(run_dir, earlier).glob(NAME), key=_age)
-        scraps = stage_folder(run_dir, earlier).glob(".seen-*.partial")
-        for folder in (*folders[: -(keep if earlier == stage else 1)], *scraps):
-            shutil.rmtree(folder, ignore_errors=True)
+def _checkpoints(storage: Storage, folder: str) -> list[str]:
+    """The names of a stage's checkpoints, oldest first; no copy that someone put beside."""
+    return [name for name in storage.names(folder) if fnmatchcase(name, NAME)]
 
 
-def finish_stage(run_dir: Path, stage: int, model: StyleALAE, world: World) -> None:
-    """Leaves the stage's snapshot, and in it the mark that the stage is done.  Collective."""
-    _publish_once(stage_folder(run_dir, stage) / SNAPSHOT, model.save, run_dir, world)
-
-
-def is_done(run_dir: Path, stage: int) -> bool:
-    """Whether a stage has been trained to its end."""
-    return (stage_folder(run_dir, stage) / SNAPSHOT).exists()
-
-
-@contextmanager
-def published(final: Path) -> Iterator[Path]:
-    """A scratch folder that becomes `final`, synced to disk, only if the block succeeds."""
-    # Of this process alone: the orphan of a killed driver may still be writing the same one.
-    scratch = final.with_name(f".{final.name}.{os.getpid()}.partial")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
+def _opened(storage: Storage, name: str) -> Checkpoint | str:
+    """A checkpoint if it is whole, or what is wrong with it."""
     try:
-        yield scratch
-        for file in scratch.iterdir():
-            _sync(file)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(scratch, final)
-    _sync(final.parent)
-
-
-def _publish_once(final: Path, write: Callable[[Path], None], run_dir: Path, world: World) -> None:
-    """Publishes a folder from rank zero; every rank raises if that failed."""
-    problem = ""
-    if world.rank == 0:
-        try:
-            with published(final) as scratch:
-                write(scratch)
-        except Exception as error:  # the other ranks wait: they must hear of it, whatever it is
-            problem = f"{type(error).__name__}: {error}"
-            log.error("could not write %s: %s", final, problem)
-    if world.any(bool(problem)):
-        before = latest(run_dir)
-        raise CheckpointError(
-            f"could not write {final} ({problem or 'see rank 0'}): free some space or mend the "
-            "folder, then give the same command again; it goes on from "
-            f"{before.folder if before else 'the beginning'}"
-        )
-
-
-def _torn(folder: Path) -> str:
-    """What is wrong with a checkpoint; empty if it is whole."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        if manifest["format"] != FORMAT:
-            return f"format {manifest['format']}, this version reads {FORMAT}"
-        for name, digest in manifest["sha256"].items():
-            if _sha256(folder / name) != digest:
-                return f"{name} does not have the hash in {MANIFEST}"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        folder = storage.verified(name)
+        state = json.loads((folder / STATE).read_text())
+        return Checkpoint(folder, state, storage.at(name))
+    except (OSError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
-    return ""
 
 
-def _age(folder: Path) -> int:
-    return int(folder.name.removeprefix("seen-"))
-
-
-def _sha256(file: Path) -> str:
-    digest = sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(1 << 22):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+def _publish(
+    storage: Storage, final: str, write: Callable[[Path], None], fence: Fence | None
+) -> None:
+    """Publishes a folder."""
+    mark, gate = (fence.token, fence.require) if fence else ("", nothing)
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        with storage.publishing(final, mark=mark, gate=gate) as scratch:
+            write(scratch)
+    except UserError:
+        raise
+    except Exception as error:  # whatever the disk and the libraries raise
+        before = _newest(storage)
+        raise CheckpointError(
+            f"could not write {storage.at(final)} ({type(error).__name__}: {error}): free some "
+            "space or mend the folder, then give the same command again; it goes on from "
+            f"{before.where if before else 'the beginning'}"
+        ) from error
+
+
+def _require_equal(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Reads back what was written: its hash must be of the right bytes."""
+    written = load_file(file)
+    wrong = [n for n, t in tensors.items() if not torch.equal(written[n], t.cpu())]
+    if wrong or written.keys() != tensors.keys():
+        raise OSError(f"{file.name} reads back differently from what was written")
+
+
+def _stage_name(stage: int) -> str:
+    return f"{4 << stage:04d}"

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from pipeline.workers import allowed, bounds
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
 from stylealae.errors import ConfigError
 from stylealae.schedule import at_stage
@@ -110,6 +111,10 @@ class CheckpointConfig:
     """Images between two checkpoints; the end of every stage is saved too."""
     keep: int = 2
     """Checkpoints kept of the stage at work; of an ended stage the last is kept."""
+    asynchronous: bool = True
+    """Training goes on while a thread writes what was copied; false waits for the writing too."""
+    patience_s: float = 300.0
+    """A run_dir in an object store may fail for so long before the run stops."""
 
     def __post_init__(self) -> None:
         if self.every_img < 1 or self.keep < 1:
@@ -141,18 +146,31 @@ class LogConfig:
 class ClusterConfig:
     """What a run asks Ray for."""
 
-    workers: tuple[int, ...] = (1,)
-    """Trainer processes, one entry a stage; a shorter list goes on with its last entry."""
+    workers: tuple[int | str, ...] = (1,)
+    """Trainer processes, one entry a stage; a shorter list goes on with its last entry.  2..8 goes
+    on with as few as 2 when workers are lost, and grows again: with what divides the batch."""
     gpus_per_worker: int = 1
     """1 trains on GPUs, 0 on CPUs."""
     cpus_per_worker: float = 4.0
     """Cores that Ray sets aside for a worker and its reader."""
     max_failures: int = 10
-    """Lost workers after which a stage gives up; each goes on from the newest checkpoint."""
+    """Lost workers after which a stage gives up that has made no new checkpoint meanwhile."""
+    settle_s: float = 10.0
+    """Lost workers are waited for so long before a stage goes on with fewer, and room for more must
+    last so long before it stops to grow."""
+    patience_s: float = 1800.0
+    """A cluster may lack room for the fewest workers for so long before the run gives up."""
 
     def __post_init__(self) -> None:
-        if not self.workers or min(self.workers) < 1:
-            raise ConfigError(f"cluster.workers is {list(self.workers)}: use at least 1 a stage")
+        if not self.workers:
+            raise ConfigError("cluster.workers is []: give at least one number")
+        for entry in self.workers:
+            bounds(entry)
+        if min(self.max_failures, self.settle_s, self.patience_s) < 0:
+            raise ConfigError(
+                f"cluster.max_failures is {self.max_failures}, cluster.settle_s {self.settle_s:g} "
+                f"and cluster.patience_s {self.patience_s:g}: none may be negative"
+            )
         if self.gpus_per_worker not in (0, 1):
             raise ConfigError(
                 f"cluster.gpus_per_worker is {self.gpus_per_worker}: a worker drives one GPU (1) "
@@ -165,7 +183,7 @@ class RunConfig:
     """Everything that decides what a run does."""
 
     run_dir: str = "runs/default"
-    """Folder of the run: checkpoints, snapshots, logs and pictures."""
+    """Folder or URL of the run, the same for all hosts: checkpoints, snapshots, logs, pictures."""
     seed: int = 0
     """Every draw is keyed by (seed, purpose, images seen)."""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -187,12 +205,21 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         for stage in range(self.model.blocks):
-            check_shares(
-                stage,
-                batch=at_stage(self.schedule.batch, stage),
-                ranks=at_stage(self.cluster.workers, stage),
-                micro_batch=at_stage(self.engine.micro_batch, stage),
-            )
+            if not self.worker_counts(stage):
+                check_shares(
+                    stage,
+                    batch=at_stage(self.schedule.batch, stage),
+                    ranks=bounds(at_stage(self.cluster.workers, stage))[1],
+                    micro_batch=at_stage(self.engine.micro_batch, stage),
+                )
+
+    def worker_counts(self, stage: int) -> tuple[int, ...]:
+        """The numbers of workers that a stage may have, the least first, the wanted one last."""
+        return allowed(
+            at_stage(self.cluster.workers, stage),
+            batch=at_stage(self.schedule.batch, stage),
+            micro_batch=at_stage(self.engine.micro_batch, stage),
+        )
 
     @property
     def last_stage(self) -> int:

@@ -82,12 +82,14 @@ def plan_table(cfg: RunConfig) -> Table:
     for stage in range(cfg.last_stage + 1):
         first, end = stage_span(stage, cfg.last_stage, cfg.schedule)
         fading = int(cfg.schedule.fade_fraction * at_stage(cfg.schedule.stage_img, stage))
-        batch, workers = at_stage(cfg.schedule.batch, stage), at_stage(cfg.cluster.workers, stage)
+        batch, counts = at_stage(cfg.schedule.batch, stage), cfg.worker_counts(stage)
+        workers = counts[-1]
         micro = min(at_stage(cfg.engine.micro_batch, stage) or batch, batch // workers)
         table.add_row(
             str(stage), f"{4 << stage}x{4 << stage}", f"{end - first:,}",
             f"{fading if stage else 0:,}", str(batch), f"{at_stage(cfg.schedule.lr, stage):g}",
-            str(workers), f"{micro} x {batch // workers // micro}", f"{need(cfg, stage) / GIB:.1f}",
+            "|".join(map(str, counts)), f"{micro} x {batch // workers // micro}",
+            f"{need(cfg, stage) / GIB:.1f}",
         )  # fmt: skip
     return table
 

@@ -82,7 +82,8 @@ def launch(
         )
     from pipeline import orchestrate
 
-    cores = max(1, int(max(cfg.cluster.workers) * cfg.cluster.cpus_per_worker))
+    most = max(cfg.worker_counts(stage)[-1] for stage in range(cfg.last_stage + 1))
+    cores = max(1, int(most * cfg.cluster.cpus_per_worker))
     with Console() as console, orchestrate.connected(cores):
         console.say(f"training {_near(run_dir)}; watch it with: {_tensorboard(run_dir)}")
         if not orchestrate.run(cfg, console.show):

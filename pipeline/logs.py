@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from pipeline.config import LogConfig
+from pipeline.fence import Fence
+from pipeline.storage import Storage
 from pipeline.world import World
 from stylealae.api import StyleALAE
 from stylealae.errors import DivergenceError
@@ -24,6 +26,8 @@ from stylealae.schedule import Progress
 from stylealae.sheets import contact_sheet
 
 __all__ = ["Log", "Report", "due"]
+
+METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +58,7 @@ class Log:
 
     def __init__(
         self,
-        run_dir: Path,
+        storage: Storage,
         cfg: LogConfig,
         world: World,
         *,
@@ -62,18 +66,25 @@ class Log:
         span: tuple[int, int],
         total: int,
         report: Callable[[Report], None],
+        fence: Fence | None = None,
     ) -> None:
-        self.cfg, self.world, self.run_dir = cfg, world, run_dir
+        self.cfg, self.world, self.run_dir = cfg, world, storage.working
         self.span, self.total, self._report = span, total, report
         self._sums: dict[str, Tensor] = {}
         self._count = 0
         self._since = (time.monotonic(), seen)
         self._waited_s = 0.0
+        self._notes: dict[str, float] = {"system/restarts": fence.restarts if fence else 0.0}
+        self._fence = None if storage.remote else fence  # else this folder is nobody else's
         self._writer: SummaryWriter | None = None
         self._shown = _opened(Path(cfg.batches), world) if cfg.batches else None
         if world.rank == 0:
-            _forget_after(run_dir / "metrics.jsonl", seen)
-            self._writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=seen + 1)
+            _forget_after(storage, seen)
+            self._writer = SummaryWriter(str(self.run_dir / "tensorboard"), purge_step=seen + 1)
+
+    def note(self, tag: str, value: float) -> None:
+        """A number of rank 0 for every row from now on: what the last save took, say."""
+        self._notes[tag] = value
 
     def batch(self, seen: int, sample_ids: Tensor) -> None:
         """Notes which images this rank is shown next, [n] ids, if the config asks for it."""
@@ -97,6 +108,8 @@ class Log:
         losses = self.require_finite(seen)
         iterations = (seen - seen_then) / at.batch
         everywhere = self.world.mean([waited_s - self._waited_s, float(replaced)])
+        mine = (waited_s - self._waited_s) / (now - then)
+        each = self.world.each(mine) if self.world.size > 1 else []
         row = {
             **losses,
             "progress/stage": at.stage,
@@ -106,14 +119,18 @@ class Log:
             "time/data_wait": everywhere[0] / (now - then),
             "data/replaced": everywhere[1] * self.world.size,
             "time/img_per_s": (seen - seen_then) / (now - then),
+            **{f"data_wait/rank_{rank:03d}": wait for rank, wait in enumerate(each)},
+            **self._notes,
         }
         self._sums, self._count = {}, 0
         self._since, self._waited_s = (now, seen), waited_s
         if self._writer is None:
             return
+        if self._fence is not None:
+            self._fence.require()  # an orphan leaves the new holder's rows alone
         for tag, value in row.items():
             self._writer.add_scalar(tag, value, seen)
-        with (self.run_dir / "metrics.jsonl").open("a") as stream:
+        with (self.run_dir / METRICS).open("a") as stream:
             stream.write(json.dumps({"seen": seen, **row}) + "\n")
         self._report(
             Report(
@@ -184,14 +201,17 @@ def _opened(folder: Path, world: World) -> TextIO:
     return (folder / name).open("x", buffering=1)
 
 
-def _forget_after(path: Path, seen: int) -> None:
+def _forget_after(storage: Storage, seen: int) -> None:
     """Drops rows that an interrupted attempt wrote beyond the checkpoint it is resumed from."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return
-    kept = [line for line in path.read_text().splitlines(True) if _seen_of(line) <= seen]
+    path = storage.working / METRICS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        rows = storage.read(METRICS).decode().splitlines(True)
+    except FileNotFoundError:
+        rows = []
+    kept = {n: row for row in rows if (n := _seen_of(row)) <= seen}  # of an orphan's, the last
     scratch = path.with_suffix(".partial")
-    scratch.write_text("".join(kept))
+    scratch.write_text("".join(kept[n] for n in sorted(kept)))
     os.replace(scratch, path)
 
 

@@ -82,7 +82,7 @@ def state_bytes(cfg: RunConfig, stage: int) -> int:
     at = Growth(stage=stage, alpha=0.5 if stage else 1.0)
     whole = sum(p.numel() for p in nets.parameters())
     trained = sum(p.numel() for letter in LETTERS for p in nets.grown(letter, at))
-    zero, workers = cfg.engine.zero_stage, at_stage(cfg.cluster.workers, stage)
+    zero, workers = cfg.engine.zero_stage, cfg.worker_counts(stage)[0]
     shared = [1 if zero < level else workers for level in (1, 2, 3)]
     adam = 0 if cfg.engine.offload else (2 if zero == 0 else 3)  # moments; ZeRO's own weights
     numbers = (
@@ -155,4 +155,5 @@ def _counted(nets: Networks) -> Iterator[dict[int, int]]:
 
 
 def _share(cfg: RunConfig, stage: int) -> int:
-    return at_stage(cfg.schedule.batch, stage) // at_stage(cfg.cluster.workers, stage)
+    """Images of the fewest workers that the stage may have: what they can hold, more can."""
+    return at_stage(cfg.schedule.batch, stage) // cfg.worker_counts(stage)[0]

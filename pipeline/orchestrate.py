@@ -24,7 +24,6 @@ from pipeline.checkpoint import is_done
 from pipeline.config import RunConfig, as_yaml, parse
 from pipeline.logs import Report
 from stylealae.errors import ConfigError, UserError
-from stylealae.schedule import at_stage
 
 __all__ = ["connected", "run"]
 
@@ -127,7 +126,7 @@ def _require_answer(address: str) -> None:
 
 
 def _fit(cfg: RunConfig, stage: int, report: Callable[[Report], None]) -> bool:
-    workers = at_stage(cfg.cluster.workers, stage)
+    workers = cfg.worker_counts(stage)[-1]
     _require_resources(cfg, workers)
     link = Link.remote()  # type: ignore[attr-defined]
     trainer = TorchTrainer(

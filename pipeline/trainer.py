@@ -5,7 +5,6 @@ It knows nothing of Ray: it is given a config, a World, a stop flag and someone 
 
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 
 from pipeline import checkpoint
 from pipeline.checkpoint import Checkpoint
@@ -13,7 +12,10 @@ from pipeline.config import RunConfig, check_shares
 from pipeline.data.manifest import Manifest
 from pipeline.data.stream import Stream, on_device
 from pipeline.engine import Engine
+from pipeline.fence import Fence
 from pipeline.logs import Log, Report, due
+from pipeline.saving import Saver
+from pipeline.storage import Storage, open_storage
 from pipeline.world import World
 from stylealae.api import StyleALAE
 from stylealae.ema import Ema
@@ -35,11 +37,13 @@ def train_stage(
     *,
     stop: Callable[[], bool] = lambda: False,
     report: Callable[[Report], None] = lambda _: None,
+    fence: Fence | None = None,
 ) -> bool:
     """Trains one stage; True when it is done, False if `stop` said so first.  Collective."""
-    run_dir, span = Path(cfg.run_dir), stage_span(stage, cfg.last_stage, cfg.schedule)
+    storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
+    span = stage_span(stage, cfg.last_stage, cfg.schedule)
     manifest = readable_by(cfg)
-    nets, seen, found = begin(cfg, run_dir, manifest)
+    nets, seen, found = begin(cfg, storage, manifest, world)
     # A stage that was killed between its last checkpoint and its snapshot is still this stage.
     at = progress_at(min(seen, span[1] - 1), cfg.last_stage, cfg.schedule)
     micro = at_stage(cfg.engine.micro_batch, stage)
@@ -61,7 +65,10 @@ def train_stage(
     )  # fmt: skip
     originals = on_device(stream.fixed(cfg.log.grid_size), 1.0, world.device)
     total = stage_span(cfg.last_stage, cfg.last_stage, cfg.schedule)[1]
-    log = Log(run_dir, cfg.log, world, seen=seen, span=span, total=total, report=report)
+    log = Log(
+        storage, cfg.log, world, seen=seen, span=span, total=total, report=report, fence=fence
+    )
+    saver = Saver(storage, cfg.checkpoint, world, fence, log.note)
 
     def model() -> StyleALAE:
         return StyleALAE(ema.nets, cfg.model, ema.w_mean, stage=stage, seen=seen)
@@ -72,8 +79,7 @@ def train_stage(
         adam = engine.state_dict()
         with engine.gathered():
             parts = {"networks": nets.state_dict(), "ema": ema.state_dict(), "adam": adam}
-            checkpoint.save(run_dir, parts, about, world)
-        checkpoint.prune(run_dir, stage, cfg.checkpoint.keep, world)
+            saver.save(parts, about)  # copies; a thread publishes
 
     stopped = False
     stream.start(seen, at.batch, span[1])
@@ -97,27 +103,32 @@ def train_stage(
             stopped = due(seen, STOP_POLL_IMG, at.batch) and world.any(stop())
             if stopped or seen >= span[1] or due(seen, cfg.checkpoint.every_img, at.batch):
                 save()
-    except DivergenceError as error:
-        good = checkpoint.latest(run_dir)
-        raise DivergenceError(f"{error}. Last good checkpoint: {good and good.folder}") from error
+        saver.finish()
+    except Exception as error:
+        error.add_note(f"after {seen:,} images")  # the same again is no accident
+        if not isinstance(error, DivergenceError):
+            raise
+        good = checkpoint.latest(storage)
+        raise DivergenceError(f"{error}. Last good checkpoint: {good and good.where}") from error
     finally:
+        saver.close()
         stream.close()
         log.close()
         engine.close()
     if seen >= span[1]:
-        checkpoint.finish_stage(run_dir, stage, model(), world)
+        saver.finish_stage(stage, model())
     return seen >= span[1]
 
 
 def begin(
-    cfg: RunConfig, run_dir: Path, manifest: Manifest
+    cfg: RunConfig, storage: Storage, manifest: Manifest, world: World
 ) -> tuple[Networks, int, Checkpoint | None]:
-    """The networks, images seen and checkpoint that the run goes on from.
+    """The networks, images seen and checkpoint that the run goes on from.  Collective.
 
     Raises:
         CheckpointError: the newest checkpoint is of another model, seed or data set.
     """
-    nets, found = build(cfg.model, cfg.seed), checkpoint.latest(run_dir)
+    nets, found = build(cfg.model, cfg.seed), checkpoint.latest(storage, world)
     if found is None:
         return nets, 0, None
     was = found.state
@@ -128,8 +139,8 @@ def begin(
     ]
     if other:
         raise CheckpointError(
-            f"the checkpoint {found.folder} is of another run: {', '.join(other)}. Give this one a "
-            f"run_dir of its own (run_dir=runs/another), or remove {run_dir}"
+            f"the checkpoint {found.where} is of another run: {', '.join(other)}. Give this one a "
+            f"run_dir of its own (run_dir=runs/another), or remove {storage.where}"
         )
     nets.load_state_dict(found.tensors("networks"))
     return nets, int(was["seen"]), found

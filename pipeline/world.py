@@ -25,6 +25,11 @@ class World:
         """True on every rank if it is true on one.  Collective."""
         return bool(self.mean([float(flag)])[0] > 0)
 
+    def each(self, value: float) -> list[float]:
+        """The value of every rank, on every rank.  Collective."""
+        mine = [value * self.size if rank == self.rank else 0.0 for rank in range(self.size)]
+        return self.mean(mine)
+
     def mean(self, values: list[float]) -> list[float]:
         """The mean of every number over the ranks.  Collective."""
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)

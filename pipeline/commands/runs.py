@@ -53,8 +53,11 @@ def train(config: Path, overrides: Sequence[str]) -> None:
     from pipeline.checkpoint import is_done
     from pipeline.console import Console
     from pipeline.engine import joined
+    from pipeline.fence import Fence
+    from pipeline.storage import open_storage
     from pipeline.trainer import train_stage
 
+    storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
     world = joined(
         cfg.engine,
         gpu=cfg.cluster.gpus_per_worker > 0,
@@ -68,11 +71,15 @@ def train(config: Path, overrides: Sequence[str]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, ask)
-    done = True
+    done, claimed = True, None
     with Console() as console:
         for stage in range(cfg.last_stage + 1):
-            if done and not is_done(Path(cfg.run_dir), stage):
-                done = train_stage(cfg, stage, world, stop=asked.is_set, report=console.show)
+            if done and not is_done(storage, stage):
+                claimed = claimed or Fence.claimed_by(world, storage)
+                fence = claimed and claimed.group(stage + 1, stage)
+                done = train_stage(
+                    cfg, stage, world, stop=asked.is_set, report=console.show, fence=fence
+                )
     if not done:
         raise KeyboardInterrupt
 
@@ -91,7 +98,7 @@ def import_(released: Path, out: Path, raw: bool) -> None:
     RELEASED is read without running any code that it may hold; the network's shape is read off
     its tensors.
     """  # noqa: D301
-    from pipeline.checkpoint import published
+    from pipeline.storage import published
     from stylealae import StyleALAE
 
     if out.exists():

@@ -1,43 +1,18 @@
-"""A dataset in an object store: pieces are fetched by range, checked, and kept in the cache.
+"""A dataset in an object store: pieces are fetched by range, checked, and kept in the cache."""
 
-An answer of 5xx, a reset or a stall is met with patience: the same read again, after growing
-pauses, for as long as the run allows; the first failure and the recovery are logged.
-"""
-
-import errno
 import hashlib
 import logging
-import random
-import time
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
-
-import fsspec
-from fsspec.asyn import sync
+from collections.abc import Mapping
+from typing import Any
 
 from pipeline.data.cache import Cache
+from pipeline.data.patience import STALL_S, Objects, told
 from pipeline.data.store import DamageError, Piece, Store
 from stylealae.errors import DataError
 
 __all__ = ["Remote"]
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-STALL_S = 30.0  # without an answer for so long, and a second more a MiB, a read is given up
-OPTIONS: dict[str, dict[str, Any]] = {
-    # Retries are ours, so that they are told and bounded: botocore's are turned off.
-    "s3": {
-        "use_listings_cache": False,
-        "config_kwargs": {
-            "max_pool_connections": 32,
-            "connect_timeout": 10,
-            "read_timeout": 20,
-            "retries": {"total_max_attempts": 1},
-        },
-    }
-}
 
 
 class Remote(Store):
@@ -48,9 +23,9 @@ class Remote(Store):
 
     def __init__(self, where: str, cache: Cache | None, patience_s: float) -> None:
         super().__init__(where)
-        self._cache, self._patience_s = cache, patience_s
-        self._fs, self._root = _filesystem(where)
-        self._failing = False
+        self._cache = cache
+        self._objects = Objects(where, patience_s, "data.patience_s", DataError)
+        self.leaving = self._objects.leaving
         self._bad: dict[Piece, DamageError] = {}
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
@@ -59,9 +34,10 @@ class Remote(Store):
         timeout = STALL_S + ((stop or start) - start) / (1 << 20)
 
         def get() -> bytes:
-            return bytes(self._call("cat_file", f"{self._root}/{name}", timeout=timeout, **part))
+            path = f"{self._objects.root}/{name}"
+            return bytes(self._objects.call("cat_file", path, timeout=timeout, **part))
 
-        return self._patiently(name, get)
+        return self._objects.patiently(name, get)
 
     def piece(self, piece: Piece) -> memoryview:
         """The bytes of a piece, from the cache or else from the store, checked."""
@@ -80,11 +56,12 @@ class Remote(Store):
 
     def files(self) -> Mapping[str, int]:
         """Name and length of every file of the dataset."""
-        found: dict[str, dict[str, Any]] = self._patiently(
-            "", lambda: self._call("find", self._root, detail=True, timeout=10 * STALL_S)
+        at = self._objects
+        found: dict[str, dict[str, Any]] = at.patiently(
+            "", lambda: at.call("find", at.root, detail=True, timeout=10 * STALL_S)
         )
         return {
-            path.removeprefix(self._root).lstrip("/"): int(about["size"])
+            path.removeprefix(at.root).lstrip("/"): int(about["size"])
             for path, about in found.items()
         }
 
@@ -115,7 +92,7 @@ class Remote(Store):
                 ) from None
             except OSError as error:
                 raise self.damaged(
-                    piece.name, f"{piece.what} cannot be read ({_told(error)})"
+                    piece.name, f"{piece.what} cannot be read ({told(error)})"
                 ) from error
             except DamageError as error:
                 if last:
@@ -123,69 +100,3 @@ class Remote(Store):
                     raise
                 log.warning("%s. It is fetched again", error)
         raise AssertionError("the last attempt returns or raises")
-
-    def _call(self, method: str, *args: Any, timeout: float, **options: Any) -> Any:
-        """A method of the file system, given up after `timeout` seconds where that can be done."""
-        if not self._fs.async_impl:
-            return getattr(self._fs, method)(*args, **options)
-        work = getattr(self._fs, f"_{method}")
-        return sync(self._fs.loop, work, *args, timeout=timeout, **options)
-
-    def _patiently(self, name: str, call: Callable[[], T]) -> T:
-        """What `call` gives back, tried again with growing pauses while the store is failing."""
-        since, pause = time.monotonic(), 0.25
-        while True:
-            try:
-                found = call()
-            except FileNotFoundError:
-                raise
-            except Exception as error:  # whatever the libraries below raise
-                if getattr(error, "errno", 0) == errno.EINVAL:  # as for a range beyond the end
-                    raise
-                waited = time.monotonic() - since
-                if _hopeless(error) or waited > self._patience_s or self.leaving.is_set():
-                    raise DataError(
-                        f"{self.url(name)} cannot be read ({_told(error)}), tried for "
-                        f"{waited:.0f} s: look after the store, the network and the credentials, "
-                        "or raise data.patience_s; the same command goes on from here"
-                    ) from error
-                if not self._failing:
-                    self._failing = True
-                    log.warning(
-                        "%s does not answer (%s): trying again for up to %.0f s",
-                        *(self.where, _told(error), self._patience_s),
-                    )
-                self.leaving.wait(
-                    pause * random.uniform(0.5, 1.0)
-                )  # ranks should not march in step
-                pause = min(2 * pause, 10.0)
-                continue
-            if self._failing:
-                self._failing = False
-                log.warning("%s answers again", self.where)
-            return found
-
-
-def _filesystem(where: str) -> tuple[Any, str]:
-    """Fsspec's file system for a URL, and the path in it."""
-    protocol = where.partition("://")[0]
-    try:
-        fs, path = fsspec.core.url_to_fs(where, **OPTIONS.get(protocol, {}))
-    except (ImportError, ValueError) as error:
-        raise DataError(
-            f"{where} cannot be opened ({error}): install what reads {protocol}:// "
-            "(s3fs, gcsfs or adlfs), or correct data.path"
-        ) from error
-    if hasattr(fs, "retries"):
-        fs.retries = 1
-    return fs, path.rstrip("/")
-
-
-def _hopeless(error: Exception) -> bool:
-    """Whether trying again cannot help: no or wrong credentials, whatever library says so."""
-    return isinstance(error, PermissionError) or "redential" in type(error).__name__
-
-
-def _told(error: Exception) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -30,7 +30,7 @@ from tests.faults.hosts import SetUpError, hosts, run
 from tests.faults.job import ROOT, prepared, reference
 from tests.faults.kinds import KINDS, Kind
 from tests.faults.scene import DISK, Scene
-from tests.faults.trial import Outcome, left_behind, sentence, suffer_for, try_all
+from tests.faults.trial import Outcome, left_behind, sentence, try_for, try_all
 from tests.pipeline.data.bucket import bucket
 
 TIMES = 5
@@ -61,7 +61,7 @@ def main() -> None:
         with scene(random.Random(seed), keep=given.keep) as made:
             if given.soak:
                 kinds = [kind for kind in chosen if kind.setting == "folder"]
-                outcomes = suffer_for(made, kinds, given.soak * 60, console.print)
+                outcomes = try_for(made, kinds, given.soak * 60, console.print)
             else:
                 outcomes = try_all(made, _order(chosen, given, made.chance), console.print)
             litter = left_behind(made)

@@ -42,6 +42,7 @@ class Scene:
     members: list[str] = field(default_factory=lambda: list(WORKERS))
     spares: deque[str] = field(default_factory=lambda: deque(SPARES))
     setting: str = ""
+    """Of the run that is going on; empty if none is."""
     runs: int = 0
     job: Job = field(init=False)
     watch: Watch = field(init=False)
@@ -173,5 +174,5 @@ class Scene:
             self.hosts.link(name, up=True)
         self.free_disk()
         self.bucket.misbehave = lambda method, path: None
-        self.members, self.spares = list(WORKERS), deque(SPARES)
+        self.members, self.spares, self.setting = list(WORKERS), deque(SPARES), ""
         time.sleep(1)

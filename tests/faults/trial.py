@@ -18,6 +18,7 @@ from tests.faults.scene import PATIENCE_S, TOTAL_IMG, Scene
 
 Say = Callable[[str], None]
 POLL_S = 0.1
+MINUTE_S = 60
 ASK_S = 1.0
 MOST_SUBMISSIONS = 40
 NEEDED_IMG = 8 * EVERY_IMG
@@ -41,33 +42,57 @@ class Outcome:
 
 
 def try_all(scene: Scene, kinds: Sequence[Kind], say: Say) -> list[Outcome]:
-    """Does each fault once, in this order, in as few runs as they take."""
+    """Does the faults in this order, in as few runs as they take."""
     outcomes: list[Outcome] = []
-    open_run = False
     for kind in kinds:
-        try:
-            if open_run and (scene.setting != kind.setting or not _room(scene)):
-                open_run = False
-                _finish(scene)
-            if not open_run:
-                scene.begin(kind.setting)
-                open_run = True
-                scene.advance(EVERY_IMG // BATCH)
-            outcome = suffer(scene, kind)
-        except Exception as error:  # whatever went wrong, the fault was not survived
-            outcome = Outcome(kind.name, False, reason=f"{type(error).__name__}: {error}")
-            scene.power_off()
-            scene.power_on()
-            open_run = False
-        outcomes.append(outcome)
-        say(sentence(outcome))
-    if open_run:
-        try:
+        outcomes += _try(scene, kind, say)
+    return [*outcomes, *_try_end(scene, say)]
+
+
+def try_for(scene: Scene, kinds: Sequence[Kind], seconds: float, say: Say) -> list[Outcome]:
+    """A random fault every minute, for so long; then the last run must come to its end."""
+    outcomes: list[Outcome] = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        due = time.monotonic() + MINUTE_S
+        outcomes += _try(scene, scene.chance.choice(kinds), say)
+        time.sleep(max(0.0, min(due, end) - time.monotonic()))
+    return [*outcomes, *_try_end(scene, say)]
+
+
+def _try(scene: Scene, kind: Kind, say: Say) -> list[Outcome]:
+    """One fault, on the run that is going on if it suits, else on a new one."""
+    ended = []
+    if scene.setting and (scene.setting != kind.setting or not _room(scene)):
+        ended = _try_end(scene, say)
+    try:
+        if not scene.setting:
+            scene.begin(kind.setting)
+            scene.advance(EVERY_IMG // BATCH)
+        outcome = suffer(scene, kind)
+    except Exception as error:  # whatever went wrong, the fault was not survived
+        outcome = _lost(scene, kind.name, error)
+    say(sentence(outcome))
+    return [*ended, outcome]
+
+
+def _try_end(scene: Scene, say: Say) -> list[Outcome]:
+    """Lets the run that is going on end; nothing if it ends well."""
+    try:
+        if scene.setting:
             _finish(scene)
-        except Exception as error:
-            outcomes.append(Outcome("end of the last run", False, reason=str(error)))
-            say(sentence(outcomes[-1]))
-    return outcomes
+    except Exception as error:
+        outcome = _lost(scene, "end of a run", error)
+        say(sentence(outcome))
+        return [outcome]
+    return []
+
+
+def _lost(scene: Scene, name: str, error: Exception) -> Outcome:
+    """What could not be survived; the hosts are started anew."""
+    scene.power_off()
+    scene.power_on()
+    return Outcome(name, False, reason=f"{type(error).__name__}: {error}")
 
 
 def sentence(o: Outcome) -> str:
@@ -172,6 +197,7 @@ def _finish(scene: Scene) -> None:
         problems += [f"left behind: {scrap.name}" for scrap in scraps]
     if problems:
         raise AssertionError(f"run {scene.runs} ({scene.setting}): {'; '.join(problems)}")
+    scene.setting = ""
 
 
 def left_behind(scene: Scene) -> list[str]:
@@ -181,13 +207,3 @@ def left_behind(scene: Scene) -> list[str]:
     wait_until(lambda: not any(h.pids() for h in scene.hosts.all.values()), 30, "empty hosts")
     return [f"{name}: /dev/shm/{file}" for name, h in scene.hosts.all.items() for file in h.shm()]
 
-
-def suffer_for(scene: Scene, kinds: Sequence[Kind], seconds: float, say: Say) -> list[Outcome]:
-    """A random fault every minute, for so long; then the last run must come to its end."""
-    outcomes: list[Outcome] = []
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        due = time.monotonic() + MINUTE_S
-        outcomes += try_all(scene, [scene.chance.choice(kinds)], say)
-        time.sleep(max(0.0, min(due, end) - time.monotonic()))
-    return outcomes

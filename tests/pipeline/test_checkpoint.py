@@ -1,6 +1,6 @@
 """A checkpoint is whole or it is not used, and one that cannot be written harms none before it.
 
-Checked on real files, with a real full disk where a tmpfs can be mounted; one rank in a gloo group.
+Checked on real files, with a real full disk where a tmpfs can be mounted.
 """
 
 import json
@@ -14,26 +14,16 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
-from pipeline.checkpoint import finish_stage, is_done, latest, prune, published, save, stage_folder
-from pipeline.world import World
+from pipeline.checkpoint import finish_stage, is_done, latest, prune, save, stage_folder
+from pipeline.storage import published
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.errors import CheckpointError
 from stylealae.networks import build
 
 Parts = dict[str, dict[str, Tensor]]
-
-
-@pytest.fixture(scope="module")
-def world() -> World:
-    """A world of one, which agrees with itself over gloo."""
-    if not dist.is_initialized():
-        store = dist.HashStore()  # type: ignore[attr-defined]
-        dist.init_process_group("gloo", store=store, rank=0, world_size=1)
-    return World(0, 1, torch.device("cpu"))
 
 
 def parts(seen: int, size: int = 64) -> Parts:
@@ -44,9 +34,9 @@ def parts(seen: int, size: int = 64) -> Parts:
     }
 
 
-def saved(run_dir: Path, world: World, *seen: int, stage: int = 0) -> list[Path]:
+def saved(run_dir: Path, *seen: int, stage: int = 0) -> list[Path]:
     """One checkpoint at each `seen`; their folders."""
-    return [save(run_dir, parts(n), {"stage": stage, "seen": n}, world) for n in seen]
+    return [run_dir / save(run_dir, parts(n), {"stage": stage, "seen": n}) for n in seen]
 
 
 def seen_in(run_dir: Path) -> list[int]:
@@ -54,10 +44,10 @@ def seen_in(run_dir: Path) -> list[int]:
     return sorted(int(f.name.removeprefix("seen-")) for f in run_dir.glob("*/seen-*"))
 
 
-def test_what_is_saved_comes_back(tmp_path: Path, world: World) -> None:
+def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     assert latest(tmp_path) is None
     state = {"stage": 1, "seen": 96, "config": {"seed": 3, "lr": [0.002]}, "data": "ab"}
-    folder = save(tmp_path, parts(96), state, world)
+    folder = tmp_path / save(tmp_path, parts(96), state)
     assert folder == stage_folder(tmp_path, 1) / "seen-0000000096"
     assert folder.parent.name == "0008"
     found = latest(tmp_path)
@@ -70,20 +60,20 @@ def test_what_is_saved_comes_back(tmp_path: Path, world: World) -> None:
     assert {f.name for f in folder.iterdir()} == {*kinds, "state.json", "manifest.json"}
 
 
-def test_the_newest_is_the_one_with_most_images(tmp_path: Path, world: World) -> None:
-    saved(tmp_path, world, 8, 96)
-    (newest,) = saved(tmp_path, world, 1_000_000_008, stage=1)
-    saved(tmp_path, world, 104)
+def test_the_newest_is_the_one_with_most_images(tmp_path: Path) -> None:
+    saved(tmp_path, 8, 96)
+    (newest,) = saved(tmp_path, 1_000_000_008, stage=1)
+    saved(tmp_path, 104)
     found = latest(tmp_path)
     assert found is not None
     assert found.folder == newest
 
 
-def test_saving_again_replaces(tmp_path: Path, world: World) -> None:
-    (folder,) = saved(tmp_path, world, 8)
+def test_saving_again_replaces(tmp_path: Path) -> None:
+    (folder,) = saved(tmp_path, 8)
     (folder / "ema.safetensors").write_bytes(b"torn")
     assert latest(tmp_path) is None
-    saved(tmp_path, world, 8)
+    saved(tmp_path, 8)
     assert latest(tmp_path) is not None
 
 
@@ -154,10 +144,9 @@ DAMAGES = [
 def test_a_torn_checkpoint_is_named_and_the_one_before_used(
     damage: Callable[[Path], None],
     tmp_path: Path,
-    world: World,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    before, torn = saved(tmp_path, world, 64, 96)
+    before, torn = saved(tmp_path, 64, 96)
     damage(torn)
     with caplog.at_level(logging.WARNING):
         found = latest(tmp_path)
@@ -168,36 +157,34 @@ def test_a_torn_checkpoint_is_named_and_the_one_before_used(
     assert str(torn) in record.getMessage()
 
 
-def test_if_all_are_torn_there_is_none(
-    tmp_path: Path, world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    for folder in saved(tmp_path, world, 64, 96):
+def test_if_all_are_torn_there_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for folder in saved(tmp_path, 64, 96):
         flip_a_byte(folder)
     assert latest(tmp_path) is None
     assert len(caplog.records) == 2
 
 
-def test_a_half_written_folder_is_no_checkpoint(tmp_path: Path, world: World) -> None:
-    before, killed = saved(tmp_path, world, 64, 96)
+def test_a_half_written_folder_is_no_checkpoint(tmp_path: Path) -> None:
+    before, killed = saved(tmp_path, 64, 96)
     partial = killed.with_name(f".{killed.name}.partial")
     killed.rename(partial)
     found = latest(tmp_path)
     assert found is not None
     assert found.folder == before
-    saved(tmp_path, world, 96)
+    saved(tmp_path, 96)
     assert seen_in(tmp_path) == [64, 96]
-    prune(tmp_path, 0, 2, world)
+    prune(tmp_path, 0, 2)
     assert not partial.exists()
     assert seen_in(tmp_path) == [64, 96]
 
 
-def test_a_copy_that_someone_put_beside_is_left_alone(tmp_path: Path, world: World) -> None:
-    (folder,) = saved(tmp_path, world, 64)
+def test_a_copy_that_someone_put_beside_is_left_alone(tmp_path: Path) -> None:
+    (folder,) = saved(tmp_path, 64)
     shutil.copytree(folder, folder.with_name("seen-0000000064 (copy)"))
     found = latest(tmp_path)
     assert found is not None
     assert found.folder == folder
-    prune(tmp_path, 0, 1, world)
+    prune(tmp_path, 0, 1)
     assert folder.exists()
 
 
@@ -211,8 +198,8 @@ class Planted:
         return os.mkdir, (str(self.mark),)
 
 
-def test_no_pickle_is_ever_read(tmp_path: Path, world: World) -> None:
-    (folder,) = saved(tmp_path, world, 64)
+def test_no_pickle_is_ever_read(tmp_path: Path) -> None:
+    (folder,) = saved(tmp_path, 64)
     mark = tmp_path / "read"
     for name in ("networks.pt", "adam.pkl", "ema.bin", "state.pth"):
         (folder / name).write_bytes(pickle.dumps(Planted(mark)))
@@ -227,29 +214,23 @@ def test_no_pickle_is_ever_read(tmp_path: Path, world: World) -> None:
 
 @pytest.mark.parametrize("keep", [1, 2, 5])
 def test_prune_keeps_the_newest_of_this_stage_and_the_last_of_those_before(
-    tmp_path: Path, world: World, keep: int
+    tmp_path: Path, keep: int
 ) -> None:
-    saved(tmp_path, world, 8, 16, 24)
-    saved(tmp_path, world, 32, 40, stage=1)
-    saved(tmp_path, world, 48, 56, 64, stage=2)
-    prune(tmp_path, 2, keep, world)
+    saved(tmp_path, 8, 16, 24)
+    saved(tmp_path, 32, 40, stage=1)
+    saved(tmp_path, 48, 56, 64, stage=2)
+    prune(tmp_path, 2, keep)
     assert seen_in(tmp_path) == [24, 40, *[48, 56, 64][-keep:]]
 
 
-def test_prune_leaves_later_stages_and_snapshots_alone(tmp_path: Path, world: World) -> None:
-    saved(tmp_path, world, 8, 16)
-    saved(tmp_path, world, 32, 40, stage=1)
+def test_prune_leaves_later_stages_and_snapshots_alone(tmp_path: Path) -> None:
+    saved(tmp_path, 8, 16)
+    saved(tmp_path, 32, 40, stage=1)
     snapshot = stage_folder(tmp_path, 0) / "snapshot"
     snapshot.mkdir()
-    prune(tmp_path, 0, 1, world)
+    prune(tmp_path, 0, 1)
     assert seen_in(tmp_path) == [16, 32, 40]
     assert snapshot.exists()
-
-
-def test_only_rank_zero_prunes(tmp_path: Path, world: World) -> None:
-    saved(tmp_path, world, 8, 16)
-    prune(tmp_path, 0, 1, World(1, 2, torch.device("cpu")))
-    assert seen_in(tmp_path) == [8, 16]
 
 
 @pytest.fixture
@@ -267,11 +248,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_full_disk_costs_nothing_but_the_new_checkpoint(small_disk: Path, world: World) -> None:
-    (before,) = saved(small_disk, world, 64)
+def test_a_full_disk_costs_nothing_but_the_new_checkpoint(small_disk: Path) -> None:
+    (before,) = saved(small_disk, 64)
     state = {"stage": 0, "seen": 96}
     with pytest.raises(CheckpointError) as refusal:
-        save(small_disk, parts(96, size=50_000), state, world)
+        save(small_disk, parts(96, size=50_000), state)
     said = str(refusal.value)
     assert str(stage_folder(small_disk, 0) / "seen-0000000096") in said
     assert f"goes on from {before}" in said
@@ -280,12 +261,12 @@ def test_a_full_disk_costs_nothing_but_the_new_checkpoint(small_disk: Path, worl
     found = latest(small_disk)
     assert found is not None
     assert found.folder == before
-    saved(small_disk, world, 96)  # a smaller one fits: the room was given back
+    saved(small_disk, 96)  # a smaller one fits: the room was given back
 
 
-def test_a_disk_that_was_full_from_the_start_says_so(small_disk: Path, world: World) -> None:
+def test_a_disk_that_was_full_from_the_start_says_so(small_disk: Path) -> None:
     with pytest.raises(CheckpointError, match="goes on from the beginning"):
-        save(small_disk, parts(96, size=50_000), {"stage": 0, "seen": 96}, world)
+        save(small_disk, parts(96, size=50_000), {"stage": 0, "seen": 96})
 
 
 def test_what_is_published_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -308,9 +289,9 @@ def model() -> StyleALAE:
     return StyleALAE(build(cfg), cfg, torch.zeros(4, 8), stage=1, seen=160)
 
 
-def test_a_finished_stage_has_a_snapshot_that_loads(tmp_path: Path, world: World) -> None:
+def test_a_finished_stage_has_a_snapshot_that_loads(tmp_path: Path) -> None:
     assert not is_done(tmp_path, 1)
-    finish_stage(tmp_path, 1, model(), world)
+    finish_stage(tmp_path, 1, model())
     assert is_done(tmp_path, 1)
     assert not is_done(tmp_path, 0)
     loaded = StyleALAE.load(stage_folder(tmp_path, 1) / "snapshot")
@@ -318,15 +299,13 @@ def test_a_finished_stage_has_a_snapshot_that_loads(tmp_path: Path, world: World
     assert torch.equal(loaded.sample(2, seed=1), model().sample(2, seed=1))
 
 
-def test_a_snapshot_that_does_not_fit_leaves_the_stage_undone(
-    small_disk: Path, world: World
-) -> None:
-    saved(small_disk, world, 160, stage=1)
+def test_a_snapshot_that_does_not_fit_leaves_the_stage_undone(small_disk: Path) -> None:
+    saved(small_disk, 160, stage=1)
     filler = small_disk / "filler"
     filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - 8192))
     with pytest.raises(CheckpointError, match="snapshot"):
-        finish_stage(small_disk, 1, model(), world)
+        finish_stage(small_disk, 1, model())
     assert not is_done(small_disk, 1)
     filler.unlink()
-    finish_stage(small_disk, 1, model(), world)
+    finish_stage(small_disk, 1, model())
     assert is_done(small_disk, 1)

@@ -26,6 +26,7 @@ from pipeline.data.shards import prepare
 from pipeline.data.sources import open_source
 from pipeline.engine import joined
 from pipeline.logs import Report
+from pipeline.saving import Saver
 from pipeline.trainer import train_stage
 from pipeline.world import World
 from stylealae import StyleALAE
@@ -189,7 +190,7 @@ def test_a_run_leaves_its_checkpoints_metrics_and_pictures(
 
 def test_what_a_run_starts_from_moves(unbroken: tuple[RunConfig, list[Report]]) -> None:
     cfg, _ = unbroken
-    first = checkpoint.Checkpoint(stage_folder(Path(cfg.run_dir), 0) / f"seen-{FIRST:010d}", {})
+    first = checkpoint.Checkpoint(stage_folder(Path(cfg.run_dir), 0) / f"seen-{FIRST:010d}", {}, "")
     a, b = first.tensors("networks"), found(cfg).tensors("networks")
     assert not [name for name in a if torch.equal(a[name], b[name]) and "rgb.0" not in name]
 
@@ -272,13 +273,13 @@ def test_a_crash_between_the_last_checkpoint_and_the_snapshot_goes_on(
     cfg = config(tmp_path / "run", faces)
     with monkeypatch.context() as patch:
 
-        def finish(run_dir: Path, at: int, model: StyleALAE, world: World) -> None:
+        def finish(saver: Saver, at: int, model: StyleALAE) -> None:
             if at == stage:
                 raise KilledError
-            checkpoint_finish(run_dir, at, model, world)
+            saver_finish(saver, at, model)
 
-        checkpoint_finish = checkpoint.finish_stage
-        patch.setattr(checkpoint, "finish_stage", finish)
+        saver_finish = Saver.finish_stage
+        patch.setattr(Saver, "finish_stage", finish)
         with pytest.raises(KilledError):
             train(cfg, world)
     assert not is_done(Path(cfg.run_dir), stage)

@@ -1,0 +1,136 @@
+"""Who may write a run: of all drivers and worker groups that ever began, the one that began last.
+
+    fence = Fence.claim(storage, "host a, pid 17")     a driver; the drivers before it are out
+    fence.group(3, stage=1)                            its third group of workers; its second is out
+    fence.require()                                    raises FencedError when somebody came later
+
+A lock goes with its process and knows one host.  What has to be kept out here is the orphan: the
+workers of a driver or head that was killed, which may train and save for a minute and more, and
+those of a host that was cut off and that nobody can reach to stop.  So every driver takes the next
+number, every group of workers a number below it, and whoever writes looks first if a higher one is
+there.
+
+    <run>/fence/00000007            the seventh driver of the run
+    <run>/fence/00000007.0002       its second group
+
+Numbers compare as text.  A driver's file is made with O_EXCL, in an object store with a
+conditional put, so two drivers never hold the same number; the group's number comes from its
+driver alone, so only the file's name counts.  The races, and why they harm nothing:
+
+* Two drivers claim at once: one create fails and that driver takes the next number.
+* A driver lists, sleeps, and creates a number that was used and swept since: `claim` looks again
+  after creating, finds a higher one and goes on from there.
+* An orphan looks, finds itself the holder, and the claim comes before its rename: what it publishes
+  is a whole, verified checkpoint of this very run, with the same batches and draws behind it as
+  what the new holder will write, and at the same world size the same bits.  Whichever of
+  the two lands last, the folder is one or the other.  The window is one rename (in an object store
+  the upload of one manifest), not one save, for `require` is called last.
+* An orphan prunes: `require` comes before, and pruning keeps the newest, so at most it removes
+  what the new holder does not start from.  Scratch folders carry the number of who writes them, and
+  nobody removes those of a higher one.
+* An orphaned Ray Train controller starts another group of an old driver: its group number lies
+  below the newer driver's number, so it is out before it has begun.
+* NFS keeps listings for up to a minute: on a folder `require` first makes and removes a file of its
+  own there, for which the client asks the server again.
+* The clock is in no comparison.
+"""
+
+import json
+import logging
+import os
+import socket
+
+from pipeline.storage import Storage
+from pipeline.world import World
+from stylealae.errors import CheckpointError
+
+__all__ = ["Fence", "FencedError"]
+
+log = logging.getLogger(__name__)
+
+FOLDER = "fence"
+TRIES = 100
+
+
+class FencedError(CheckpointError):
+    """Somebody else has taken over this run."""
+
+
+class Fence:
+    """The right to write a run, as long as nobody has come later."""
+
+    def __init__(self, storage: Storage, token: str, restarts: int = 0) -> None:
+        """Takes up a token that was claimed, perhaps by another process."""
+        self.storage, self.token = storage, token
+        self.restarts = restarts
+        """Groups of workers that this run had before, less one for each stage that was done."""
+
+    @classmethod
+    def claim(cls, storage: Storage) -> "Fence":
+        """The next driver's number; every driver and group before is out from now on."""
+        for _ in range(TRIES):
+            there = _tokens(storage)
+            number = int(there[-1].partition(".")[0]) + 1 if there else 1
+            token, about = f"{number:08d}", _about(_starts(storage, there))
+            if storage.create(f"{FOLDER}/{token}", about) and _tokens(storage)[-1] == token:
+                for old in there:
+                    storage.remove(f"{FOLDER}/{old}")
+                return cls(storage, token)
+        raise CheckpointError(
+            f"{storage.at(FOLDER)} could not be claimed in {TRIES} tries: many drivers of this run "
+            "are starting at the same time; stop all but one"
+        )
+
+    @classmethod
+    def claimed_by(cls, world: World, storage: Storage) -> "Fence | None":
+        """As `claim`, on the rank that writes; None on the others."""
+        return None if world.rank else cls.claim(storage)
+
+    def group(self, number: int, stage: int) -> "Fence":
+        """The fence of this driver's so-manieth group of workers, made known to all before it."""
+        token = f"{self.token.partition('.')[0]}.{number:04d}"
+        starts = _starts(self.storage, _tokens(self.storage)) + 1
+        self.storage.create(f"{FOLDER}/{token}", _about(starts))
+        fence = Fence(self.storage, token, max(starts - 1 - stage, 0))
+        fence.require()
+        return fence
+
+    def require(self) -> None:
+        """Returns if nobody came later.
+
+        Raises:
+            FencedError: somebody did.
+        """
+        if not self.storage.remote:
+            look = f"{FOLDER}/.look-{self.token}-{os.getpid()}"
+            self.storage.create(look, b"")
+            self.storage.remove(look)
+        newest = max(_tokens(self.storage), default="")
+        if newest > self.token:
+            raise FencedError(
+                f"{self.storage.where} was taken over by another start of the same run (number "
+                f"{newest}, this one is {self.token}): this one leaves it alone and ends. If that "
+                "was not meant, give one of the two a run_dir of its own"
+            )
+
+    def outranks(self, token: str) -> bool:
+        """Whether what carries a token was written by somebody before."""
+        return token < self.token
+
+
+def _about(starts: int) -> bytes:
+    """What a file holds, for who looks: the number alone counts."""
+    return json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "starts": starts}).encode()
+
+
+def _starts(storage: Storage, tokens: list[str]) -> int:
+    """How many groups of workers the run has had, as far as that can be read."""
+    try:
+        return int(json.loads(storage.read(f"{FOLDER}/{tokens[-1]}"))["starts"])
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return 0
+
+
+def _tokens(storage: Storage) -> list[str]:
+    """Every number that was taken, the newest last."""
+    return [name for name in storage.names(FOLDER) if name[:1].isdigit()]
