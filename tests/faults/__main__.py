@@ -30,7 +30,7 @@ from tests.faults.hosts import SetUpError, hosts, run
 from tests.faults.job import ROOT, prepared, reference
 from tests.faults.kinds import KINDS, Kind
 from tests.faults.scene import DISK, Scene
-from tests.faults.trial import Outcome, left_behind, sentence, try_for, try_all
+from tests.faults.trial import Outcome, left_behind, sentence, try_all, try_for
 from tests.pipeline.data.bucket import bucket
 
 TIMES = 5
@@ -74,10 +74,8 @@ def main() -> None:
     sys.exit(not all(o.survived for o in outcomes))
 
 
-def _order(
-    chosen: Sequence[Kind], given: argparse.Namespace, chance: random.Random
-) -> list[Kind]:
-    """Every fault as often as asked; those of a setting together, shuffled beyond the first time."""
+def _order(chosen: Sequence[Kind], given: argparse.Namespace, chance: random.Random) -> list[Kind]:
+    """Every fault as often as asked, those of a setting together; shuffled after the first time."""
     rounds = []
     for setting in dict.fromkeys(kind.setting for kind in chosen):
         kinds = [kind for kind in chosen if kind.setting == setting]
@@ -150,7 +148,9 @@ def tell(outcomes: Sequence[Outcome], seed: int, took_s: float) -> None:
     out.parent.mkdir(exist_ok=True)
     rows = [o.row() for o in outcomes]
     out.write_text(
-        json.dumps({"seed": seed, "seconds": took_s, "cores": os.cpu_count(), "faults": rows}, indent=2)
+        json.dumps(
+            {"seed": seed, "seconds": took_s, "cores": os.cpu_count(), "faults": rows}, indent=2
+        )
     )
     console.print(str(out))
 

@@ -129,7 +129,8 @@ class Hosts:
         self.run(
             name,
             [str(RAY), "start", *place, f"--node-ip-address={host.address}",
-             f"--object-store-memory={STORE_BYTES}", "--disable-usage-stats", "--include-log-monitor=false"],
+             f"--object-store-memory={STORE_BYTES}", "--disable-usage-stats",
+             "--include-log-monitor=false"],
             clock if ahead_s else {},
         )  # fmt: skip
 
@@ -138,7 +139,7 @@ class Hosts:
         host = self.all[name]
         mounts = (
             f"mount --bind {host.folder / 'shm'} /dev/shm && "
-            f"mount --bind {host.folder / 'ray'} {self.work / 'ray'} && exec \"$@\""
+            f'mount --bind {host.folder / "ray"} {self.work / "ray"} && exec "$@"'
         )
         line = ("ip", "netns", "exec", host.space, "sh", "-c", mounts, "sh", *command)
         return run(*line, env={**self.environment(), **(env or {})})

@@ -224,4 +224,3 @@ KINDS = (
     Kind("host comes back", gain_host, "elastic"),
 )
 """Those of one setting are done to the same run as long as it lasts."""
-

@@ -1,4 +1,4 @@
-"""Where faults happen: hosts, a disk that can fill, an object store that can fail, a run on them."""
+"""Where faults happen: hosts, a disk that can fill, a store that can fail, and a run on them."""
 
 import os
 import random

@@ -206,4 +206,3 @@ def left_behind(scene: Scene) -> list[str]:
         scene.hosts.kill(name)
     wait_until(lambda: not any(h.pids() for h in scene.hosts.all.values()), 30, "empty hosts")
     return [f"{name}: /dev/shm/{file}" for name, h in scene.hosts.all.items() for file in h.shm()]
-
