@@ -33,6 +33,7 @@ __all__ = [
     "Checkpoint",
     "describe",
     "finish_stage",
+    "furthest",
     "is_done",
     "latest",
     "prune",
@@ -143,6 +144,12 @@ def latest(where: Where, world: World | None = None) -> Checkpoint | None:
     return opened
 
 
+def furthest(where: Where) -> int:
+    """Images seen by the newest checkpoint, by its name; what lies in it is not looked at."""
+    storage = open_storage(where)
+    return max((int(name[-10:]) for name in _names(storage) if storage.is_whole(name)), default=0)
+
+
 def prune(where: Where, stage: int, keep: int, fence: Fence | None = None) -> None:
     """Drops all but the newest checkpoints of this stage, and all but one of earlier ones."""
     storage = open_storage(where)
@@ -195,10 +202,15 @@ def snapshot(where: Where, stage: int) -> Path:
         ) from error
 
 
-def _newest(storage: Storage) -> Checkpoint | None:
+def _names(storage: Storage) -> list[str]:
+    """The names of all checkpoints, the newest first."""
     folders = [name for name in storage.names() if name[:1].isdigit()]
     names = [f"{folder}/{n}" for folder in folders for n in _checkpoints(storage, folder)]
-    for name in sorted(names, key=lambda n: n.partition("/")[2], reverse=True):
+    return sorted(names, key=lambda n: n.partition("/")[2], reverse=True)
+
+
+def _newest(storage: Storage) -> Checkpoint | None:
+    for name in _names(storage):
         opened = _opened(storage, name)
         if not isinstance(opened, str):
             return opened

@@ -22,6 +22,7 @@ from stylealae.errors import UserError
 
 if TYPE_CHECKING:
     from pipeline.data.pool import Runner
+    from pipeline.storage import Storage
 
 __all__ = ["dry_run", "launch", "prepare", "runner_on", "sentence"]
 
@@ -68,9 +69,10 @@ def launch(
         return
     from pipeline.checkpoint import is_done
     from pipeline.console import Console
+    from pipeline.storage import open_storage
 
-    run_dir = Path(cfg.run_dir)
-    if all(is_done(run_dir, stage) for stage in range(cfg.last_stage + 1)):
+    storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
+    if all(is_done(storage, stage) for stage in range(cfg.last_stage + 1)):
         _show_results(cfg, "this run is complete")
         return
     if inputs or source:
@@ -85,8 +87,8 @@ def launch(
     most = max(cfg.worker_counts(stage)[-1] for stage in range(cfg.last_stage + 1))
     cores = max(1, int(most * cfg.cluster.cpus_per_worker))
     with Console() as console, orchestrate.connected(cores):
-        console.say(f"training {_near(run_dir)}; watch it with: {_tensorboard(run_dir)}")
-        if not orchestrate.run(cfg, console.show):
+        console.say(f"training {_near(storage)}; watch it with: {_tensorboard(storage)}")
+        if not orchestrate.run(cfg, console.show, console.say):
             console.say("stopped with a checkpoint: the same command goes on from there")
             sys.exit(130)
     _show_results(cfg, "done")
@@ -114,7 +116,7 @@ def runner_on(address: str) -> Iterator["Runner"]:
 
         yield over_processes
         return
-    from pipeline.orchestrate import connected
+    from pipeline.cluster.connect import connected
     from pipeline.tasks import over_tasks
 
     with connected(0, address):
@@ -125,16 +127,17 @@ def _show_results(cfg: RunConfig, headline: str) -> None:
     """Draws the two pictures of a finished run and says where everything lies."""
     import torch
 
-    from pipeline.checkpoint import SNAPSHOT, stage_folder
+    from pipeline.checkpoint import snapshot
     from pipeline.data.stream import Stream, on_device
+    from pipeline.storage import open_storage
     from stylealae import StyleALAE
     from stylealae.sheets import contact_sheet
 
-    run_dir = Path(cfg.run_dir)
-    snapshot = stage_folder(run_dir, cfg.last_stage) / SNAPSHOT
-    samples, faces = run_dir / "samples.png", run_dir / "reconstructions.png"
+    storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
+    model, here = snapshot(storage, cfg.last_stage), storage.working
+    samples, faces = here / "samples.png", here / "reconstructions.png"
     if not (samples.exists() and faces.exists()):
-        m = StyleALAE.load(snapshot)
+        m = StyleALAE.load(model)
         stream = Stream(cfg.data.path, cfg.data, seed=cfg.seed, resolution=m.resolution)
         x = on_device(stream.fixed(32), 1.0, m.device)
         rows = []
@@ -150,20 +153,23 @@ def _show_results(cfg: RunConfig, headline: str) -> None:
         ).save(samples)
     click.echo(
         f"\n{headline}\n"
-        f"  run folder        {_near(run_dir)}\n"
-        f"  curves, pictures  {_tensorboard(run_dir)}\n"
+        f"  run folder        {_near(storage)}\n"
+        f"  curves, pictures  {_tensorboard(storage)}\n"
         f"  samples           {_near(samples)}\n"
         f"  reconstructions   {_near(faces)}\n"
-        f"  snapshot          {_near(snapshot)}\n"
+        f"  snapshot          {_near(model)}\n"
     )
 
 
-def _near(path: Path) -> Path:
-    """The path as seen from here, if it lies below."""
+def _near(place: "Path | Storage") -> Path | str:
+    """A path as seen from here, if it lies below; a run in an object store as its URL."""
+    if not isinstance(place, Path):
+        return place.where if place.remote else _near(place.working)
+    path = place
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _tensorboard(run_dir: Path) -> str:
+def _tensorboard(run_dir: "Storage") -> str:
     """The command that shows a run's curves, also where the .venv is not on the PATH."""
     beside = Path(sys.executable).parent / "tensorboard"
     command = "tensorboard" if shutil.which("tensorboard") else _near(beside)
@@ -197,14 +203,15 @@ def dry_run(cfg: RunConfig, gpu_gib: float | None = None) -> None:
 def _anchored(cfg: RunConfig) -> RunConfig:
     """Relative folders made absolute: below the current one, or, in a Ray job, below ~/stylealae.
 
-    A job's current folder is a copy of the code that Ray throws away.  A data set's URL stays.
+    A job's current folder is a copy of the code that Ray throws away.  A URL stays.
     """
     from pipeline.data.store import is_url
 
     in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
     base = Path.home() / "stylealae" if in_job else Path.cwd()
     data = cfg.data.path if is_url(cfg.data.path) else str(base / cfg.data.path)
-    return replace(cfg, run_dir=str(base / cfg.run_dir), data=replace(cfg.data, path=data))
+    run_dir = cfg.run_dir if is_url(cfg.run_dir) else str(base / cfg.run_dir)
+    return replace(cfg, run_dir=run_dir, data=replace(cfg.data, path=data))
 
 
 def _quiet() -> None:

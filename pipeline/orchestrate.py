@@ -1,162 +1,179 @@
-"""A run on Ray: every stage that is not done yet as one Ray Train run, with retries.
+"""A run on Ray: every stage that is not done yet, as Ray Train runs, until it is done.
 
-The driver's side and the workers' side of it, and the `Link` actor between them: workers send
-progress and the reason of a failure, the driver sends the wish to stop.
+A stage is trained in rounds.  A round is one `fit()` with a number of workers that Ray has room
+for: inside it Ray Train puts a new group of workers in the place of one that was lost.  A round
+ends when the stage is done, when the driver asks for it (to stop, because a host is being drained,
+because there is room for more workers), or when the lost are not replaced in time.  Each round goes
+on from the newest whole checkpoint, found by looking, whatever Ray's own snapshot says.
 """
 
 import fcntl
 import logging
 import os
 import signal
-import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from pipeline.checkpoint import is_done
-from pipeline.config import RunConfig, as_yaml, parse
+from pipeline.checkpoint import furthest, is_done
+from pipeline.cluster.connect import connected
+from pipeline.cluster.link import Tell, linked
+from pipeline.cluster.room import Growth, choose, draining, has_room
+from pipeline.cluster.worker import work
+from pipeline.config import RunConfig, as_yaml
+from pipeline.fence import Fence
 from pipeline.logs import Report
+from pipeline.storage import Storage, open_storage
 from stylealae.errors import ConfigError, UserError
 
 __all__ = ["connected", "run"]
 
 log = logging.getLogger(__name__)
 POLL_S = 0.5
-CONNECT_S = 10
-OBJECT_STORE_BYTES = 150 << 20
-CODE = Path(__file__).resolve().parents[1]
+ANSWER_S = 60.0
+WATCH_S = 2.0
+GROUP_TIMEOUT_S = 600
+Say = Callable[[str], None]
 
 
-@ray.remote(num_cpus=0)
-class Link:
-    """What driver and workers tell each other."""
+@dataclass(frozen=True)
+class Driver:
+    """What the rounds of a run share."""
 
-    def __init__(self) -> None:
-        self._reports: list[Report] = []
-        self._failure = ""
-        self._stop = False
-
-    def report(self, report: Report) -> None:
-        """From rank zero: one line of progress."""
-        self._reports.append(report)
-
-    def fail(self, reason: str) -> None:
-        """From a worker: a failure that trying again would not mend."""
-        self._failure = self._failure or reason
-
-    def stop(self) -> None:
-        """From the driver: save and leave."""
-        self._stop = True
-
-    def stopping(self) -> bool:
-        """Whether to save and leave."""
-        return self._stop
-
-    def failure(self) -> str:
-        """Why the run cannot go on; empty if it can."""
-        return self._failure
-
-    def take_reports(self) -> list[Report]:
-        """The reports since the last call."""
-        taken, self._reports = self._reports, []
-        return taken
+    cfg: RunConfig
+    storage: Storage
+    fence: Fence
+    link: Any
+    asked: threading.Event
+    """Set by Ctrl-C, SIGTERM and `ray job stop`."""
+    report: Callable[[Report], None]
+    say: Say
 
 
-def run(cfg: RunConfig, report: Callable[[Report], None]) -> bool:
+def run(cfg: RunConfig, report: Callable[[Report], None], say: Say = log.warning) -> bool:
     """Trains all stages that are not done; False if it was stopped before the end.
 
     Raises:
-        UserError: what a worker found wrong with the config, the data or a checkpoint.
+        UserError: what a worker found wrong with the config, the data or a checkpoint, or a
+            failure that trying again would not mend.
     """
-    run_dir = Path(cfg.run_dir)
-    with _only_writer(run_dir):
-        for stage in range(cfg.last_stage + 1):
-            if not is_done(run_dir, stage) and not _fit(cfg, stage, report):
-                return False
+    storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
+    with _only_driver(storage), tempfile.TemporaryDirectory(prefix="stylealae-") as scratch:
+        link = linked()
+        with _stop_on_signals(link) as asked:
+            fence = Fence.claim(storage)
+            driver = Driver(cfg, storage, fence, link, asked, report, say)
+            for stage in range(cfg.last_stage + 1):
+                if not is_done(storage, stage) and not _train(driver, stage, scratch):
+                    return False
     return True
 
 
-@contextmanager
-def connected(cores: int, address: str | None = None) -> Iterator[None]:
-    """A Ray to run on: that at `address` or RAY_ADDRESS, else one of our own for the while."""
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")
-    if address := address or os.environ.get("RAY_ADDRESS"):
-        # A job's working directory carries the code; a driver that joins by hand brings it along.
-        in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-        code = {} if in_job else {"py_modules": [str(CODE / "stylealae"), str(CODE / "pipeline")]}
-        _require_answer(address)
-        ray.init(address, runtime_env=code, **quiet)
-    else:
-        os.environ.setdefault("RAY_worker_niceness", "0")  # 15 would yield to every other process
-        os.environ["PYTHONPATH"] = os.pathsep.join(
-            p for p in (str(CODE), os.environ.get("PYTHONPATH")) if p
+def _train(driver: Driver, stage: int, scratch: str) -> bool:
+    """Rounds of one stage until it is done; False if it was stopped."""
+    cfg, barren = driver.cfg, 0
+    counts = cfg.worker_counts(stage)
+    while not is_done(driver.storage, stage):
+        workers = choose(
+            counts,
+            lambda count, within_s: has_room(_bundle(cfg), count, within_s),
+            settle_s=cfg.cluster.settle_s,
+            patience_s=cfg.cluster.patience_s,
+            waiting=lambda: driver.say(_shortage(cfg, counts)),
+            stopped=driver.asked.is_set,
         )
-        ray.init(
-            "local",
-            num_cpus=cores,
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            **quiet,
-        )
-    try:
-        yield
-    finally:
-        ray.shutdown()
+        if workers is None:
+            return False
+        if len(counts) > 1:
+            driver.say(f"stage {stage} goes on with {workers} of {counts[-1]} workers")
+        before = furthest(driver.storage)
+        error = _round(driver, stage, workers, scratch)
+        reason = _answer(driver.link.failure.remote())
+        if reason:
+            raise UserError(reason) from error
+        if driver.asked.is_set():
+            return is_done(driver.storage, stage)
+        driver.fence.require()
+        barren = 0 if error is None or furthest(driver.storage) > before else barren + 1
+        if barren > cfg.cluster.max_failures or (
+            barren and isinstance(error, ray.train.WorkerGroupError)
+        ):
+            assert error is not None
+            raise UserError(_innermost(error)) from error
+    return True
 
 
-def _require_answer(address: str) -> None:
-    """Fails at once where Ray would ask for minutes an address at which nothing listens."""
-    host, _, port = address.rpartition("/")[2].rpartition(":")
-    try:
-        if port.isdecimal():
-            socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
-    except OSError as error:
-        raise ConfigError(
-            f"no Ray answers at {address} ({error}): start one with `ray start --head`, correct "
-            "the address, or unset RAY_ADDRESS"
-        ) from error
-
-
-def _fit(cfg: RunConfig, stage: int, report: Callable[[Report], None]) -> bool:
-    workers = cfg.worker_counts(stage)[-1]
-    _require_resources(cfg, workers)
-    link = Link.remote()  # type: ignore[attr-defined]
+def _round(driver: Driver, stage: int, workers: int, scratch: str) -> Exception | None:
+    """One `fit()`; how it failed, if it did."""
+    cfg, link = driver.cfg, driver.link
+    _answer(link.stop.remote(driver.asked.is_set()))
+    # How long Ray Train waits for a replacement; then the round ends, and the next one has a look.
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(max(cfg.cluster.settle_s, 1.0))
+    failures = cfg.cluster.max_failures
     trainer = TorchTrainer(
-        _worker,
-        train_loop_config={"config": as_yaml(cfg), "stage": stage, "link": link},
-        torch_config=TorchConfig(backend="nccl" if cfg.cluster.gpus_per_worker else "gloo"),
+        work,
+        train_loop_config={
+            "config": as_yaml(cfg), "stage": stage, "link": link, "token": driver.fence.token,
+        },
+        torch_config=TorchConfig(
+            backend="nccl" if cfg.cluster.gpus_per_worker else "gloo", timeout_s=GROUP_TIMEOUT_S
+        ),
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers,
             use_gpu=cfg.cluster.gpus_per_worker > 0,
-            resources_per_worker={
-                "CPU": cfg.cluster.cpus_per_worker,
-                **({"GPU": 1} if cfg.cluster.gpus_per_worker else {}),
-            },
+            resources_per_worker=_bundle(cfg),
         ),
         run_config=ray.train.RunConfig(
-            name=f"{4 << stage:04d}-{time.strftime('%Y%m%d-%H%M%S')}",
-            storage_path=str(Path(cfg.run_dir).absolute() / "ray"),
+            name=f"{4 << stage:04d}-{driver.fence.token}-{time.time_ns()}",
+            storage_path=scratch,  # Ray's own notes, which nothing is read back from
             failure_config=ray.train.FailureConfig(
-                max_failures=cfg.cluster.max_failures,
-                controller_failure_limit=cfg.cluster.max_failures,
+                max_failures=failures,
+                max_preemption_failures=failures,
+                controller_failure_limit=0,
             ),
+            callbacks=[Tell(link)],
         ),
-    )
-    with _stop_on_signals(link):
-        error = _finished(trainer.fit, lambda: _pass_on(link, report))
-    _pass_on(link, report)
-    reason = ray.get(link.failure.remote()) or (error and _innermost(error))
-    if reason:
-        raise UserError(reason) from error
-    return is_done(Path(cfg.run_dir), stage)
+    )  # fmt: skip
+    counts = cfg.worker_counts(stage)
+    larger = [count for count in counts if count > workers]
+    growth = Growth(_bundle(cfg), larger[0] - workers if larger else 0, cfg.cluster.settle_s)
+    try:
+        return _finished(trainer.fit, _watch(driver, growth))
+    finally:
+        growth.close()
+        _pass_on(driver)
+
+
+def _watch(driver: Driver, growth: Growth) -> Callable[[], None]:
+    """What the driver does twice a second while a round is under way."""
+    looked, leaving = time.monotonic(), False
+
+    def ask(why: str) -> None:
+        nonlocal leaving
+        leaving = True
+        driver.say(f"{why}: saving a checkpoint, then going on from it")
+        driver.link.stop.remote()
+
+    def look() -> None:
+        nonlocal looked
+        hosts = _pass_on(driver)
+        if leaving or time.monotonic() < looked + WATCH_S:
+            return
+        looked = time.monotonic()
+        if hosts & draining():
+            ask("a host is about to be taken away")
+        elif growth.due():
+            ask("there is room for more workers")
+
+    return look
 
 
 def _finished(fit: Callable[[], Any], meanwhile: Callable[[], None]) -> Exception | None:
@@ -180,83 +197,84 @@ def _finished(fit: Callable[[], Any], meanwhile: Callable[[], None]) -> Exceptio
     return errors[0] if errors else None
 
 
-def _pass_on(link: Any, report: Callable[[Report], None]) -> None:
-    for line in ray.get(link.take_reports.remote()):
-        report(line)
+def _pass_on(driver: Driver) -> set[str]:
+    """Shows what workers report; the hosts that they are on."""
+    reports, hosts = _answer(driver.link.news.remote())
+    for line in reports:
+        driver.report(line)
+    found: set[str] = hosts
+    return found
 
 
-def _worker(job: dict[str, Any]) -> None:
-    """One trainer process: what Ray Train starts on every worker."""
-    import torch
+def _answer(asked: Any) -> Any:
+    """What the link answers.
 
-    from pipeline.engine import joined
-    from pipeline.trainer import train_stage
-
-    cfg, link = parse(job["config"]), job["link"]
-    if ray.get(link.failure.remote()):
-        return  # a retry of something that trying again does not mend
-    context = ray.train.get_context()
-    share = max(1, int(cfg.cluster.cpus_per_worker))  # Ray sets OMP_NUM_THREADS=1
-    torch.set_num_threads(cfg.engine.threads or share)
-    world = joined(
-        cfg.engine, gpu=cfg.cluster.gpus_per_worker > 0, local_rank=context.get_local_rank()
-    )
+    Raises:
+        UserError: it does not; Ray is out of order.
+    """
     try:
-        train_stage(
-            cfg,
-            job["stage"],
-            world,
-            stop=lambda: bool(ray.get(link.stopping.remote())),
-            report=lambda line: link.report.remote(line) and None,
-        )
-    except UserError as error:
-        ray.get(link.fail.remote(str(error)))
-        raise
+        return ray.get(asked, timeout=ANSWER_S)
+    except ray.exceptions.RayError as error:
+        raise UserError(
+            f"Ray does not answer ({type(error).__name__}): when it is up again, the same command "
+            "goes on from the newest checkpoint"
+        ) from error
+
+
+def _bundle(cfg: RunConfig) -> dict[str, float]:
+    """What one worker takes."""
+    gpu = {"GPU": 1.0} if cfg.cluster.gpus_per_worker else {}
+    return {"CPU": cfg.cluster.cpus_per_worker, **gpu}
+
+
+def _shortage(cfg: RunConfig, counts: tuple[int, ...]) -> str:
+    has, wants = ray.cluster_resources(), _bundle(cfg)
+    each = " and ".join(f"{amount:g} {kind}" for kind, amount in wants.items())
+    there = " and ".join(f"{has.get(kind, 0):g} {kind}" for kind in wants)
+    return (
+        f"waiting for room for {counts[0]} workers of {each} each; this Ray has {there} in all. "
+        f"Gives up after {cfg.cluster.patience_s:g} s (cluster.patience_s)"
+    )
 
 
 @contextmanager
-def _stop_on_signals(link: Any) -> Iterator[None]:
+def _stop_on_signals(link: Any) -> Iterator[threading.Event]:
     """The first Ctrl-C or SIGTERM asks the workers to save and leave, the second one insists."""
+    asked = threading.Event()
 
     def ask(number: int, frame: Any) -> None:
         log.warning("stopping: saving a checkpoint first (once more to leave at once)")
+        asked.set()
         link.stop.remote()
         for name, handler in before.items():
             signal.signal(name, handler)
 
     before = {name: signal.signal(name, ask) for name in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield asked
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)
 
 
 @contextmanager
-def _only_writer(run_dir: Path) -> Iterator[None]:
-    """Refuses a second driver of the same run; the lock goes with its process, however it dies."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with (run_dir / ".lock").open("w") as lock:
+def _only_driver(storage: Storage) -> Iterator[None]:
+    """Refuses a second driver on this host; one on another host is kept out by the fence.
+
+    The lock goes with its process, however it dies.
+    """
+    storage.working.mkdir(parents=True, exist_ok=True)
+    with (storage.working / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise ConfigError(
-                f"{run_dir} is being trained by another process: wait for it or stop it, or give "
-                "this run a folder of its own (run_dir=runs/another)"
+                f"{storage.where} is being trained by another process: wait for it or stop it, or "
+                "give this run a folder of its own (run_dir=runs/another)"
             ) from error
+        except OSError as error:  # a file system without locks: the fence has to do
+            log.info("no lock on %s (%s)", storage.working, error)
         yield
-
-
-def _require_resources(cfg: RunConfig, workers: int) -> None:
-    """Fails at once where Ray would wait for ever for cores or GPUs that no node has."""
-    has = ray.cluster_resources()
-    cores, gpus = workers * cfg.cluster.cpus_per_worker, workers * cfg.cluster.gpus_per_worker
-    if has.get("CPU", 0) < cores or has.get("GPU", 0) < gpus:
-        raise ConfigError(
-            f"{workers} workers want {cores:g} CPUs and {gpus} GPUs, this Ray has "
-            f"{has.get('CPU', 0):g} and {has.get('GPU', 0):g}: change cluster.workers, "
-            "cluster.cpus_per_worker or cluster.gpus_per_worker, or add nodes"
-        )
 
 
 def _innermost(error: BaseException) -> str:

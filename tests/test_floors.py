@@ -54,7 +54,13 @@ FLOORS = {
     "pipeline.memory": 3.0,
     "pipeline.trainer": 4.0,
     "pipeline.evaluate": 4.0,
-    "pipeline.orchestrate": 5.0,
+    "pipeline.cluster": 5.0,
+    "pipeline.cluster.verdicts": 5.0,
+    "pipeline.cluster.room": 5.0,
+    "pipeline.cluster.connect": 5.0,
+    "pipeline.cluster.link": 5.1,
+    "pipeline.cluster.worker": 5.2,
+    "pipeline.orchestrate": 5.3,
     "pipeline.tasks": 5.0,
     "pipeline.submit": 5.0,
     "pipeline.demo": 5.0,
@@ -73,7 +79,7 @@ SIBLINGS = ("pipeline.data", "stylealae.metrics")
 
 HOMES = {
     "deepspeed": ("pipeline.engine",),
-    "ray": ("pipeline.orchestrate", "pipeline.submit", "pipeline.tasks"),
+    "ray": ("pipeline.orchestrate", "pipeline.cluster", "pipeline.submit", "pipeline.tasks"),
     "webdataset": ("pipeline.data",),
     "cv2": ("pipeline.data",),
     "fsspec": ("pipeline.data",),

@@ -1,0 +1,85 @@
+"""The Ray that a run takes place on: one that is there, or one of our own on this host.
+
+Our own listens on loopback only and asks for a token that nobody else is told.  On a cluster that
+somebody else started, RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH (a file that only you can read)
+do the same for every node, driver and command; docs/cluster.md says how.
+"""
+
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._private import ray_constants
+
+from stylealae.errors import ConfigError
+
+__all__ = ["connected", "is_ours"]
+
+CONNECT_S = 10
+OBJECT_STORE_BYTES = 150 << 20
+CODE = Path(__file__).resolve().parents[2]
+LOOPBACK = {
+    # What Ray does on a Mac: its address is 127.0.0.1, and its servers bind to that alone.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "GLOO_SOCKET_IFNAME": "lo",
+    "RAY_AUTH_MODE": "token",
+    "RAY_worker_niceness": "0",  # 15 would yield to every other process
+}
+
+
+def is_ours(address: str | None = None) -> bool:
+    """Whether there is no Ray to join, so that we start one for the while."""
+    return not (address or os.environ.get("RAY_ADDRESS"))
+
+
+@contextmanager
+def connected(cores: int, address: str | None = None) -> Iterator[None]:
+    """A Ray to run on: that at `address` or RAY_ADDRESS, else one of our own for the while."""
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")
+    if is_ours(address):
+        for name, value in LOOPBACK.items():
+            os.environ.setdefault(name, value)
+        if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        ray_constants.ENABLE_RAY_CLUSTER = False  # read when ray was imported
+        os.environ["PYTHONPATH"] = os.pathsep.join(
+            p for p in (str(CODE), os.environ.get("PYTHONPATH")) if p
+        )
+        ray.init(
+            "local",
+            num_cpus=cores,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            **quiet,
+        )
+    else:
+        address = address or os.environ["RAY_ADDRESS"]
+        # A job's working directory carries the code; a driver that joins by hand brings it along.
+        in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+        code = {} if in_job else {"py_modules": [str(CODE / "stylealae"), str(CODE / "pipeline")]}
+        _require_answer(address)
+        ray.init(address, runtime_env=code, **quiet)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Fails at once where Ray would ask for minutes an address at which nothing listens."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    try:
+        if port.isdecimal():
+            socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise ConfigError(
+            f"no Ray answers at {address} ({error}): start one with `ray start --head`, correct "
+            "the address, or unset RAY_ADDRESS"
+        ) from error

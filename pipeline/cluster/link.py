@@ -1,0 +1,119 @@
+"""What driver and workers tell each other, through an actor on the driver's host.
+
+Workers send progress, errors and where they run; the driver sends the wish to stop.  A worker
+listens in a thread, so that asking costs a step nothing.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.train import UserCallback
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from pipeline.cluster.verdicts import Verdicts
+from pipeline.logs import Report
+
+__all__ = ["Tell", "linked", "listening"]
+
+POLL_S = 0.5
+DEAF_S = 30.0
+"""A worker that does not hear of the driver for so long is an orphan: it saves and leaves."""
+KEPT = 1000
+
+
+class Link:
+    """The state that driver and workers share; as an actor, so one call at a time."""
+
+    def __init__(self) -> None:
+        self._reports: deque[Report] = deque(maxlen=KEPT)
+        self._verdicts = Verdicts()
+        self._hosts: set[str] = set()
+        self._failure = ""
+        self._stop = False
+
+    def begin(self) -> int:
+        """From rank zero: a group of workers begins; its number."""
+        self._hosts = set()
+        return self._verdicts.began()
+
+    def here(self, host: str) -> None:
+        """From a worker: the id of the host that it runs on."""
+        self._hosts.add(host)
+
+    def report(self, report: Report) -> None:
+        """From rank zero: one line of progress."""
+        self._reports.append(report)
+
+    def crashed(self, where: str, told: str) -> None:
+        """From a worker: it raised an error."""
+        self._verdicts.crashed(where, told)
+
+    def ended(self, lost: bool) -> None:
+        """From Ray Train's controller: the group has failed."""
+        self._failure = self._failure or self._verdicts.ended(lost=lost)
+
+    def fail(self, reason: str) -> None:
+        """From a worker: a failure that trying again would not mend."""
+        self._failure = self._failure or reason
+
+    def stop(self, wanted: bool = True) -> None:
+        """From the driver: save and leave, or, with False, no more of that."""
+        self._stop = wanted
+
+    def stopping(self) -> bool:
+        """Whether to save and leave."""
+        return self._stop
+
+    def failure(self) -> str:
+        """Why the run cannot go on; empty if it can."""
+        return self._failure
+
+    def news(self) -> tuple[list[Report], set[str]]:
+        """For the driver: the reports since the last call, and the hosts at work."""
+        taken = list(self._reports)
+        self._reports.clear()
+        return taken, self._hosts
+
+
+class Tell(UserCallback):  # type: ignore[misc]
+    """Tells the link how a group of workers ended; runs in Ray Train's controller."""
+
+    def __init__(self, link: Any) -> None:
+        self._link = link
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        """A worker that raised says so itself; one that did not was lost."""
+        own = "UserExceptionWithTraceback"
+        lost = any(type(error).__name__ != own for error in worker_exceptions.values())
+        ray.get(self._link.ended.remote(lost))
+
+
+def linked() -> Any:
+    """A link on this host: it lives as long as the driver does."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(Link).remote()
+
+
+@contextmanager
+def listening(link: Any) -> Iterator[threading.Event]:
+    """An event that is set when this worker is to save and leave."""
+    stop, done = threading.Event(), threading.Event()
+
+    def listen() -> None:
+        while not done.wait(POLL_S):
+            try:
+                if ray.get(link.stopping.remote(), timeout=DEAF_S):
+                    stop.set()
+            except Exception:  # the driver is gone, or out of reach, in whatever way Ray says so
+                stop.set()
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield stop
+    finally:
+        done.set()

@@ -1,0 +1,111 @@
+"""How many workers there is room for, asked of Ray itself: by trying to reserve it.
+
+A reservation (a placement group) counts what is really free, leaves out hosts that are being
+drained, and, while it waits, is what an autoscaler adds hosts for.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import ray
+from ray.util.placement_group import (
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
+
+from stylealae.errors import ConfigError
+
+__all__ = ["Growth", "choose", "draining", "has_room"]
+
+Bundle = Mapping[str, float]
+LOOK_S = 1.0
+RETRY_S = 2.0
+
+
+def choose(
+    counts: Sequence[int],
+    room: Callable[[int, float], bool],
+    *,
+    settle_s: float,
+    patience_s: float,
+    waiting: Callable[[], None],
+    stopped: Callable[[], bool],
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int | None:
+    """The number of workers to go on with: the wanted one, or what is there when it does not come.
+
+    Args:
+        counts: the numbers allowed, the wanted one last.
+        room: whether there is room for so many within so many seconds.
+        settle_s: how long the wanted number is waited for before fewer will do.
+        patience_s: how long even the fewest are waited for.
+        waiting: called once, when it comes to that.
+        stopped: whether to give up waiting; the answer is None then.
+        clock: the time in seconds.
+        sleep: waits.
+
+    Raises:
+        ConfigError: there was no room for the fewest for so long.
+    """
+    since, told = clock(), False
+    if room(counts[-1], max(settle_s, LOOK_S)):
+        return counts[-1]
+    while not stopped():
+        for count in reversed(counts):
+            if room(count, LOOK_S):
+                return count
+        if clock() - since > patience_s:
+            raise ConfigError(
+                f"no room for {counts[0]} workers in {patience_s:g} s (cluster.patience_s): change "
+                "cluster.workers, cluster.cpus_per_worker or cluster.gpus_per_worker, or add hosts"
+            )
+        if not told:
+            waiting()
+            told = True
+        sleep(RETRY_S)
+    return None
+
+
+def has_room(bundle: Bundle, count: int, within_s: float) -> bool:
+    """Whether Ray can place so many workers, waiting so long for it."""
+    group = placement_group([dict(bundle)] * count)
+    try:
+        return bool(group.wait(within_s))
+    finally:
+        remove_placement_group(group)
+
+
+class Growth:
+    """A standing request for the workers that a stage lacks."""
+
+    def __init__(self, bundle: Bundle, lacking: int, settle_s: float) -> None:
+        """Asks Ray, and through it an autoscaler, for room for so many more workers."""
+        self._settle_s = settle_s
+        self._since: float | None = None
+        self._group = placement_group([dict(bundle)] * lacking) if lacking else None
+
+    def due(self) -> bool:
+        """Whether the room has been there for long enough to stop and grow."""
+        if self._group is None:
+            return False
+        if placement_group_table(self._group)["state"] != "CREATED":
+            self._since = None
+            return False
+        self._since = self._since or time.monotonic()
+        return time.monotonic() - self._since >= self._settle_s
+
+    def close(self) -> None:
+        """Gives back what was reserved."""
+        if self._group is not None:
+            remove_placement_group(self._group)
+            self._group = None
+
+
+def draining() -> set[str]:
+    """Ids of the hosts that are about to be taken away."""
+    # As Ray Train's own watcher asks; `get_preemption_info` would make all ranks wait for another.
+    state: Any = ray._private.state.state
+    return set(state.get_draining_nodes())

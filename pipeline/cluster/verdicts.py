@@ -1,0 +1,56 @@
+"""Which failures are worth another try, and which come again.
+
+A worker that is lost (killed, its host gone) says nothing about the run.  An exception that a
+worker raises at the same place twice in a row, with nobody lost meanwhile, is the run's own, and
+trying again for ever would hide it.  An interrupted connection is nobody's own.
+"""
+
+__all__ = ["Verdicts", "is_network"]
+
+NETWORK = ("DistBackendError", "DistNetworkError", "DistStoreError")
+SAID = ("gloo", "connection", "timed out", "socket", "broken pipe", "nccl")
+
+
+def is_network(error: BaseException) -> bool:
+    """Whether an error only says that another worker is out of reach."""
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    if any(kind in NETWORK for kind in kinds):
+        return True
+    text = str(error).lower()
+    return kinds[0] in ("RuntimeError", "ConnectionError") and any(said in text for said in SAID)
+
+
+class Verdicts:
+    """What became of the groups of workers, one after the other."""
+
+    def __init__(self) -> None:
+        """Nothing has failed yet."""
+        self._group = 0
+        self._crash: tuple[str, str] | None = None
+        self._before: tuple[str, str] | None = None
+        self._judged = 0
+
+    def began(self) -> int:
+        """Another group begins; its number."""
+        self._group += 1
+        self._crash = None
+        return self._group
+
+    def crashed(self, where: str, told: str) -> None:
+        """A worker of this group raised an error: the first is the cause of the others."""
+        self._crash = self._crash or (where, told)
+
+    def ended(self, *, lost: bool) -> str:
+        """This group has failed; why there is no use in another one, empty if there is.
+
+        Args:
+            lost: whether a worker died without a word.
+        """
+        if self._judged == self._group:
+            return ""
+        self._judged = self._group
+        crash, before = (None if lost else self._crash), self._before
+        self._before = crash
+        if crash and before and crash[0] == before[0]:
+            return f"training failed twice in a row in the same place ({crash[0]}): {crash[1]}"
+        return ""

@@ -1,0 +1,63 @@
+"""One trainer process: what Ray Train starts on every worker."""
+
+import logging
+from typing import Any
+
+import ray
+import ray.train
+
+from pipeline.cluster.link import listening
+from pipeline.cluster.verdicts import is_network
+from pipeline.config import parse
+from stylealae.errors import UserError
+
+__all__ = ["work"]
+
+
+def work(job: dict[str, Any]) -> None:
+    """Trains a stage until it ends or the driver says stop.
+
+    Args:
+        job: `config` as YAML, `stage`, the `link`, and the driver's fencing `token`.
+    """
+    import torch
+
+    from pipeline.engine import joined
+    from pipeline.fence import Fence
+    from pipeline.storage import open_storage
+    from pipeline.trainer import train_stage
+
+    cfg, link, stage = parse(job["config"]), job["link"], job["stage"]
+    if ray.get(link.failure.remote()):
+        return  # a retry of something that trying again does not mend
+    logging.basicConfig(level=logging.WARNING)
+    context = ray.train.get_context()
+    share = max(1, int(cfg.cluster.cpus_per_worker))  # Ray sets OMP_NUM_THREADS=1
+    torch.set_num_threads(cfg.engine.threads or share)
+    fence = None
+    try:
+        if context.get_world_rank() == 0:  # it writes
+            number = ray.get(link.begin.remote())
+            storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
+            fence = Fence(storage, job["token"]).group(number, stage)
+        ray.get(link.here.remote(ray.get_runtime_context().get_node_id()))
+        world = joined(
+            cfg.engine, gpu=cfg.cluster.gpus_per_worker > 0, local_rank=context.get_local_rank()
+        )
+        with listening(link) as stop:
+            train_stage(
+                cfg,
+                stage,
+                world,
+                stop=stop.is_set,
+                report=lambda line: link.report.remote(line) and None,
+                fence=fence,
+            )
+    except UserError as error:
+        ray.get(link.fail.remote(str(error)))
+        raise
+    except Exception as error:
+        if not is_network(error):
+            where = " ".join([type(error).__name__, *getattr(error, "__notes__", [])])
+            ray.get(link.crashed.remote(where, f"{type(error).__name__}: {error}"))
+        raise
