@@ -39,10 +39,13 @@ import json
 import logging
 import os
 import socket
+from typing import TYPE_CHECKING
 
 from pipeline.storage import Storage
-from pipeline.world import World
 from stylealae.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from pipeline.world import World
 
 __all__ = ["Fence", "FencedError"]
 
@@ -82,7 +85,7 @@ class Fence:
         )
 
     @classmethod
-    def claimed_by(cls, world: World, storage: Storage) -> "Fence | None":
+    def claimed_by(cls, world: "World", storage: Storage) -> "Fence | None":
         """As `claim`, on the rank that writes; None on the others."""
         return None if world.rank else cls.claim(storage)
 

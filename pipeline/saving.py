@@ -72,6 +72,11 @@ class Saver:
             self._settle()
         self._note("time/checkpoint_s", time.monotonic() - since)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a save is under way on this rank."""
+        return self._thread is not None and self._thread.is_alive()
+
     def finish(self) -> None:
         """Returns when the last save is published."""
         self._settle()

@@ -28,7 +28,6 @@ LOOPBACK = {
     # What Ray does on a Mac: its address is 127.0.0.1, and its servers bind to that alone.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "GLOO_SOCKET_IFNAME": "lo",
-    "RAY_AUTH_MODE": "token",
     "RAY_worker_niceness": "0",  # 15 would yield to every other process
 }
 
@@ -46,7 +45,7 @@ def connected(cores: int, address: str | None = None) -> Iterator[None]:
     if is_ours(address):
         for name, value in LOOPBACK.items():
             os.environ.setdefault(name, value)
-        if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        if "RAY_AUTH_TOKEN_PATH" not in os.environ:  # Ray turns authentication on by itself
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         ray_constants.ENABLE_RAY_CLUSTER = False  # read when ray was imported
         os.environ["PYTHONPATH"] = os.pathsep.join(

@@ -7,7 +7,7 @@ trying again for ever would hide it.  An interrupted connection is nobody's own.
 
 __all__ = ["Verdicts", "is_network"]
 
-NETWORK = ("DistBackendError", "DistNetworkError", "DistStoreError")
+NETWORK = ("DistBackendError", "DistNetworkError", "DistStoreError", "ConnectionError")
 SAID = ("gloo", "connection", "timed out", "socket", "broken pipe", "nccl")
 
 
@@ -17,7 +17,7 @@ def is_network(error: BaseException) -> bool:
     if any(kind in NETWORK for kind in kinds):
         return True
     text = str(error).lower()
-    return kinds[0] in ("RuntimeError", "ConnectionError") and any(said in text for said in SAID)
+    return kinds[0] == "RuntimeError" and any(said in text for said in SAID)
 
 
 class Verdicts:

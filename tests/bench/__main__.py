@@ -19,9 +19,12 @@ from torch import Tensor
 from pipeline.config import RunConfig, load
 from pipeline.engine import BETAS, EPS, Engine, joined
 from pipeline.world import World
+from stylealae.config import ModelConfig
 from stylealae.networks import LETTERS, build
 from stylealae.phases import Chance, Phase, phases_of
 from stylealae.schedule import Progress, at_stage
+from tests.bench.checkpoint import bench_checkpoint
+from tests.bench.driver import bench_driver
 from tests.bench.memory import bench_memory
 from tests.bench.prepare import bench_prepare
 from tests.bench.step import bench_steps
@@ -29,7 +32,7 @@ from tests.bench.stream import bench_opening, bench_shuffle, bench_stream
 from tests.bench.timing import compare
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("engine", "memory", "prepare", "step", "stream")
+PARTS = ("checkpoint", "driver", "engine", "memory", "prepare", "step", "stream")
 
 
 def bench_engine(cfg: RunConfig, world: World, rounds: int) -> list[dict[str, Any]]:
@@ -109,6 +112,11 @@ def main() -> None:
             cells += bench_stream(Path(folder), rounds, seconds)
     if given.only in (None, "prepare") and not (given.quick and given.only is None):
         cells += bench_prepare(compare, 3)
+    if given.only in (None, "checkpoint"):
+        small = ModelConfig(resolution=64)
+        cells += bench_checkpoint(world, small if given.quick else ModelConfig(), 3)
+    if given.only == "driver" or (given.only is None and not given.quick):
+        cells += bench_driver()
     facts = {"machine": machine(), "cores": os.cpu_count(), "threads": threads}
     out = ROOT / "build" / "bench.json"
     out.parent.mkdir(exist_ok=True)
@@ -122,6 +130,11 @@ def main() -> None:
 
 def _further(row: dict[str, Any]) -> Iterator[str]:
     """What else a row tells."""
+    if "took_s" in row:
+        first = f", the first time {row['first_s']} s" if "first_s" in row else ""
+        yield f"{row['took_s']} s{first}"
+    if "mib" in row:
+        yield f"{row['mib']:,} MiB"
     if "seconds" in row:
         yield f"{row['seconds']} s, {row['peak_mib'] - row['of_it_imports_mib']} MiB"
         return
