@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.faults.hosts import SetUpError, hosts, run
-from tests.faults.job import ROOT, prepared, reference
+from tests.faults.job import ROOT, STEPS, prepared, reference
 from tests.faults.kinds import KINDS, Kind
 from tests.faults.scene import DISK, Scene
 from tests.faults.trial import Outcome, left_behind, sentence, try_all, try_for
@@ -46,9 +46,11 @@ def main() -> None:
     parser.add_argument("--only", default="", help="faults whose name holds this")
     parser.add_argument("--soak", type=float, default=0, help="minutes of a fault every minute")
     parser.add_argument("--times", type=int, default=TIMES, help="how often each fault is done")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of a stage; fewer: faster")
     parser.add_argument("--seed", type=int, default=None, help="of the moments; drawn if not given")
     parser.add_argument("--keep", action="store_true", help="keep the folder with all logs")
     parser.add_argument("--list", action="store_true", help="print the faults")
+    parser.add_argument("overrides", nargs="*", help="key=value of the runs' config")
     given = parser.parse_args()
     chosen = [kind for kind in KINDS if given.only in kind.name]
     if given.list or not chosen:
@@ -58,7 +60,7 @@ def main() -> None:
     console.print(f"seed {seed}")
     since = time.monotonic()
     try:
-        with scene(random.Random(seed), keep=given.keep) as made:
+        with scene(random.Random(seed), given) as made:
             if given.soak:
                 kinds = [kind for kind in chosen if kind.setting == "folder"]
                 outcomes = try_for(made, kinds, given.soak * 60, console.print)
@@ -86,7 +88,7 @@ def _order(chosen: Sequence[Kind], given: argparse.Namespace, chance: random.Ran
 
 
 @contextmanager
-def scene(chance: random.Random, *, keep: bool) -> Iterator[Scene]:
+def scene(chance: random.Random, given: argparse.Namespace) -> Iterator[Scene]:
     """Hosts with Ray on them, a small disk, an object store and an undisturbed run to compare."""
     work = Path(tempfile.mkdtemp(prefix="sf-", dir="/var/tmp"))  # short: sockets lie below
     try:
@@ -94,13 +96,13 @@ def scene(chance: random.Random, *, keep: bool) -> Iterator[Scene]:
             _make_bucket(store.backend)
             console.print("an undisturbed run of the bare trainer, to compare with ...")
             data = prepared(work)
-            undisturbed = reference(work, data)
+            undisturbed = reference(work, data, given.steps, given.overrides)
             console.print(f"... took {undisturbed.seconds:.0f} s; starting three hosts")
             ready = Scene(made, work, data, undisturbed, store, chance)
             ready.power_on()
             yield ready
     finally:
-        if keep:
+        if given.keep:
             console.print(f"kept {work}")
         else:
             shutil.rmtree(work, ignore_errors=True)

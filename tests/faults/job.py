@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,14 +17,22 @@ from tests.faults.hosts import RAY, Hosts
 ROOT = Path(__file__).resolve().parents[2]
 BATCH = 32
 EVERY_IMG = 10 * BATCH
-STAGE_IMG = 200 * BATCH
 STAGES = 2
-SETTINGS = (
-    "model.resolution=8", "model.max_channels=16", "model.w_width=16", "model.z_width=16",
-    "model.mapping_layers=2", f"schedule.stage_img=[{STAGE_IMG}]", f"schedule.batch=[{BATCH}]",
-    f"checkpoint.every_img={EVERY_IMG}", f"log.scalars_img={EVERY_IMG}", "log.grid_img=100000000",
-    "log.grid_size=1", "engine.threads=1", "engine.precision=fp32",
-)  # fmt: skip
+STEPS = 400
+"""Of a stage; so small that a run is over in a minute where nothing else computes."""
+
+
+def settings(steps: int, overrides: Sequence[str] = ()) -> tuple[str, ...]:
+    """A run so small that a step takes milliseconds, and what the command line wants changed."""
+    return (
+        "model.resolution=8", "model.max_channels=16", "model.w_width=16", "model.z_width=16",
+        "model.mapping_layers=2", f"schedule.stage_img=[{steps * BATCH}]",
+        f"schedule.batch=[{BATCH}]", f"checkpoint.every_img={EVERY_IMG}",
+        f"log.scalars_img={EVERY_IMG}", "log.grid_img=100000000", "log.grid_size=1",
+        "engine.threads=1", "engine.precision=fp32", *overrides,
+    )  # fmt: skip
+
+
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED", "GONE")
 UNREACHABLE = "UNREACHABLE"
 
@@ -35,7 +43,15 @@ class Reference:
 
     checkpoints: Mapping[int, Hashes]
     batches: Mapping[int, list[int]]
+    steps: int
+    """Batches of a stage."""
+    settings: tuple[str, ...]
     seconds: float
+
+    @property
+    def total_img(self) -> int:
+        """Images of the whole run."""
+        return STAGES * self.steps * BATCH
 
 
 def prepared(work: Path) -> Path:
@@ -45,20 +61,22 @@ def prepared(work: Path) -> Path:
     return work / "data"
 
 
-def reference(work: Path, data: Path) -> Reference:
+def reference(work: Path, data: Path, steps: int, overrides: Sequence[str]) -> Reference:
     """Trains two workers under torchrun, undisturbed."""
+    given = settings(steps, overrides)
     since = time.monotonic()
     folder = work / "reference"
     _call(
-        "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "-m", "pipeline.cli",
-        "train", "configs/demo.yaml", *SETTINGS, "checkpoint.keep=100000", f"data.path={data}",
-        f"run_dir={folder / 'run'}", f"log.batches={folder / 'batches'}",
+        "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "pipeline.cli",
+        "train", "configs/demo.yaml", *given, "checkpoint.keep=100000",
+        f"data.path={data}", f"run_dir={folder / 'run'}", f"log.batches={folder / 'batches'}",
     )  # fmt: skip
-    steps = Steps(folder / "batches")
-    steps.update()
-    batches, problems = steps.global_batches()
+    shown = Steps(folder / "batches")
+    shown.update()
+    batches, problems = shown.global_batches()
     assert not problems, problems
-    return Reference(checkpoints(folder / "run"), batches, time.monotonic() - since)
+    took = time.monotonic() - since
+    return Reference(checkpoints(folder / "run"), batches, steps, given, took)
 
 
 @dataclass
@@ -69,7 +87,7 @@ class Job:
     data: Path
     run_dir: str
     folder: Path
-    settings: tuple[str, ...] = ()
+    settings: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     id: str = ""
     submitted: int = 0
@@ -85,9 +103,9 @@ class Job:
         _ray(
             self.hosts, "job", "submit", f"--submission-id={self.id}", "--no-wait",
             f"--working-dir={ROOT}", f"--runtime-env-json={json.dumps(env)}", "--",
-            sys.executable, "launch/demo.py", "faces=64", *SETTINGS, "checkpoint.keep=3",
-            "cluster.cpus_per_worker=1", *self.settings, f"data.path={self.data}",
-            f"run_dir={self.run_dir}", f"log.batches={self.steps.folder}",
+            sys.executable, "launch/demo.py", "faces=64", *self.settings, "checkpoint.keep=3",
+            "cluster.cpus_per_worker=1", f"data.path={self.data}", f"run_dir={self.run_dir}",
+            f"log.batches={self.steps.folder}",
         )  # fmt: skip
 
     def stop(self) -> None:
@@ -136,10 +154,15 @@ def _ray(hosts: Hosts, *line: str) -> str:
 
 
 def _call(module: str, *line: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", module, *line], cwd=ROOT, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, timeout=1800,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    if done.returncode:
-        raise RuntimeError(f"`python -m {module} {' '.join(line)}` failed: {done.stdout}")
+    command = [sys.executable, "-m", module, *line]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            told, _ = process.communicate(timeout=1800)
+        except BaseException:
+            process.terminate()  # not killed: it has processes of its own to end
+            raise
+    if process.returncode:
+        raise RuntimeError(f"`{' '.join(command)}` failed: {told}")

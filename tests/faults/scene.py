@@ -14,10 +14,9 @@ import psutil
 
 from tests.faults.audit import Attempt, Hashes, Steps, Watch, checkpoints, hashes_of
 from tests.faults.hosts import HEAD, SPARES, WORKERS, Hosts, run, wait_until
-from tests.faults.job import BATCH, STAGE_IMG, STAGES, Job, Reference
+from tests.faults.job import BATCH, Job, Reference
 from tests.pipeline.data.bucket import Bucket
 
-TOTAL_IMG = STAGES * STAGE_IMG
 DISK = "256m"
 SETTINGS = {
     "folder": ("cluster.workers=[2]",),
@@ -63,9 +62,8 @@ class Scene:
         self.runs, self.setting = self.runs + 1, setting
         name, remote = f"run{self.runs}", setting == "store"
         run_dir = f"s3://faults/{name}" if remote else str(self.disk / name)
-        self.job = Job(
-            self.hosts, self.data, run_dir, self.work / name, SETTINGS[setting], self._env(remote)
-        )
+        given = (*self.reference.settings, *SETTINGS[setting])
+        self.job = Job(self.hosts, self.data, run_dir, self.work / name, given, self._env(remote))
         self.job.submit()
 
     def _env(self, remote: bool) -> dict[str, str]:

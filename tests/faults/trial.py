@@ -14,7 +14,7 @@ from tests.faults.audit import Recovery, differences
 from tests.faults.hosts import wait_until
 from tests.faults.job import BATCH, EVERY_IMG
 from tests.faults.kinds import Kind
-from tests.faults.scene import PATIENCE_S, TOTAL_IMG, Scene
+from tests.faults.scene import PATIENCE_S, Scene
 
 Say = Callable[[str], None]
 POLL_S = 0.1
@@ -162,7 +162,7 @@ def _await(scene: Scene, true: Callable[[], bool], what: str) -> None:
 
 
 def _room(scene: Scene) -> bool:
-    return scene.steps.seen + NEEDED_IMG < TOTAL_IMG
+    return scene.steps.seen + NEEDED_IMG < scene.reference.total_img
 
 
 def _wrong(scene: Scene) -> list[str]:
@@ -189,7 +189,7 @@ def _finish(scene: Scene) -> None:
     missing = scene.reference.batches.keys() - scene.job.steps.global_batches()[0].keys()
     if missing:
         problems.append(f"{len(missing)} batches were never shown, the first {min(missing)}")
-    if TOTAL_IMG not in scene.published():
+    if scene.reference.total_img not in scene.published():
         problems.append("the last checkpoint is missing")
     scene.no_orphans()
     if scene.setting != "store":
