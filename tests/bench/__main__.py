@@ -24,15 +24,17 @@ from stylealae.networks import LETTERS, build
 from stylealae.phases import Chance, Phase, phases_of
 from stylealae.schedule import Progress, at_stage
 from tests.bench.checkpoint import bench_checkpoint
+from tests.bench.cluster import bench_cluster
 from tests.bench.driver import bench_driver
 from tests.bench.memory import bench_memory
+from tests.bench.plan import bench_plan
 from tests.bench.prepare import bench_prepare
 from tests.bench.step import bench_steps
 from tests.bench.stream import bench_opening, bench_shuffle, bench_stream
 from tests.bench.timing import compare
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("checkpoint", "driver", "engine", "memory", "prepare", "step", "stream")
+PARTS = ("checkpoint", "driver", "engine", "memory", "plan", "prepare", "ray", "step", "stream")
 
 
 def bench_engine(cfg: RunConfig, world: World, rounds: int) -> list[dict[str, Any]]:
@@ -117,6 +119,11 @@ def main() -> None:
         cells += bench_checkpoint(world, small if given.quick else ModelConfig(), 3)
     if given.only == "driver" or (given.only is None and not given.quick):
         cells += bench_driver()
+    if given.only == "plan":
+        cells += bench_plan(load(ROOT / "configs/ffhq_1024.yaml"), given.quick)
+    if given.only == "ray":
+        with tempfile.TemporaryDirectory() as folder:
+            cells += bench_cluster(Path(folder), 1 if given.quick else 3)
     facts = {"machine": machine(), "cores": os.cpu_count(), "threads": threads}
     out = ROOT / "build" / "bench.json"
     out.parent.mkdir(exist_ok=True)
