@@ -35,6 +35,7 @@ def settings(steps: int, overrides: Sequence[str] = ()) -> tuple[str, ...]:
 
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED", "GONE")
 UNREACHABLE = "UNREACHABLE"
+ASK_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class Job:
     env: Mapping[str, str] = field(default_factory=dict)
     id: str = ""
     submitted: int = 0
+    _answered: tuple[float, str] = (0.0, "")
 
     def __post_init__(self) -> None:
         self.steps = Steps(self.folder / "batches")
@@ -99,6 +101,7 @@ class Job:
         """Gives the command; the same one every time."""
         self.submitted += 1
         self.id = f"{self.folder.name}-{self.submitted}-{time.time_ns()}"
+        self._answered = (0.0, "")
         env = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "60", **self.env}}
         _ray(
             self.hosts, "job", "submit", f"--submission-id={self.id}", "--no-wait",
@@ -113,9 +116,14 @@ class Job:
         _ray(self.hosts, "job", "stop", self.id, "--no-wait")
 
     def status(self) -> str:
-        """What Ray says of the newest submission."""
+        """What Ray says of the newest submission; asked once a second at most."""
+        asked, known = self._answered
+        if time.monotonic() < asked + ASK_S:
+            return known
         answer = self._ask("")
-        return answer if answer in (UNREACHABLE, "GONE") else str(json.loads(answer)["status"])
+        told = answer if answer in (UNREACHABLE, "GONE") else str(json.loads(answer)["status"])
+        self._answered = (time.monotonic(), told)
+        return told
 
     def ended(self) -> bool:
         """Whether the newest submission is over, however it ended."""

@@ -138,14 +138,13 @@ def store_down(scene: Scene) -> None:
 def kill_in_upload(scene: Scene) -> None:
     """The uploading trainer dies when the first file of a checkpoint is there and no other."""
     victim, killed = scene.rank_zero(), threading.Event()
-    first: list[str] = []
+    there: dict[str, str] = {}  # the first file of each checkpoint
 
     def misbehave(method: str, path: str) -> Answer:
-        if method not in ("PUT", "POST") or "/seen-" not in path or killed.is_set():
+        _, _, name = path.partition("?")[0].partition("/seen-")
+        if method not in ("PUT", "POST") or not name or killed.is_set():
             return None
-        file = path.partition("?")[0]
-        if not first or file == first[0]:
-            first[:] = [file]
+        if there.setdefault(name[:10], name) == name:
             return None
         killed.set()
         victim.send_signal(signal.SIGKILL)

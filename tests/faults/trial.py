@@ -19,7 +19,6 @@ from tests.faults.scene import PATIENCE_S, Scene
 Say = Callable[[str], None]
 POLL_S = 0.1
 MINUTE_S = 60
-ASK_S = 1.0
 MOST_SUBMISSIONS = 40
 NEEDED_IMG = 8 * EVERY_IMG
 """A run that is nearer to its end is let go, and the fault done to the next one."""
@@ -144,16 +143,12 @@ def _recovered(scene: Scene) -> Recovery:
 
 def _await(scene: Scene, true: Callable[[], bool], what: str) -> None:
     """Waits, and gives the same command again whenever Ray says that the job has ended."""
-    end, asked = time.monotonic() + PATIENCE_S, 0.0
+    end = time.monotonic() + PATIENCE_S
     while not true():
         time.sleep(POLL_S)
         if time.monotonic() > end:
             raise TimeoutError(f"{what} did not come in {PATIENCE_S} s: {scene.job.reason()}")
-        if time.monotonic() < asked + ASK_S:
-            continue
-        asked = time.monotonic()
-        status = scene.job.status()
-        if status == "SUCCEEDED":
+        if scene.job.status() == "SUCCEEDED":
             return
         if scene.job.ended():
             if scene.job.submitted > MOST_SUBMISSIONS:
