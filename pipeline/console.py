@@ -1,5 +1,6 @@
 """What a person at the console sees: progress bars, or plain lines without a terminal."""
 
+import time
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -24,6 +25,7 @@ class Console:
         self.terminal = Terminal(highlight=False, soft_wrap=True)
         self._bars: Progress | None = None
         self._bar: dict[int, TaskID] = {}
+        self._began: dict[int, tuple[float, int]] = {}
 
     def __enter__(self) -> "Console":
         """Takes over the terminal, if there is one."""
@@ -48,7 +50,18 @@ class Console:
         self.terminal.print(text)
 
     def show(self, r: Report) -> None:
-        """One line of progress: stage, images, rate, time left, losses."""
+        """One line of progress: stage, images, rate, time left, losses; at its end a summary."""
+        self._progress(r)
+        now, images = time.monotonic(), r.seen - r.stage_first
+        then, before = self._began.setdefault(r.resolution, (now, images))
+        if r.seen >= r.stage_end and now > then:
+            rate = (images - before) / (now - then)
+            self.say(
+                f"{r.resolution}x{r.resolution} is trained: {images:,} images, the last "
+                f"{images - before:,} in {_duration(now - then)}, {rate:.0f} img/s all in all"
+            )
+
+    def _progress(self, r: Report) -> None:
         losses = "  ".join(f"{name} {value:.3f}" for name, value in r.losses.items())
         rate = f"{r.img_per_s:.0f} img/s"
         fade = f"alpha {r.alpha:.2f}"

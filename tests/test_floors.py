@@ -61,6 +61,7 @@ FLOORS = {
     "pipeline.cluster.verdicts": 5.0,
     "pipeline.cluster.room": 5.0,
     "pipeline.cluster.connect": 5.0,
+    "pipeline.cluster.group": 5.0,
     "pipeline.cluster.link": 5.1,
     "pipeline.cluster.worker": 5.2,
     "pipeline.orchestrate": 5.3,

@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,15 +20,17 @@ from ray._private import ray_constants
 
 from stylealae.errors import ConfigError
 
-__all__ = ["connected", "is_ours"]
+__all__ = ["connected", "in_job", "is_ours"]
 
 CONNECT_S = 10
 OBJECT_STORE_BYTES = 150 << 20
 CODE = Path(__file__).resolve().parents[2]
+LO = "lo0" if sys.platform == "darwin" else "lo"
 LOOPBACK = {
     # What Ray does on a Mac: its address is 127.0.0.1, and its servers bind to that alone.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "GLOO_SOCKET_IFNAME": "lo",
+    "GLOO_SOCKET_IFNAME": LO,
+    "NCCL_SOCKET_IFNAME": LO,
     "RAY_worker_niceness": "0",  # 15 would yield to every other process
 }
 
@@ -35,6 +38,11 @@ LOOPBACK = {
 def is_ours(address: str | None = None) -> bool:
     """Whether there is no Ray to join, so that we start one for the while."""
     return not (address or os.environ.get("RAY_ADDRESS"))
+
+
+def in_job() -> bool:
+    """Whether this driver was started by `ray job submit`."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
 @contextmanager
@@ -61,8 +69,7 @@ def connected(cores: int, address: str | None = None) -> Iterator[None]:
     else:
         address = address or os.environ["RAY_ADDRESS"]
         # A job's working directory carries the code; a driver that joins by hand brings it along.
-        in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-        code = {} if in_job else {"py_modules": [str(CODE / "stylealae"), str(CODE / "pipeline")]}
+        code = {} if in_job() else {"py_modules": [str(CODE / "stylealae"), str(CODE / "pipeline")]}
         _require_answer(address)
         ray.init(address, runtime_env=code, **quiet)
     try:

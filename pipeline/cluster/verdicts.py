@@ -36,9 +36,14 @@ class Verdicts:
         self._crash = None
         return self._group
 
-    def crashed(self, where: str, told: str) -> None:
-        """A worker of this group raised an error: the first is the cause of the others."""
-        self._crash = self._crash or (where, told)
+    def is_current(self, group: int) -> bool:
+        """Whether no other group has begun since."""
+        return group == self._group
+
+    def crashed(self, group: int, where: str, told: str) -> None:
+        """A worker of a group raised an error: the first is the cause of the others."""
+        if self.is_current(group):
+            self._crash = self._crash or (where, told)
 
     def ended(self, *, lost: bool) -> str:
         """This group has failed; why there is no use in another one, empty if there is.

@@ -105,12 +105,12 @@ def test_a_range_without_a_divisor_is_refused() -> None:
 
 def test_the_same_error_in_the_same_place_twice_in_a_row_is_no_accident() -> None:
     v = Verdicts()
-    v.began()
-    v.crashed("ValueError after 640 images", "ValueError: bad")
-    v.crashed("ValueError after 640 images", "ValueError: its echo")
+    group = v.began()
+    v.crashed(group, "ValueError after 640 images", "ValueError: bad")
+    v.crashed(group, "ValueError after 640 images", "ValueError: its echo")
     assert v.ended(lost=False) == ""
-    v.began()
-    v.crashed("ValueError after 640 images", "ValueError: bad")
+    group = v.began()
+    v.crashed(group, "ValueError after 640 images", "ValueError: bad")
     assert "after 640 images): ValueError: bad" in v.ended(lost=False)
 
 
@@ -120,22 +120,34 @@ def test_the_same_error_in_the_same_place_twice_in_a_row_is_no_accident() -> Non
 def test_anything_else_is_tried_again(second: str, lost: bool) -> None:
     v = Verdicts()
     same = "ValueError after 640 images"
-    v.began()
-    v.crashed(same, "bad")
+    group = v.began()
+    v.crashed(group, same, "bad")
     assert v.ended(lost=False) == ""
-    v.began()
+    group = v.began()
     if second:
-        v.crashed(same if second == "same" else second, "bad")
+        v.crashed(group, same if second == "same" else second, "bad")
     assert v.ended(lost=lost) == ""
-    v.began()
-    v.crashed(same, "bad")
+    group = v.began()
+    v.crashed(group, same, "bad")
     assert v.ended(lost=False) == ""  # not in a row
+
+
+def test_what_a_group_of_before_says_is_not_heard() -> None:
+    """A host that was cut off comes back, and its workers find that all is lost."""
+    v = Verdicts()
+    cut_off = v.began()
+    v.began()
+    assert not v.is_current(cut_off)
+    for _ in range(2):
+        v.crashed(cut_off, "ValueError", "bad")
+        assert v.ended(lost=False) == ""
+        v.began()
 
 
 def test_a_group_is_judged_once() -> None:
     v = Verdicts()
-    v.began()
-    v.crashed("ValueError", "bad")
+    group = v.began()
+    v.crashed(group, "ValueError", "bad")
     assert [v.ended(lost=False) for _ in range(3)] == ["", "", ""]
 
 
