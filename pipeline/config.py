@@ -166,6 +166,8 @@ class LogConfig:
     """Images between two pictures of reconstructions and samples."""
     grid_size: int = 16
     """Originals, and as many samples, in the picture."""
+    batches: str = ""
+    """Local folder where each worker writes which images it was shown, for audits; empty: none."""
 
     def __post_init__(self) -> None:
         if min(self.scalars_img, self.grid_img, self.grid_size) < 1:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -78,6 +79,7 @@ class Log:
         self._notes: dict[str, float] = {"system/restarts": fence.restarts if fence else 0.0}
         self._fence = None if storage.remote else fence  # else this folder is nobody else's
         self._writer: SummaryWriter | None = None
+        self._shown = _opened(Path(cfg.batches), world) if cfg.batches else None
         if world.rank == 0:
             _forget_after(storage, seen)
             self._writer = SummaryWriter(str(self.run_dir / "tensorboard"), purge_step=seen + 1)
@@ -88,6 +90,11 @@ class Log:
     def note(self, tag: str, value: float) -> None:
         """A number of rank 0 for every row from now on: what the last save took, say."""
         self._notes[tag] = value
+
+    def batch(self, seen: int, sample_ids: Tensor) -> None:
+        """Notes which images this rank is shown next, [n] ids, if the config asks for it."""
+        if self._shown is not None:
+            self._shown.write(json.dumps({"seen": seen, "ids": sample_ids.tolist()}) + "\n")
 
     def scalar(self, tag: str, value: Tensor) -> None:
         """Adds a value of this iteration; the mean over the interval and the ranks is written."""
@@ -182,6 +189,8 @@ class Log:
 
     def close(self) -> None:
         """Flushes everything."""
+        if self._shown is not None:
+            self._shown.close()
         if self._writer is not None:
             self._writer.close()
 
@@ -190,6 +199,13 @@ def show(run_dir: Path, tag: str, picture: Image.Image, seen: int) -> None:
     """Puts a picture into the TensorBoard of a run that is over."""
     with SummaryWriter(str(run_dir / "tensorboard")) as writer:
         writer.add_image(tag, np.asarray(picture), seen, dataformats="HWC")
+
+
+def _opened(folder: Path, world: World) -> TextIO:
+    """A file of this process alone, whose every line is written out at once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{world.rank}-of-{world.size}-{os.getpid()}-{time.time_ns()}.jsonl"
+    return (folder / name).open("x", buffering=1)
 
 
 def _forget_after(storage: Storage, seen: int) -> None:

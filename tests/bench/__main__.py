@@ -25,8 +25,10 @@ from stylealae.networks import Networks, build
 from stylealae.phases import Phase, phases_of
 from stylealae.schedule import Progress, at_stage
 from tests.bench.checkpoint import bench_checkpoint
+from tests.bench.cluster import bench_cluster
 from tests.bench.driver import bench_driver
 from tests.bench.memory import bench_memory
+from tests.bench.plan import bench_plan
 from tests.bench.prepare import bench_prepare
 from tests.bench.step import bench_steps
 from tests.bench.stream import bench_opening, bench_shuffle, bench_stream
@@ -37,15 +39,8 @@ from tests.bench.wait import bench_wait
 ROOT = Path(__file__).resolve().parents[2]
 ADAM = OptimizerConfig()
 PARTS = (
-    "checkpoint",
-    "driver",
-    "engine",
-    "memory",
-    "prepare",
-    "step",
-    "stream",
-    "studio",
-    "wait",
+    *("checkpoint", "driver", "engine", "memory", "plan", "prepare", "ray", "step", "stream"),
+    *("studio", "wait"),
 )
 
 
@@ -135,6 +130,11 @@ def main() -> None:
         cells += bench_driver()
     if given.only in (None, "wait"):
         cells += bench_wait(ROOT / "configs/demo.yaml", world)
+    if given.only == "plan":
+        cells += bench_plan(load(ROOT / "configs/ffhq_1024.yaml"), given.quick)
+    if given.only == "ray":
+        with tempfile.TemporaryDirectory() as folder:
+            cells += bench_cluster(Path(folder), 1 if given.quick else 3)
     facts = {"machine": machine(), "cores": os.cpu_count(), "threads": threads}
     out = ROOT / "build" / "bench.json"
     out.parent.mkdir(exist_ok=True)
