@@ -17,9 +17,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from pipeline.config import LogConfig
 from pipeline.environment import environment, memory_scalars
 from pipeline.fence import Fence
+from pipeline.sections import LogConfig
 from pipeline.storage import Storage
 from pipeline.world import World
 from stylealae.errors import DivergenceError

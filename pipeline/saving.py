@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from pipeline import checkpoint
-from pipeline.config import CheckpointConfig
 from pipeline.fence import Fence
+from pipeline.sections import CheckpointConfig
 from pipeline.storage import Storage
 from pipeline.world import World
 from stylealae.errors import CheckpointError, DivergenceError, UserError

@@ -52,6 +52,7 @@ FLOORS = {
     "stylealae": 1.7,  # the door: StyleALAE and nothing else
     "pipeline": 2.0,
     "pipeline.workers": 1.9,
+    "pipeline.sections": 1.95,
     "pipeline.config": 2.0,
     "pipeline.world": 2.0,
     "pipeline.environment": 2.0,

@@ -21,13 +21,13 @@ import torch
 import torch.nn.functional as fn
 from torch import Tensor
 
-from pipeline.config import DataConfig
 from pipeline.data.copier import Copier, await_copy
 from pipeline.data.labelled import first_of_each, without_last
 from pipeline.data.manifest import Manifest
 from pipeline.data.order import Ints, Order, flips
 from pipeline.data.reader import Images
 from pipeline.data.store import Where, open_store
+from pipeline.sections import DataConfig
 from stylealae.errors import DataError
 
 __all__ = ["Batch", "Stream", "on_device"]

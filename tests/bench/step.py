@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as fn
 from torch import Tensor
 
-from pipeline.config import EngineConfig, RunConfig
+from pipeline.config import RunConfig
 from pipeline.costs import Count
 from pipeline.engine import Engine
+from pipeline.sections import EngineConfig
 from pipeline.world import World
 from stylealae.config import LossConfig, ModelConfig, OptimizerConfig, ScheduleConfig
 from stylealae.draws import Chance, StyleDraw

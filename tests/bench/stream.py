@@ -24,7 +24,6 @@ import torch
 import webdataset as wds
 from PIL import Image
 
-from pipeline.config import DataConfig
 from pipeline.data.ledger import open_place
 from pipeline.data.manifest import Manifest, Split
 from pipeline.data.order import Order
@@ -32,6 +31,7 @@ from pipeline.data.shardlist import ShardList, complete
 from pipeline.data.shards import prepare
 from pipeline.data.sources import open_source
 from pipeline.data.stream import Stream
+from pipeline.sections import DataConfig
 from stylealae.config import ScheduleConfig
 from stylealae.schedule import at_stage
 
@@ -216,7 +216,7 @@ def bench_opening(folder: Path, shards: int = 100_000, shard_img: int = 1000) ->
 OPENING = """
 import json, resource, sys, time
 import torch
-from pipeline.config import DataConfig
+from pipeline.sections import DataConfig
 from pipeline.data.stream import Stream
 rss = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 before, begin = rss(), time.perf_counter()

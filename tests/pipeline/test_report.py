@@ -12,11 +12,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pipeline.cli import main
-from pipeline.config import LogConfig, RunConfig, as_dict
+from pipeline.config import RunConfig, as_dict
 from pipeline.environment import environment, memory_scalars
 from pipeline.report.charts import Curve, Mark, chart, thinned, ticks
 from pipeline.report.page import write_report
 from pipeline.report.run import read_run
+from pipeline.sections import LogConfig
 from stylealae.config import ModelConfig, ScheduleConfig
 
 if TYPE_CHECKING:

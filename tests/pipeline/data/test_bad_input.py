@@ -17,13 +17,13 @@ import pytest
 import torch
 import webdataset as wds
 
-from pipeline.config import DataConfig
 from pipeline.data.ledger import open_place
 from pipeline.data.manifest import MANIFEST, Manifest, shard_path
 from pipeline.data.shardlist import ShardList, complete, list_name
 from pipeline.data.store import open_store
 from pipeline.data.stream import Stream
 from pipeline.data.verify import verify
+from pipeline.sections import DataConfig
 from stylealae.errors import DataError
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -291,7 +291,7 @@ def test_a_shard_without_an_intact_image_stops_the_run(folder: Path, cfg: DataCo
 
 CUT = """
 import os, sys
-from pipeline.config import DataConfig
+from pipeline.sections import DataConfig
 from pipeline.data.stream import Stream
 from stylealae.errors import DataError
 folder, tar = sys.argv[1:]

@@ -18,7 +18,6 @@ from click.testing import CliRunner
 from fsspec.implementations.memory import MemoryFileSystem
 
 from pipeline.cli import main
-from pipeline.config import DataConfig
 from pipeline.data import remote
 from pipeline.data.bucket import Bucket as Place
 from pipeline.data.ledger import RECIPE
@@ -27,6 +26,7 @@ from pipeline.data.shards import prepare
 from pipeline.data.sources import open_source
 from pipeline.data.stream import Stream
 from pipeline.data.verify import verify
+from pipeline.sections import DataConfig
 from stylealae.errors import DataError
 
 pytest.importorskip("s3fs")
