@@ -88,7 +88,7 @@ def plane_accuracy(
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import LinearSVC
 
-    svm = make_pipeline(StandardScaler(), LinearSVC(dual=False))
+    svm = make_pipeline(StandardScaler(), LinearSVC(dual="auto"))
     svm.fit(codes.numpy(), labels.numpy())
     return float(svm.score(codes_of_tests.numpy(), labels_of_tests.numpy()))
 
