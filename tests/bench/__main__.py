@@ -24,6 +24,7 @@ from stylealae.draws import Chance
 from stylealae.networks import Networks, build
 from stylealae.phases import Phase, phases_of
 from stylealae.schedule import Progress, at_stage
+from tests.bench.family import bench_family
 from tests.bench.memory import bench_memory
 from tests.bench.prepare import bench_prepare
 from tests.bench.step import bench_steps
@@ -32,7 +33,7 @@ from tests.bench.timing import compare
 
 ROOT = Path(__file__).resolve().parents[2]
 ADAM = OptimizerConfig()
-PARTS = ("engine", "memory", "prepare", "step", "stream")
+PARTS = ("engine", "family", "memory", "prepare", "step", "stream")
 
 
 def bench_engine(cfg: RunConfig, world: World, rounds: int) -> list[dict[str, Any]]:
@@ -100,6 +101,9 @@ def main() -> None:
     cells: list[dict[str, Any]] = []
     if given.only in (None, "engine"):
         cells += bench_engine(cfg, world, 5 if given.quick else 25)
+    if given.only in (None, "family"):
+        with tempfile.TemporaryDirectory() as folder:
+            cells += bench_family(world, Path(folder), 1 if given.quick else 3)
     if given.only in (None, "step"):
         cells += bench_steps(world, *((1, (0, 4, 8)) if given.quick else (3, (0, 2, 4, 6, 8))))
     if given.only in (None, "memory") and not (given.quick and given.only is None):
