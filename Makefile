@@ -1,7 +1,8 @@
 # make demo    the main job: prepare, train, draw      make demo DATA=photos.zip RES=64 for your own
 # make test    every test that needs no GPU            make check   format, lint, types
 # make setup   only the .venv                          make bench   measurements, as JSON
-.PHONY: setup demo test check bench
+# make faults  hosts die, links break, disks fill, and nothing is lost (Linux, root)
+.PHONY: setup demo test check bench faults
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -17,7 +18,7 @@ demo: setup
 	@$(BIN)/python launch/demo.py $(if $(DATA),'input=$(DATA)') $(if $(RES),model.resolution=$(RES)) $(ARGS)
 
 test: setup
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 check: setup
 	$(BIN)/ruff format --check .
@@ -26,3 +27,6 @@ check: setup
 
 bench: setup
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+faults: setup
+	@$(BIN)/python -m tests.faults $(or $(ARGS),--quick)

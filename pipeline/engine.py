@@ -29,8 +29,9 @@ from deepspeed.utils import (
     safe_set_local_optimizer_state,
 )
 
-from pipeline.config import EngineConfig, RunConfig
+from pipeline.config import RunConfig
 from pipeline.optimizer import KINDS
+from pipeline.sections import EngineConfig
 from pipeline.world import World
 from stylealae.config import TermsConfig
 from stylealae.draws import Draw

@@ -39,10 +39,14 @@ import json
 import logging
 import os
 import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from pipeline.storage import Storage
-from pipeline.world import World
 from stylealae.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from pipeline.world import World
 
 __all__ = ["Fence", "FencedError"]
 
@@ -72,7 +76,7 @@ class Fence:
             there = _tokens(storage)
             number = int(there[-1].partition(".")[0]) + 1 if there else 1
             token, about = f"{number:08d}", _about(_starts(storage, there))
-            if storage.create(f"{FOLDER}/{token}", about) and _tokens(storage)[-1] == token:
+            if _made(storage, token, about) and _tokens(storage)[-1] == token:
                 for old in there:
                     storage.remove(f"{FOLDER}/{old}")
                 return cls(storage, token)
@@ -82,7 +86,7 @@ class Fence:
         )
 
     @classmethod
-    def claimed_by(cls, world: World, storage: Storage) -> "Fence | None":
+    def claimed_by(cls, world: "World", storage: Storage) -> "Fence | None":
         """As `claim`, on the rank that writes; None on the others."""
         return None if world.rank else cls.claim(storage)
 
@@ -90,7 +94,7 @@ class Fence:
         """The fence of this driver's so-manieth group of workers, made known to all before it."""
         token = f"{self.token.partition('.')[0]}.{number:04d}"
         starts = _starts(self.storage, _tokens(self.storage)) + 1
-        self.storage.create(f"{FOLDER}/{token}", _about(starts))
+        _made(self.storage, token, _about(starts))
         fence = Fence(self.storage, token, max(starts - 1 - stage, 0))
         fence.require()
         return fence
@@ -103,8 +107,9 @@ class Fence:
         """
         if not self.storage.remote:
             look = f"{FOLDER}/.look-{self.token}-{os.getpid()}"
-            self.storage.create(look, b"")
-            self.storage.remove(look)
+            with suppress(OSError):  # a full disk, say: then the listing alone has to do
+                self.storage.create(look, b"")
+                self.storage.remove(look)
         newest = max(_tokens(self.storage), default="")
         if "." not in self.token:  # a driver's own groups did not come later
             newest = newest.partition(".")[0]
@@ -118,6 +123,16 @@ class Fence:
     def outranks(self, token: str) -> bool:
         """Whether what carries a token was written by somebody before."""
         return token < self.token
+
+
+def _made(storage: Storage, token: str, about: bytes) -> bool:
+    try:
+        return storage.create(f"{FOLDER}/{token}", about)
+    except OSError as error:
+        raise CheckpointError(
+            f"could not write {storage.at(FOLDER)} ({error}): free some space or mend the folder, "
+            "then give the same command again"
+        ) from error
 
 
 def _about(starts: int) -> bytes:

@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.config import RunConfig, as_yaml, load
-from stylealae.errors import UserError
+from stylealae.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from pipeline.data.pool import Runner
     from pipeline.storage import Storage
 
-__all__ = ["dry_run", "launch", "prepare", "runner_on", "sentence"]
+__all__ = ["Asked", "dry_run", "launch", "prepare", "runner_on", "sentence"]
 
 
 def sentence(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,7 +53,8 @@ def launch(
 
     Args:
         config: the run's YAML.
-        argv: `--dry-run`, `--help`, and `key=value` overrides; `input=PATH` prepares PATH first.
+        argv: `--dry-run` (with `--gpus 32 --gpu h100 --price 2.5`), `--help`, and `key=value`
+            overrides; `input=PATH` prepares PATH first.
         source: kind of the images that are prepared when no `input=` is given.
         faces: how many images to render when source is `rendered`.
         about: what `--help` prints.
@@ -61,11 +62,12 @@ def launch(
     if {"-h", "--help"} & set(argv):
         click.echo(about)
         return
-    given = [a for a in argv if a != "--dry-run"]
+    asked, rest = asked_of(argv)
+    given = [a for a in rest if a != "--dry-run"]
     inputs = [a.removeprefix("input=") for a in given if a.startswith("input=")]
     cfg = _anchored(load(config, [a for a in given if not a.startswith("input=")]))
     if "--dry-run" in argv:
-        dry_run(cfg)
+        dry_run(cfg, asked)
         return
     from pipeline.checkpoint import is_done
     from pipeline.console import Console
@@ -78,7 +80,7 @@ def launch(
     if inputs or source:
         prepare(
             inputs[0] if inputs else faces,
-            Path(cfg.data.path),
+            cfg.data.path,
             source="auto" if inputs else source,
             resolutions=[4 << stage for stage in cfg.stages],
         )
@@ -95,7 +97,7 @@ def launch(
 
 
 def prepare(
-    input_: str, out: Path, *, source: str, resolutions: Sequence[int], workers: int = 0
+    input_: str, out: str, *, source: str, resolutions: Sequence[int], workers: int = 0
 ) -> None:
     """Makes the shard set `out` of what `input_` holds, with a progress bar."""
     from rich.console import Console
@@ -127,6 +129,7 @@ def _show_results(cfg: RunConfig, headline: str) -> None:
     """Draws the two pictures of a finished run and says where everything lies."""
     from pipeline.checkpoint import snapshot
     from pipeline.data.stream import Stream, on_device
+    from pipeline.report.page import write_report
     from pipeline.storage import open_storage
     from stylealae import family
     from stylealae.sheets import contact_sheet
@@ -141,12 +144,14 @@ def _show_results(cfg: RunConfig, headline: str) -> None:
             contact_sheet(rows).save(here / f"{name}.png")
     drawn = [here / f"{name}.png" for name in ("samples", "reconstructions")]
     pictures = "".join(f"  {p.stem:16}  {_near(p)}\n" for p in drawn if p.exists())
+    report = write_report(here)
     click.echo(
         f"\n{headline}\n"
         f"  run folder        {_near(storage)}\n"
         f"  curves, pictures  {_tensorboard(storage)}\n"
         f"{pictures}"
         f"  snapshot          {_near(model)}\n"
+        f"  report            {_near(report)}\n"
     )
 
 
@@ -165,28 +170,72 @@ def _tensorboard(run_dir: "Storage") -> str:
     return f"{command} --logdir {_near(run_dir)}/tensorboard"
 
 
-def dry_run(cfg: RunConfig, gpu_gib: float | None = None) -> None:
-    """Prints the resolved config and the stage plan, and starts nothing.
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a plan is asked about."""
 
-    `gpu_gib` changes what must be changed for every stage to fit workers of so much memory.
-    """
+    gpu_gib: float = 0.0
+    """Change what must be changed for every stage to fit workers of so much memory."""
+    gpus: int = 0
+    """Share the run among so many; 0 takes the config's own numbers of workers."""
+    gpu: str = ""
+    """Forecast the run on GPUs of this name, by their data sheet."""
+    price: float = 0.0
+    """Of one GPU and hour, in any currency."""
+    rates: Path | None = None
+    """Forecast the run with rates that were measured."""
+
+
+def dry_run(cfg: RunConfig, asked: Asked) -> None:
+    """Prints the resolved config and the stage plan, and starts nothing."""
     from rich.console import Console
 
-    from pipeline.console import plan_table
+    from pipeline.console import forecast_table, plan_table
+    from pipeline.costs import GPUS, Rates
+    from pipeline.forecast import shared_among
+    from pipeline.memory import GIB, fitted
 
-    if gpu_gib is not None:
-        from pipeline.memory import GIB, fitted
-
-        cfg = fitted(cfg, int(gpu_gib * GIB))
+    if asked.gpus:
+        cfg = shared_among(cfg, asked.gpus)
+    rates = Rates.read(asked.rates) if asked.rates else None
+    if asked.gpu and rates is None:
+        rates = Rates.estimated(asked.gpu)
+    gib = asked.gpu_gib or (GPUS[asked.gpu].memory_gib if asked.gpu in GPUS else 0.0)
+    if gib:
+        cfg = fitted(cfg, int(gib * GIB))
     click.echo(as_yaml(cfg))
-    Console(soft_wrap=True).print(plan_table(cfg))
-    if gpu_gib is not None:
+    terminal = Console(soft_wrap=True)
+    terminal.print(plan_table(cfg))
+    if rates is not None:
+        most = max(cfg.worker_counts(stage)[-1] for stage in range(cfg.last_stage + 1))
+        terminal.print(forecast_table(cfg, rates, asked.gpus or most, asked.price))
+    if gib:
         micro = ",".join(map(str, cfg.engine.micro_batch))
         click.echo(
-            f"to fit {gpu_gib:g} GiB a worker, give: 'engine.micro_batch=[{micro}]' "
+            f"to fit {gib:g} GiB a worker, give: 'engine.micro_batch=[{micro}]' "
             f"engine.recompute_from={cfg.engine.recompute_from} "
             f"engine.offload={str(cfg.engine.offload).lower()}"
         )
+    if asked.gpus:
+        counts = ",".join(map(str, cfg.cluster.workers))
+        click.echo(f"to share it among {asked.gpus}, give: 'cluster.workers=[{counts}]'")
+
+
+def asked_of(argv: Sequence[str]) -> tuple[Asked, list[str]]:
+    """The questions in a launch script's arguments, and the other arguments."""
+    questions: dict[str, Any] = {}
+    kinds = {"--gpus": int, "--gpu": str, "--price": float, "--gpu-gib": float, "--rates": Path}
+    rest, given = [], iter(argv)
+    for word in given:
+        if word not in kinds:
+            rest.append(word)
+            continue
+        value = next(given, "")
+        try:
+            questions[word[2:].replace("-", "_")] = kinds[word](value)
+        except ValueError as error:
+            raise ConfigError(f"{word} is {value!r}: give a number") from error
+    return Asked(**questions), rest
 
 
 def _anchored(cfg: RunConfig) -> RunConfig:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -16,8 +17,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from pipeline.config import LogConfig
+from pipeline.environment import environment, memory_scalars
 from pipeline.fence import Fence
+from pipeline.sections import LogConfig
 from pipeline.storage import Storage
 from pipeline.world import World
 from stylealae.errors import DivergenceError
@@ -77,13 +79,22 @@ class Log:
         self._notes: dict[str, float] = {"system/restarts": fence.restarts if fence else 0.0}
         self._fence = None if storage.remote else fence  # else this folder is nobody else's
         self._writer: SummaryWriter | None = None
+        self._shown = _opened(Path(cfg.batches), world) if cfg.batches else None
         if world.rank == 0:
             _forget_after(storage, seen)
             self._writer = SummaryWriter(str(self.run_dir / "tensorboard"), purge_step=seen + 1)
+            where = {"seen": seen, "ranks": world.size, **environment(world.device)}
+            with (self.run_dir / "environment.jsonl").open("a") as stream:
+                stream.write(json.dumps(where) + "\n")
 
     def note(self, tag: str, value: float) -> None:
         """A number of rank 0 for every row from now on: what the last save took, say."""
         self._notes[tag] = value
+
+    def batch(self, seen: int, sample_ids: Tensor) -> None:
+        """Notes which images this rank is shown next, [n] ids, if the config asks for it."""
+        if self._shown is not None:
+            self._shown.write(json.dumps({"seen": seen, "ids": sample_ids.tolist()}) + "\n")
 
     def scalar(self, tag: str, value: Tensor) -> None:
         """Adds a value of this iteration; the mean over the interval and the ranks is written."""
@@ -114,6 +125,7 @@ class Log:
             "data/replaced": everywhere[1] * self.world.size,
             "time/img_per_s": (seen - seen_then) / (now - then),
             **{f"data_wait/rank_{rank:03d}": wait for rank, wait in enumerate(each)},
+            **memory_scalars(self.world.device),
             **self._notes,
         }
         self._sums, self._count = {}, 0
@@ -177,6 +189,8 @@ class Log:
 
     def close(self) -> None:
         """Flushes everything."""
+        if self._shown is not None:
+            self._shown.close()
         if self._writer is not None:
             self._writer.close()
 
@@ -185,6 +199,13 @@ def show(run_dir: Path, tag: str, picture: Image.Image, seen: int) -> None:
     """Puts a picture into the TensorBoard of a run that is over."""
     with SummaryWriter(str(run_dir / "tensorboard")) as writer:
         writer.add_image(tag, np.asarray(picture), seen, dataformats="HWC")
+
+
+def _opened(folder: Path, world: World) -> TextIO:
+    """A file of this process alone, whose every line is written out at once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{world.rank}-of-{world.size}-{os.getpid()}-{time.time_ns()}.jsonl"
+    return (folder / name).open("x", buffering=1)
 
 
 def _forget_after(storage: Storage, seen: int) -> None:

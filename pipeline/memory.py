@@ -13,7 +13,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from pipeline.config import EngineConfig, RunConfig
+from pipeline.config import RunConfig
+from pipeline.sections import EngineConfig
 from stylealae.errors import ConfigError
 from stylealae.family import FAMILIES
 from stylealae.networks.lettered import Lettered

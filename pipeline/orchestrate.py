@@ -15,16 +15,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 import ray.train
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchTrainer
 
 from pipeline.checkpoint import furthest, is_done
-from pipeline.cluster.connect import connected
+from pipeline.cluster.connect import connected, in_job, is_ours
+from pipeline.cluster.group import meeting
 from pipeline.cluster.link import Tell, linked
 from pipeline.cluster.room import Growth, choose, draining, has_room
 from pipeline.cluster.worker import work
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 POLL_S = 0.5
 ANSWER_S = 60.0
 WATCH_S = 2.0
-GROUP_TIMEOUT_S = 600
+FENCE_S = 10.0
 Say = Callable[[str], None]
 
 
@@ -72,7 +73,7 @@ def run(cfg: RunConfig, report: Callable[[Report], None], say: Say = log.warning
             fence = Fence.claim(storage)
             driver = Driver(cfg, storage, fence, link, asked, report, say)
             for stage in cfg.stages:
-                if not is_done(storage, stage) and not _train(driver, stage, scratch):
+                if not _train(driver, stage, scratch):
                     return False
     return True
 
@@ -80,27 +81,25 @@ def run(cfg: RunConfig, report: Callable[[Report], None], say: Say = log.warning
 def _train(driver: Driver, stage: int, scratch: str) -> bool:
     """Rounds of one stage until it is done; False if it was stopped."""
     cfg, barren = driver.cfg, 0
-    counts = cfg.worker_counts(stage)
+    counts, settle_s = cfg.worker_counts(stage), driver.cfg.cluster.settle_s
     while not is_done(driver.storage, stage):
         workers = choose(
             counts,
             lambda count, within_s: has_room(_bundle(cfg), count, within_s),
-            settle_s=cfg.cluster.settle_s,
+            settle_s=settle_s,
             patience_s=cfg.cluster.patience_s,
             waiting=lambda: driver.say(_shortage(cfg, counts)),
             stopped=driver.asked.is_set,
         )
         if workers is None:
-            return False
+            return False  # it was stopped
         if len(counts) > 1:
             driver.say(f"stage {stage} goes on with {workers} of {counts[-1]} workers")
-        before = furthest(driver.storage)
+        before, settle_s = furthest(driver.storage), 0.0  # from now on a round has waited itself
         error = _round(driver, stage, workers, scratch)
         reason = _answer(driver.link.failure.remote())
         if reason:
             raise UserError(reason) from error
-        if driver.asked.is_set():
-            return is_done(driver.storage, stage)
         driver.fence.require()
         barren = 0 if error is None or furthest(driver.storage) > before else barren + 1
         if barren > cfg.cluster.max_failures or (
@@ -114,7 +113,7 @@ def _train(driver: Driver, stage: int, scratch: str) -> bool:
 def _round(driver: Driver, stage: int, workers: int, scratch: str) -> Exception | None:
     """One `fit()`; how it failed, if it did."""
     cfg, link = driver.cfg, driver.link
-    _answer(link.stop.remote(driver.asked.is_set()))
+    _answer(link.round.remote(driver.asked.is_set()))
     # How long Ray Train waits for a replacement; then the round ends, and the next one has a look.
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(max(cfg.cluster.settle_s, 1.0))
     failures = cfg.cluster.max_failures
@@ -123,8 +122,8 @@ def _round(driver: Driver, stage: int, workers: int, scratch: str) -> Exception 
         train_loop_config={
             "config": as_yaml(cfg), "stage": stage, "link": link, "token": driver.fence.token,
         },
-        torch_config=TorchConfig(
-            backend="nccl" if cfg.cluster.gpus_per_worker else "gloo", timeout_s=GROUP_TIMEOUT_S
+        torch_config=meeting(
+            "nccl" if cfg.cluster.gpus_per_worker else "gloo", one_host=is_ours()
         ),
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers,
@@ -148,13 +147,15 @@ def _round(driver: Driver, stage: int, workers: int, scratch: str) -> Exception 
     try:
         return _finished(trainer.fit, _watch(driver, growth))
     finally:
-        growth.close()
+        with suppress(ray.exceptions.RayError):
+            growth.close()
         _pass_on(driver)
 
 
 def _watch(driver: Driver, growth: Growth) -> Callable[[], None]:
     """What the driver does twice a second while a round is under way."""
-    looked, leaving = time.monotonic(), False
+    looked = fenced = time.monotonic()
+    leaving = False
 
     def ask(why: str) -> None:
         nonlocal leaving
@@ -163,8 +164,11 @@ def _watch(driver: Driver, growth: Growth) -> Callable[[], None]:
         driver.link.stop.remote()
 
     def look() -> None:
-        nonlocal looked
+        nonlocal looked, fenced
         hosts = _pass_on(driver)
+        if time.monotonic() > fenced + FENCE_S:
+            fenced = time.monotonic()
+            driver.fence.require()  # an orphan of a head that is gone: its workers go with it
         if leaving or time.monotonic() < looked + WATCH_S:
             return
         looked = time.monotonic()
@@ -259,11 +263,15 @@ def _stop_on_signals(link: Any) -> Iterator[threading.Event]:
 
 @contextmanager
 def _only_driver(storage: Storage) -> Iterator[None]:
-    """Refuses a second driver on this host; one on another host is kept out by the fence.
+    """Refuses a second driver on this host by a lock, which goes with its process.
 
-    The lock goes with its process, however it dies.
+    Not in a Ray job: the driver before may be the orphan of a head that was killed, which holds
+    the lock for a minute and more.  There, and between hosts, the fence has the last comer win.
     """
     storage.working.mkdir(parents=True, exist_ok=True)
+    if in_job():
+        yield
+        return
     with (storage.working / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

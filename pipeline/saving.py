@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from pipeline import checkpoint
-from pipeline.config import CheckpointConfig
 from pipeline.fence import Fence
+from pipeline.sections import CheckpointConfig
 from pipeline.storage import Storage
 from pipeline.world import World
 from stylealae.errors import CheckpointError, DivergenceError, UserError
@@ -71,6 +71,11 @@ class Saver:
         if not self._cfg.asynchronous:
             self._settle()
         self._note("time/checkpoint_s", time.monotonic() - since)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a save is under way on this rank."""
+        return self._thread is not None and self._thread.is_alive()
 
     def finish(self) -> None:
         """Returns when the last save is published."""

@@ -87,6 +87,7 @@ def train_stage(
         while seen < span[1] and not stopped:
             at = cfg.progress(seen)
             batch = stream.next()
+            log.batch(seen, batch.sample_ids)
             x = on_device(batch, at.alpha, world.device)  # [n, C, R, R] in [-1, 1]
             for phase in family.phases(cfg.loss, seen // at.batch):
                 r = chance.draw(phase.name, seen, at, batch.classes)  # z [n, Z], noise, labels

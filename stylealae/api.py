@@ -3,17 +3,21 @@
 Legend: N batch, C channels, R resolution, Z and W widths, L layers (two a stage).
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from stylealae import latents, snapshot
+from stylealae import attributes, latents, snapshot
 from stylealae.config import ModelConfig
+from stylealae.directions import Directions, principal, sefa
 from stylealae.errors import CheckpointError, ConfigError
 from stylealae.interop import read_released, released_to_ours
 from stylealae.networks import Networks, build
 from stylealae.priors import normal, rng
+from stylealae.refinement import Distance, Refined, refine
 from stylealae.schedule import Growth
 
 __all__ = ["StyleALAE"]
@@ -130,6 +134,15 @@ class StyleALAE:
         """G(E(x)), without grain.  [N, C, R, R] -> [N, C, R, R]"""
         return self.generate(self.encode(x, stage, alpha), stage, alpha, noise=False)
 
+    def refine(
+        self, x: Tensor, steps: int = 100, *, distance: Distance | None = None, **how: Any
+    ) -> Refined:
+        """Styles that tell x better than E(x), by descent from it: see refinement.refine."""
+        self.encode(x[:1])  # says what is wrong with the shape
+        return refine(
+            self.nets, x.to(self.device), self._at(None), steps=steps, distance=distance, **how
+        )
+
     def sample(
         self,
         n: int,
@@ -144,8 +157,9 @@ class StyleALAE:
 
         `noise` adds G's grain, which a model that has been trained for long uses for fine detail.
         """
-        w = self.map(normal(n, self.model.z_width, rng(seed, "sample", 0)))
-        layers = latents.per_layer(w, 2 * (self._at(stage).stage + 1))  # [n, L, W]
+        layers = latents.per_layer(
+            self.styles(n, seed), 2 * (self._at(stage).stage + 1)
+        )  # [n, L, W]
         layers = latents.truncate(layers, self.w_mean, truncation)
         grain = rng(seed, "sample/noise", 0, self.device) if noise else False
         return self.generate(layers, stage, alpha, noise=grain)
@@ -196,6 +210,38 @@ class StyleALAE:
     def interpolate(self, w: Tensor, w_other: Tensor, steps: int) -> Tensor:
         """Styles on the way from w to w_other, both included.  [N, W] twice -> [steps, N, W]"""
         return latents.interpolate(w.to(self.device), w_other.to(self.device), steps)
+
+    def edit(self, w: Tensor, amounts: Mapping[str, float], directions: Directions) -> Tensor:
+        """Styles moved along named directions, in their standard deviations.  -> [N, L, W]
+
+        `m.generate(m.edit(m.encode(x), {"smile": 2.0, "age": -1.0}, directions))`
+        """
+        return directions.move(w.to(self.device), amounts, self.nets.G.layers)
+
+    def directions(
+        self,
+        w: Tensor,
+        labels: Mapping[str, Sequence[attributes.Label]],
+        *,
+        method: attributes.Method = "effect",
+        separate: attributes.Separate = "no",
+    ) -> Directions:
+        """A direction for each label of styles, E's of labelled images: see attributes.fit."""
+        return attributes.fit(w, labels, method=method, separate=separate)
+
+    def principal(self, count: int = 10, *, n: int = 10_000, seed: int = 0) -> Directions:
+        """The directions in which n styles of F vary most (GANSpace): pc1, pc2, ..."""
+        return principal(self.styles(n, seed), count)
+
+    def sefa(
+        self, count: int = 10, *, layers: tuple[int, int] | None = None, seed: int = 0
+    ) -> Directions:
+        """The directions to which G's layers, first to last, answer most (SeFa): sefa1, ..."""
+        return sefa(self.nets.G, self.styles(10_000, seed), count, layers)
+
+    def styles(self, n: int, seed: int = 0) -> Tensor:
+        """Styles of F, those that `sample` draws with this seed.  -> [n, W]"""
+        return self.map(normal(n, self.model.z_width, rng(seed, "sample", 0)))
 
     def _at(self, stage: int | None, alpha: float = 1.0) -> Growth:
         stage = self.stage if stage is None else stage

@@ -118,6 +118,8 @@ class CodeModelConfig(GanModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_positive("eta_width")
+        if self.posterior_std < 0.0:
+            raise ConfigError(f"model.posterior_std is {self.posterior_std}: it cannot be negative")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import config as run
+from pipeline import sections
 from stylealae import config as method
 from stylealae import config_mlp as mlp
 
@@ -24,12 +25,12 @@ CLASSES = [
     method.OptimizerConfig,
     method.ScheduleConfig,
     *(vars(mlp)[name] for name in mlp.__all__ if name != "SECTIONS"),
-    run.DataConfig,
-    run.EngineConfig,
-    run.CheckpointConfig,
-    run.LogConfig,
-    run.MetricConfig,
-    run.ClusterConfig,
+    sections.DataConfig,
+    sections.EngineConfig,
+    sections.CheckpointConfig,
+    sections.LogConfig,
+    sections.MetricConfig,
+    sections.ClusterConfig,
     run.RunConfig,
 ]
 FIELDS = [
@@ -118,7 +119,7 @@ def f(at, cfg, self):
 def test_every_config_class_is_looked_at() -> None:
     defined = {
         node.name
-        for module in (method, mlp, run)
+        for module in (method, mlp, run, sections)
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.ClassDef)
     }

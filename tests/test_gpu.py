@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.config import EngineConfig, RunConfig
+from pipeline.config import RunConfig
 from pipeline.engine import Engine, joined
+from pipeline.sections import EngineConfig
 from stylealae import planes
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
 from stylealae.draws import Chance

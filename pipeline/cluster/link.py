@@ -35,9 +35,12 @@ class Link:
         self._failure = ""
         self._stop = False
 
+    def round(self, stopping: bool) -> None:
+        """From the driver: another round begins, whose workers are to stop at once or not."""
+        self._hosts, self._stop = set(), stopping
+
     def begin(self) -> int:
         """From rank zero: a group of workers begins; its number."""
-        self._hosts = set()
         return self._verdicts.began()
 
     def here(self, host: str) -> None:
@@ -48,21 +51,22 @@ class Link:
         """From rank zero: one line of progress."""
         self._reports.append(report)
 
-    def crashed(self, where: str, told: str) -> None:
-        """From a worker: it raised an error."""
-        self._verdicts.crashed(where, told)
+    def crashed(self, group: int, where: str, told: str) -> None:
+        """From a worker of a group: it raised an error."""
+        self._verdicts.crashed(group, where, told)
 
     def ended(self, lost: bool) -> None:
         """From Ray Train's controller: the group has failed."""
         self._failure = self._failure or self._verdicts.ended(lost=lost)
 
-    def fail(self, reason: str) -> None:
-        """From a worker: a failure that trying again would not mend."""
-        self._failure = self._failure or reason
+    def fail(self, group: int, reason: str) -> None:
+        """From a worker of a group: a failure that trying again would not mend."""
+        if self._verdicts.is_current(group):  # not of a host that was cut off and is back
+            self._failure = self._failure or reason
 
-    def stop(self, wanted: bool = True) -> None:
-        """From the driver: save and leave, or, with False, no more of that."""
-        self._stop = wanted
+    def stop(self) -> None:
+        """From the driver: save and leave."""
+        self._stop = True
 
     def stopping(self) -> bool:
         """Whether to save and leave."""

@@ -51,7 +51,7 @@ def choose(
         ConfigError: there was no room for the fewest for so long.
     """
     since, told = clock(), False
-    if room(counts[-1], max(settle_s, LOOK_S)):
+    if not stopped() and room(counts[-1], max(settle_s, LOOK_S)):
         return counts[-1]
     while not stopped():
         for count in reversed(counts):

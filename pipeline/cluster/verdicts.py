@@ -7,7 +7,7 @@ trying again for ever would hide it.  An interrupted connection is nobody's own.
 
 __all__ = ["Verdicts", "is_network"]
 
-NETWORK = ("DistBackendError", "DistNetworkError", "DistStoreError")
+NETWORK = ("DistBackendError", "DistNetworkError", "DistStoreError", "ConnectionError")
 SAID = ("gloo", "connection", "timed out", "socket", "broken pipe", "nccl")
 
 
@@ -17,7 +17,7 @@ def is_network(error: BaseException) -> bool:
     if any(kind in NETWORK for kind in kinds):
         return True
     text = str(error).lower()
-    return kinds[0] in ("RuntimeError", "ConnectionError") and any(said in text for said in SAID)
+    return kinds[0] == "RuntimeError" and any(said in text for said in SAID)
 
 
 class Verdicts:
@@ -36,9 +36,14 @@ class Verdicts:
         self._crash = None
         return self._group
 
-    def crashed(self, where: str, told: str) -> None:
-        """A worker of this group raised an error: the first is the cause of the others."""
-        self._crash = self._crash or (where, told)
+    def is_current(self, group: int) -> bool:
+        """Whether no other group has begun since."""
+        return group == self._group
+
+    def crashed(self, group: int, where: str, told: str) -> None:
+        """A worker of a group raised an error: the first is the cause of the others."""
+        if self.is_current(group):
+            self._crash = self._crash or (where, told)
 
     def ended(self, *, lost: bool) -> str:
         """This group has failed; why there is no use in another one, empty if there is.

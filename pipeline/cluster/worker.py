@@ -23,7 +23,7 @@ def work(job: dict[str, Any]) -> None:
     import torch
 
     from pipeline.engine import joined
-    from pipeline.fence import Fence
+    from pipeline.fence import Fence, FencedError
     from pipeline.storage import open_storage
     from pipeline.trainer import train_stage
 
@@ -34,16 +34,17 @@ def work(job: dict[str, Any]) -> None:
     context = ray.train.get_context()
     share = max(1, int(cfg.cluster.cpus_per_worker))  # Ray sets OMP_NUM_THREADS=1
     torch.set_num_threads(cfg.engine.threads or share)
-    fence = None
+    fence, group = None, 0
     try:
         if context.get_world_rank() == 0:  # it writes
-            number = ray.get(link.begin.remote())
+            group = ray.get(link.begin.remote())
             storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
-            fence = Fence(storage, job["token"]).group(number, stage)
+            fence = Fence(storage, job["token"]).group(group, stage)
         ray.get(link.here.remote(ray.get_runtime_context().get_node_id()))
         world = joined(
             cfg.engine, gpu=cfg.cluster.gpus_per_worker > 0, local_rank=context.get_local_rank()
         )
+        group = round(world.each(float(group))[0])  # for all to know
         with listening(link) as stop:
             train_stage(
                 cfg,
@@ -53,11 +54,13 @@ def work(job: dict[str, Any]) -> None:
                 report=lambda line: link.report.remote(line) and None,
                 fence=fence,
             )
+    except FencedError:
+        raise  # the run is well, in other hands: perhaps in those of this very driver
     except UserError as error:
-        ray.get(link.fail.remote(str(error)))
+        ray.get(link.fail.remote(group, str(error)))
         raise
     except Exception as error:
         if not is_network(error):
             where = " ".join([type(error).__name__, *getattr(error, "__notes__", [])])
-            ray.get(link.crashed.remote(where, f"{type(error).__name__}: {error}"))
+            ray.get(link.crashed.remote(group, where, f"{type(error).__name__}: {error}"))
         raise

@@ -128,8 +128,8 @@ def _world(cpu: bool) -> "World":
 
     gpu = torch.cuda.is_available() and not cpu
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from pipeline.config import EngineConfig
         from pipeline.engine import joined
+        from pipeline.sections import EngineConfig
 
         return joined(EngineConfig(), gpu=gpu, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
     return World(0, 1, torch.device("cuda", 0) if gpu else torch.device("cpu"))

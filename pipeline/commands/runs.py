@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -21,19 +22,51 @@ OVERRIDES = click.argument("overrides", nargs=-1, metavar="[key=value]...")
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @OVERRIDES
-@click.option("--gpu-gib", type=float, help="Make every stage fit workers of so much memory.")
+@click.option("--gpu-gib", type=float, default=0.0, help="Make every stage fit so much memory.")
+@click.option("--gpus", type=int, default=0, help="Share the run among so many GPUs.")
+@click.option("--gpu", default="", help="Forecast from this GPU's data sheet: h100, a100, l4, ...")
+@click.option("--price", type=float, default=0.0, help="Of one GPU and hour, in any currency.")
+@click.option("--rates", type=click.Path(path_type=Path), help="Forecast with measured rates.")
+@click.option(
+    "--calibrate", type=click.Path(path_type=Path), help="Measure this machine's rates, write them."
+)
+@click.option("--stages", default="0,2,4", show_default=True, help="Stages to calibrate with.")
 @sentence
-def plan(config: Path, overrides: Sequence[str], gpu_gib: float | None) -> None:
+def plan(
+    config: Path, overrides: Sequence[str], calibrate: Path | None, stages: str, **asked: Any
+) -> None:
     """Show the stages of a run: images, batches, rates, memory, and how the workers share them.
 
     \b
     stylealae plan configs/ffhq_1024.yaml cluster.workers=[8]
     stylealae plan configs/ffhq_1024.yaml --gpu-gib 24
+    stylealae plan configs/ffhq_1024.yaml --gpus 32 --gpu h100 --price 2.5
+    stylealae plan configs/ffhq_1024.yaml --calibrate rates.json
+    stylealae plan configs/ffhq_1024.yaml --gpus 32 --rates rates.json --price 2.5
 
-    With --gpu-gib it looks for the micro-batches, recomputation and offload that fit, and prints
-    them as overrides.
+    With --gpu-gib or --gpu it looks for the micro-batches, recomputation and offload that fit, and
+    prints them as overrides. With --gpu the speed is an ESTIMATE from the data sheet; with
+    --calibrate it is fitted to iterations measured here, and its error is told. On a cluster:
+
+    \b
+    ray job submit --entrypoint-num-gpus 1 --working-dir . -- \
+        python -m pipeline.cli plan configs/ffhq_1024.yaml --calibrate /shared/rates.json
     """  # noqa: D301
-    launching.dry_run(load(config, overrides), gpu_gib)
+    cfg = load(config, overrides)
+    if calibrate is not None:
+        from pipeline.calibration import calibrated
+
+        calibrated(cfg, _numbers(stages, cfg.last_stage), click.echo).write(calibrate)
+        asked["rates"] = calibrate
+    launching.dry_run(cfg, launching.Asked(**asked))
+
+
+def _numbers(stages: str, last: int) -> list[int]:
+    """`0,2,4` as numbers of stages that there are."""
+    found = [int(part) for part in stages.split(",") if part.strip().isdecimal()]
+    if not found or max(found) > last or "," in stages.strip(",0123456789 "):
+        raise ConfigError(f"--stages is {stages!r}: give stages from 0 to {last}, as in 0,2,4")
+    return found
 
 
 @click.command()

@@ -6,9 +6,9 @@ by reading labels from the front until every class has its share.
 
 import numpy as np
 
-from pipeline.config import DataConfig
 from pipeline.data.order import Ints
 from pipeline.data.reader import Images
+from pipeline.sections import DataConfig
 from stylealae.errors import DataError
 
 __all__ = ["first_of_each", "without_last"]

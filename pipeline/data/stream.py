@@ -21,13 +21,13 @@ import torch
 import torch.nn.functional as fn
 from torch import Tensor
 
-from pipeline.config import DataConfig
 from pipeline.data.copier import Copier, await_copy
 from pipeline.data.labelled import first_of_each, without_last
 from pipeline.data.manifest import Manifest
 from pipeline.data.order import Ints, Order, flips
 from pipeline.data.reader import Images
 from pipeline.data.store import Where, open_store
+from pipeline.sections import DataConfig
 from stylealae.errors import DataError
 
 __all__ = ["Batch", "Stream", "on_device"]
@@ -246,12 +246,13 @@ class Stream:
         self, seen: int, batch: int, stop_at: int, slab: int, ahead: "queue.Queue[Slab]"
     ) -> None:
         last: Slab
-        fetched, count = seen, 1
+        fetched, count, far = seen, 1, 0
         try:
             while seen < stop_at and not self._store.leaving.is_set():
                 if self._store.remote:
-                    until = min(stop_at, seen + max(slab * batch, AHEAD_IMG * self._world))
+                    until = min(stop_at, seen + max(count * batch, far))
                     fetched = self._fetch(fetched, until, batch)
+                    far = max(slab * batch, AHEAD_IMG * self._world)  # once the first is there
                 self._offer(ahead, self._batches(seen, batch, count))
                 seen += count * batch
                 count = min(

@@ -4,8 +4,8 @@ An object store has no rename, but it replaces a single object whole.  So what i
 manifest, which names the files; those are uploaded before it and their lengths compared, and each
 writer puts them in a folder of its own, so two writers of one checkpoint never mix their files:
 
-    0064/seen-0000012800/manifest.json                        the one that counts
-    0064/seen-0000012800/00000007.0002/networks.safetensors   what it names
+    0064/seen-0000012800/manifest.json                              the one that counts
+    0064/seen-0000012800/00000007.0002-.../networks.safetensors     what it names
 
 `create` is a conditional put.  s3:// is tested (against moto); gs:// and az:// take the same way,
 with gcsfs or adlfs installed, and are not.
@@ -16,6 +16,7 @@ import hashlib
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,7 +93,8 @@ class Bucket(Storage):
     @contextmanager
     def publishing(self, name: str, *, mark: str = "", gate: Gate = nothing) -> Iterator[Path]:
         """See `Storage`; each writer's files lie in a folder of its own below `name`."""
-        mark = mark or f"{socket.gethostname()}-{os.getpid()}"
+        # Not even a writer's own files are written over: those of before count until the manifest.
+        mark = f"{mark or f'{socket.gethostname()}-{os.getpid()}'}-{time.time_ns():020d}"
         with scratch_folder(self.working / ".publishing" / name, mark) as scratch:
             yield scratch
             write_manifest(scratch, below=f"{mark}/")

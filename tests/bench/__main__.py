@@ -19,21 +19,41 @@ from torch import Tensor
 from pipeline.config import RunConfig, load
 from pipeline.engine import Engine, joined
 from pipeline.world import World
-from stylealae.config import OptimizerConfig
+from stylealae.config import ModelConfig, OptimizerConfig
 from stylealae.draws import Chance
 from stylealae.networks import Networks, build
 from stylealae.phases import Phase, phases_of
 from stylealae.schedule import Progress, at_stage
+from tests.bench.checkpoint import bench_checkpoint
+from tests.bench.cluster import bench_cluster
+from tests.bench.driver import bench_driver
 from tests.bench.family import bench_family
 from tests.bench.memory import bench_memory
+from tests.bench.plan import bench_plan
 from tests.bench.prepare import bench_prepare
 from tests.bench.step import bench_steps
 from tests.bench.stream import bench_opening, bench_shuffle, bench_stream
+from tests.bench.studio import bench_studio
 from tests.bench.timing import compare
+from tests.bench.wait import bench_wait
 
 ROOT = Path(__file__).resolve().parents[2]
 ADAM = OptimizerConfig()
-PARTS = ("engine", "family", "memory", "prepare", "step", "stream")
+PARTS = (
+    *(
+        "checkpoint",
+        "driver",
+        "engine",
+        "family",
+        "memory",
+        "plan",
+        "prepare",
+        "ray",
+        "step",
+        "stream",
+    ),
+    *("studio", "wait"),
+)
 
 
 def bench_engine(cfg: RunConfig, world: World, rounds: int) -> list[dict[str, Any]]:
@@ -114,8 +134,22 @@ def main() -> None:
             cells += bench_opening(Path(folder) / "huge")
             rounds, seconds = (3, 0.3) if given.quick else (5, 1.0)
             cells += bench_stream(Path(folder), rounds, seconds)
+    if given.only in (None, "studio"):
+        cells += bench_studio(3 if given.quick else 10)
     if given.only in (None, "prepare") and not (given.quick and given.only is None):
         cells += bench_prepare(compare, 3)
+    if given.only in (None, "checkpoint"):
+        small = ModelConfig(resolution=64)
+        cells += bench_checkpoint(world, small if given.quick else ModelConfig(), 3)
+    if given.only == "driver" or (given.only is None and not given.quick):
+        cells += bench_driver()
+    if given.only in (None, "wait"):
+        cells += bench_wait(ROOT / "configs/demo.yaml", world)
+    if given.only == "plan":
+        cells += bench_plan(load(ROOT / "configs/ffhq_1024.yaml"), given.quick)
+    if given.only == "ray":
+        with tempfile.TemporaryDirectory() as folder:
+            cells += bench_cluster(Path(folder), 1 if given.quick else 3)
     facts = {"machine": machine(), "cores": os.cpu_count(), "threads": threads}
     out = ROOT / "build" / "bench.json"
     out.parent.mkdir(exist_ok=True)
@@ -129,13 +163,26 @@ def main() -> None:
 
 def _further(row: dict[str, Any]) -> Iterator[str]:
     """What else a row tells."""
+    if "took_s" in row:
+        first = f", the first time {row['first_s']} s" if "first_s" in row else ""
+        yield f"{row['took_s']} s{first}"
+    if "mib" in row:
+        yield f"{row['mib']:,} MiB"
     if "seconds" in row:
         yield f"{row['seconds']} s, {row['peak_mib'] - row['of_it_imports_mib']} MiB"
         return
+    if "waited" in row:
+        yield f"{row['waited']:.2%} of its time, at most {row['waited_most']:.2%}"
+        yield f"{1000 * row['step_s']:.0f} ms a step"
+        return
     if "pairs_kept" in row:
         yield f"moved by {row['mean_displacement']:.3f} of an epoch, {row['pairs_kept']:.2%} kept"
+    if "asked" in row:
+        yield f"of {row['asked']}x asked"
     if "a_img_per_s" in row:
         yield f"{row['a_img_per_s']:,} img/s"
+    if "limit_img_per_s" in row:
+        yield f"of {row['limit_img_per_s']:,} copied"
     if "gflop_per_s" in row:
         yield f"{row['gflop_per_s']:,} GFLOP/s"
     if "of_conv_peak" in row:

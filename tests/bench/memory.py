@@ -5,9 +5,10 @@ from typing import Any
 
 import torch
 
-from pipeline.config import EngineConfig, RunConfig
+from pipeline.config import RunConfig
 from pipeline.engine import Engine
 from pipeline.memory import need
+from pipeline.sections import EngineConfig
 from pipeline.world import World
 from stylealae.api import StyleALAE
 from stylealae.config import ScheduleConfig

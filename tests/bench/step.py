@@ -13,11 +13,11 @@ from typing import Any
 import torch
 import torch.nn.functional as fn
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
-from pipeline.config import EngineConfig, RunConfig
+from pipeline.config import RunConfig
+from pipeline.costs import Count
 from pipeline.engine import Engine
+from pipeline.sections import EngineConfig
 from pipeline.world import World
 from stylealae.config import LossConfig, ModelConfig, OptimizerConfig, ScheduleConfig
 from stylealae.draws import Chance, StyleDraw
@@ -168,22 +168,6 @@ def share_r1(without: Lap, due: Lap) -> None:
     without.peak_mib = max(without.peak_mib, due.peak_mib)
 
 
-class FlopCount(TorchDispatchMode):
-    """Counts multiplications and additions; torch's own mode cannot be differentiated twice."""
-
-    total = 0
-
-    def __torch_dispatch__(
-        self, op: Any, types: Any, given: tuple[Any, ...] = (), named: dict[str, Any] | None = None
-    ) -> Any:
-        """Runs an operation and adds what it costs."""
-        out = op(*given, **(named or {}))
-        count = flop_registry.get(op._overloadpacket)
-        if count is not None:
-            self.total += count(*given, **(named or {}), out_val=out)
-        return out
-
-
 def gflop_of(at: Progress, loss: LossConfig) -> float:
     """Arithmetic of our iteration without lazy R1's share, counted on tensors without content."""
     with torch.device("meta"):
@@ -193,13 +177,14 @@ def gflop_of(at: Progress, loss: LossConfig) -> float:
         crossover = torch.ones(1)
     one = replace(at, batch=1)
     r = StyleDraw(z=z, z_other=z, crossover=crossover, noise=None)
-    with FlopCount() as count:
+    count = Count()
+    with count:
         for phase in phases_of(loss, 0 if loss.r1_every == 1 else 1):
             for letter in "FGED":
                 for p in nets.grown(letter, one):
                     p.requires_grad_(letter in phase.trains)
             phase.loss(nets, x, r, one, loss).backward()
-    return count.total * at.batch / 1e9
+    return sum(count.flop) * at.batch / 1e9
 
 
 def conv_peak(dtype: torch.dtype) -> float:

@@ -20,8 +20,9 @@ import torch.nn.functional as fn
 from deepspeed.runtime.zero.partition_parameters import GatheredParameters
 from torch import Tensor, nn
 
-from pipeline.config import EngineConfig, RunConfig
+from pipeline.config import RunConfig
 from pipeline.engine import Engine, joined
+from pipeline.sections import EngineConfig
 from pipeline.world import World
 from stylealae.config import LossConfig, ModelConfig, OptimizerConfig, ScheduleConfig
 from stylealae.draws import Chance, StyleDraw

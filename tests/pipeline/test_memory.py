@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.config import ClusterConfig, EngineConfig, RunConfig
+from pipeline.config import RunConfig
 from pipeline.memory import activation_bytes, fitted, need, state_bytes
+from pipeline.sections import ClusterConfig, EngineConfig
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
 from stylealae.draws import Chance
 from stylealae.errors import ConfigError

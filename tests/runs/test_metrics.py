@@ -8,17 +8,11 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pipeline.checkpoint import latest
-from pipeline.config import (
-    CheckpointConfig,
-    DataConfig,
-    EngineConfig,
-    LogConfig,
-    MetricConfig,
-    RunConfig,
-)
+from pipeline.config import RunConfig
 from pipeline.data.shards import prepare
 from pipeline.data.sources import open_source
 from pipeline.engine import joined
+from pipeline.sections import CheckpointConfig, DataConfig, EngineConfig, LogConfig, MetricConfig
 from pipeline.trainer import train_stage
 from stylealae.config import ModelConfig, ScheduleConfig
 from stylealae.errors import ConfigError

@@ -15,18 +15,13 @@ from torch import Tensor
 
 from pipeline import checkpoint
 from pipeline.checkpoint import Checkpoint, is_done, latest, stage_folder
-from pipeline.config import (
-    CheckpointConfig,
-    DataConfig,
-    EngineConfig,
-    LogConfig,
-    RunConfig,
-)
+from pipeline.config import RunConfig
 from pipeline.data.shards import prepare
 from pipeline.data.sources import open_source
 from pipeline.engine import joined
 from pipeline.logs import Report
 from pipeline.saving import Saver
+from pipeline.sections import CheckpointConfig, DataConfig, EngineConfig, LogConfig
 from pipeline.trainer import train_stage
 from pipeline.world import World
 from stylealae import StyleALAE

@@ -101,17 +101,17 @@ KEPT = {"content-type", "etag", "last-modified", "content-range", "accept-ranges
 
 
 @contextmanager
-def bucket() -> Iterator[Bucket]:
-    """A running store; s3fs finds it by AWS_ENDPOINT_URL."""
+def bucket(address: str = "127.0.0.1") -> Iterator[Bucket]:
+    """A running store, served at an address of this host; s3fs finds it by AWS_ENDPOINT_URL."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     moto = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     moto.start()
     found = Bucket(moto.get_host_and_port())
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), _handler(found))
+    proxy = ThreadingHTTPServer((address, 0), _handler(found))
     proxy.daemon_threads = True
     thread = threading.Thread(target=proxy.serve_forever, daemon=True)
     thread.start()
-    found.url = f"http://127.0.0.1:{proxy.server_port}"
+    found.url = f"http://{address}:{proxy.server_port}"
     settings = {
         "AWS_ENDPOINT_URL": found.url,
         "AWS_ACCESS_KEY_ID": "test",

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config import DataConfig
 from pipeline.data.labelled import first_of_each, without_last
 from pipeline.data.reader import Images
 from pipeline.data.stream import Stream
+from pipeline.sections import DataConfig
 from stylealae.errors import DataError
 
 CFG = DataConfig(label="class", labelled_img=40, validation_img=20, flip=False)

@@ -1,0 +1,68 @@
+#!/bin/bash
+#SBATCH --job-name=stylealae
+#SBATCH --nodes=4
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=8
+#SBATCH --cpus-per-task=64
+#SBATCH --time=24:00:00
+#SBATCH --signal=B:TERM@180
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=stylealae-%j.log
+# FFHQ at 1024x1024 on Slurm, 4 hosts of 8 GPUs; goes on by itself after the time limit.
+#
+#   sbatch launch/cluster/slurm.sh data.path=/data/ffhq run_dir=/runs/ffhq
+#   LAUNCH=launch/celebahq_256.py sbatch --nodes=1 launch/cluster/slurm.sh run_dir=/runs/celebahq
+#
+# Wants the repository with its .venv, the data and the run folder on a file system that all hosts
+# share. Three minutes before the limit Slurm sends TERM: the run saves a checkpoint, and the job
+# queues itself again. A job that fails by itself does not.
+# Not run anywhere yet: docs/faults.md says what of it was checked.
+set -euo pipefail
+
+cd "${SLURM_SUBMIT_DIR:?give this script to sbatch}"
+export PATH="$PWD/.venv/bin:$PATH"
+PORT=$((20000 + SLURM_JOB_ID % 20000))
+LAUNCH=${LAUNCH:-launch/ffhq_1024.py}
+STARTED_S=${STARTED_S:-300}
+
+# A token of this job alone: whoever else is on these hosts cannot submit to its Ray.
+umask 077
+KEYS=$PWD/.ray-$SLURM_JOB_ID
+mkdir -p "$KEYS"
+trap 'rm -rf "$KEYS"' EXIT
+python -c 'import secrets; print(secrets.token_hex(32), end="")' > "$KEYS/token"
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$KEYS/token" RAY_USAGE_STATS_ENABLED=0
+
+HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+ADDRESS=$(srun --nodes=1 --ntasks=1 --nodelist="$HEAD" hostname --ip-address | cut -d' ' -f1)
+RAY=(ray start --block "--num-cpus=$SLURM_CPUS_PER_TASK" "--num-gpus=$SLURM_GPUS_ON_NODE")
+
+srun --overlap --nodes=1 --ntasks=1 --nodelist="$HEAD" \
+    "${RAY[@]}" --head "--node-ip-address=$ADDRESS" "--port=$PORT" --dashboard-host=127.0.0.1 &
+until ray status "--address=$ADDRESS:$PORT" > /dev/null 2>&1; do
+    [ "$SECONDS" -lt "$STARTED_S" ] || { echo "Ray's head did not start" >&2; exit 1; }
+    sleep 2
+done
+if [ "$SLURM_NNODES" -gt 1 ]; then
+    srun --overlap "--nodes=$((SLURM_NNODES - 1))" "--ntasks=$((SLURM_NNODES - 1))" \
+        --exclude="$HEAD" "${RAY[@]}" "--address=$ADDRESS:$PORT" &
+fi
+
+GPUS=$((SLURM_NNODES * SLURM_GPUS_ON_NODE))
+RAY_ADDRESS="$ADDRESS:$PORT" python "$LAUNCH" "cluster.workers=[$GPUS]" "$@" &
+DRIVER=$!
+STOPPED=
+trap 'STOPPED=1; kill -TERM "$DRIVER"' TERM
+
+# `wait` returns when the trap has run: the driver is then still saving.
+set +e
+wait "$DRIVER"
+CODE=$?
+if [ -n "$STOPPED" ]; then
+    wait "$DRIVER"
+    echo "stopped with a checkpoint: queueing again"
+    scontrol requeue "$SLURM_JOB_ID"
+    exit 0
+fi
+exit "$CODE"

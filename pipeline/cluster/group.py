@@ -1,0 +1,58 @@
+"""How the workers of a group find each other: over the network, or in a file on our own host.
+
+torch's meeting point listens on every interface and asks nobody who he is.  Between hosts there is
+no other; on one host a file does the same.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.train.torch import TorchConfig
+from ray.train.torch.config import (
+    _set_torch_distributed_env_vars,
+    _setup_torch_process_group,
+    _TorchBackend,
+)
+
+__all__ = ["meeting"]
+
+TIMEOUT_S = 600
+
+
+class _InFile(_TorchBackend):  # type: ignore[misc]
+    def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
+        """As Ray does, with a file in the place of an address and a port."""
+        worker_group.execute(_set_torch_distributed_env_vars)
+        file = Path(tempfile.mkdtemp(prefix="stylealae-")) / "group"
+        size = len(worker_group)
+        about = {"world_size": size, "init_method": f"file://{file}", "timeout_s": TIMEOUT_S}
+        ray.get(
+            [
+                worker_group.execute_single_async(
+                    rank,
+                    _setup_torch_process_group,
+                    backend=backend_config.backend,
+                    world_rank=rank,
+                    **about,
+                )
+                for rank in range(size)
+            ]
+        )
+        file.unlink(missing_ok=True)
+        file.parent.rmdir()
+
+
+@dataclass
+class _InFileConfig(TorchConfig):  # type: ignore[misc]
+    @property
+    def backend_cls(self) -> type[_InFile]:
+        return _InFile
+
+
+def meeting(backend: str, *, one_host: bool) -> TorchConfig:
+    """What Ray Train sets a group up with."""
+    kind = _InFileConfig if one_host else TorchConfig
+    return kind(backend=backend, timeout_s=TIMEOUT_S)

@@ -1,0 +1,144 @@
+"""What Ray costs: its share of a step, a stage's switch, and the way back after a lost worker.
+
+The same run under torchrun without checkpoints and as a Ray job with them, in turn; two workers,
+on this host alone.
+"""
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.faults.audit import Steps, Watch
+
+ROOT = Path(__file__).resolve().parents[2]
+BATCH = 32
+CONFIG = (
+    "model.resolution=16", "model.max_channels=64", f"schedule.batch=[{BATCH}]",
+    "log.grid_img=100000000", "log.grid_size=1", "engine.threads=1", "log.scalars_img=320",
+)  # fmt: skip
+STEADY_IMG = (200 * BATCH,)
+SHORT_IMG = (20 * BATCH, 20 * BATCH, 300 * BATCH)
+EVERY_IMG = 50 * BATCH
+TIMEOUT_S = 1800
+
+
+def bench_cluster(folder: Path, rounds: int) -> list[dict[str, Any]]:
+    """Ray's share of a step, the switch of a stage and a lost worker."""
+    data = folder / "data"
+    _module("pipeline.cli", ["prepare", "64", "--source", "rendered", "--out", str(data),
+                             "--resolutions", "4..16"])  # fmt: skip
+    switches, lost_s = switch_and_loss(folder, data)
+    return [
+        overhead(folder, data, rounds),
+        {"name": "stage switch (at most 15 s)", "took_s": round(statistics.median(switches), 2)},
+        {"name": "lost worker to the next step (at most 20 s)", "took_s": round(lost_s, 2)},
+    ]
+
+
+def overhead(folder: Path, data: Path, rounds: int) -> dict[str, Any]:
+    """Images/s at the last stage, bare and as a Ray job with checkpoints, in turn."""
+    rates: dict[str, list[float]] = {"bare": [], "ray": []}
+    for i in range(rounds):
+        for name in rates:
+            run_dir = folder / f"{name}{i}"
+            every = EVERY_IMG if name == "ray" else 10**9
+            line = _line(data, run_dir, STEADY_IMG, every)
+            if name == "bare":
+                _module("torch.distributed.run", ["--nproc-per-node=2", "--standalone", "-m",
+                        "pipeline.cli", "train", "configs/demo.yaml", *line])  # fmt: skip
+            else:
+                with _job(line) as job:
+                    job.wait(TIMEOUT_S)
+            rates[name].append(_steady(run_dir))
+    bare, ray = statistics.median(rates["bare"]), statistics.median(rates["ray"])
+    return {
+        "name": "Ray job with checkpoints / bare trainer, steady state",
+        "ratio": round(ray / bare, 3),
+        "a_img_per_s": round(ray, 1),
+        "b_img_per_s": round(bare, 1),
+        "rounds": rounds,
+    }
+
+
+def switch_and_loss(folder: Path, data: Path) -> tuple[list[float], float]:
+    """Seconds from a stage's last step to the next one's first; from a kill to the next step."""
+    steps = Steps(folder / "batches")
+    line = [*_line(data, folder / "switch", SHORT_IMG, EVERY_IMG), f"log.batches={steps.folder}"]
+    ends, begins = {}, {}
+    with _job(line) as job:
+        while len(begins) < len(SHORT_IMG) or steps.seen < sum(SHORT_IMG[:2]) + 2 * EVERY_IMG:
+            if job.poll() is not None:
+                raise RuntimeError("the job ended before the worker could be killed")
+            steps.update()
+            now = time.monotonic()
+            for i, attempt in enumerate(steps.begun):
+                begins.setdefault(i, now)
+                if ends.get(i, (0.0, -1))[1] < attempt.last:
+                    ends[i] = (now, attempt.last)
+            time.sleep(0.02)
+        watch = Watch(steps, BATCH)
+        trainers = [
+            p
+            for p in psutil.Process(job.pid).children(recursive=True)
+            if "RayTrainWorker" in " ".join(p.cmdline())
+        ]
+        trainers[0].send_signal(signal.SIGKILL)
+        while (found := watch.recovery()) is None:
+            time.sleep(0.02)
+        job.send_signal(signal.SIGTERM)
+    switches = [begins[i + 1] - ends[i][0] for i in range(len(SHORT_IMG) - 1)]
+    return switches, found.next_step_s
+
+
+def _line(data: Path, run_dir: Path, stage_img: Sequence[int], every: int) -> list[str]:
+    spans = ",".join(map(str, stage_img))
+    return [*CONFIG, f"schedule.stage_img=[{spans}]", f"checkpoint.every_img={every}",
+            f"data.path={data}", f"run_dir={run_dir}"]  # fmt: skip
+
+
+@contextmanager
+def _job(line: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A Ray of its own on this host, and a run on it."""
+    job = subprocess.Popen(
+        [sys.executable, "launch/demo.py", "faces=64", *line],
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield job
+    finally:
+        _left(job)
+
+
+def _left(job: subprocess.Popen[bytes]) -> None:
+    """The job ends by itself, or is made to."""
+    try:
+        job.wait(120)
+    except subprocess.TimeoutExpired:
+        below = psutil.Process(job.pid).children(recursive=True)
+        for process in (psutil.Process(job.pid), *below):
+            process.kill()
+
+
+def _steady(run_dir: Path) -> float:
+    """Images/s of the last stage's second half."""
+    rows = [json.loads(row) for row in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    last = [row["time/img_per_s"] for row in rows if row["progress/stage"] == 2]
+    return statistics.median(last[len(last) // 2 :])
+
+
+def _module(module: str, line: Sequence[str]) -> None:
+    subprocess.run(
+        [sys.executable, "-m", module, *line], cwd=ROOT, check=True, timeout=TIMEOUT_S,
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True,
+    )  # fmt: skip

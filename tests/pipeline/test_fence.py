@@ -1,0 +1,102 @@
+"""Of all who ever began to write a run, only the last one goes on; tried with real processes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline import checkpoint
+from pipeline.fence import Fence, FencedError
+from pipeline.storage import open_storage
+
+CLAIM = """
+import sys
+from pipeline.fence import Fence
+from pipeline.storage import open_storage
+for _ in range(8):
+    print(Fence.claim(open_storage(sys.argv[1])).token)
+"""
+
+
+def test_numbers_are_never_given_twice(tmp_path: Path) -> None:
+    """Three processes claim as fast as they can, sweeping each other's files away."""
+    command = [sys.executable, "-c", CLAIM, str(tmp_path)]
+    claimers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    each = [claimer.communicate(timeout=120)[0].split() for claimer in claimers]
+    tokens = [token for taken in each for token in taken]
+    assert len(tokens) == len(set(tokens)) == 24
+    for taken in each:
+        assert taken == sorted(taken)
+    last = Fence(open_storage(tmp_path), max(tokens))
+    last.require()
+    with pytest.raises(FencedError):
+        Fence(last.storage, sorted(tokens)[-2]).require()
+
+
+def test_a_driver_is_out_when_another_begins_and_so_are_its_groups(tmp_path: Path) -> None:
+    run = open_storage(tmp_path)
+    first = Fence.claim(run)
+    group = first.group(1, stage=0)
+    for holder in (first, group):
+        holder.require()
+    second = Fence.claim(run)
+    for orphan in (first, group):
+        with pytest.raises(FencedError, match=r"taken over.*run_dir"):
+            orphan.require()
+    with pytest.raises(FencedError):  # its controller, orphaned too, starts another
+        first.group(2, stage=0)
+    second.require()
+
+
+def test_a_group_is_out_when_the_next_one_begins(tmp_path: Path) -> None:
+    driver = Fence.claim(open_storage(tmp_path))
+    cut_off, replacement = driver.group(1, stage=0), driver.group(2, stage=0)
+    with pytest.raises(FencedError):
+        cut_off.require()
+    replacement.require()
+    driver.require()
+
+
+def test_restarts_are_counted_over_drivers_and_stages(tmp_path: Path) -> None:
+    run = open_storage(tmp_path)
+    driver = Fence.claim(run)
+    assert [driver.group(i, stage=0).restarts for i in (1, 2, 3)] == [0, 1, 2]
+    assert Fence.claim(run).group(1, stage=0).restarts == 3
+    assert Fence.claim(run).group(1, stage=1).restarts == 3
+
+
+def save(fence: Fence, seen: int) -> None:
+    parts = {name: {"w": torch.full((8,), float(seen))} for name in ("networks", "ema", "adam")}
+    checkpoint.save(fence.storage, parts, {"stage": 0, "seen": seen}, fence)
+
+
+def test_an_orphan_publishes_prunes_and_finishes_nothing(tmp_path: Path) -> None:
+    run = open_storage(tmp_path)
+    orphan = Fence.claim(run).group(1, stage=0)
+    save(orphan, 8)
+    save(orphan, 16)
+    holder = Fence.claim(run).group(1, stage=0)
+    for harm in (lambda: save(orphan, 24), lambda: checkpoint.prune(run, 0, 1, orphan)):
+        with pytest.raises(FencedError):
+            harm()
+    assert run.names("0004") == ["seen-0000000008", "seen-0000000016"]
+    save(holder, 24)
+    checkpoint.prune(run, 0, 1, holder)
+    assert run.names("0004") == ["seen-0000000024"]
+
+
+def test_what_a_newer_writer_is_writing_is_left_alone(tmp_path: Path) -> None:
+    """And what an older one left half written is swept away."""
+    run = open_storage(tmp_path)
+    old = Fence.claim(run).group(1, stage=0)
+    save(old, 8)
+    folder = tmp_path / "0004"
+    torn = folder / f".seen-0000000016.{old.token}.partial"
+    under_way = folder / ".seen-0000000016.99999999.0001.partial"
+    for scratch in (torn, under_way):
+        scratch.mkdir()
+    checkpoint.prune(run, 0, 1, Fence.claim(run).group(1, stage=0))
+    assert not torn.exists()
+    assert under_way.exists()

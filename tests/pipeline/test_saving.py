@@ -1,0 +1,195 @@
+"""Saving beside the step: what was copied is what is saved, and no failure is lost.
+
+One rank in a gloo group; the time that writing takes is made long where it matters.
+"""
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from pipeline import checkpoint
+from pipeline.fence import Fence, FencedError
+from pipeline.saving import Saver
+from pipeline.sections import CheckpointConfig
+from pipeline.storage import open_storage
+from pipeline.world import World
+from stylealae.errors import CheckpointError, DivergenceError
+
+Parts = dict[str, dict[str, Tensor]]
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    """A world of one, which agrees with itself over gloo."""
+    if not dist.is_initialized():
+        store = dist.HashStore()  # type: ignore[attr-defined]
+        dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    return World(0, 1, torch.device("cpu"))
+
+
+class Gate:
+    """Holds the writing of a checkpoint back until it is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.open, self.reached, self.inside = threading.Event(), threading.Event(), 0
+        self.most = 0
+        save = checkpoint.save
+
+        def slow(*given: Any) -> str:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            self.reached.set()
+            self.open.wait(20)
+            try:
+                return save(*given)
+            finally:
+                self.inside -= 1
+
+        monkeypatch.setattr(checkpoint, "save", slow)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    return Gate(monkeypatch)
+
+
+def parts(value: float) -> Parts:
+    return {name: {"w": torch.full((64,), value)} for name in ("networks", "ema", "adam")}
+
+
+def about(seen: int) -> Mapping[str, Any]:
+    return {"stage": 0, "seen": seen}
+
+
+def saved(run_dir: Path) -> dict[int, float]:
+    """What lies on disk: images seen and the value of the weights."""
+    found = {}
+    for folder in sorted(run_dir.glob("0004/seen-*")):
+        weights = checkpoint.Checkpoint(folder, {}, "").tensors("networks")["w"]
+        found[int(folder.name[5:])] = float(weights.mean())
+    return found
+
+
+def saver(run_dir: Path, world: World, fence: Fence | None = None, **cfg: Any) -> Saver:
+    return Saver(open_storage(run_dir), CheckpointConfig(**cfg), world, fence)
+
+
+def test_training_goes_on_while_what_was_copied_is_written(
+    tmp_path: Path, world: World, gate: Gate
+) -> None:
+    s, state = saver(tmp_path, world), parts(1.0)
+    s.save(state, about(8))
+    assert gate.reached.wait(10)
+    for tensors in state.values():
+        tensors["w"].fill_(9.0)  # the next steps
+    assert saved(tmp_path) == {}
+    gate.open.set()
+    s.finish()
+    assert saved(tmp_path) == {8: 1.0}
+
+
+def test_there_is_never_more_than_one_save_under_way(
+    tmp_path: Path, world: World, gate: Gate
+) -> None:
+    s = saver(tmp_path, world, keep=5)
+    gate.open.set()
+    for seen in (8, 16, 24, 32):
+        s.save(parts(float(seen)), about(seen))
+    s.finish()
+    assert gate.most == 1
+    assert saved(tmp_path) == {8: 8.0, 16: 16.0, 24: 24.0, 32: 32.0}
+
+
+def test_the_buffers_are_used_again(tmp_path: Path, world: World) -> None:
+    s = saver(tmp_path, world)
+    s.save(parts(1.0), about(8))
+    s.finish()
+    before = {n: t["w"].data_ptr() for n, t in s._buffers.items()}
+    s.save(parts(2.0), about(16))
+    s.finish()
+    assert {n: t["w"].data_ptr() for n, t in s._buffers.items()} == before
+    assert saved(tmp_path) == {8: 1.0, 16: 2.0}
+
+
+def test_one_after_the_other_if_that_is_wanted(tmp_path: Path, world: World) -> None:
+    s = saver(tmp_path, world, asynchronous=False)
+    s.save(parts(1.0), about(8))
+    assert saved(tmp_path) == {8: 1.0}
+
+
+def test_a_failure_is_raised_at_the_next_save_and_the_one_before_stays(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s = saver(tmp_path, world)
+    s.save(parts(1.0), about(8))
+    s.finish()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_file", full)
+        s.save(parts(2.0), about(16))  # it does not know yet
+        with pytest.raises(CheckpointError, match=r"No space.*goes on from .*seen-0000000008"):
+            s.save(parts(3.0), about(24))
+    assert saved(tmp_path) == {8: 1.0}
+    s.save(parts(4.0), about(32))  # told once
+    s.finish()
+    assert saved(tmp_path) == {8: 1.0, 32: 4.0}
+
+
+def test_a_failure_of_the_last_save_is_raised_at_the_end(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s = saver(tmp_path, world)
+    monkeypatch.setattr(checkpoint, "save_file", lambda *_: 1 / 0)
+    s.save(parts(1.0), about(8))
+    with pytest.raises(CheckpointError, match="ZeroDivisionError"):
+        s.finish()
+
+
+def test_what_reads_back_differently_is_not_published(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that lies: one number changes between memory and file."""
+    write = checkpoint.save_file
+
+    def lying(tensors: dict[str, Tensor], file: Path) -> None:
+        changed = {name: t.clone() for name, t in tensors.items()}
+        changed["w"][3] += 1
+        write(changed, file)
+
+    s = saver(tmp_path, world)
+    monkeypatch.setattr(checkpoint, "save_file", lying)
+    s.save(parts(1.0), about(8))
+    with pytest.raises(CheckpointError, match="reads back differently"):
+        s.finish()
+    assert saved(tmp_path) == {}
+
+
+def test_weights_that_are_not_finite_are_never_published(tmp_path: Path, world: World) -> None:
+    s = saver(tmp_path, world)
+    s.save(parts(float("nan")), about(8))
+    with pytest.raises(DivergenceError, match="not finite after 8 images"):
+        s.finish()
+    assert saved(tmp_path) == {}
+
+
+def test_an_orphan_hears_that_it_is_one(tmp_path: Path, world: World, gate: Gate) -> None:
+    """The claim of another driver comes while this one is writing."""
+    run = open_storage(tmp_path)
+    fence = Fence.claim(run).group(1, stage=0)
+    s = saver(tmp_path, world, fence)
+    s.save(parts(1.0), about(8))
+    assert gate.reached.wait(10)
+    Fence.claim(run)
+    gate.open.set()
+    with pytest.raises(FencedError):
+        s.finish()
+    assert saved(tmp_path) == {}

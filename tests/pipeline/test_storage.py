@@ -1,0 +1,199 @@
+"""A run's place keeps its promises, in a folder and in an object store alike.
+
+The object store is moto behind a proxy that misbehaves, on loopback; `run` is either.
+"""
+
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline import checkpoint
+from pipeline.storage import Storage, open_storage
+from pipeline.storage.folder import MANIFEST
+from stylealae.errors import CheckpointError
+
+sys.path.insert(0, str(Path(__file__).parent / "data"))
+
+URL = "s3://runs/some/run"
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[object]:
+    pytest.importorskip("s3fs")
+    pytest.importorskip("moto.server")
+    from bucket import bucket
+
+    with bucket() as found:
+        yield found
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
+    """An empty run."""
+    if request.param == "folder":
+        yield open_storage(tmp_path / "run")
+    else:
+        yield request.getfixturevalue("in_bucket")
+
+
+@pytest.fixture
+def in_bucket(
+    running: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Storage]:
+    """An empty run in the object store, with a spool of its own."""
+    import fsspec
+    from bucket import Bucket
+
+    from pipeline.storage import bucket as module
+
+    assert isinstance(running, Bucket)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    running.misbehave = lambda method, path: None
+    monkeypatch.setattr(module, "SPOOL", tmp_path / "spool")
+    fs, _ = fsspec.core.url_to_fs(URL, use_listings_cache=False)
+    fs.mkdirs("runs", exist_ok=True)
+    if fs.exists("runs/some"):
+        fs.rm("runs/some", recursive=True)
+    yield module.Bucket(URL, 60.0)  # seconds: of a machine that may be busy
+    running.misbehave = lambda method, path: None
+
+
+def put(run: Storage, name: str, text: str, **options: object) -> None:
+    """Publishes a folder of two files."""
+    with run.publishing(name, **options) as scratch:  # type: ignore[arg-type]
+        (scratch / "b.txt").write_text("beside")
+        (scratch / "a.txt").write_text(text)
+
+
+def got(run: Storage, name: str) -> str:
+    return (run.verified(name) / "a.txt").read_text()
+
+
+def test_what_is_published_comes_back_and_replaces(run: Storage) -> None:
+    assert run.names() == []
+    put(run, "0004/one", "first")
+    assert run.is_whole("0004/one")
+    assert got(run, "0004/one") == "first"
+    put(run, "0004/one", "other")
+    assert got(run, "0004/one") == "other"
+    assert run.names() == ["0004"]
+    assert run.names("0004") == ["one"]
+    run.remove("0004/one")
+    assert run.names("0004") == []
+    run.remove("0004/one")  # again is no error
+
+
+def test_a_block_that_fails_publishes_nothing(run: Storage) -> None:
+    put(run, "0004/one", "first")
+    with pytest.raises(TypeError):  # the second file, when the first is written
+        put(run, "0004/one", ["half"])  # type: ignore[arg-type]
+
+    def closed() -> None:
+        raise CheckpointError
+
+    with pytest.raises(CheckpointError):
+        put(run, "0004/one", "late", gate=closed)
+    assert got(run, "0004/one") == "first"
+    assert not run.scraps("0004")
+
+
+def test_a_file_is_created_once(run: Storage) -> None:
+    assert run.create("fence/1", b"mine")
+    assert not run.create("fence/1", b"theirs")
+    assert run.read("fence/1") == b"mine"
+    run.write("fence/1", b"now theirs")
+    assert run.read("fence/1") == b"now theirs"
+    with pytest.raises(FileNotFoundError):
+        run.read("fence/2")
+
+
+def test_what_was_damaged_since_is_refused(run: Storage) -> None:
+    put(run, "0004/one", "first")
+    manifest = json.loads(run.read(f"0004/one/{MANIFEST}"))
+    (file,) = [name for name in manifest["sha256"] if name.endswith("a.txt")]
+    run.write(f"0004/one/{file}", b"fires")
+    shutil.rmtree(run.working / ".fetched", ignore_errors=True)
+    with pytest.raises(ValueError, match="hash"):
+        run.verified("0004/one")
+    run.remove(f"0004/one/{file}")
+    with pytest.raises(OSError, match=r"a\.txt|not there"):
+        run.verified("0004/one")
+
+
+def save(run: Storage, seen: int, stage: int = 0) -> str:
+    parts = {name: {"w": torch.full((8,), float(seen))} for name in ("networks", "ema", "adam")}
+    return checkpoint.save(run, parts, {"stage": stage, "seen": seen})
+
+
+def test_checkpoints_live_in_both(run: Storage, caplog: pytest.LogCaptureFixture) -> None:
+    for seen in (8, 16, 24):
+        save(run, seen)
+    save(run, 40, stage=1)
+    checkpoint.prune(run, 1, keep=2)
+    assert run.names("0004") == ["seen-0000000024"]
+    found = checkpoint.latest(run)
+    assert found is not None
+    assert float(found.tensors("ema")["w"][0]) == 40
+    assert checkpoint.furthest(run) == 40
+    run.remove(f"0008/seen-0000000040/{MANIFEST}")
+    with caplog.at_level(logging.WARNING):
+        found = checkpoint.latest(run)
+    assert found is not None
+    assert found.state["seen"] == 24
+    assert "seen-0000000040" in caplog.text
+
+
+def test_two_writers_of_one_checkpoint_never_mix(in_bucket: Storage) -> None:
+    """An orphan that uploads beside the new holder, and publishes before it, loses."""
+    with in_bucket.publishing("0004/one", mark="00000007.0001") as orphan:
+        (orphan / "a.txt").write_text("orphan")
+        put(in_bucket, "0004/one", "holder", mark="00000008.0001")
+    assert got(in_bucket, "0004/one") == "orphan"  # the last manifest counts, with its own files
+    put(in_bucket, "0004/one", "holder", mark="00000008.0001")
+    assert got(in_bucket, "0004/one") == "holder"
+    assert not [name for name in in_bucket.names("0004/one") if name.startswith("00000007")]
+
+
+Down = Callable[[str, str], object]
+
+
+def test_an_outage_in_an_upload_is_waited_out(
+    in_bucket: Storage, running: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    from bucket import Bucket
+
+    assert isinstance(running, Bucket)
+    asked = []
+
+    def down(method: str, path: str) -> int | None:
+        asked.append(path)
+        return 503 if len(asked) in (2, 3, 5) else None
+
+    running.misbehave = down
+    with caplog.at_level(logging.WARNING):
+        put(in_bucket, "0004/one", "first")
+        running.misbehave = lambda method, path: None
+    assert got(in_bucket, "0004/one") == "first"
+    assert f"{URL} does not answer" in caplog.text
+
+
+def test_a_store_that_stays_down_leaves_the_one_before(in_bucket: Storage, running: object) -> None:
+    from bucket import Bucket
+
+    assert isinstance(running, Bucket)
+    save(in_bucket, 8)
+    in_bucket._objects._patience_s = 0.5  # type: ignore[attr-defined]
+    running.misbehave = lambda method, path: 503 if method == "PUT" and "ema" in path else None
+    with pytest.raises(CheckpointError, match=r"patience_s.*goes on"):
+        save(in_bucket, 16)
+    running.misbehave = lambda method, path: None
+    found = checkpoint.latest(in_bucket)
+    assert found is not None
+    assert found.state["seen"] == 8
+    assert not in_bucket.scraps("0004")
