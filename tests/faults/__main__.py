@@ -92,7 +92,11 @@ def scene(chance: random.Random, given: argparse.Namespace) -> Iterator[Scene]:
     """Hosts with Ray on them, a small disk, an object store and an undisturbed run to compare."""
     work = Path(tempfile.mkdtemp(prefix="sf-", dir="/var/tmp"))  # short: sockets lie below
     try:
-        with hosts(work) as made, bucket(made.gateway) as store, _disk(work / "disk"):
+        with (
+            hosts(work) as made,
+            bucket(made.gateway) as store,
+            _disk(work / "disk", keep=given.keep),
+        ):
             _make_bucket(store.backend)
             console.print("an undisturbed run of the bare trainer, to compare with ...")
             data = prepared(work)
@@ -109,13 +113,15 @@ def scene(chance: random.Random, given: argparse.Namespace) -> Iterator[Scene]:
 
 
 @contextmanager
-def _disk(folder: Path) -> Iterator[None]:
-    """A small disk of its own at `folder`."""
+def _disk(folder: Path, *, keep: bool) -> Iterator[None]:
+    """A small disk of its own at `folder`; what was on it is kept beside it if asked."""
     folder.mkdir()
     run("mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder))
     try:
         yield
     finally:
+        if keep:
+            shutil.copytree(folder, folder.with_name("kept"), ignore_dangling_symlinks=True)
         with suppress(SetUpError):
             run("umount", "--lazy", str(folder))
 

@@ -22,6 +22,7 @@ HEAD, WORKERS, SPARES = "head", ("one", "two"), ("three", "four")
 NAMES = (HEAD, *WORKERS, *SPARES)
 GCS_PORT, DASHBOARD_PORT = 6379, 8265
 STORE_BYTES = 100 << 20
+STARTS = 4
 RAY = Path(sys.executable).with_name("ray")
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 TRAINER, DRIVER = "RayTrainWorker", "launch/demo.py"
@@ -126,13 +127,19 @@ class Hosts:
             "LD_PRELOAD": str(FAKETIME), "FAKETIME": f"+{ahead_s}s",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1",
         }  # fmt: skip
-        self.run(
-            name,
-            [str(RAY), "start", *place, f"--node-ip-address={host.address}",
-             f"--object-store-memory={STORE_BYTES}", "--disable-usage-stats",
-             "--include-log-monitor=false"],
-            clock if ahead_s else {},
-        )  # fmt: skip
+        line = [
+            str(RAY), "start", *place, f"--node-ip-address={host.address}",
+            f"--object-store-memory={STORE_BYTES}", "--disable-usage-stats",
+            "--include-log-monitor=false",
+        ]  # fmt: skip
+        for tries in reversed(range(STARTS)):
+            try:
+                self.run(name, line, clock if ahead_s else {})
+                return
+            except SetUpError:  # Ray gives a raylet 30 s, which a busy machine may exceed
+                if not tries:
+                    raise
+                self.kill(name, "raylet")
 
     def run(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> str:
         """Runs a command on a host and gives back what it printed."""
@@ -213,7 +220,7 @@ def run(*command: str, env: Mapping[str, str] | None = None) -> str:
     """
     done = subprocess.run(
         command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, timeout=180,
+        stderr=subprocess.STDOUT, text=True, timeout=600,
     )  # fmt: skip
     if done.returncode:
         raise SetUpError(f"`{' '.join(command)}` failed with {done.returncode}: {done.stdout}")

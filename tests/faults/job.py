@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,7 +37,7 @@ def settings(steps: int, overrides: Sequence[str] = ()) -> tuple[str, ...]:
 
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED", "GONE")
 UNREACHABLE = "UNREACHABLE"
-ASK_S = 1.0
+ASK_S, WATCH_S = 1.0, 0.1
 
 
 @dataclass(frozen=True)
@@ -64,20 +66,39 @@ def prepared(work: Path) -> Path:
 
 def reference(work: Path, data: Path, steps: int, overrides: Sequence[str]) -> Reference:
     """Trains two workers under torchrun, undisturbed."""
-    given = settings(steps, overrides)
+    given, folder = settings(steps, overrides), work / "reference"
     since = time.monotonic()
-    folder = work / "reference"
-    _call(
-        "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "pipeline.cli",
-        "train", "configs/demo.yaml", *given, "checkpoint.keep=100000",
-        f"data.path={data}", f"run_dir={folder / 'run'}", f"log.batches={folder / 'batches'}",
-    )  # fmt: skip
+    with _collected(folder / "run") as found:
+        _call(
+            "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "pipeline.cli",
+            "train", "configs/demo.yaml", *given, "checkpoint.keep=100000", f"data.path={data}",
+            f"run_dir={folder / 'run'}", f"log.batches={folder / 'batches'}",
+        )  # fmt: skip
     shown = Steps(folder / "batches")
     shown.update()
     batches, problems = shown.global_batches()
     assert not problems, problems
-    took = time.monotonic() - since
-    return Reference(checkpoints(folder / "run"), batches, steps, given, took)
+    return Reference(found, batches, steps, given, time.monotonic() - since)
+
+
+@contextmanager
+def _collected(run_dir: Path) -> Iterator[dict[int, Hashes]]:
+    """All checkpoints that are published meanwhile; of a stage that is over only one is kept."""
+    found: dict[int, Hashes] = {}
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(WATCH_S):
+            found.update(checkpoints(run_dir))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        watcher.join()
+        found.update(checkpoints(run_dir))
 
 
 @dataclass
@@ -154,7 +175,7 @@ def _ray(hosts: Hosts, *line: str) -> str:
     command = [str(RAY), *line[:2], f"--address={hosts.dashboard}", *line[2:]]
     env = {**hosts.environment(), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600
     )
     if done.returncode:
         raise RuntimeError(f"`{' '.join(command)}` failed: {done.stdout}")

@@ -2,9 +2,9 @@
 
 import os
 import random
-import threading
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,11 +159,8 @@ class Scene:
     def power_on(self) -> None:
         """Starts a head and two workers on hosts on which nothing runs."""
         self.hosts.start(HEAD)
-        at_once = [threading.Thread(target=self.hosts.start, args=(n,)) for n in self.members]
-        for thread in at_once:
-            thread.start()
-        for thread in at_once:
-            thread.join()
+        with ThreadPoolExecutor() as at_once:
+            list(at_once.map(self.hosts.start, self.members))
 
     def power_off(self) -> None:
         """Everything off, every cable in, the disk and the store well."""
