@@ -91,9 +91,14 @@ class Tell(UserCallback):  # type: ignore[misc]
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """A worker that raised says so itself; one that did not was lost."""
-        own = "UserExceptionWithTraceback"
-        lost = any(type(error).__name__ != own for error in worker_exceptions.values())
+        lost = any(_is_rays(error) for error in worker_exceptions.values())
         ray.get(self._link.ended.remote(lost))
+
+
+def _is_rays(error: Exception) -> bool:
+    """Whether Ray missed a worker; what a worker raised comes as it is, or wrapped in one class."""
+    kind = type(error)
+    return kind.__module__.startswith("ray.") and kind.__name__ != "UserExceptionWithTraceback"
 
 
 def linked() -> Any:
