@@ -18,7 +18,7 @@ demo: setup
 	@$(BIN)/python launch/demo.py $(if $(DATA),'input=$(DATA)') $(if $(RES),model.resolution=$(RES)) $(ARGS)
 
 test: setup
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 import torch
 
 from pipeline.config import RunConfig
-from pipeline.costs import Rates, iteration_s
+from pipeline.costs import Rates, iteration_s, sections
 from pipeline.data.stream import on_device
 from pipeline.engine import Engine, joined
 from pipeline.world import World
+from stylealae.draws import Chance
 from stylealae.ema import Ema
 from stylealae.errors import ConfigError
 from stylealae.networks import build
-from stylealae.phases import Chance, phases_of
+from stylealae.phases import phases_of
 from stylealae.priors import normal, rng
 from stylealae.schedule import Progress
 
@@ -85,20 +86,21 @@ def _timed(cfg: RunConfig, stage: int, batch: int, world: World) -> float:
     at = Progress(stage=stage, alpha=0.5 if stage else 1.0, batch=batch, lr=1e-4)
     side = 4 << stage
     images = torch.randint(0, 256, (batch, cfg.model.channels, side, side), dtype=torch.uint8)
-    nets = build(cfg.model).to(world.device)
+    model, loss = sections(cfg)
+    nets = build(model).to(world.device)
     ema = Ema(nets, cfg.schedule).to(world.device)
     engine = Engine(nets, at, cfg, world)
     chance = Chance(
-        seed=0, z_width=cfg.model.z_width, mixing_prob=cfg.loss.mixing_prob,
+        seed=0, z_width=model.z_width, mixing_prob=loss.mixing_prob,
         mine=slice(0, batch), device=world.device,
     )  # fmt: skip
 
     def once(i: int) -> float:
         since = time.perf_counter()
         x = on_device(images, at.alpha, world.device)
-        for phase in phases_of(cfg.loss, 0):
+        for phase in phases_of(loss, 0):
             engine.step(phase, x, chance.draw(phase.name, i, at), at)
-        ema.update(engine.nets, normal(batch, cfg.model.z_width, rng(0, "w_mean", i)), at)
+        ema.update(engine.nets, normal(batch, model.z_width, rng(0, "w_mean", i)), at)
         if world.device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - since
@@ -112,7 +114,7 @@ def _timed(cfg: RunConfig, stage: int, batch: int, world: World) -> float:
 
 def predicted_s(point: Point, rates: Rates) -> float:
     """Seconds that the model gives the iteration of a point, R1 due."""
-    every_time = replace(point.cfg, loss=replace(point.cfg.loss, r1_every=1))
+    every_time = replace(point.cfg, loss=replace(sections(point.cfg)[1], r1_every=1))
     return iteration_s(every_time, point.stage, 1, rates)
 
 

@@ -25,8 +25,8 @@ from pipeline.config import RunConfig, as_dict
 from pipeline.fence import Fence
 from pipeline.storage import Storage, Where, nothing, open_storage
 from pipeline.world import World
-from stylealae.api import StyleALAE
 from stylealae.errors import CheckpointError, DivergenceError, UserError
+from stylealae.family import Model
 
 __all__ = [
     "SNAPSHOT",
@@ -171,7 +171,7 @@ def prune(where: Where, stage: int, keep: int, fence: Fence | None = None) -> No
                 shutil.rmtree(scrap, ignore_errors=True)
 
 
-def finish_stage(where: Where, stage: int, model: StyleALAE, fence: Fence | None = None) -> None:
+def finish_stage(where: Where, stage: int, model: Model, fence: Fence | None = None) -> None:
     """Leaves the stage's snapshot, and in it the mark that the stage is done."""
     _publish(open_storage(where), f"{_stage_name(stage)}/{SNAPSHOT}", model.save, fence)
 

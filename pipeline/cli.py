@@ -5,7 +5,18 @@ Heavy homes (ray, deepspeed, torch) are imported by the subcommand that needs th
 
 import click
 
-from pipeline.commands import data, faces, runs
+from pipeline.commands import (
+    align,
+    data,
+    directions,
+    export,
+    faces,
+    latent,
+    measure,
+    pages,
+    results,
+    runs,
+)
 
 __all__ = ["main"]
 
@@ -23,9 +34,13 @@ def main() -> None:
 
 
 for command in (
-    *(data.prepare, data.verify, data.inspect),
+    *(align.align, data.prepare, data.verify, data.inspect),
     *(runs.plan, runs.train, runs.import_),
-    *(faces.reconstruct, faces.sample),
+    *(faces.sample, faces.reconstruct, faces.encode, faces.refine),
+    *(latent.mix, latent.interpolate),
+    *(directions.directions, directions.traverse, directions.edit),
+    *(measure.evaluate, results.record),
+    *(pages.demo, pages.report, export.export),
 ):
     main.add_command(command)
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from pipeline.config import RunConfig
 from pipeline.logs import Report
-from stylealae.schedule import at_stage, stage_span
+from stylealae.schedule import at_stage
 
 if TYPE_CHECKING:
     from pipeline.costs import Rates
@@ -91,15 +91,16 @@ def plan_table(cfg: RunConfig) -> Table:
         "workers", "micro x accum.", "GiB",
     ):  # fmt: skip
         table.add_column(heading, justify="right")
-    for stage in range(cfg.last_stage + 1):
-        first, end = stage_span(stage, cfg.last_stage, cfg.schedule)
-        fading = int(cfg.schedule.fade_fraction * at_stage(cfg.schedule.stage_img, stage))
+    for stage in cfg.stages:
+        first, end = cfg.span(stage)
+        fades = cfg.schedule.fade_fraction if stage > cfg.stages[0] else 0.0
+        fading = int(fades * at_stage(cfg.schedule.stage_img, stage))
         batch, counts = at_stage(cfg.schedule.batch, stage), cfg.worker_counts(stage)
         workers = counts[-1]
         micro = min(at_stage(cfg.engine.micro_batch, stage) or batch, batch // workers)
         table.add_row(
             str(stage), f"{4 << stage}x{4 << stage}", f"{end - first:,}",
-            f"{fading if stage else 0:,}", str(batch), f"{at_stage(cfg.schedule.lr, stage):g}",
+            f"{fading:,}", str(batch), f"{at_stage(cfg.schedule.lr, stage):g}",
             "|".join(map(str, counts)), f"{micro} x {batch // workers // micro}",
             f"{need(cfg, stage) / GIB:.1f}",
         )  # fmt: skip

@@ -24,9 +24,10 @@ from torch.utils.flop_counter import flop_registry
 
 from pipeline.config import RunConfig
 from stylealae.config import LossConfig, ModelConfig
+from stylealae.draws import StyleDraw
 from stylealae.errors import ConfigError
-from stylealae.networks import LETTERS, Networks, build
-from stylealae.phases import Draw, Phase, phases_of
+from stylealae.networks import Networks, build
+from stylealae.phases import Phase, phases_of
 from stylealae.schedule import Progress, at_stage
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "checkpoint_bytes",
     "iteration_s",
     "phase_s",
+    "sections",
     "trained_numbers",
 ]
 
@@ -157,16 +159,30 @@ class Operations:
         return self.full * single + (1 - self.full) * longest(rates.half_flop_s, 0.5)
 
 
+def sections(cfg: RunConfig) -> tuple[ModelConfig, LossConfig]:
+    """The shape and the losses of a StyleALAE.
+
+    Raises:
+        ConfigError: the run trains another family.
+    """
+    if not isinstance(cfg.model, ModelConfig) or not isinstance(cfg.loss, LossConfig):
+        raise ConfigError(
+            f"the family is {cfg.family}: times and costs are forecast for stylealae alone; leave "
+            "--gpus and --calibrate away"
+        )
+    return cfg.model, cfg.loss
+
+
 def iteration_s(cfg: RunConfig, stage: int, workers: int, rates: Rates) -> float:
     """Seconds of one iteration with so many workers."""
-    loss, share = cfg.loss, at_stage(cfg.schedule.batch, stage) // workers
+    (model, loss), share = sections(cfg), at_stage(cfg.schedule.batch, stage) // workers
     micro = min(at_stage(cfg.engine.micro_batch, stage) or share, share)
     every = loss.r1_every
     due = phase_s(cfg, stage, micro, rates, due=True)
     compute = due if every == 1 else due / every + (1 - 1 / every) * phase_s(
         cfg, stage, micro, rates, due=False
     )  # fmt: skip
-    trained = trained_numbers(cfg.model, cfg.loss, stage)
+    trained = trained_numbers(model, loss, stage)
     sharded = workers if cfg.engine.zero_stage else 1
     adam = 7 * FLOAT * sum(trained) / sharded  # reads p, g, m, v; writes p, m, v
     average = 3 * FLOAT * max(trained)
@@ -179,7 +195,7 @@ def phase_s(cfg: RunConfig, stage: int, micro: int, rates: Rates, *, due: bool) 
     """Seconds of the three phases on a micro-batch, forwards and backwards."""
     half = cfg.engine.precision != "fp32"
     again = 4 / 3 if cfg.engine.recompute_from and cfg.engine.recompute_from <= 4 << stage else 1.0
-    counted = _operations(cfg.model, cfg.loss, stage, due)
+    counted = _operations(*sections(cfg), stage, due)
     return again * sum(ops.seconds(micro, rates, half=half) for ops in counted)
 
 
@@ -196,16 +212,16 @@ def trained_numbers(model: ModelConfig, loss: LossConfig, stage: int) -> tuple[i
     with torch.device("meta"):
         nets = build(model)
     at = _at(stage, 1)
-    count = {letter: sum(p.numel() for p in nets.grown(letter, at)) for letter in LETTERS}
+    count = {letter: sum(p.numel() for p in nets.grown(letter, at)) for letter in nets.letters}
     return tuple(sum(count[letter] for letter in p.trains) for p in phases_of(loss))
 
 
 def checkpoint_bytes(cfg: RunConfig, stage: int) -> int:
     """Weights and their average of all resolutions, Adam's moments of those at work."""
     with torch.device("meta"):
-        nets = build(cfg.model)
+        nets = build(sections(cfg)[0])
     at = _at(stage, 1)
-    trained = sum(p.numel() for letter in LETTERS for p in nets.grown(letter, at))
+    trained = sum(p.numel() for letter in nets.letters for p in nets.grown(letter, at))
     return FLOAT * 2 * (sum(p.numel() for p in nets.parameters()) + trained)
 
 
@@ -251,10 +267,10 @@ def _count(model: ModelConfig, loss: LossConfig, stage: int, n: int, phase: Phas
         nets: Networks = build(model)
         x = torch.empty(n, model.channels, 4 << stage, 4 << stage)
         z, crossover = torch.empty(n, model.z_width), torch.ones(n)
-    for letter in LETTERS:
+    for letter in nets.letters:
         for p in nets.grown(letter, _at(stage, n)):
             p.requires_grad_(letter in phase.trains)
-    draw = Draw(z=z, z_other=z, crossover=crossover, noise=None)
+    draw = StyleDraw(z=z, z_other=z, crossover=crossover, noise=None)
     count = Count()
     with count:
         torch.autograd.backward(phase.loss(nets, x, draw, _at(stage, n), loss))

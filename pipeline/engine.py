@@ -1,14 +1,14 @@
 """The one DeepSpeed engine: what a phase trains, its backward pass and its step.
 
 One engine over one module that returns a phase's loss; a parameter group for each letter; what a
-phase does not train is frozen, and its groups are skipped by the optimiser.
+phase does not train is frozen, and its groups are skipped by the optimiser (optimizer.py).
 """
 
 import ctypes
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -29,19 +29,21 @@ from deepspeed.utils import (
     safe_set_local_optimizer_state,
 )
 
-from pipeline.config import EngineConfig, RunConfig
+from pipeline.config import RunConfig
+from pipeline.optimizer import KINDS
+from pipeline.sections import EngineConfig
 from pipeline.world import World
-from stylealae.config import LossConfig
-from stylealae.networks import LETTERS, Networks
-from stylealae.phases import Draw, Phase
+from stylealae.config import TermsConfig
+from stylealae.draws import Draw
+from stylealae.family import FAMILIES
+from stylealae.networks.lettered import Lettered
+from stylealae.phases import Phase
 from stylealae.schedule import Growth, Progress, at_stage
 
 __all__ = ["Engine", "joined"]
 
-BETAS, EPS = (0.0, 0.99), 1e-8
 MAX_BUCKET = 64 << 20
 BIASES = 512  # ZeRO 3 keeps tensors of no more numbers whole on every rank
-MOMENTS = ("exp_avg", "exp_avg_sq")
 TIMEOUT = timedelta(minutes=10)
 
 
@@ -87,32 +89,10 @@ def _keep_freed_memory() -> None:
             libc.mallopt(m_trim_threshold, 1 << 30)
 
 
-class LetterAdam(torch.optim.Adam):
-    """Adam that steps only the groups marked active."""
-
-    def step(self, closure: Callable[[], float] | None = None) -> Any:
-        """One update of the active groups; the others' moments and step counts rest."""
-        every = self.param_groups
-        self.param_groups = [group for group in every if group["active"]]
-        try:
-            return super().step(closure)
-        finally:
-            self.param_groups = every
-
-    def create_state(self, held: Iterable[Tensor]) -> None:
-        """Zero moments of what is updated, now: a masked first step would leave some without."""
-        for p in held:
-            self.state[p] = {
-                "step": torch.zeros((), dtype=torch.float32, device=p.device),
-                "exp_avg": torch.zeros_like(p),
-                "exp_avg_sq": torch.zeros_like(p),
-            }
-
-
 class PhaseLoss(nn.Module):
     """What DeepSpeed wraps: the networks, whose forward is a phase's loss."""
 
-    def __init__(self, nets: Networks, cfg: LossConfig) -> None:
+    def __init__(self, nets: Lettered, cfg: TermsConfig) -> None:
         super().__init__()
         self.nets = nets
         self.cfg = cfg
@@ -125,31 +105,36 @@ class PhaseLoss(nn.Module):
 class Engine:
     """Trains the networks of one stage.  Every public method is collective."""
 
-    def __init__(self, nets: Networks, at: Progress, cfg: RunConfig, world: World) -> None:
+    def __init__(self, nets: Lettered, at: Progress, cfg: RunConfig, world: World) -> None:
         self.nets = nets
         share = at.batch // world.size
         self.micro = min(at_stage(cfg.engine.micro_batch, at.stage) or share, share)
         self.names = {p: name for name, p in nets.named_parameters()}
         # What grows in this stage, the entrances that fade out included.
-        self.letters = {letter: list(nets.grown(letter, _fading(at))) for letter in LETTERS}
+        self.letters = {a: list(nets.grown(a, _fading(at))) for a in nets.letters}
         nets.recompute_from(cfg.engine.recompute_from)
+        how = _worthwhile(cfg.engine, world)
         nets.requires_grad_(False)
         for params in self.letters.values():
             for p in params:
                 p.requires_grad_(True)
-        groups = [{"params": self.letters[a], "letter": a, "active": True} for a in LETTERS]
-        adam = LetterAdam(groups, lr=at.lr, betas=BETAS, eps=EPS, fused=True)
+        groups = [{"params": params, "owner": None} for params in self.letters.values()]
+        self._optimizer = KINDS[cfg.optimizer.kind](groups, cfg.optimizer)
         self._engine, _, _, _ = deepspeed.initialize(
             model=PhaseLoss(nets, cfg.loss),
-            optimizer=adam,
+            optimizer=self._optimizer,
             config=_deepspeed_config(
-                cfg.engine, at.batch, self.micro, share, sum(p.numel() for p in nets.parameters())
+                how, at.batch, self.micro, share, sum(p.numel() for p in nets.parameters())
             ),
         )
-        self._adam, self._world = adam, world
-        self._zero, self._offload = cfg.engine.zero_stage, cfg.engine.offload
-        for letter in LETTERS:
-            adam.create_state(self._held(letter))
+        if world.size == 1 and not how.zero_stage:
+            self._engine.enable_backward_allreduce = False  # there is nobody to average with
+        self._world = world
+        self._zero, self._offload = how.zero_stage, how.offload
+        phases = FAMILIES[cfg.family].phases(cfg.loss, 0)
+        self._owners = {a: {p.moments for p in phases if a in p.trains} for a in nets.letters}
+        for letter, owners in self._owners.items():
+            self._optimizer.create_state(self._held(letter), owners)
         if self._zero in (1, 2):
             self._engine.optimizer._lazy_init_hp_params_optimizer_state()
 
@@ -158,16 +143,17 @@ class Engine:
 
         [n, C, R, R] in [-1, 1] -> [], detached and not averaged over the ranks
         """
-        working = {p for letter in LETTERS for p in self.nets.grown(letter, at)}
-        for group in self._adam.param_groups:
-            group["active"] = group["letter"] in phase.trains
-            group["lr"] = at.lr
-            for p in self.letters[group["letter"]]:
-                p.requires_grad_(group["active"] and p in working)
+        working = {p for letter in phase.trains for p in self.nets.grown(letter, at)}
+        for letter, group in zip(self.letters, self._optimizer.param_groups, strict=True):
+            group["owner"] = phase.moments if letter in phase.trains else None
+            group["lr"] = at.lr * phase.rate
+            for p in self.letters[letter]:
+                p.requires_grad_(p in working)
         self._forget_gradients()
         losses = []
-        for part in _parts(len(x), self.micro):
-            loss = self._engine(phase, x[part], _slice(r, part), at)
+        for i in range(0, len(x), self.micro):
+            part = slice(i, i + self.micro)
+            loss = self._engine(phase, x[part], r.part(part, len(x)), at)
             self._engine.backward(loss)
             self._engine.step()
             losses.append(loss.detach())
@@ -183,23 +169,22 @@ class Engine:
             yield
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Adam's gathered moments and step counts by parameter name, on the CPU."""
+        """The optimiser's gathered moments by parameter name, and step counts, on the CPU."""
         state: dict[str, Tensor] = {}
         for letter, p in self._trained():
-            for moment in MOMENTS:
+            for moment in self._optimizer.moments_of(self._owners[letter]):
                 state[f"{moment}/{self.names[p]}"] = self._moment(p, moment).cpu()
-            steps = self._adam.state[self._held(letter)[0]]["step"]
-            state[f"step/{letter}"] = steps.detach().cpu().clone()
+        for letter, count, held in self._counts():
+            state[f"{count}/{letter}"] = self._optimizer.state[held][count].detach().cpu().clone()
         return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Goes on from what `state_dict` gave, at any world size and ZeRO stage."""
-        for _, p in self._trained():
-            for moment in MOMENTS:
+        for letter, p in self._trained():
+            for moment in self._optimizer.moments_of(self._owners[letter]):
                 self._set_moment(p, moment, state[f"{moment}/{self.names[p]}"].to(p.device))
-        for letter in LETTERS:
-            for held in self._held(letter):
-                self._adam.state[held]["step"].copy_(state[f"step/{letter}"])
+        for letter, count, held in self._counts():
+            self._optimizer.state[held][count].copy_(state[f"{count}/{letter}"])
 
     def close(self) -> None:
         """Gives DeepSpeed's buffers back; without it every stage leaks an engine."""
@@ -208,7 +193,7 @@ class Engine:
     def _forget_gradients(self) -> None:
         """Offload keeps the last gradient, and would apply it again to what gets none."""
         if self._offload:
-            for letter in LETTERS:
+            for letter in self.letters:
                 for held in self._held(letter):
                     if held.grad is not None:
                         held.grad.zero_()
@@ -217,12 +202,12 @@ class Engine:
         if self._zero:
             gathered: Tensor = safe_get_full_optimizer_state(p, name)
             return gathered
-        moment: Tensor = self._adam.state[p][name]
+        moment: Tensor = self._optimizer.state[p][name]
         return moment
 
     def _set_moment(self, p: nn.Parameter, name: str, value: Tensor) -> None:
         if self._zero == 0:
-            self._adam.state[p][name].copy_(value)
+            self._optimizer.state[p][name].copy_(value)
         elif self._zero < 3:
             safe_set_full_optimizer_state(p, value, name)
         else:  # the full form fails for a slice that is nothing but padding
@@ -232,13 +217,20 @@ class Engine:
             safe_set_local_optimizer_state(p, padded[rank * n : (rank + 1) * n], name)
 
     def _held(self, letter: str) -> list[Tensor]:
-        """What Adam updates for a letter: its parameters, or the flat pieces that ZeRO makes."""
-        number = LETTERS.index(letter)
+        """What is updated for a letter: its parameters, or the flat pieces that ZeRO makes."""
+        number = self.nets.letters.index(letter)
         if self._zero < 3:
-            return list(self._adam.param_groups[number]["params"])
+            return list(self._optimizer.param_groups[number]["params"])
         zero = self._engine.optimizer
         pieces = enumerate(zero.fp32_partitioned_groups_flat)
         return [flat for i, flat in pieces if zero.sub_group_to_group_id[i] == number]
+
+    def _counts(self) -> Iterator[tuple[str, str, Tensor]]:
+        """(letter, count, what is updated) of every step count there is."""
+        for letter, owners in self._owners.items():
+            for held in self._held(letter):
+                for count in self._optimizer.counts_of(owners):
+                    yield letter, count, held
 
     def _trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         """(letter, parameter), each able to have a gradient: ZeRO 3 knows no others."""
@@ -248,16 +240,19 @@ class Engine:
                 yield letter, p
 
 
+def _worthwhile(cfg: EngineConfig, world: World) -> EngineConfig:
+    """The config without ZeRO 1 where there is a single rank: nothing to share out.
+
+    It would copy every gradient into one flat tensor, a tenth of a step at 256x256 on a CPU.
+    """
+    alone = world.size == 1 and cfg.zero_stage == 1
+    if alone and not cfg.offload and cfg.precision != "fp16":  # both need ZeRO's optimiser
+        return replace(cfg, zero_stage=0)
+    return cfg
+
+
 def _fading(at: Progress) -> Progress:
     return replace(at, alpha=0.0) if at.stage else at
-
-
-def _parts(n: int, micro: int) -> list[slice]:
-    return [slice(i, i + micro) for i in range(0, n, micro)]
-
-
-def _slice(r: Draw, part: slice) -> Draw:
-    return replace(r, z=r.z[part], z_other=r.z_other[part], crossover=r.crossover[part])
 
 
 def _deepspeed_config(

@@ -74,19 +74,19 @@ def launch(
     from pipeline.storage import open_storage
 
     storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
-    if all(is_done(storage, stage) for stage in range(cfg.last_stage + 1)):
+    if all(is_done(storage, stage) for stage in cfg.stages):
         _show_results(cfg, "this run is complete")
         return
     if inputs or source:
         prepare(
             inputs[0] if inputs else faces,
-            Path(cfg.data.path),
+            cfg.data.path,
             source="auto" if inputs else source,
-            resolutions=[4 << stage for stage in range(cfg.model.blocks)],
+            resolutions=[4 << stage for stage in cfg.stages],
         )
     from pipeline import orchestrate
 
-    most = max(cfg.worker_counts(stage)[-1] for stage in range(cfg.last_stage + 1))
+    most = max(cfg.worker_counts(stage)[-1] for stage in cfg.stages)
     cores = max(1, int(most * cfg.cluster.cpus_per_worker))
     with Console() as console, orchestrate.connected(cores):
         console.say(f"training {_near(storage)}; watch it with: {_tensorboard(storage)}")
@@ -97,7 +97,7 @@ def launch(
 
 
 def prepare(
-    input_: str, out: Path, *, source: str, resolutions: Sequence[int], workers: int = 0
+    input_: str, out: str, *, source: str, resolutions: Sequence[int], workers: int = 0
 ) -> None:
     """Makes the shard set `out` of what `input_` holds, with a progress bar."""
     from rich.console import Console
@@ -131,6 +131,7 @@ def _show_results(cfg: RunConfig, headline: str) -> None:
 
     from pipeline.checkpoint import snapshot
     from pipeline.data.stream import Stream, on_device
+    from pipeline.report.page import write_report
     from pipeline.storage import open_storage
     from stylealae import StyleALAE
     from stylealae.sheets import contact_sheet
@@ -153,6 +154,7 @@ def _show_results(cfg: RunConfig, headline: str) -> None:
                 (caption, m.sample(64, seed=2)),
             ]
         ).save(samples)
+    report = write_report(here)
     click.echo(
         f"\n{headline}\n"
         f"  run folder        {_near(storage)}\n"
@@ -160,6 +162,7 @@ def _show_results(cfg: RunConfig, headline: str) -> None:
         f"  samples           {_near(samples)}\n"
         f"  reconstructions   {_near(faces)}\n"
         f"  snapshot          {_near(model)}\n"
+        f"  report            {_near(report)}\n"
     )
 
 

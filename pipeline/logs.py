@@ -13,19 +13,21 @@ from typing import TextIO
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from pipeline.config import LogConfig
+from pipeline.environment import environment, memory_scalars
 from pipeline.fence import Fence
+from pipeline.sections import LogConfig
 from pipeline.storage import Storage
 from pipeline.world import World
-from stylealae.api import StyleALAE
 from stylealae.errors import DivergenceError
+from stylealae.family import Model
 from stylealae.schedule import Progress
 from stylealae.sheets import contact_sheet
 
-__all__ = ["Log", "Report", "due"]
+__all__ = ["Log", "Report", "due", "show"]
 
 METRICS = "metrics.jsonl"
 
@@ -81,6 +83,9 @@ class Log:
         if world.rank == 0:
             _forget_after(storage, seen)
             self._writer = SummaryWriter(str(self.run_dir / "tensorboard"), purge_step=seen + 1)
+            where = {"seen": seen, "ranks": world.size, **environment(world.device)}
+            with (self.run_dir / "environment.jsonl").open("a") as stream:
+                stream.write(json.dumps(where) + "\n")
 
     def note(self, tag: str, value: float) -> None:
         """A number of rank 0 for every row from now on: what the last save took, say."""
@@ -120,18 +125,14 @@ class Log:
             "data/replaced": everywhere[1] * self.world.size,
             "time/img_per_s": (seen - seen_then) / (now - then),
             **{f"data_wait/rank_{rank:03d}": wait for rank, wait in enumerate(each)},
+            **memory_scalars(self.world.device),
             **self._notes,
         }
         self._sums, self._count = {}, 0
         self._since, self._waited_s = (now, seen), waited_s
+        self.row(seen, row)
         if self._writer is None:
             return
-        if self._fence is not None:
-            self._fence.require()  # an orphan leaves the new holder's rows alone
-        for tag, value in row.items():
-            self._writer.add_scalar(tag, value, seen)
-        with (self.run_dir / METRICS).open("a") as stream:
-            stream.write(json.dumps({"seen": seen, **row}) + "\n")
         self._report(
             Report(
                 resolution=at.resolution,
@@ -144,6 +145,17 @@ class Log:
                 losses={tag.split("/")[1]: value for tag, value in losses.items()},
             )
         )
+
+    def row(self, seen: int, row: Mapping[str, float]) -> None:
+        """Writes numbers by tag; the same ones are given on every rank."""
+        if self._writer is None:
+            return
+        if self._fence is not None:
+            self._fence.require()  # an orphan leaves the new holder's rows alone
+        for tag, value in row.items():
+            self._writer.add_scalar(tag, value, seen)
+        with (self.run_dir / METRICS).open("a") as stream:
+            stream.write(json.dumps({"seen": seen, **row}) + "\n")
 
     def require_finite(self, seen: int) -> dict[str, float]:
         """The mean losses since the last row, over the ranks.  Collective.
@@ -162,25 +174,14 @@ class Log:
         return losses
 
     def grid_if_due(
-        self, seen: int, at: Progress, model: Callable[[], StyleALAE], originals: Tensor
+        self, seen: int, at: Progress, model: Callable[[], Model], originals: Tensor
     ) -> None:
         """Draws originals, reconstructions and samples if that is due; [N, C, R, R] in [-1, 1]."""
         at_end = seen >= self.span[1]
         if self._writer is None or not (due(seen, self.cfg.grid_img, at.batch) or at_end):
             return
-        m = model()
         n = min(self.cfg.grid_size, len(originals))
-        sheet = contact_sheet(
-            [
-                (f"originals, {at.resolution}x{at.resolution}", originals[:n]),
-                ("reconstructions G(E(x))", m.reconstruct(originals[:n], alpha=at.alpha)),
-                (
-                    f"samples G(F(z)) after {seen:,} images, alpha {at.alpha:.2f}",
-                    m.sample(2 * n, seed=1, alpha=at.alpha),
-                ),
-            ],
-            columns=n,
-        )
+        sheet = contact_sheet(model().rows(originals[:n], at.alpha), columns=n)
         folder = self.run_dir / "images"
         folder.mkdir(exist_ok=True)
         sheet.save(folder / f"{at.resolution:04d}-seen-{seen:010d}.png")
@@ -192,6 +193,12 @@ class Log:
             self._shown.close()
         if self._writer is not None:
             self._writer.close()
+
+
+def show(run_dir: Path, tag: str, picture: Image.Image, seen: int) -> None:
+    """Puts a picture into the TensorBoard of a run that is over."""
+    with SummaryWriter(str(run_dir / "tensorboard")) as writer:
+        writer.add_image(tag, np.asarray(picture), seen, dataformats="HWC")
 
 
 def _opened(folder: Path, world: World) -> TextIO:

@@ -13,10 +13,11 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from pipeline.config import EngineConfig, RunConfig
+from pipeline.config import RunConfig
+from pipeline.sections import EngineConfig
 from stylealae.errors import ConfigError
-from stylealae.networks import LETTERS, Networks, build
-from stylealae.phases import Draw, phases_of
+from stylealae.family import FAMILIES
+from stylealae.networks.lettered import Lettered
 from stylealae.schedule import Growth, Progress, at_stage
 
 __all__ = ["GIB", "activation_bytes", "fitted", "need", "state_bytes"]
@@ -78,10 +79,10 @@ def state_bytes(cfg: RunConfig, stage: int) -> int:
     Weights, gradients, Adam, the running average, and copies of the weights at run-time scale.
     """
     with torch.device("meta"):
-        nets = build(cfg.model)
+        nets = FAMILIES[cfg.family].build(cfg.model)
     at = Growth(stage=stage, alpha=0.5 if stage else 1.0)
     whole = sum(p.numel() for p in nets.parameters())
-    trained = sum(p.numel() for letter in LETTERS for p in nets.grown(letter, at))
+    trained = sum(p.numel() for letter in nets.letters for p in nets.grown(letter, at))
     zero, workers = cfg.engine.zero_stage, cfg.worker_counts(stage)[0]
     shared = [1 if zero < level else workers for level in (1, 2, 3)]
     adam = 0 if cfg.engine.offload else (2 if zero == 0 else 3)  # moments; ZeRO's own weights
@@ -108,7 +109,7 @@ def _kept(cfg: RunConfig, stage: int, n: int) -> int:
 @lru_cache(maxsize=256)
 def _counted_once(cfg: RunConfig, stage: int, n: int) -> int:
     with torch.device("meta"):
-        nets = build(cfg.model)
+        nets = FAMILIES[cfg.family].build(cfg.model)
     everything = _saved(nets, cfg, stage, n)
     if not cfg.engine.recompute_from:
         return everything
@@ -118,15 +119,19 @@ def _counted_once(cfg: RunConfig, stage: int, n: int) -> int:
     return min(everything, _saved(nets, cfg, stage, n) + largest)
 
 
-def _saved(nets: Networks, cfg: RunConfig, stage: int, n: int) -> int:
+def _saved(nets: Lettered, cfg: RunConfig, stage: int, n: int) -> int:
     """The most that a phase saves; in half precision all but R1's branch counts half."""
     at = Progress(stage=stage, alpha=0.5 if stage else 1.0, batch=n, lr=0.0)
-    x = torch.empty(n, cfg.model.channels, at.resolution, at.resolution, device="meta")
-    z = torch.empty(n, cfg.model.z_width, device="meta")
-    r = Draw(z=z, z_other=z, crossover=torch.ones(n, device="meta"), noise=None)
+    family, shape = FAMILIES[cfg.family], (cfg.model.channels, at.resolution, at.resolution)
+    x, labels = torch.empty(n, *shape, device="meta"), torch.zeros(n, dtype=torch.long)
+    chance = family.chance(
+        cfg.model, cfg.loss, seed=0, mine=slice(0, n), device=x.device,
+        labelled=(torch.zeros(1, *shape), labels[:1]),
+    )  # fmt: skip
     most = 0
-    for phase in phases_of(cfg.loss):
-        for letter in LETTERS:
+    for phase in family.phases(cfg.loss, 0):
+        r = chance.draw(phase.name, 0, at, labels)
+        for letter in nets.letters:
             for p in nets.grown(letter, at):
                 p.requires_grad_(letter in phase.trains)
         with _counted(nets) as count:
@@ -137,7 +142,7 @@ def _saved(nets: Networks, cfg: RunConfig, stage: int, n: int) -> int:
 
 
 @contextmanager
-def _counted(nets: Networks) -> Iterator[dict[int, int]]:
+def _counted(nets: Lettered) -> Iterator[dict[int, int]]:
     """Bytes by storage of all that autograd saves inside the block, weights left out."""
     count: dict[int, int] = {}
     alive: list[Tensor] = []  # so that no storage's number is given out twice

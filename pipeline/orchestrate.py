@@ -72,7 +72,7 @@ def run(cfg: RunConfig, report: Callable[[Report], None], say: Say = log.warning
         with _stop_on_signals(link) as asked:
             fence = Fence.claim(storage)
             driver = Driver(cfg, storage, fence, link, asked, report, say)
-            for stage in range(cfg.last_stage + 1):
+            for stage in cfg.stages:
                 if not _train(driver, stage, scratch):
                     return False
     return True

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from pipeline import checkpoint
-from pipeline.config import CheckpointConfig
 from pipeline.fence import Fence
+from pipeline.sections import CheckpointConfig
 from pipeline.storage import Storage
 from pipeline.world import World
-from stylealae.api import StyleALAE
 from stylealae.errors import CheckpointError, DivergenceError, UserError
+from stylealae.family import Model
 
 __all__ = ["Saver"]
 
@@ -82,7 +82,7 @@ class Saver:
         self._settle()
         self._do(self._mirror)
 
-    def finish_stage(self, stage: int, model: StyleALAE) -> None:
+    def finish_stage(self, stage: int, model: Model) -> None:
         """Leaves the stage's snapshot, and in it the mark that the stage is done.  Collective."""
         self._do(lambda: checkpoint.finish_stage(self._storage, stage, model, self._fence))
         self._do(self._mirror)

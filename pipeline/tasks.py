@@ -68,14 +68,14 @@ def over_tasks(
 
 def _run(work: Work, opened: bytes, job: Job, tally: Any, number: int) -> Note:
     """The work of one job, on whichever node has a core."""
-    images, told = 0, time.monotonic()
+    done, told = 0, time.monotonic()
 
-    def tick() -> None:
-        nonlocal images, told
-        images += 1
+    def tick(images: int = 1) -> None:
+        nonlocal done, told
+        done += images
         if time.monotonic() > told + POLL_S:
             told = time.monotonic()
-            tally.set.remote(number, images)
+            tally.set.remote(number, done)
 
     return work(_source(opened), job, tick)
 

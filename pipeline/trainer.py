@@ -14,16 +14,15 @@ from pipeline.data.stream import Stream, on_device
 from pipeline.engine import Engine
 from pipeline.fence import Fence
 from pipeline.logs import Log, Report, due
+from pipeline.metrics import Metrics
 from pipeline.saving import Saver
 from pipeline.storage import Storage, open_storage
 from pipeline.world import World
-from stylealae.api import StyleALAE
 from stylealae.ema import Ema
 from stylealae.errors import CheckpointError, ConfigError, DivergenceError
-from stylealae.networks import Networks, build
-from stylealae.phases import Chance, phases_of
-from stylealae.priors import normal, rng
-from stylealae.schedule import at_stage, progress_at, stage_span
+from stylealae.family import FAMILIES, Model
+from stylealae.networks.lettered import Lettered
+from stylealae.schedule import at_stage
 
 __all__ = ["train_stage"]
 
@@ -41,11 +40,11 @@ def train_stage(
 ) -> bool:
     """Trains one stage; True when it is done, False if `stop` said so first.  Collective."""
     storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
-    span = stage_span(stage, cfg.last_stage, cfg.schedule)
+    span, family = cfg.span(stage), FAMILIES[cfg.family]
     manifest = readable_by(cfg)
     nets, seen, found = begin(cfg, storage, manifest, world)
     # A stage that was killed between its last checkpoint and its snapshot is still this stage.
-    at = progress_at(min(seen, span[1] - 1), cfg.last_stage, cfg.schedule)
+    at = cfg.progress(min(seen, span[1] - 1))
     micro = at_stage(cfg.engine.micro_batch, stage)
     check_shares(stage, batch=at.batch, ranks=world.size, micro_batch=micro)
     nets.to(world.device)
@@ -55,23 +54,23 @@ def train_stage(
         ema.load_state_dict(found.tensors("ema"))
         if found.state["stage"] == stage:  # another stage starts fresh optimisers
             engine.load_state_dict(found.tensors("adam"))
-    chance = Chance(
-        seed=cfg.seed, z_width=cfg.model.z_width, mixing_prob=cfg.loss.mixing_prob,
-        mine=world.share(at.batch), device=world.device,
-    )  # fmt: skip
     stream = Stream(
         cfg.data.path, cfg.data, seed=cfg.seed, resolution=4 << stage,
         rank=world.rank, world=world.size, device=world.device,
     )  # fmt: skip
+    chance = family.chance(
+        cfg.model, cfg.loss, seed=cfg.seed, mine=world.share(at.batch), device=world.device,
+        labelled=stream.labelled,
+    )  # fmt: skip
     originals = on_device(stream.fixed(cfg.log.grid_size), 1.0, world.device)
-    total = stage_span(cfg.last_stage, cfg.last_stage, cfg.schedule)[1]
+    total = cfg.span(cfg.last_stage)[1]
     log = Log(
         storage, cfg.log, world, seen=seen, span=span, total=total, report=report, fence=fence
     )
     saver = Saver(storage, cfg.checkpoint, world, fence, log.note)
 
-    def model() -> StyleALAE:
-        return StyleALAE(ema.nets, cfg.model, ema.w_mean, stage=stage, seen=seen)
+    def model() -> Model:
+        return family.model(ema.nets, ema.means, cfg.model, stage=stage, seen=seen)
 
     def save() -> None:
         log.require_finite(seen)
@@ -81,25 +80,25 @@ def train_stage(
             parts = {"networks": nets.state_dict(), "ema": ema.state_dict(), "adam": adam}
             saver.save(parts, about)  # copies; a thread publishes
 
+    metrics = Metrics(cfg, world, log, model)
     stopped = False
     stream.start(seen, at.batch, span[1])
     try:
         while seen < span[1] and not stopped:
-            at = progress_at(seen, cfg.last_stage, cfg.schedule)
+            at = cfg.progress(seen)
             batch = stream.next()
             log.batch(seen, batch.sample_ids)
             x = on_device(batch, at.alpha, world.device)  # [n, C, R, R] in [-1, 1]
-            for phase in phases_of(cfg.loss, seen // at.batch):
-                r = chance.draw(phase.name, seen, at)  # z [n, Z], mixing and noise
+            for phase in family.phases(cfg.loss, seen // at.batch):
+                r = chance.draw(phase.name, seen, at, batch.classes)  # z [n, Z], noise, labels
                 loss = engine.step(phase, x, r, at)  # trains the phase's letters and no other
                 log.scalar(f"loss/{phase.name}", loss)
             with engine.gathered():
-                ema.update(
-                    nets, normal(at.batch, cfg.model.z_width, rng(cfg.seed, "w_mean", seen)), at
-                )
+                ema.update(nets, chance.z("w_mean", seen, at), at)
             seen += at.batch
             log.write_if_due(seen, at, stream.waited_s, stream.replaced)
             log.grid_if_due(seen, at, model, originals)
+            metrics.write_if_due(seen, at)
             stopped = due(seen, STOP_POLL_IMG, at.batch) and world.any(stop())
             if stopped or seen >= span[1] or due(seen, cfg.checkpoint.every_img, at.batch):
                 save()
@@ -122,18 +121,29 @@ def train_stage(
 
 def begin(
     cfg: RunConfig, storage: Storage, manifest: Manifest, world: World
-) -> tuple[Networks, int, Checkpoint | None]:
+) -> tuple[Lettered, int, Checkpoint | None]:
     """The networks, images seen and checkpoint that the run goes on from.  Collective.
 
     Raises:
         CheckpointError: the newest checkpoint is of another model, seed or data set.
     """
-    nets, found = build(cfg.model, cfg.seed), checkpoint.latest(storage, world)
+    nets = FAMILIES[cfg.family].build(cfg.model, cfg.seed)
+    found = checkpoint.latest(storage, world)
     if found is None:
         return nets, 0, None
     was = found.state
-    mine = {**asdict(cfg.model), "seed": cfg.seed, "data set": manifest.digest}
-    theirs = {**was["config"]["model"], "seed": was["config"]["seed"], "data set": was["data"]}
+    mine = {
+        "family": cfg.family,
+        **asdict(cfg.model),
+        "seed": cfg.seed,
+        "data set": manifest.digest,
+    }
+    theirs = {
+        "family": "stylealae",
+        **was["config"],
+        **was["config"]["model"],
+        "data set": was["data"],
+    }
     other = [
         f"{k} ({theirs.get(k)} there, {v} here)" for k, v in mine.items() if theirs.get(k) != v
     ]

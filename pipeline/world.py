@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 __all__ = ["World"]
 
@@ -33,5 +34,10 @@ class World:
     def mean(self, values: list[float]) -> list[float]:
         """The mean of every number over the ranks.  Collective."""
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
-        dist.all_reduce(tensor)
-        return [float(v) for v in (tensor / self.size).tolist()]
+        return [float(v) for v in (self.sum(tensor) / self.size).tolist()]
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum over the ranks, in place; each gives a tensor of the same shape.  Collective."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor

@@ -3,28 +3,24 @@
 Legend: N batch, C channels, R resolution, Z and W widths, L layers (two a stage).
 """
 
-import dataclasses
-import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from stylealae import latents
+from stylealae import attributes, latents, snapshot
 from stylealae.config import ModelConfig
+from stylealae.directions import Directions, principal, sefa
 from stylealae.errors import CheckpointError, ConfigError
 from stylealae.interop import read_released, released_to_ours
 from stylealae.networks import Networks, build
 from stylealae.priors import normal, rng
+from stylealae.refinement import Distance, Refined, refine
 from stylealae.schedule import Growth
 
 __all__ = ["StyleALAE"]
-
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-FORMAT = 1
 
 
 class StyleALAE:
@@ -46,35 +42,19 @@ class StyleALAE:
         Raises:
             CheckpointError: the folder is no snapshot, or one that is torn or of another format.
         """
-        folder = Path(path)
-        try:
-            about = json.loads((folder / CONFIG).read_text())
-            if about["format"] != FORMAT:
-                raise CheckpointError(
-                    f"{folder} is a snapshot of format {about['format']}, this version reads "
-                    f"{FORMAT}: use the version of stylealae that wrote it"
-                )
-            model = ModelConfig(**about["model"])
-            tensors = load_file(folder / WEIGHTS, device=str(device))
-            w_mean = tensors.pop("w_mean")
-            nets = build(model)
-            nets.load_state_dict(tensors)
-            stage, seen = int(about["stage"]), int(about["seen"])
-        except FileNotFoundError as error:
+        found = snapshot.read(Path(path), device)
+        if not isinstance(found.model, ModelConfig):
             raise CheckpointError(
-                f"{folder} is no snapshot: {Path(error.filename).name} is missing; give the folder "
-                "that training wrote, such as runs/demo/0032/snapshot"
-            ) from error
-        except (
-            KeyError,
-            TypeError,
-            ValueError,
-            ConfigError,
-            SafetensorError,
-            RuntimeError,
-        ) as error:
-            raise CheckpointError(f"{folder} is no whole snapshot: {error}") from error
-        return cls(nets.to(device), model, w_mean, stage=stage, seen=seen)
+                f"{path} is a snapshot of the family {found.family!r}, not of StyleALAE: open it "
+                "with stylealae.family.load"
+            )
+        tensors = dict(found.tensors)
+        try:
+            w_mean, nets = tensors.pop("w_mean"), build(found.model)
+            nets.load_state_dict(tensors)
+        except (KeyError, RuntimeError) as error:
+            raise CheckpointError(f"{path} is no whole snapshot: {error}") from error
+        return cls(nets.to(device), found.model, w_mean, stage=found.stage, seen=found.seen)
 
     @classmethod
     def from_released(
@@ -93,16 +73,11 @@ class StyleALAE:
 
         `origin` is a sentence for the card on where the weights are from, if not from training.
         """
-        tensors = {k: v.contiguous() for k, v in self.nets.state_dict().items()}
-        save_file({**tensors, "w_mean": self.w_mean.contiguous()}, folder / WEIGHTS)
-        about: dict[str, Any] = {
-            "format": FORMAT,
-            "model": dataclasses.asdict(self.model),
-            "stage": self.stage,
-            "seen": self.seen,
-        }
-        (folder / CONFIG).write_text(json.dumps(about, indent=2) + "\n")
-        (folder / CARD).write_text(self._card(origin))
+        tensors = {**self.nets.state_dict(), "w_mean": self.w_mean}
+        whole = snapshot.Snapshot(
+            family="stylealae", model=self.model, tensors=tensors, stage=self.stage, seen=self.seen
+        )
+        snapshot.write(folder, whole, self._card(origin))
 
     @property
     def device(self) -> torch.device:
@@ -159,6 +134,15 @@ class StyleALAE:
         """G(E(x)), without grain.  [N, C, R, R] -> [N, C, R, R]"""
         return self.generate(self.encode(x, stage, alpha), stage, alpha, noise=False)
 
+    def refine(
+        self, x: Tensor, steps: int = 100, *, distance: Distance | None = None, **how: Any
+    ) -> Refined:
+        """Styles that tell x better than E(x), by descent from it: see refinement.refine."""
+        self.encode(x[:1])  # says what is wrong with the shape
+        return refine(
+            self.nets, x.to(self.device), self._at(None), steps=steps, distance=distance, **how
+        )
+
     def sample(
         self,
         n: int,
@@ -173,11 +157,23 @@ class StyleALAE:
 
         `noise` adds G's grain, which a model that has been trained for long uses for fine detail.
         """
-        w = self.map(normal(n, self.model.z_width, rng(seed, "sample", 0)))
-        layers = latents.per_layer(w, 2 * (self._at(stage).stage + 1))  # [n, L, W]
+        layers = latents.per_layer(
+            self.styles(n, seed), 2 * (self._at(stage).stage + 1)
+        )  # [n, L, W]
         layers = latents.truncate(layers, self.w_mean, truncation)
         grain = rng(seed, "sample/noise", 0, self.device) if noise else False
         return self.generate(layers, stage, alpha, noise=grain)
+
+    def rows(self, x: Tensor, alpha: float = 1.0) -> list[tuple[str, Tensor]]:
+        """Captioned rows for a sheet: these images, their reconstructions, samples."""
+        return [
+            (f"originals, {self.resolution}x{self.resolution}", x),
+            ("reconstructions G(E(x))", self.reconstruct(x, alpha=alpha)),
+            (
+                f"samples G(F(z)) after {self.seen:,} images, alpha {alpha:.2f}",
+                self.sample(2 * len(x), seed=1, alpha=alpha),
+            ),
+        ]
 
     def truncate(self, w: Tensor, psi: float) -> Tensor:
         """The coarse and middle styles pulled towards the mean by psi.  [N, W] -> [N, L, W]"""
@@ -200,6 +196,38 @@ class StyleALAE:
     def interpolate(self, w: Tensor, w_other: Tensor, steps: int) -> Tensor:
         """Styles on the way from w to w_other, both included.  [N, W] twice -> [steps, N, W]"""
         return latents.interpolate(w.to(self.device), w_other.to(self.device), steps)
+
+    def edit(self, w: Tensor, amounts: Mapping[str, float], directions: Directions) -> Tensor:
+        """Styles moved along named directions, in their standard deviations.  -> [N, L, W]
+
+        `m.generate(m.edit(m.encode(x), {"smile": 2.0, "age": -1.0}, directions))`
+        """
+        return directions.move(w.to(self.device), amounts, self.nets.G.layers)
+
+    def directions(
+        self,
+        w: Tensor,
+        labels: Mapping[str, Sequence[attributes.Label]],
+        *,
+        method: attributes.Method = "effect",
+        separate: attributes.Separate = "no",
+    ) -> Directions:
+        """A direction for each label of styles, E's of labelled images: see attributes.fit."""
+        return attributes.fit(w, labels, method=method, separate=separate)
+
+    def principal(self, count: int = 10, *, n: int = 10_000, seed: int = 0) -> Directions:
+        """The directions in which n styles of F vary most (GANSpace): pc1, pc2, ..."""
+        return principal(self.styles(n, seed), count)
+
+    def sefa(
+        self, count: int = 10, *, layers: tuple[int, int] | None = None, seed: int = 0
+    ) -> Directions:
+        """The directions to which G's layers, first to last, answer most (SeFa): sefa1, ..."""
+        return sefa(self.nets.G, self.styles(10_000, seed), count, layers)
+
+    def styles(self, n: int, seed: int = 0) -> Tensor:
+        """Styles of F, those that `sample` draws with this seed.  -> [n, W]"""
+        return self.map(normal(n, self.model.z_width, rng(seed, "sample", 0)))
 
     def _at(self, stage: int | None, alpha: float = 1.0) -> Growth:
         stage = self.stage if stage is None else stage

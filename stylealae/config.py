@@ -1,33 +1,35 @@
-"""What may vary in the method: the networks, the losses and the schedule, as typed, frozen values.
+"""What may vary in the method: networks, losses, optimiser and schedule, as typed, frozen values.
 
 The defaults are the paper's (ALAE, arXiv 2004.04467) in the authors' FFHQ-1024 configuration.
+`ShapeConfig` and `TermsConfig` are what every model family has; `ModelConfig` and `LossConfig` are
+StyleALAE's; those of the families that are made of MLPs are in config_mlp.py.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from stylealae.errors import ConfigError
 
-__all__ = ["LossConfig", "ModelConfig", "ScheduleConfig"]
+__all__ = [
+    "LossConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "ScheduleConfig",
+    "ShapeConfig",
+    "TermsConfig",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """The shape of the networks F, G, E and D."""
+class ShapeConfig:
+    """What the networks of every family have: the images that they take, and z."""
 
     resolution: int = 1024
     """Side of the largest image in pixels: a power of two, at least 4."""
     channels: int = 3
     """Image channels: 3 for RGB, 1 for grey."""
-    start_channels: int = 16
-    """Feature channels at the largest resolution; they double with every halving of it."""
-    max_channels: int = 512
-    """Feature channels are never more than this."""
     z_width: int = 512
     """Numbers in a prior sample z."""
-    w_width: int = 512
-    """Numbers in a style w."""
-    mapping_layers: int = 8
-    """Layers of F, the mapping z -> w."""
 
     def __post_init__(self) -> None:
         if self.resolution < 4 or self.resolution & (self.resolution - 1):
@@ -35,21 +37,61 @@ class ModelConfig:
                 f"model.resolution is {self.resolution}: make it a power of two from 4 upwards "
                 "(4, 8, 16, ..., 1024)"
             )
-        for name in (
-            "channels",
-            "start_channels",
-            "max_channels",
-            "z_width",
-            "w_width",
-            "mapping_layers",
-        ):
+        self.require_positive("channels", "z_width")
+
+    def require_positive(self, *names: str) -> None:
+        """Refuses fields that are below 1."""
+        for name in names:
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}: it must be at least 1")
+
+    @property
+    def last_stage(self) -> int:
+        """The stage of the full resolution; 0 is 4x4."""
+        return self.resolution.bit_length() - 3
+
+    @property
+    def first_stage(self) -> int:
+        """The stage that training begins with: the last one, as these networks do not grow."""
+        return self.last_stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class TermsConfig:
+    """What the losses of every family have in common."""
+
+    @property
+    def wants_labels(self) -> bool:
+        """Whether training needs `data.label`."""
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(ShapeConfig):
+    """The shape of StyleALAE's networks F, G, E and D."""
+
+    start_channels: int = 16
+    """Feature channels at the largest resolution; they double with every halving of it."""
+    max_channels: int = 512
+    """Feature channels are never more than this."""
+    w_width: int = 512
+    """Numbers in a style w."""
+    mapping_layers: int = 8
+    """Layers of F, the mapping z -> w."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_positive("start_channels", "max_channels", "w_width", "mapping_layers")
         if self.z_width != self.w_width:
             raise ConfigError(
                 f"model.z_width is {self.z_width} and model.w_width {self.w_width}: the released "
                 "mapping network keeps one width, make them equal"
             )
+
+    @property
+    def first_stage(self) -> int:
+        """Growth begins with 4x4."""
+        return 0
 
     @property
     def blocks(self) -> int:
@@ -62,7 +104,7 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossConfig:
+class LossConfig(TermsConfig):
     """The weights of Algorithm 1."""
 
     r1_gamma: float = 10.0
@@ -71,6 +113,8 @@ class LossConfig:
     """Probability that a generated image mixes two styles at a random layer (phases I and II)."""
     reciprocity_trains_f: bool = False
     """Let F move in phase III as the released code does; the paper's equation (2) moves E and G."""
+    reciprocity_weight: float = 1.0
+    """Weight of phase III."""
     r1_every: int = 1
     """Iterations from one R1 penalty to the next, which weighs as many times more (lazy R1)."""
     merged: bool = False
@@ -81,10 +125,37 @@ class LossConfig:
             raise ConfigError(
                 f"loss.mixing_prob is {self.mixing_prob}: it is a probability, 0 to 1"
             )
-        if self.r1_gamma < 0.0:
-            raise ConfigError(f"loss.r1_gamma is {self.r1_gamma}: it cannot be negative")
+        for name in ("r1_gamma", "reciprocity_weight"):
+            if getattr(self, name) < 0.0:
+                raise ConfigError(f"loss.{name} is {getattr(self, name)}: it cannot be negative")
         if self.r1_every < 1:
             raise ConfigError(f"loss.r1_every is {self.r1_every}: 1 is every iteration")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """How a gradient becomes a step; the defaults are the LREQAdam of the released code."""
+
+    kind: Literal["adam", "sgd"] = "adam"
+    """Adam, or stochastic gradient descent with momentum."""
+    betas: tuple[float, float] = (0.0, 0.99)
+    """Adam's decay of the mean gradient and of the mean squared one, a step."""
+    eps: float = 1e-8
+    """Adam's floor under the root of the mean squared gradient."""
+    momentum: float = 0.9
+    """SGD's share of the step before that is kept."""
+    weight_decay: float = 0.0
+    """Weight of the squared length of all weights in every loss."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("betas", max(self.betas)), ("momentum", self.momentum)):
+            if not 0.0 <= value < 1.0:
+                raise ConfigError(f"optimizer.{name}: found {value}, use 0 to below 1")
+        if min(self.betas) < 0.0 or self.eps <= 0.0 or self.weight_decay < 0.0:
+            raise ConfigError(
+                "optimizer.betas and optimizer.weight_decay cannot be negative, optimizer.eps must "
+                "be above 0"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +174,11 @@ class ScheduleConfig:
     batch: tuple[int, ...] = (512, 256, 128, 64, 32)
     """Global batch, whatever the number of GPUs."""
     lr: tuple[float, ...] = (0.0015, 0.0015, 0.0015, 0.0015, 0.0015, 0.0015, 0.002, 0.003, 0.003)
-    """Adam's learning rate; it does not scale with the number of GPUs."""
+    """Learning rate; it does not scale with the number of GPUs."""
+    lr_final: float = 1.0
+    """Share of the learning rate that is left at the end of the run."""
+    lr_falls_from: float = 0.0
+    """Share of the last stage after which the rate falls to `lr_final`, along half a cosine."""
     ema_half_life_img: int = 10_000
     """Images after which a weight's share in the running average has halved."""
     w_mean_beta: float = 0.995
@@ -117,6 +192,11 @@ class ScheduleConfig:
                     f"schedule.{name} is {list(values)}: it needs one positive entry a stage "
                     "(a shorter list goes on with its last entry)"
                 )
+        if not 0.0 <= self.lr_final <= 1.0 or not 0.0 <= self.lr_falls_from < 1.0:
+            raise ConfigError(
+                f"schedule.lr_final is {self.lr_final} and schedule.lr_falls_from "
+                f"{self.lr_falls_from}: both are shares, the second below 1"
+            )
         if self.ema_half_life_img < 1:
             raise ConfigError(
                 f"schedule.ema_half_life_img is {self.ema_half_life_img}: it must be at least 1"

@@ -1,6 +1,6 @@
-"""Running averages: of the networks, with a half-life in images, and of w.
+"""Running averages: of the networks, with a half-life in images, and of what they observe.
 
-Legend: L layers of G, W width of w.
+Legend: Z width of z.
 """
 
 import copy
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stylealae.config import ScheduleConfig
-from stylealae.networks import LETTERS, Networks
+from stylealae.networks.lettered import Lettered
 from stylealae.schedule import Progress
 
 __all__ = ["Ema"]
@@ -22,34 +22,39 @@ class Ema:
     follows the mean w too, once an iteration.
     """
 
-    def __init__(self, nets: Networks, cfg: ScheduleConfig) -> None:
+    def __init__(self, nets: Lettered, cfg: ScheduleConfig) -> None:
         self.cfg = cfg
         self.nets = copy.deepcopy(nets).requires_grad_(False)
-        self.w_mean = torch.zeros(nets.G.layers, nets.D.w_width)  # [L, W]
+        self.means = nets.means()
+        """What is averaged beside the weights: StyleALAE's `w_mean`."""
+        self._running = self.nets.running()
 
     @torch.no_grad()
-    def update(self, nets: Networks, z: Tensor, at: Progress) -> None:
+    def update(self, nets: Lettered, z: Tensor, at: Progress) -> None:
         """One iteration on: `nets` have just been trained on `at.batch` images; z is [N, Z]."""
         keep = 0.5 ** (at.batch / self.cfg.ema_half_life_img)
-        for letter in LETTERS:
+        for letter in nets.letters:
             ours = [p.detach() for p in self.nets.grown(letter, at)]
             theirs = [p.detach() for p in nets.grown(letter, at)]
             torch._foreach_lerp_(ours, theirs, 1.0 - keep)
-        self.w_mean.lerp_(nets.F(z).float().mean(0), 1.0 - self.cfg.w_mean_beta)
+        if self._running:
+            torch._foreach_lerp_(self._running, nets.running(), 1.0 - keep)
+        for name, value in nets.observed(z).items():
+            self.means[name].lerp_(value, 1.0 - self.cfg.w_mean_beta)
 
     def to(self, device: torch.device) -> "Ema":
         """The same averages, kept on `device`."""
         self.nets.to(device)
-        self.w_mean = self.w_mean.to(device)
+        self.means = {name: mean.to(device) for name, mean in self.means.items()}
+        self._running = self.nets.running()
         return self
 
     def state_dict(self) -> dict[str, Tensor]:
         """Every averaged tensor by name."""
-        return {**self.nets.state_dict(), "w_mean": self.w_mean}
+        return {**self.nets.state_dict(), **self.means}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Takes over what `state_dict` gave, all of it or nothing."""
-        networks = dict(state)
-        w_mean = networks.pop("w_mean")
-        self.nets.load_state_dict(networks)
-        self.w_mean.copy_(w_mean)
+        self.nets.load_state_dict({k: v for k, v in state.items() if k not in self.means})
+        for name, mean in self.means.items():
+            mean.copy_(state[name])

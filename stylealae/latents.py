@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["interpolate", "mix", "per_layer", "truncate"]
+__all__ = ["bands", "interpolate", "mix", "per_layer", "swap", "truncate"]
 
 
 def per_layer(w: Tensor, layers: int) -> Tensor:
@@ -38,3 +38,22 @@ def interpolate(w: Tensor, w_other: Tensor, steps: int) -> Tensor:
     """
     t = torch.linspace(0.0, 1.0, steps, device=w.device, dtype=w.dtype)
     return torch.lerp(w[None], w_other[None], t.view(-1, *[1] * w.ndim))
+
+
+def bands(layers: int) -> dict[str, tuple[int, int]]:
+    """The coarse, middle and fine layers, first and last of each (StyleGAN, section 3.1).
+
+    4x4 and 8x8, 16x16 and 32x32, and the rest; small models, with fewer than five resolutions,
+    share out theirs as evenly as they can, the fine ones first.
+    """
+    stages = layers // 2
+    ends = (2, 4, stages) if stages > 4 else (stages // 3, 2 * stages // 3, stages)
+    firsts = (0, *ends[:2])
+    named = zip(("coarse", "middle", "fine"), firsts, ends, strict=True)
+    return {name: (2 * first, 2 * end - 1) for name, first, end in named if end > first}
+
+
+def swap(w: Tensor, w_other: Tensor, first: int, last: int) -> Tensor:
+    """The layers first to last of w taken from w_other.  [N, L, W] twice -> [N, L, W]"""
+    layer = torch.arange(w.shape[1], device=w.device)
+    return torch.where(((first <= layer) & (layer <= last))[:, None], w_other, w)

@@ -1,10 +1,23 @@
-"""The terms of Algorithm 1 as pure functions: tensors in, one value per sample out."""
+"""The terms of the losses as pure functions: tensors in, one value per sample out.
+
+Legend: N batch, P numbers of an image, Z width of z, K classes.
+"""
 
 import torch
 import torch.nn.functional as fn
 from torch import Tensor
 
-__all__ = ["adversarial", "r1_penalty", "squared_error"]
+__all__ = [
+    "RECONSTRUCTIONS",
+    "adversarial",
+    "bernoulli",
+    "divergence",
+    "gaussian_kl",
+    "r1_penalty",
+    "squared",
+    "squared_error",
+    "too_close",
+]
 
 
 def adversarial(logits: Tensor) -> Tensor:
@@ -24,3 +37,34 @@ def r1_penalty(logits: Tensor, x: Tensor) -> Tensor:
 def squared_error(a: Tensor, b: Tensor) -> Tensor:
     """Mean over the W numbers of the squared difference, Eq. 2.  [N, W] twice -> [N]"""
     return (a - b).square().flatten(1).mean(1)
+
+
+def squared(logits: Tensor, x: Tensor) -> Tensor:
+    """Half the squared error of grey values, summed over the pixels.  [N, P] twice -> [N]"""
+    return 0.5 * (logits.sigmoid() - x).square().sum(1)
+
+
+def bernoulli(logits: Tensor, x: Tensor) -> Tensor:
+    """Cross-entropy of grey values in [0, 1], summed over the pixels.  [N, P] twice -> [N]"""
+    return fn.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(1)
+
+
+RECONSTRUCTIONS = {"squared": squared, "bernoulli": bernoulli}
+
+
+def gaussian_kl(mean: Tensor, log_var: Tensor, std: float = 1.0) -> Tensor:
+    """KL(N(mean, var) || N(0, std^2)), summed over the code.  [N, Z] twice -> [N]"""
+    ratio = log_var.exp() / std**2
+    return 0.5 * (ratio + (mean / std).square() - 1.0 - ratio.log()).sum(1)
+
+
+def too_close(heads: Tensor, apart: float) -> Tensor:
+    """How far every pair of heads is below the wanted distance.  [K, Z] -> [pairs]"""
+    first, other = torch.triu_indices(len(heads), len(heads), 1)
+    return fn.relu(apart - (heads[first] - heads[other]).norm(dim=1))
+
+
+def divergence(p: Tensor, logits: Tensor) -> Tensor:
+    """KL(p || softmax(logits)); p carries no gradient.  [N, K] twice -> [N]"""
+    entropy: Tensor = torch.special.xlogy(p, p).sum(1)
+    return entropy - (p * logits.log_softmax(1)).sum(1)

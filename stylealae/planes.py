@@ -179,12 +179,7 @@ def _backward(
     sums = g.sum((2, 3))
     products = (torch.mul(g, y, out=d).sum((2, 3)) - mean * sums) * rstd
     a = rstd if gain is None else rstd * gain
-    slope = -a * rstd * products / pixels
-    if g_var is not None:
-        slope = slope + g_var * (2 / pixels)
-    level = -a * sums / pixels - slope * mean
-    if g_mean is not None:
-        level = level + g_mean / pixels
+    slope, level = _line(a, sums, products, mean, rstd, g_mean, g_var, pixels)
     torch.mul(y, slope[:, :, None, None], out=d).add_(level[:, :, None, None])
     d.add_(g * a[:, :, None, None])
     if g_y is not None:
@@ -208,17 +203,32 @@ def _backward_again(
     rstd = torch.rsqrt(var + eps)
     sums = g.sum((2, 3))
     products = ((g * y).sum((2, 3)) - mean * sums) * rstd
-    slope = -rstd * rstd * products / pixels
-    if g_var is not None:
-        slope = slope + g_var * (2 / pixels)
-    level = -rstd * sums / pixels - slope * mean
-    if g_mean is not None:
-        level = level + g_mean / pixels
+    slope, level = _line(rstd, sums, products, mean, rstd, g_mean, g_var, pixels)
     d = g * rstd[:, :, None, None] + y * slope[:, :, None, None] + level[:, :, None, None]
     if g_y is not None:
         d = d + g_y
     out: Tensor = torch.ops.aten.leaky_relu_backward(d, y, SLOPE, True)  # by the sign of its result
     return out
+
+
+def _line(
+    a: Tensor,
+    sums: Tensor,
+    products: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+    g_mean: Tensor | None,
+    g_var: Tensor | None,
+    pixels: int,
+) -> tuple[Tensor, Tensor]:
+    """Slope and level of what is added to a * g: in each plane a linear function of y."""
+    slope = -a * rstd * products / pixels
+    if g_var is not None:
+        slope = slope + g_var * (2 / pixels)
+    level = -a * sums / pixels - slope * mean
+    if g_mean is not None:
+        level = level + g_mean / pixels
+    return slope, level
 
 
 class _Blur(torch.autograd.Function):

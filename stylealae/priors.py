@@ -1,11 +1,25 @@
-"""p(z), and the addressed randomness that every draw in training comes from."""
+"""p(z), and the addressed randomness that every draw in training comes from.
 
+Legend: n samples, Z width of z.
+"""
+
+import math
+from dataclasses import dataclass
 from hashlib import sha256
 
 import torch
 from torch import Tensor
 
-__all__ = ["normal", "rng"]
+from stylealae import losses
+
+__all__ = ["PRIORS", "Gaussian", "Mixture", "Prior", "SwissRoll", "Uniform", "normal", "rng"]
+
+PETALS = 10
+"""Components of the mixture."""
+PETAL_AT, PETAL_LENGTH, PETAL_WIDTH = 1.4, 0.5, 0.1
+"""Distance of a petal's middle from the centre, and its two standard deviations."""
+TURNS, RADIUS, THICKNESS = 1.5, 2.2, 0.05
+"""Of the swiss roll."""
 
 
 def rng(seed: int, purpose: str, seen: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -17,3 +31,104 @@ def rng(seed: int, purpose: str, seen: int, device: torch.device | str = "cpu") 
 def normal(n: int, width: int, generator: torch.Generator) -> Tensor:
     """Samples of the standard normal prior.  -> [n, width]"""
     return torch.randn(n, width, generator=generator)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A distribution of codes; `scale` multiplies its samples."""
+
+    width: int
+    scale: float = 1.0
+
+    def sample(self, n: int, source: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        """Samples; those with a label from its part of the prior, if it has parts.  -> [n, Z]
+
+        `labels` [n] int64 name the parts, -1 is anywhere.  What is drawn does not depend on them.
+        """
+        raise NotImplementedError
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log density, where it is known in closed form.  [n, Z] -> [n]"""
+        raise NotImplementedError
+
+    def kl(self, mean: Tensor, log_var: Tensor, eps: Tensor) -> Tensor:
+        """KL(N(mean, var) || p), estimated at the draw mean + std * eps.  [n, Z] thrice -> [n]"""
+        std = (0.5 * log_var).exp()
+        own = (_log_normal(eps, 1.0) - std.log()).sum(1)
+        return own - self.log_prob(mean + std * eps)
+
+
+class Gaussian(Prior):
+    """N(0, scale^2) in every direction."""
+
+    def sample(self, n: int, source: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        """Samples; it has no parts.  -> [n, Z]"""
+        return self.scale * normal(n, self.width, source)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log density.  [n, Z] -> [n]"""
+        return _log_normal(z, self.scale).sum(1)
+
+    def kl(self, mean: Tensor, log_var: Tensor, eps: Tensor) -> Tensor:
+        """KL(N(mean, var) || p) in closed form.  [n, Z] -> [n]"""
+        return losses.gaussian_kl(mean, log_var, self.scale)
+
+
+class Uniform(Prior):
+    """Uniform between -scale and scale in every direction."""
+
+    def sample(self, n: int, source: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        """Samples; it has no parts.  -> [n, Z]"""
+        return self.scale * (2.0 * torch.rand(n, self.width, generator=source) - 1.0)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log density.  [n, Z] -> [n]"""
+        inside = (z.abs() <= self.scale).all(1)
+        density = torch.full((len(z),), -self.width * math.log(2.0 * self.scale), device=z.device)
+        return torch.where(inside, density, -math.inf)
+
+
+class Mixture(Prior):
+    """Ten 2-D Gaussians around the centre, drawn out away from it: petals.  A part is a petal."""
+
+    def sample(self, n: int, source: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        """Samples.  -> [n, 2]"""
+        petal = _parts(torch.randint(PETALS, (n,), generator=source), labels)
+        along, across = normal(n, 2, source).unbind(1)
+        angle = 2.0 * math.pi * petal / PETALS
+        radius, side = PETAL_AT + PETAL_LENGTH * along, PETAL_WIDTH * across
+        x = radius * angle.cos() - side * angle.sin()
+        y = radius * angle.sin() + side * angle.cos()
+        return self.scale * torch.stack((x, y), 1)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log density.  [n, 2] -> [n]"""
+        angle = torch.arange(PETALS, device=z.device) * (2.0 * math.pi / PETALS)
+        x, y = (z / self.scale)[:, :, None].unbind(1)  # [n, 1] each
+        along = x * angle.cos() + y * angle.sin() - PETAL_AT  # [n, petals]
+        across = y * angle.cos() - x * angle.sin()
+        density = _log_normal(along, PETAL_LENGTH) + _log_normal(across, PETAL_WIDTH)
+        return density.logsumexp(1) - math.log(PETALS * self.scale**2)
+
+
+class SwissRoll(Prior):
+    """A spiral whose angle grows with the root of a uniform number.  A part is a tenth of it."""
+
+    def sample(self, n: int, source: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        """Samples.  -> [n, 2]"""
+        part = _parts(torch.randint(PETALS, (n,), generator=source), labels)
+        along = ((part + torch.rand(n, generator=source)) / PETALS).sqrt()
+        angle = 2.0 * math.pi * TURNS * along
+        spiral = RADIUS * along[:, None] * torch.stack((angle.cos(), angle.sin()), 1)
+        return self.scale * (spiral + THICKNESS * normal(n, 2, source))
+
+
+PRIORS = {"gaussian": Gaussian, "uniform": Uniform, "mixture": Mixture, "swiss_roll": SwissRoll}
+
+
+def _parts(drawn: Tensor, labels: Tensor | None) -> Tensor:
+    return drawn if labels is None else torch.where(labels < 0, drawn, labels)
+
+
+def _log_normal(x: Tensor, std: float) -> Tensor:
+    return -0.5 * (x / std).square() - math.log(std * math.sqrt(2.0 * math.pi))

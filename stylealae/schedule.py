@@ -34,33 +34,42 @@ class Progress(Growth):
     batch: int
     """Images in a global batch."""
     lr: float
-    """Learning rate of Adam."""
+    """Learning rate."""
 
 
-def stage_span(stage: int, last_stage: int, cfg: ScheduleConfig) -> tuple[int, int]:
+def stage_span(
+    stage: int, last_stage: int, cfg: ScheduleConfig, first_stage: int = 0
+) -> tuple[int, int]:
     """First image of a stage and the first after it; the last stage runs on to `total_img`."""
-    ends = list(accumulate(at_stage(cfg.stage_img, s) for s in range(last_stage + 1)))
-    first = ends[stage - 1] if stage else 0
-    return first, max(ends[-1], cfg.total_img) if stage == last_stage else ends[stage]
+    stages = range(first_stage, last_stage + 1)
+    ends = dict(zip(stages, accumulate(at_stage(cfg.stage_img, s) for s in stages), strict=True))
+    first = ends[stage - 1] if stage > first_stage else 0
+    return first, max(ends[stage], cfg.total_img) if stage == last_stage else ends[stage]
 
 
-def progress_at(seen: int, last_stage: int, cfg: ScheduleConfig) -> Progress:
+def progress_at(seen: int, last_stage: int, cfg: ScheduleConfig, first_stage: int = 0) -> Progress:
     """Where the run stands once `seen` real images have been shown.
 
     alpha rises as a half sine over the fade, (1 - cos(pi t)) / 2, as in the released code.
     """
-    stage = next(
-        (s for s in range(last_stage) if seen < stage_span(s, last_stage, cfg)[1]), last_stage
-    )
-    fade_img = cfg.fade_fraction * at_stage(cfg.stage_img, stage)
-    into = seen - stage_span(stage, last_stage, cfg)[0]
-    faded = stage == 0 or into >= fade_img
+    spans = {s: stage_span(s, last_stage, cfg, first_stage) for s in range(first_stage, last_stage)}
+    stage = next((s for s, (_, end) in spans.items() if seen < end), last_stage)
+    first, end = stage_span(stage, last_stage, cfg, first_stage)
+    fade_img, into = cfg.fade_fraction * at_stage(cfg.stage_img, stage), seen - first
+    faded = stage == first_stage or into >= fade_img
+    fallen = _rise((into / (end - first) - cfg.lr_falls_from) / (1.0 - cfg.lr_falls_from))
+    left = 1.0 if stage < last_stage else 1.0 - (1.0 - cfg.lr_final) * fallen
     return Progress(
         stage=stage,
-        alpha=1.0 if faded else (1.0 - math.cos(math.pi * into / fade_img)) / 2.0,
+        alpha=1.0 if faded else _rise(into / fade_img),
         batch=at_stage(cfg.batch, stage),
-        lr=at_stage(cfg.lr, stage),
+        lr=at_stage(cfg.lr, stage) * left,
     )
+
+
+def _rise(t: float) -> float:
+    """From 0 at t = 0 to 1 at t = 1, along half a cosine."""
+    return (1.0 - math.cos(math.pi * min(max(t, 0.0), 1.0))) / 2.0
 
 
 def at_stage(values: tuple[T, ...], stage: int) -> T:

@@ -1,4 +1,4 @@
-"""Contact sheets: batches of images laid out as labelled rows in one picture.
+"""Contact sheets: batches of images as captioned rows under captioned columns, in one picture.
 
 Legend: N images of a row, C channels, R resolution.
 """
@@ -9,11 +9,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-__all__ = ["Row", "contact_sheet", "to_uint8"]
+__all__ = ["Row", "contact_sheet", "paired_sheet", "to_uint8"]
 
 Row = tuple[str, Tensor]
-GAP, MARGIN, CAPTION = 2, 8, 18
 PAPER, INK = (255, 255, 255), (40, 40, 40)
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def to_uint8(x: Tensor) -> np.ndarray:
@@ -22,31 +22,112 @@ def to_uint8(x: Tensor) -> np.ndarray:
     return pixels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
 
 
-def contact_sheet(rows: Sequence[Row], *, tile: int = 64, columns: int = 16) -> Image.Image:
-    """Captioned rows of images, each enlarged to at least `tile` pixels by whole factors.
+def contact_sheet(
+    rows: Sequence[Row],
+    *,
+    tile: int = 64,
+    columns: int = 16,
+    headings: Sequence[str] = (),
+    title: str = "",
+) -> Image.Image:
+    """Rows of images with their captions at the left, headings above the columns, a title on top.
 
-    A row longer than `columns` is broken into several.
+    Every image fills a cell of the largest resolution, at least `tile` pixels wide, enlarged by
+    whole factors. A row longer than `columns` is broken into several.
     """
-    height, lines = MARGIN, []
-    for caption, x in rows:
-        images = to_uint8(x)
-        lines.append((height, caption, images))
-        side = _side(images, tile)
-        height += CAPTION + -(-len(images) // columns) * (side + GAP) + MARGIN
-    width = 2 * MARGIN + max(min(len(i), columns) * (_side(i, tile) + GAP) for _, _, i in lines)
-    sheet = Image.new("RGB", (width, height), PAPER)
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
-    for top, caption, images in lines:
-        pen.text((MARGIN, top), caption, fill=INK, font=font)
-        side = _side(images, tile)
-        for k, pixels in enumerate(images):
-            row, column = divmod(k, columns)
-            picture = Image.fromarray(pixels).resize((side, side), Image.Resampling.NEAREST)
-            at = (MARGIN + column * (side + GAP), top + CAPTION + row * (side + GAP))
-            sheet.paste(picture, at)
+    cell = max(_side(x.shape[-1], tile) for _, x in rows)
+    size = min(max(12, cell // 10), 40)
+    font, line = ImageFont.load_default(size), size + size // 4
+    gap, margin = max(2, cell // 32), size
+    captions = [_wrapped(caption, font, 11 * size) for caption, _ in rows]
+    gutter = margin + max(_width(text, font) for text in captions)
+    gutter += margin if gutter > margin else 0
+    tops = [_wrapped(heading, font, cell) for heading in headings]
+    head = margin + (line + gap if title else 0)
+    top = head + (line * max((len(text) for text in tops), default=0))
+
+    across = max(min(len(x), columns) for _, x in rows)
+    width = gutter + across * (cell + gap) - gap + margin
+    heights = [max(-(-len(x) // columns) * (cell + gap), line * len(c) + gap)
+               for (_, x), c in zip(rows, captions, strict=True)]  # fmt: skip
+    width = max(width, 2 * margin + _width([title], font))
+    sheet = Image.new("RGB", (width, top + sum(heights) - gap + margin), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    pen.text((margin, margin), title, fill=INK, font=font)
+    for k, text in enumerate(tops):
+        middle = gutter + k * (cell + gap) + cell // 2
+        for i, words in enumerate(text):
+            at = (middle, top - line * (len(text) - i))
+            pen.text(at, words, fill=INK, font=font, anchor="ma")
+    for (_, x), caption, height in zip(rows, captions, heights, strict=True):
+        first = top + max(0, (min(cell, height) - line * len(caption)) // 2)
+        for i, words in enumerate(caption):
+            pen.text((margin, first + i * line), words, fill=INK, font=font)
+        _lay(sheet, to_uint8(x), (gutter, top), cell, gap, columns)
+        top += height
     return sheet
 
 
-def _side(images: np.ndarray, tile: int) -> int:
-    resolution: int = images.shape[1]
+def paired_sheet(
+    rows: Sequence[Row], headings: Sequence[str], *, tile: int = 96, columns: int = 8
+) -> Image.Image:
+    """Rows whose images belong together column by column, broken into lines together."""
+    sheets = [
+        contact_sheet(
+            [(caption, x[k : k + columns]) for caption, x in rows],
+            headings=headings[k : k + columns],
+            tile=tile,
+        )
+        for k in range(0, len(headings), columns)
+    ]
+    size = (max(sheet.width for sheet in sheets), sum(sheet.height for sheet in sheets))
+    page, top = Image.new("RGB", size, PAPER), 0
+    for sheet in sheets:
+        page.paste(sheet, (0, top))
+        top += sheet.height
+    return page
+
+
+def _lay(
+    sheet: Image.Image, images: np.ndarray, at: tuple[int, int], cell: int, gap: int, columns: int
+) -> None:
+    """One row's images, each in the middle of its cell."""
+    side = cell // images.shape[1] * images.shape[1]
+    for k, pixels in enumerate(images):
+        row, column = divmod(k, columns)
+        picture = Image.fromarray(pixels).resize((side, side), Image.Resampling.NEAREST)
+        inset = (cell - side) // 2
+        place = (at[0] + column * (cell + gap) + inset, at[1] + row * (cell + gap) + inset)
+        sheet.paste(picture, place)
+
+
+def _side(resolution: int, tile: int) -> int:
+    """The least multiple of a resolution that is at least `tile`."""
     return resolution * max(1, -(-tile // resolution))
+
+
+def _wrapped(text: str, font: Font, width: int) -> list[str]:
+    """Lines no wider than that, broken between words; a longer word loses its middle."""
+    lines: list[str] = []
+    for part in text.split("\n") if text else ():
+        lines.append("")
+        for word in part.split():
+            longer = f"{lines[-1]} {word}".strip()
+            if lines[-1] and font.getlength(longer) > width:
+                lines.append(_shortened(word, font, width))
+            else:
+                lines[-1] = longer if lines[-1] else _shortened(word, font, width)
+    return lines
+
+
+def _shortened(word: str, font: Font, width: int) -> str:
+    kept = len(word)
+    shown = word
+    while font.getlength(shown) > width and kept > 2:
+        kept -= 1
+        shown = f"{word[: kept - kept // 2]}…{word[len(word) - kept // 2 :]}"
+    return shown
+
+
+def _width(lines: Sequence[str], font: Font) -> int:
+    return max((int(font.getlength(text)) + 1 for text in lines if text), default=0)

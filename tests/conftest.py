@@ -1,5 +1,43 @@
-"""One thread a test process: beside other work, two wait for each other at every small kernel."""
+"""What all tests share: threads, which of them run beside each other, and a set of digits."""
 
+import gzip
 import os
+from pathlib import Path
 
+import numpy as np
+import pytest
+
+# Beside other work, two threads wait for each other at every small kernel.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests share their fixtures in one process; those with a Ray start one at a time."""
+    for item in items:
+        alone = item.get_closest_marker("ray") is not None
+        item.add_marker(pytest.mark.xdist_group("ray" if alone else item.nodeid.split("::")[0]))
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    head = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    path.write_bytes(gzip.compress(head + array.astype(np.uint8).tobytes(), mtime=0))
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """200 images to train on and 40 for tests: a class is a place of a bright square."""
+    raw, out = tmp_path_factory.mktemp("idx"), tmp_path_factory.mktemp("digits") / "set"
+    source = np.random.default_rng(0)
+    for prefix, n in (("train", 200), ("t10k", 40)):
+        labels = source.integers(0, 10, n)
+        images = source.integers(0, 60, (n, 28, 28))
+        for image, label in zip(images, labels, strict=True):
+            row, column = 4 + 14 * (label // 5), 1 + 5 * (label % 5)
+            image[row : row + 8, column : column + 5] += 180
+        write_idx(raw / f"{prefix}-images-idx3-ubyte.gz", images)
+        write_idx(raw / f"{prefix}-labels-idx1-ubyte.gz", labels)
+    from pipeline.data.shards import prepare
+    from pipeline.data.sources import open_source
+
+    prepare(open_source(str(raw), "idx"), out, (32,), workers=1)
+    return out

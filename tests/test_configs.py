@@ -12,21 +12,33 @@ from pathlib import Path
 import pytest
 
 from pipeline import config as run
+from pipeline import sections
 from stylealae import config as method
+from stylealae import config_mlp as mlp
 
 ROOT = Path(__file__).parents[1]
 CLASSES = [
+    method.ShapeConfig,
+    method.TermsConfig,
     method.ModelConfig,
     method.LossConfig,
+    method.OptimizerConfig,
     method.ScheduleConfig,
-    run.DataConfig,
-    run.EngineConfig,
-    run.CheckpointConfig,
-    run.LogConfig,
-    run.ClusterConfig,
+    *(vars(mlp)[name] for name in mlp.__all__ if name != "SECTIONS"),
+    sections.DataConfig,
+    sections.EngineConfig,
+    sections.CheckpointConfig,
+    sections.LogConfig,
+    sections.MetricConfig,
+    sections.ClusterConfig,
     run.RunConfig,
 ]
-FIELDS = [(cls.__name__, field.name) for cls in CLASSES for field in fields(cls)]
+FIELDS = [
+    (cls.__name__, field.name)
+    for cls in CLASSES
+    for field in fields(cls)
+    if field.name in cls.__annotations__  # an inherited one is its own class's
+]
 SECTIONS = {field.name for field in fields(run.RunConfig)}
 HOLDERS = {"cfg", "_cfg", "config", *SECTIONS}
 """What a variable or attribute that holds a config is called: `cfg.batch`, not `at.batch`."""
@@ -107,7 +119,7 @@ def f(at, cfg, self):
 def test_every_config_class_is_looked_at() -> None:
     defined = {
         node.name
-        for module in (method, run)
+        for module in (method, mlp, run, sections)
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.ClassDef)
     }

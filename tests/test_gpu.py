@@ -5,12 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.config import EngineConfig, RunConfig
+from pipeline.config import RunConfig
 from pipeline.engine import Engine, joined
+from pipeline.sections import EngineConfig
 from stylealae import planes
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
+from stylealae.draws import Chance
 from stylealae.networks import build
-from stylealae.phases import Chance, phases_of
+from stylealae.phases import phases_of
 from stylealae.schedule import Progress
 
 pytestmark = [

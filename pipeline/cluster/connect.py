@@ -23,6 +23,7 @@ from stylealae.errors import ConfigError
 __all__ = ["connected", "in_job", "is_ours"]
 
 CONNECT_S = 10
+STARTS = 3
 OBJECT_STORE_BYTES = 150 << 20
 CODE = Path(__file__).resolve().parents[2]
 LO = "lo0" if sys.platform == "darwin" else "lo"
@@ -51,21 +52,7 @@ def connected(cores: int, address: str | None = None) -> Iterator[None]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")
     if is_ours(address):
-        for name, value in LOOPBACK.items():
-            os.environ.setdefault(name, value)
-        if "RAY_AUTH_TOKEN_PATH" not in os.environ:  # Ray turns authentication on by itself
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        ray_constants.ENABLE_RAY_CLUSTER = False  # read when ray was imported
-        os.environ["PYTHONPATH"] = os.pathsep.join(
-            p for p in (str(CODE), os.environ.get("PYTHONPATH")) if p
-        )
-        ray.init(
-            "local",
-            num_cpus=cores,
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            **quiet,
-        )
+        _start(cores, quiet)
     else:
         address = address or os.environ["RAY_ADDRESS"]
         # A job's working directory carries the code; a driver that joins by hand brings it along.
@@ -76,6 +63,35 @@ def connected(cores: int, address: str | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _start(cores: int, quiet: dict[str, Any]) -> None:
+    """Starts a Ray on this host, for this process and nobody else."""
+    for name, value in LOOPBACK.items():
+        os.environ.setdefault(name, value)
+    if "RAY_AUTH_TOKEN_PATH" not in os.environ:  # Ray turns authentication on by itself
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    ray_constants.ENABLE_RAY_CLUSTER = False  # read when ray was imported
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        p for p in (str(CODE), os.environ.get("PYTHONPATH")) if p
+    )
+    for last in (*[False] * (STARTS - 1), True):
+        try:
+            ray.init(
+                "local",
+                num_cpus=cores,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                **quiet,
+            )
+            return
+        except Exception as error:  # it gives its own processes half a minute, whatever the load
+            ray.shutdown()
+            if last:
+                raise ConfigError(
+                    f"Ray does not start on this host ({str(error).splitlines()[0]}): look whether "
+                    "the machine is short of memory, of space in /tmp, or busy; then try again"
+                ) from error
 
 
 def _require_answer(address: str) -> None:

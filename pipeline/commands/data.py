@@ -15,7 +15,8 @@ __all__ = ["inspect", "prepare", "verify"]
 
 @click.command()
 @click.argument("input_", metavar="INPUT")
-@click.option("--out", required=True, metavar="FOLDER", help="Folder of the data set.")
+@click.option("--out", required=True, metavar="PLACE",
+              help="Folder of the data set, or a URL such as s3://bucket/name.")  # fmt: skip
 @click.option("--source", default="auto", show_default=True,
               help="What INPUT is, where auto mistakes it: ffhq, celebahq, stylegan-zip, "
                    "tfrecord, lsun, parquet, idx, folder, zip, tar, or rendered (INPUT is then "
@@ -54,6 +55,7 @@ def prepare(
     stylealae prepare photos.zip --out datasets/photos --resolutions 4..128
     stylealae prepare ffhq/ --out /shared/ffhq --resolutions 4..1024
     stylealae prepare faces/ --labels ages.csv --fit pad --out datasets/faces
+    stylealae prepare faces/ --out s3://bucket/faces --resolutions 4..256
     stylealae prepare 4000 --source rendered --out datasets/rendered --resolutions 4..32
 
     Every image is converted to upright 8-bit pixels, or refused by name with the reason;
@@ -64,13 +66,11 @@ def prepare(
 
     from pipeline.data import shards
     from pipeline.data.sources import open_source
-    from pipeline.data.store import is_url
+    from pipeline.data.store import is_url, local_path
 
-    if is_url(out):
-        raise ConfigError(
-            f"--out is {out}: prepare into a folder, then copy it there whole; training reads URLs"
-        )
-    folder = Path(out)
+    place = local_path(out)
+    if ray and not is_url(place):
+        place = str(Path(place).absolute())
     if ray and Path(input_).exists():
         input_ = str(Path(input_).absolute())  # tasks run in folders of their own
     opened = open_source(
@@ -79,12 +79,12 @@ def prepare(
     )  # fmt: skip
     with launching.runner_on(ray) as runner:
         made = shards.prepare(
-            opened, folder.absolute() if ray else folder, _resolutions(resolutions),
+            opened, place, _resolutions(resolutions),
             fit=fit, shard_img=shard_img, max_broken=0 if strict else max_broken,
             workers=workers, runner=runner, console=Console(stderr=True),
         )  # fmt: skip
     counts = ", ".join(f"{made.samples(split):,} {split}" for split in made.splits)
-    click.echo(f"{out}: {counts}; {made.broken:,} refused, see {folder / shards.REPORT}")
+    click.echo(f"{out}: {counts}; {made.broken:,} refused, see {place}/{shards.REPORT}")
 
 
 @click.command()

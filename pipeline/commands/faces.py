@@ -1,62 +1,253 @@
-"""`reconstruct`, `sample`: pictures of a trained model."""
+"""`encode`, `reconstruct`, `refine`, `sample`: images in, styles and pictures out."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands.output import write_picture
+from pipeline.commands.inputs import (
+    COUNT,
+    DEVICE,
+    IMAGES,
+    MODEL,
+    OUT,
+    encoded,
+    open_model,
+    read_batches,
+)
+from pipeline.commands.output import progress, tell, write_picture
 from pipeline.launching import sentence
+from stylealae.errors import ConfigError
 
-__all__ = ["reconstruct", "sample"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stylealae import StyleALAE
+    from stylealae.sheets import Row
+
+__all__ = ["encode", "reconstruct", "refine", "sample"]
+
+SEEDS = 16
 
 
 @click.command()
-@click.argument("snapshot", type=click.Path(path_type=Path))
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="PNG to write.")
-@click.option("--count", default=16, show_default=True, help="At most this many images.")
+@MODEL
+@IMAGES
+@click.option("--out", required=True, type=click.Path(path_type=Path),
+              help="A .safetensors, or a .npy with the names in a .json beside.")  # fmt: skip
+@COUNT(None)
+@DEVICE
 @sentence
-def reconstruct(snapshot: Path, images: Sequence[Path], out: Path, count: int) -> None:
-    """Draw originals beside their reconstructions.
+def encode(model: Path, images: Sequence[str], out: Path, count: int | None, device: str) -> None:
+    """Write the styles w = E(x) of images.
 
-    IMAGES are image files, or folders, zips or tars of images.
+    MODEL is a snapshot, a run's folder or a released .pth; IMAGES are files, folders, zips, tars or
+    prepared data sets.
+
+    \b
+    stylealae encode runs/demo/0032/snapshot photos/ --out styles.safetensors
+    stylealae encode runs/demo datasets/rendered --out styles.npy
+    """  # noqa: D301
+    import torch
+
+    if out.suffix not in (".safetensors", ".npy"):
+        raise ConfigError(f"--out is {out}: name a file that ends in .safetensors or .npy")
+    m = open_model(model, device)
+    names: list[str] = []
+    parts: list[Tensor] = []
+    for batch, x in read_batches(m, images, count=count):
+        names += [image.name for image in batch]
+        parts.append(m.encode(x).cpu())
+    w = torch.cat(parts)
+    _write_styles(w, names, out)
+    click.echo(out)
+    spread = float(w.std(0).mean()) if len(w) > 1 else 0.0
+    tell(command="encode", images=len(w), w_width=w.shape[1], w_spread=spread)
+
+
+@click.command()
+@MODEL
+@IMAGES
+@OUT
+@click.option("--stages", is_flag=True, help="A row for every resolution that the model grew by.")
+@COUNT(16)
+@DEVICE
+@sentence
+def reconstruct(
+    model: Path, images: Sequence[str], out: Path, stages: bool, count: int, device: str
+) -> None:
+    """Draw originals above their reconstructions G(E(x)), with their PSNR.
+
+    IMAGES are image files, folders, zips, tars or prepared data sets.
 
     \b
     stylealae reconstruct runs/demo/0032/snapshot me.jpg you.png --out faces.png
+    stylealae reconstruct runs/demo photos.zip --stages --count 8 --out growth.png
     """  # noqa: D301
-    from pipeline.data.images import load_images
-    from stylealae import StyleALAE
-    from stylealae.sheets import contact_sheet
+    from stylealae.refinement import psnr
+    from stylealae.sheets import contact_sheet, paired_sheet
 
-    m = StyleALAE.load(snapshot)
-    x = load_images(images, m.resolution, channels=m.model.channels, count=count)
+    m = open_model(model, device)
+    names, x, w = encoded(m, images, count)
     side = f"{m.resolution}x{m.resolution}"
-    rows = [(f"originals at {side}", x), ("reconstructions G(E(x))", m.reconstruct(x))]
-    write_picture(contact_sheet(rows), out)
+    if stages:
+        rows = _by_stage(m, x)
+        write_picture(contact_sheet(rows, headings=names, columns=len(x), tile=96), out)
+        errors = {r[0]: psnr(o[1], r[1]) for o, r in zip(rows[::2], rows[1::2], strict=True)}
+        means = {what.split()[0]: float(db.mean()) for what, db in errors.items()}
+        tell(command="reconstruct", images=len(x), psnr_db=means)
+        return
+    y = _pictures(m, w)
+    db = psnr(x, y)
+    pairs = zip(names, db.tolist(), strict=True)
+    headings = [f"{name}\n{value:.1f} dB" for name, value in pairs]
+    rows = [(f"originals at {side}", x), ("reconstructions G(E(x))", y)]
+    write_picture(paired_sheet(rows, headings), out)
+    tell(command="reconstruct", images=len(x), resolution=m.resolution,
+         psnr_db=float(db.mean()), of=dict(zip(names, db.tolist(), strict=True)))  # fmt: skip
 
 
 @click.command()
-@click.argument("snapshot", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="PNG to write.")
-@click.option("--count", default=32, show_default=True, help="How many images.")
+@MODEL
+@IMAGES
+@OUT
+@click.option("--steps", default=100, show_default=True, help="Steps of descent from E(x).")
+@click.option("--styles", type=click.Path(path_type=Path),
+              help="Also write the refined styles: .safetensors or .npy.")  # fmt: skip
+@COUNT(8)
+@DEVICE
+@sentence
+def refine(
+    model: Path, images: Sequence[str], out: Path, steps: int, styles: Path | None, count: int,
+    device: str,
+) -> None:  # fmt: skip
+    """Improve reconstructions: descend from E(x) to styles that keep who is seen.
+
+    Nothing of the model changes. Written are originals, G(E(x)), the refined pictures, and how many
+    dB were gained.
+
+    \b
+    stylealae refine runs/demo/0032/snapshot me.jpg --steps 200 --out me-refined.png
+    """  # noqa: D301
+    from stylealae.sheets import paired_sheet
+
+    if styles is not None and styles.suffix not in (".safetensors", ".npy"):
+        raise ConfigError(f"--styles is {styles}: end it in .safetensors or .npy")
+    m = open_model(model, device)
+    names, x, _ = encoded(m, images, count)
+    with progress("steps", steps) as advance:
+        found = m.refine(x, steps, told=lambda _: advance(1))
+    before, after = _pictures(m, found.encoded), _pictures(m, found.w)
+    gains = zip(names, found.before_db.tolist(), found.after_db.tolist(), strict=True)
+    headings = [f"{name}\n{first:.1f} to {then:.1f} dB" for name, first, then in gains]
+    rows = [
+        ("originals", x),
+        ("reconstructions G(E(x))", before),
+        (f"refined, {steps} steps", after),
+    ]
+    write_picture(paired_sheet(rows, headings), out)
+    if styles is not None:
+        _write_styles(found.w.cpu(), names, styles)
+        click.echo(styles)
+    gain = found.after_db - found.before_db
+    tell(command="refine", images=len(x), steps=steps, psnr_db=float(found.before_db.mean()),
+         refined_psnr_db=float(found.after_db.mean()), gain_db=float(gain.mean()))  # fmt: skip
+
+
+@click.command()
+@MODEL
+@OUT
+@click.option("--count", default=32, show_default=True, help="How many images of the one seed.")
 @click.option("--seed", default=0, show_default=True, help="Another seed draws other images.")
-@click.option("--truncation", default=1.0, show_default=True,
-              help="Below 1 pulls styles towards the mean: less variety, fewer flaws.")  # fmt: skip
+@click.option("--seeds", help="An image for each of these instead, such as 0-15 or 3,7,20-23.")
+@click.option("--truncation", default="1.0", show_default=True,
+              help="Below 1 pulls styles towards the mean: less variety, fewer flaws; 0.5,0.7,1 "
+                   "draws a row each.")  # fmt: skip
 @click.option("--noise", is_flag=True, help="Add G's grain.")
+@DEVICE
 @sentence
 def sample(
-    snapshot: Path, out: Path, count: int, seed: int, truncation: float, noise: bool
-) -> None:
+    model: Path, out: Path, count: int, seed: int, seeds: str | None, truncation: str, noise: bool,
+    device: str,
+) -> None:  # fmt: skip
     """Draw new images.
 
     \b
     stylealae sample runs/demo/0032/snapshot --out samples.png --seed 3 --truncation 0.7
+    stylealae sample runs/demo --seeds 0-15 --truncation 0,0.5,0.7,1 --out truncation.png
     """  # noqa: D301
-    from stylealae import StyleALAE
+    import torch
+
     from stylealae.sheets import contact_sheet
 
-    m = StyleALAE.load(snapshot)
-    x = m.sample(count, seed=seed, truncation=truncation, noise=noise)
-    caption = f"samples G(F(z)), seed {seed}, truncation {truncation:g}"
-    write_picture(contact_sheet([(caption, x)]), out)
+    numbers = _seeds(seeds) if seeds else []
+    amounts = _numbers(truncation)
+    m = open_model(model, device)
+    rows: list[Row] = []
+    for psi in amounts:
+        if numbers:
+            parts = [m.sample(1, seed=k, truncation=psi, noise=noise) for k in numbers]
+            rows.append((f"truncation {psi:g}", torch.cat(parts)))
+        else:
+            x = m.sample(count, seed=seed, truncation=psi, noise=noise)
+            rows.append((f"samples G(F(z)), seed {seed}, truncation {psi:g}", x))
+    headings = [f"seed {k}" for k in numbers]
+    sheet = contact_sheet(rows, headings=headings, columns=len(numbers) or SEEDS)
+    write_picture(sheet, out)
+    spread = {f"{psi:g}": float(x.std(0).mean()) for psi, (_, x) in zip(amounts, rows, strict=True)}
+    tell(command="sample", images=sum(len(x) for _, x in rows), spread_of_pixels=spread)
+
+
+def _pictures(m: "StyleALAE", w: "Tensor") -> "Tensor":
+    """G of many styles, some at a time, without grain."""
+    import torch
+
+    return torch.cat([m.generate(part, noise=False) for part in torch.split(w, 16)])
+
+
+def _by_stage(m: "StyleALAE", x: "Tensor") -> "list[Row]":
+    """Originals and reconstructions at every resolution, smallest first."""
+    import torch.nn.functional as fn
+
+    rows: list[Row] = []
+    for stage in range(m.stage + 1):
+        small = fn.avg_pool2d(x, m.resolution // (4 << stage))
+        side = f"{4 << stage}x{4 << stage}"
+        rows += [(f"{side} originals", small), (f"{side} G(E(x))", m.reconstruct(small, stage))]
+    return rows
+
+
+def _write_styles(w: "Tensor", names: Sequence[str], out: Path) -> None:
+    """[N, W] or [N, L, W] with the names of their images."""
+    import numpy as np
+    from safetensors.torch import save_file
+
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.suffix == ".npy":
+            np.save(out, w.numpy())
+            out.with_suffix(".json").write_text(json.dumps(list(names), indent=0) + "\n")
+        else:
+            save_file({"w": w.contiguous()}, out, {"names": json.dumps(list(names))})
+    except OSError as error:
+        raise ConfigError(f"cannot write {out}: {error}") from error
+
+
+def _seeds(text: str) -> list[int]:
+    """`0-3,9` -> [0, 1, 2, 3, 9]."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not first.isdecimal() or (last and not last.isdecimal()):
+            raise ConfigError(f"--seeds is {text!r}: write numbers and ranges such as 0-15,20")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is no list of numbers: write for example 0.5,0.7,1") from error

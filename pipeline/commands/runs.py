@@ -106,7 +106,7 @@ def train(config: Path, overrides: Sequence[str]) -> None:
         signal.signal(number, ask)
     done, claimed = True, None
     with Console() as console:
-        for stage in range(cfg.last_stage + 1):
+        for stage in cfg.stages:
             if done and not is_done(storage, stage):
                 claimed = claimed or Fence.claimed_by(world, storage)
                 fence = claimed and claimed.group(stage + 1, stage)

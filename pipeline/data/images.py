@@ -1,54 +1,140 @@
-"""Images for the tools, without a prepared dataset: files or containers of them, as one tensor."""
+"""Images for the tools, whatever holds them: files, folders, zips, tars, or prepared data sets.
+
+n images, C channels, R resolution
+"""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pipeline.data import pixels
+from pipeline.data.labels import Label
+from pipeline.data.manifest import Manifest
+from pipeline.data.opened import Tars
 from pipeline.data.pixels import Pixels
+from pipeline.data.source import Sample
 from pipeline.data.sources import open_source
+from pipeline.data.store import is_url, open_store
 from stylealae.errors import DataError
 
-__all__ = ["load_images"]
+__all__ = ["Image", "batches", "load_images", "read_images"]
 
 log = logging.getLogger(__name__)
 
+MANIFEST = "manifest.json"
 
-def load_images(
-    paths: Sequence[Path], resolution: int, *, channels: int = 3, count: int | None = None
-) -> Tensor:
-    """[n, C, R, R] float32 in [-1, 1]: image files, or folders, zips and tars of them.
+
+@dataclass(frozen=True)
+class Image:
+    """One image at the resolution asked for."""
+
+    name: str
+    planes: Pixels
+    """[C, R, R] uint8."""
+    labels: Mapping[str, Label]
+
+
+def read_images(
+    paths: Sequence[str | Path],
+    resolution: int,
+    *,
+    channels: int = 3,
+    count: int | None = None,
+    labels: Path | None = None,
+) -> Iterator[Image]:
+    """The images of files, folders, zips, tars and prepared data sets, one after the other.
 
     They are cropped and shrunk exactly as `stylealae prepare` does it. A file that is named and
     cannot be used is an error; inside a folder or archive it is reported and passed over.
+    `labels` is a table for those that bring none.
+
+    Raises:
+        DataError: there is no usable image, or a file that was named is none.
     """
-    found: list[Tensor] = []
-    for path in paths:
-        for image in _images(path, channels):
-            if len(found) == count:
-                break
-            planes, _ = pixels.square(image, resolution)
-            made = pixels.pyramid(planes, (resolution,))[resolution]  # [C, R, R] uint8
-            found.append(torch.from_numpy(made))
-    if not found:
+    found = chain.from_iterable(
+        _prepared(str(path), resolution, channels)
+        if is_url(str(path)) or (Path(path) / MANIFEST).is_file()
+        else _plain(Path(path), resolution, channels, labels)
+        for path in paths
+    )
+    first = next(found, None)
+    if first is None:
         raise DataError(f"no usable image in {', '.join(map(str, paths))}: name some image files")
-    return torch.stack(found).to(torch.float32) / 127.5 - 1.0
+    return islice(chain([first], found), count)
 
 
-def _images(path: Path, channels: int) -> Iterator[Pixels]:
-    """[H, W, C] uint8 each: the image that `path` is, or those that it contains."""
-    if path.is_file() and path.suffix.lower() not in (".tar", ".zip"):
+def batches(images: Iterator[Image], size: int) -> Iterator[tuple[list[Image], Tensor]]:
+    """The images `size` at a time, with their pixels: float32 [n, C, R, R] in [-1, 1]."""
+    while batch := list(islice(images, size)):
+        x = torch.from_numpy(np.stack([image.planes for image in batch]))
+        yield batch, x.to(torch.float32) / 127.5 - 1.0
+
+
+def load_images(
+    paths: Sequence[str | Path], resolution: int, *, channels: int = 3, count: int | None = None
+) -> Tensor:
+    """[n, C, R, R] float32 in [-1, 1]: all that `read_images` finds, at once."""
+    found = read_images(paths, resolution, channels=channels, count=count)
+    return torch.cat([x for _, x in batches(found, 256)])
+
+
+def _plain(path: Path, resolution: int, channels: int, labels: Path | None) -> Iterator[Image]:
+    """The image that a path is, or those that it contains."""
+    enlarged = 0
+    for sample in _samples(path, resolution, channels, labels):
+        planes, changes = pixels.square(sample.image, resolution)
+        enlarged += "enlarged" in changes
+        made = pixels.pyramid(planes, (resolution,))[resolution]  # [C, R, R]
+        yield Image(sample.key, made, sample.labels)
+    if enlarged:
+        log.warning(
+            "%s: %d images were smaller than the model's %dx%d and were enlarged: expect blur",
+            *(path, enlarged, resolution, resolution),
+        )
+
+
+def _samples(path: Path, side: int, channels: int, labels: Path | None) -> Iterator[Sample]:
+    if path.is_file() and path.suffix.lower() not in (".tar", ".zip", ".parquet"):
         try:
-            yield pixels.decode(path.read_bytes(), channels)[0]
+            image, changes = pixels.decode(path.read_bytes(), channels)
         except (DataError, OSError) as error:
             raise DataError(f"{path}: {error}") from error
+        yield Sample(path.name, image, {}, changes)
         return
-    source = open_source(str(path), channels=channels)
+    source = open_source(
+        str(path), channels=channels, labels=str(labels.absolute()) if labels else None
+    )
     for i in range(len(source)):
         try:
-            yield source.read(i).image
+            yield source.read(i, max(side, 32))
         except DataError as error:
             log.warning("passed over: %s: %s", path, error)
+
+
+def _prepared(path: str, resolution: int, channels: int) -> Iterator[Image]:
+    """All splits of a prepared data set, in its order."""
+    store = open_store(path)
+    manifest = Manifest.read(store)
+    if manifest.channels != channels:
+        raise DataError(
+            f"{path} holds images of {manifest.channels} channels, the model takes {channels}: "
+            "prepare the data set with --channels"
+        )
+    tars = Tars(store, manifest, resolution)
+    for shard in range(len(tars.list.sha256)):
+        first = tars.index(shard).first
+        for span in range(len(first) - 1):
+            count = int(first[span + 1] - first[span])
+            every = np.arange(count)
+            x = np.empty((count, *tars.shape), np.uint8)
+            tars.copy(shard, span, every, every, x)
+            beside = tars.span(shard, span).beside
+            for i, name in enumerate(beside["ids"]):
+                known = {label: values[i] for label, values in beside["labels"].items()}
+                yield Image(name, x[i], known)

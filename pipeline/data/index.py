@@ -6,13 +6,10 @@ the index covers the rest of the file: so every byte of a tar is under exactly o
 and any span can be fetched and checked alone. Plain webdataset passes over members named `__...__`.
 """
 
-import hashlib
 import json
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import BinaryIO
 
 import numpy as np
 
@@ -20,7 +17,7 @@ from pipeline.data.order import Ints
 from pipeline.data.store import Piece
 from pipeline.data.tars import members_in
 
-__all__ = ["INDEX", "Index", "append_index"]
+__all__ = ["INDEX", "Index", "index_tail"]
 
 INDEX = "__index__"
 
@@ -62,23 +59,12 @@ class Index:
         return np.searchsorted(self.first, offsets, side="right") - 1
 
 
-def append_index(file: BinaryIO, at: Sequence[int], samples: Sequence[int]) -> tuple[int, str]:
-    """Complete a tar whose spans begin and end `at`; gives back where its index begins, and hash.
-
-    Whatever follows the last span, such as an end mark, is overwritten.
-    """
-    hashes = []
-    for begin, end in pairwise(at):
-        file.seek(begin)
-        hashes.append(hashlib.sha256(file.read(end - begin)).hexdigest())
-    columns = {"at": list(at[:-1]), "samples": list(samples), "sha256": hashes}
+def index_tail(at: Sequence[int], samples: Sequence[int], sha256: Sequence[str]) -> bytes:
+    """The end of a tar: the index of its spans, which begin and end `at`, and the end mark."""
+    columns = {"at": list(at[:-1]), "samples": list(samples), "sha256": list(sha256)}
     content = json.dumps(columns, separators=(",", ":")).encode()
     info = tarfile.TarInfo(INDEX)
     info.size, info.mode = len(content), 0o444
     tail = info.tobuf(tarfile.USTAR_FORMAT) + content
     tail += bytes(-len(tail) % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE)
-    tail += bytes(-(at[-1] + len(tail)) % tarfile.RECORDSIZE)
-    file.seek(at[-1])
-    file.truncate()
-    file.write(tail)
-    return at[-1], hashlib.sha256(tail).hexdigest()
+    return tail + bytes(-(at[-1] + len(tail)) % tarfile.RECORDSIZE)

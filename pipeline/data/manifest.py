@@ -8,7 +8,6 @@ tars; neither holds anything per sample. docs/format.md is the reference.
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,8 +27,6 @@ __all__ = [
     "Split",
     "shard_path",
     "tar_name",
-    "write_json",
-    "write_text",
 ]
 
 FORMAT = 2
@@ -199,18 +196,3 @@ def tar_name(number: int, resolution: int) -> str:
 def shard_path(folder: Path, number: int, resolution: int) -> Path:
     """Where the tar of a shard lies in a folder."""
     return Path(folder) / tar_name(number, resolution)
-
-
-def write_json(path: Path, value: object) -> None:
-    """`value` as JSON in `path`, whole or not at all."""
-    write_text(path, json.dumps(value, indent=1) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write beside `path`, then rename: a reader sees the old file or the whole new one."""
-    scratch = path.with_name(f".{path.name}.partial")
-    with scratch.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(scratch, path)

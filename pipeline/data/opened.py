@@ -65,6 +65,7 @@ class Tars:
     def copy(self, shard: int, span: int, offsets: Ints, rows: Ints, into: Pixels) -> None:
         """Put images number `offsets` of a span into `into[rows]`; DamageError if they are bad."""
         found = self.span(shard, span)
+        self.store.guard(self.index(shard).piece(span))
         if self.encoding == BLOCK:
             block: Pixels = np.frombuffer(found.data, np.uint8)
             into[rows] = block.reshape(-1, *self.shape)[offsets]

@@ -28,6 +28,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     # Retries are ours, so that they are told and bounded: botocore's are turned off.
     "s3": {
         "use_listings_cache": False,
+        "max_concurrency": 4,  # parts of 50 MiB of one upload, all in memory
         "config_kwargs": {
             "max_pool_connections": 32,
             "connect_timeout": 10,
@@ -54,6 +55,8 @@ class Objects:
         self.fs, self.root = _filesystem(where)
         self.leaving = threading.Event()
         """Set when waiting for a store that is out of order has no more use."""
+        self.still: Callable[[], None] = lambda: None
+        """Called between attempts; it raises to give up."""
         self._failing = False
 
     def call(self, method: str, *args: Any, timeout: float = STALL_S, **options: Any) -> Any:
@@ -87,6 +90,7 @@ class Objects:
                         "%s does not answer (%s): trying again for up to %.0f s",
                         *(self.where, told(error), self._patience_s),
                     )
+                self.still()
                 # ranks should not march in step
                 self.leaving.wait(pause * random.uniform(0.5, 1.0))
                 pause = min(2 * pause, 10.0)
@@ -113,8 +117,9 @@ def _filesystem(where: str) -> tuple[Any, str]:
 
 
 def _hopeless(error: Exception) -> bool:
-    """Whether trying again cannot help: no or wrong credentials, whatever library says so."""
-    return isinstance(error, PermissionError) or "redential" in type(error).__name__
+    """Whether trying again cannot help: no or wrong credentials, or a library that is too old."""
+    never = PermissionError, TypeError, NotImplementedError
+    return isinstance(error, never) or "redential" in type(error).__name__
 
 
 def told(error: Exception) -> str:

@@ -1,9 +1,8 @@
 """Which shards to make of a source, and how: fixed from the start, whoever makes them."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from pipeline.data.ledger import NOTES
+from pipeline.data.ledger import NOTES, Place
 from pipeline.data.manifest import FORMAT
 from pipeline.data.pixels import FITS, Fit
 from pipeline.data.source import Source
@@ -47,7 +46,7 @@ class Job:
     split: str
     start: int
     stop: int
-    out: Path
+    out: Place
     how: Making
 
     @property
@@ -56,12 +55,12 @@ class Job:
         return self.stop - self.start
 
     @property
-    def note(self) -> Path:
-        """The file that says that the shard is finished, and what is in it."""
-        return self.out / NOTES / f"{self.number:06d}.json"
+    def note(self) -> str:
+        """Name of the file that says that the shard is finished, and what is in it."""
+        return f"{NOTES}/{self.number:06d}.json"
 
 
-def jobs_of(source: Source, out: Path, how: Making) -> list[Job]:
+def jobs_of(source: Source, out: Place, how: Making) -> list[Job]:
     """Fixed ranges of source indices, none across a split's end."""
     pieces = [
         (split, start, min(start + how.shard_img, whole.stop))

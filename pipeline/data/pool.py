@@ -32,10 +32,15 @@ __all__ = ["Job", "Note", "Report", "Runner", "Ticker", "Work", "over_processes"
 
 POLL_S = 0.2
 Note = dict[str, Any]
-Ticker = Callable[[], None]
-"""Called once an image: counts it, and raises if the work is to stop."""
 Report = Callable[[int], None]
 """Told how many images are done."""
+
+
+class Ticker(Protocol):
+    """Counts images, and raises if the work is to stop."""
+
+    def __call__(self, images: int = 1) -> None:
+        """Count so many; 0 only asks."""
 
 
 class Job(Protocol):
@@ -82,12 +87,12 @@ def over_processes(
     if workers > 1:
         yield from _run_pool(source, work, jobs, workers, report)
         return
-    images = 0
+    done = 0
 
-    def tick() -> None:
-        nonlocal images
-        images += 1
-        report(images)
+    def tick(images: int = 1) -> None:
+        nonlocal done
+        done += images
+        report(done)
 
     for job in jobs:
         yield work(source, job, tick)
@@ -136,9 +141,9 @@ def _ctrl_c_held() -> Generator[None]:
 def _begin(source: Source, counter: "Synchronized[int]", stop: Event, parent: int) -> None:
     global _here
 
-    def tick() -> None:
+    def tick(images: int = 1) -> None:
         with counter.get_lock():
-            counter.value += 1
+            counter.value += images
         if stop.is_set():
             raise _StoppedError
 

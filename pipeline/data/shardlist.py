@@ -7,19 +7,11 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.manifest import (
-    MANIFEST,
-    Manifest,
-    Shard,
-    Split,
-    tar_name,
-    write_json,
-    write_text,
-)
+from pipeline.data.ledger import Place, as_json
+from pipeline.data.manifest import MANIFEST, Manifest, Shard, Split, tar_name
 from pipeline.data.order import Ints
 from pipeline.data.store import Piece, Store
 
@@ -119,12 +111,8 @@ def splits_of(shards: Sequence[Shard]) -> dict[str, Split]:
     return {name: Split(shards=len(part), samples=sum(part)) for name, part in parts.items()}
 
 
-def complete(folder: Path, manifest: Manifest, lists: Mapping[int, ShardList]) -> None:
-    """Complete the dataset in `folder`: the lists, then the manifest; what is right is left."""
+def complete(out: Place, manifest: Manifest, lists: Mapping[int, ShardList]) -> None:
+    """Complete a dataset: the lists, then the manifest; what is right is left."""
     for resolution, found in lists.items():
-        path = folder / list_name(resolution)
-        if not path.exists() or path.read_text() != found.text():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, found.text())
-    if not (folder / MANIFEST).exists() or Manifest.read(folder) != manifest:
-        write_json(folder / MANIFEST, manifest.json())
+        out.write(list_name(resolution), found.text())
+    out.write(MANIFEST, as_json(manifest.json()))

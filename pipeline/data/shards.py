@@ -5,31 +5,33 @@ neither on the number of workers nor on interruptions. What was refused or conve
 from the shards' notes, and told in report.json beside the manifest.
 """
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from pipeline.data import pixels
-from pipeline.data.ledger import claimed, publish_json, read_json, size_of
+from pipeline.data.ledger import Place, as_json, open_place
 from pipeline.data.manifest import (
     DOWNSCALE,
     Manifest,
     Refused,
     Shard,
     ShardFile,
-    shard_path,
+    tar_name,
 )
 from pipeline.data.pixels import Fit
 from pipeline.data.plan import Job, Making, jobs_of, recipe_of
 from pipeline.data.pool import Note, Runner, Ticker, over_processes, run_jobs
 from pipeline.data.shardlist import ShardList, complete, splits_of
 from pipeline.data.source import Source
+from pipeline.data.store import Where
 from pipeline.data.writer import ShardWriter, encoding_of
 from stylealae.errors import DataError
 
@@ -38,12 +40,13 @@ __all__ = ["REPORT", "prepare"]
 log = logging.getLogger(__name__)
 
 REPORT = "report.json"
+READERS = 16  # notes read at once
 NAMED = 100  # refused inputs that the manifest names; report.json names all
 
 
 def prepare(
     source: Source,
-    out: Path,
+    out: Where,
     resolutions: Sequence[int],
     *,
     fit: Fit = "crop",
@@ -55,6 +58,7 @@ def prepare(
 ) -> Manifest:
     """Write the images of `source` into `out` at all `resolutions`; gives back the manifest.
 
+    `out` is a folder or the URL of a prefix in an object store.
     `fit`, `shard_img` and `max_broken` are those of `Making`. Work is shared by `runner` among
     `workers` (0: all cores). What is finished in `out` is kept, if it was made from the same input
     with the same options. A `console` gets a bar.
@@ -62,21 +66,21 @@ def prepare(
     how = Making(
         resolutions=tuple(resolutions), fit=fit, shard_img=shard_img, max_broken=max_broken
     )
-    out = Path(out)
-    jobs = jobs_of(source, out, how)
+    place = open_place(out)
+    jobs = jobs_of(source, place, how)
     recipe = recipe_of(source, how)
     try:
-        with claimed(out, recipe):
-            notes = _make(source, jobs, max_broken, workers, runner, console)
+        with place.claimed(recipe):
+            notes = _make(source, place, jobs, max_broken, workers, runner, console)
             shards = _shards(jobs, notes)
             lists = {r: ShardList.of(shards, r) for r in how.resolutions}
             manifest = _manifest(source, recipe, notes, shards, lists)
-            publish_json(_report(source, notes), out / REPORT)
-            complete(out, manifest, lists)
+            place.write(REPORT, as_json(_report(source, notes)))
+            complete(place, manifest, lists)
     except OSError as error:
         raise DataError(
-            f"{out} cannot be written ({error}): make room or choose another folder, then run the "
-            "same command again; finished shards are kept"
+            f"{place.where} cannot be written ({error}): make room in {place.room} or choose "
+            "another place, then run the same command again; finished shards are kept"
         ) from error
     _log(manifest, notes)
     return manifest
@@ -84,6 +88,7 @@ def prepare(
 
 def _make(
     source: Source,
+    out: Place,
     jobs: list[Job],
     max_broken: int | None,
     workers: int,
@@ -91,7 +96,10 @@ def _make(
     console: Console | None,
 ) -> list[Note]:
     """The notes of all shards in order; those that are not there yet are made."""
-    notes = {job.number: note for job in jobs if (note := _finished(job))}
+    there = out.files()
+    with ThreadPoolExecutor(READERS) as pool:
+        found = pool.map(lambda job: _finished(job, there), jobs)
+        notes = {job.number: note for job, note in zip(jobs, found, strict=True) if note}
     todo = [job for job in jobs if job.number not in notes]
     log.info("%s: %d of %d shards to make", source.input, len(todo), len(jobs))
     _limit_broken(source, notes.values(), max_broken)
@@ -108,10 +116,11 @@ def _make(
 def make_shard(source: Source, job: Job, tick: Ticker) -> Note:
     """Write one shard at every resolution, then its note, which is given back."""
     sides, samples = job.how.resolutions, 0
+    job.out.heed(lambda: tick(0))
     refused: list[dict[str, str]] = []
     changes: Counter[str] = Counter()
     with ExitStack() as stack:
-        writers = {r: ShardWriter(shard_path(job.out, job.number, r), r) for r in sides}
+        writers = {r: ShardWriter(job.out, job.number, r) for r in sides}
         for writer in writers.values():
             stack.callback(writer.abandon)
         for i in range(job.start, job.stop):
@@ -136,16 +145,18 @@ def make_shard(source: Source, job: Job, tick: Ticker) -> Note:
         "refused": refused,
         "files": files,
     }
-    publish_json(note, job.note)
+    job.out.write(job.note, as_json(note))
     return note
 
 
-def _finished(job: Job) -> Note | None:
+def _finished(job: Job, there: Mapping[str, int]) -> Note | None:
     """The shard's note if it is finished and all its tars are there at full length."""
+    if job.note not in there:
+        return None
     try:
-        note: Note = read_json(job.note)
+        note: Note = json.loads(job.out.read(job.note))
         for r in job.how.resolutions:
-            if size_of(shard_path(job.out, job.number, r)) != note["files"][str(r)]["bytes"]:
+            if there.get(tar_name(job.number, r)) != note["files"][str(r)]["bytes"]:
                 return None
     except (OSError, ValueError, KeyError):
         return None

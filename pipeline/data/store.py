@@ -19,7 +19,7 @@ from pathlib import Path
 from pipeline.data.cache import Cache
 from stylealae.errors import DataError
 
-__all__ = ["DamageError", "Piece", "Store", "is_url", "open_store"]
+__all__ = ["PATIENCE_S", "DamageError", "Piece", "Store", "is_url", "local_path", "open_store"]
 
 Where = str | Path
 
@@ -72,6 +72,9 @@ class Store(ABC):
     def piece(self, piece: Piece) -> memoryview:
         """The bytes of a piece, checked against its hash when it is first used."""
 
+    def guard(self, piece: Piece) -> None:  # noqa: B027 - only what is mapped in place can go
+        """Raise DamageError if a piece that was given out can no longer be read."""
+
     @abstractmethod
     def files(self) -> Mapping[str, int]:
         """Name and length of every file of the dataset."""
@@ -118,6 +121,19 @@ class _Folder(Store):
             return file.read(-1 if stop is None else stop - start)
 
     def piece(self, piece: Piece) -> memoryview:
+        data = memoryview(self._whole(piece))[piece.start : piece.stop]
+        self._check(piece, data)
+        return data
+
+    def guard(self, piece: Piece) -> None:
+        self._whole(piece)
+
+    def _whole(self, piece: Piece) -> mmap.mmap:
+        """The file that a piece lies in, which is long enough for it now.
+
+        Whoever touches a map beyond the end of a file that was cut meanwhile is ended by SIGBUS. So
+        the length is asked for at each use, which costs a microsecond.
+        """
         try:
             whole = self._map(piece.name)
         except (OSError, ValueError) as error:  # ValueError: an empty file
@@ -126,14 +142,14 @@ class _Folder(Store):
                 f"{self.url(piece.name)} cannot be opened ({reason}), and the manifest lists it: "
                 "run the same `stylealae prepare` again"
             ) from error
-        if len(whole) < piece.stop:
+        length = min(len(whole), whole.size())
+        if length < piece.stop:
             raise self.damaged(
                 piece.name,
-                f"it has {len(whole):,} bytes, the manifest says {piece.stop:,}{_web_page(whole)}",
+                f"it has {length:,} bytes, the manifest says {piece.stop:,}"
+                f"{_web_page(memoryview(whole)[:length])}",
             )
-        data = whole[piece.start : piece.stop]
-        self._check(piece, data)
-        return data
+        return whole
 
     def files(self) -> Mapping[str, int]:
         root = Path(self.where)
@@ -143,14 +159,19 @@ class _Folder(Store):
             if path.is_file()
         }
 
-    def _mapped(self, name: str) -> memoryview:
+    def _mapped(self, name: str) -> mmap.mmap:
         with open(self.url(name), "rb") as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def is_url(where: Where) -> bool:
     """Whether this names a place by its protocol, `s3://...`, and not a path."""
     return "://" in str(where)
+
+
+def local_path(where: Where) -> str:
+    """A path, also of `file://`, or another URL, without a slash at the end."""
+    return str(where).removeprefix("file://").rstrip("/") or "/"
 
 
 def open_store(
@@ -164,7 +185,7 @@ def open_store(
 
     An object store may be out of order for `patience_s` seconds before reading it fails.
     """
-    place = str(where).removeprefix("file://").rstrip("/") or "/"
+    place = local_path(where)
     if not is_url(place):
         return _Folder(place)
     from pipeline.data.remote import Remote

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
@@ -20,12 +21,13 @@ import torch
 import torch.nn.functional as fn
 from torch import Tensor
 
-from pipeline.config import DataConfig
 from pipeline.data.copier import Copier, await_copy
+from pipeline.data.labelled import first_of_each, without_last
 from pipeline.data.manifest import Manifest
 from pipeline.data.order import Ints, Order, flips
 from pipeline.data.reader import Images
 from pipeline.data.store import Where, open_store
+from pipeline.sections import DataConfig
 from stylealae.errors import DataError
 
 __all__ = ["Batch", "Stream", "on_device"]
@@ -50,6 +52,11 @@ class Batch:
     arrived: torch.cuda.Event | None = None
     """On a GPU: when `x` and `flip` are there."""
 
+    @property
+    def classes(self) -> Tensor:
+        """[N] int64: the label as a class, -1 where it is unknown."""
+        return classes_of(len(self.x), self.labels)
+
 
 def on_device(batch: Batch | Tensor, alpha: float, device: torch.device | str) -> Tensor:
     """[N, C, R, R] float32 in [-1, 1] on `device`: flipped, scaled and cross-faded by `alpha`.
@@ -69,6 +76,13 @@ def on_device(batch: Batch | Tensor, alpha: float, device: torch.device | str) -
         coarse = fn.interpolate(fn.avg_pool2d(x, 2), scale_factor=2, mode="nearest")
         x = torch.lerp(coarse, x, alpha)
     return x
+
+
+def classes_of(n: int, labels: Tensor | None) -> Tensor:
+    """[n] float32, NaN where unknown -> [n] int64, -1 there; None is all unknown."""
+    if labels is None:
+        return torch.full((n,), -1)
+    return torch.where(labels.isnan(), -1.0, labels).long()
 
 
 Slab = list[Batch] | BaseException
@@ -109,9 +123,13 @@ class Stream:
             label=cfg.label,
             threads=cfg.decoders,
         )
-        self._order = Order(self._images.shard_samples, seed, cfg.shuffle_img)
+        shown = without_last(self._images.shard_samples, cfg.validation_img)
+        self._order = Order(shown, seed, cfg.shuffle_img)
+        self._counted = first_of_each(self._images, self._order.samples, cfg)
         self._copier = Copier(torch.device(device)) if torch.device(device).type == "cuda" else None
-        self._aside: dict[str, Images] = {}  # for the caller's thread; self._images is the reader's
+        self._aside: dict[
+            tuple[str, str], Images
+        ] = {}  # for the caller's thread; self._images is the reader's
         self._thread: threading.Thread | None = None
         self._ahead: queue.Queue[Slab] = queue.Queue()
         self._ready: deque[Batch] = deque()
@@ -163,6 +181,13 @@ class Stream:
         images = self._reader(split)
         return torch.from_numpy(images.take(np.arange(min(n, images.samples)))[0])
 
+    @cached_property
+    def labelled(self) -> tuple[Tensor, Tensor]:
+        """The `data.labelled_img` whose label counts: [K, C, R, R] uint8, [K] int64 classes."""
+        x, values = self._reader(self._cfg.split, self._cfg.label).take(self._counted)
+        labels = None if values is None else torch.from_numpy(values)
+        return torch.from_numpy(x), classes_of(len(x), labels)
+
     @property
     def samples(self) -> int:
         """Images in the split: the length of an epoch."""
@@ -200,10 +225,12 @@ class Stream:
         """Close."""
         self.close()
 
-    def _reader(self, split: str) -> Images:
-        if split not in self._aside:
-            self._aside[split] = Images(self._store, self.manifest, split, self._resolution)
-        return self._aside[split]
+    def _reader(self, split: str, label: str = "") -> Images:
+        if (split, label) not in self._aside:
+            self._aside[split, label] = Images(
+                self._store, self.manifest, split, self._resolution, label=label
+            )
+        return self._aside[split, label]
 
     def _next_slab(self, thread: threading.Thread) -> "Slab":
         while True:
@@ -219,12 +246,13 @@ class Stream:
         self, seen: int, batch: int, stop_at: int, slab: int, ahead: "queue.Queue[Slab]"
     ) -> None:
         last: Slab
-        fetched, count = seen, 1
+        fetched, count, far = seen, 1, 0
         try:
             while seen < stop_at and not self._store.leaving.is_set():
                 if self._store.remote:
-                    until = min(stop_at, seen + max(slab * batch, AHEAD_IMG * self._world))
+                    until = min(stop_at, seen + max(count * batch, far))
                     fetched = self._fetch(fetched, until, batch)
+                    far = max(slab * batch, AHEAD_IMG * self._world)  # once the first is there
                 self._offer(ahead, self._batches(seen, batch, count))
                 seen += count * batch
                 count = min(
@@ -268,6 +296,8 @@ class Stream:
             (x, flip), arrived = self._copier(x, flip)
         sample_ids, labels = torch.from_numpy(ids), None
         if values is not None:
+            if self._cfg.labelled_img:
+                values[~np.isin(ids, self._counted)] = np.nan
             labels = torch.from_numpy(values)
         share = batch // self._world
         return [

@@ -8,18 +8,17 @@ hash. The last member is the index.
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 from webdataset.writer import TarWriter
 
-from pipeline.data.index import append_index
+from pipeline.data.index import index_tail
 from pipeline.data.labels import Label
-from pipeline.data.ledger import publish, scratch_of
-from pipeline.data.manifest import ShardFile
+from pipeline.data.ledger import Place
+from pipeline.data.manifest import ShardFile, tar_name
 from pipeline.data.pixels import Pixels
 
 __all__ = ["BLOCK_BYTES", "ShardWriter", "encoding_of"]
@@ -33,19 +32,48 @@ def encoding_of(resolution: int) -> str:
     return "block" if resolution <= LARGEST_BLOCK else "webp"
 
 
-class ShardWriter:
-    """Writes beside `path`; `finish` renames, `abandon` removes what is unfinished."""
+class Hashing:
+    """What is written to a file, hashed on its way: all of it, and the span that it is in."""
 
-    def __init__(self, path: Path, resolution: int) -> None:
-        """Begin a tar for images of `resolution`."""
-        self._path, self._scratch = path, scratch_of(path)
+    def __init__(self, file: BinaryIO) -> None:
+        """Begin with an empty file."""
+        self._file = file
+        self.whole, self.span = hashlib.sha256(), hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        """Write and hash."""
+        self.whole.update(data)
+        self.span.update(data)
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        """Where the next byte will lie."""
+        return self._file.tell()
+
+
+class PlainTarWriter(TarWriter):  # type: ignore[misc]
+    """Webdataset's writer to a file; its own mode, for streams, copies everything twice more."""
+
+    @staticmethod
+    def tarmode(fileobj: object, compress: object = None) -> str:
+        """The mode of tarfile."""
+        return "w"
+
+
+class ShardWriter:
+    """Writes aside; `finish` puts the tar in its place, `abandon` removes what is unfinished."""
+
+    def __init__(self, out: Place, number: int, resolution: int) -> None:
+        """Begin the tar of shard `number` for images of `resolution`."""
+        self._out, self._name = out, tar_name(number, resolution)
         self._encoding = encoding_of(resolution)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = io.BufferedRandom(io.FileIO(self._scratch, "w+"), BLOCK_BYTES)
-        self._tar = TarWriter(self._file, encoder=False, mtime=0)
+        self._file = out.scratch(self._name)
+        self._hashing = Hashing(self._file)
+        self._tar = PlainTarWriter(self._hashing, encoder=False, mtime=0)
         self._held: list[tuple[int, str, Mapping[str, Label], Pixels]] = []
         self._at: list[int] = []  # where each member's span begins
         self._samples: list[int] = []
+        self._sha256: list[str] = []
 
     def add(self, index: int, key: str, labels: Mapping[str, Label], image: Pixels) -> None:
         """Append an image [C, R, R] that is number `index` of its source."""
@@ -56,23 +84,21 @@ class ShardWriter:
     def finish(self) -> ShardFile:
         """Complete the tar under its final name; gives back its hash and length."""
         self._flush()
-        at = [*self._at, self._tar.tarstream.offset]
-        self._tar.close()
-        index_at, index_sha256 = append_index(self._file, at, self._samples)
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.seek(0)
-        digest = hashlib.file_digest(self._file, "sha256").hexdigest()
-        size = self._file.tell()
-        self._file.close()
-        publish(self._scratch, self._path)
-        return ShardFile(sha256=digest, bytes=size, index_at=index_at, index_sha256=index_sha256)
+        index_at = self._tar.tarstream.offset
+        tail = index_tail([*self._at, index_at], self._samples, self._sha256)
+        self._hashing.write(tail)  # with the end mark: the TarWriter's own is not wanted
+        digest = self._hashing.whole.hexdigest()
+        self._out.publish(self._file, self._name, digest)
+        return ShardFile(
+            sha256=digest,
+            bytes=index_at + len(tail),
+            index_at=index_at,
+            index_sha256=hashlib.sha256(tail).hexdigest(),
+        )
 
     def abandon(self) -> None:
         """Remove the unfinished tar; nothing happens to a finished one."""
-        if not self._file.closed:
-            self._file.close()
-            self._scratch.unlink(missing_ok=True)
+        self._out.drop(self._file)
 
     def _flush(self) -> None:
         """Write the held images as one member and its JSON."""
@@ -96,6 +122,7 @@ class ShardWriter:
         }
         self._at.append(self._tar.tarstream.offset)
         self._samples.append(len(images))
+        self._hashing.span = hashlib.sha256()
         self._tar.write(
             {
                 "__key__": f"{self._held[0][0]:08d}",
@@ -103,6 +130,7 @@ class ShardWriter:
                 "json": json.dumps(beside, separators=(",", ":"), default=float).encode(),
             }
         )
+        self._sha256.append(self._hashing.span.hexdigest())
         self._held.clear()
 
 

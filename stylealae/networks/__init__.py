@@ -1,24 +1,25 @@
-"""The four networks of ALAE, and how to build them from a config."""
+"""The four networks of StyleALAE, and how to build them from a config."""
 
 from collections.abc import Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from stylealae.config import ModelConfig
 from stylealae.layers import NEVER
 from stylealae.networks.encoder import Encoder
 from stylealae.networks.generator import Generator
+from stylealae.networks.lettered import Lettered
 from stylealae.networks.mapping import LatentDiscriminator, Mapping
 from stylealae.schedule import Growth
 
-__all__ = ["LETTERS", "Networks", "build"]
-
-LETTERS = "FGED"
+__all__ = ["Networks", "build"]
 
 
-class Networks(nn.Module):
+class Networks(Lettered):
     """F: z -> w, G: w -> x, E: x -> w, D: w -> logit."""
+
+    letters = "FGED"
 
     def __init__(self, cfg: ModelConfig) -> None:
         super().__init__()
@@ -37,6 +38,14 @@ class Networks(nn.Module):
         parts = net.grown(at) if letter in "GE" else [net]
         for part in parts:
             yield from part.parameters()
+
+    def means(self) -> dict[str, Tensor]:
+        """The mean style, which truncation wants: zeros [L, W]."""
+        return {"w_mean": torch.zeros(self.G.layers, self.D.w_width)}
+
+    def observed(self, z: Tensor) -> dict[str, Tensor]:
+        """The mean style of z.  [N, Z] -> [W]"""
+        return {"w_mean": self.F(z).float().mean(0)}
 
 
 def build(cfg: ModelConfig, seed: int = 0) -> Networks:

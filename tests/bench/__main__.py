@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 
 from pipeline.config import RunConfig, load
-from pipeline.engine import BETAS, EPS, Engine, joined
+from pipeline.engine import Engine, joined
 from pipeline.world import World
-from stylealae.config import ModelConfig
-from stylealae.networks import LETTERS, build
-from stylealae.phases import Chance, Phase, phases_of
+from stylealae.config import ModelConfig, OptimizerConfig
+from stylealae.draws import Chance
+from stylealae.networks import Networks, build
+from stylealae.phases import Phase, phases_of
 from stylealae.schedule import Progress, at_stage
 from tests.bench.checkpoint import bench_checkpoint
 from tests.bench.cluster import bench_cluster
@@ -31,10 +32,16 @@ from tests.bench.plan import bench_plan
 from tests.bench.prepare import bench_prepare
 from tests.bench.step import bench_steps
 from tests.bench.stream import bench_opening, bench_shuffle, bench_stream
+from tests.bench.studio import bench_studio
 from tests.bench.timing import compare
+from tests.bench.wait import bench_wait
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("checkpoint", "driver", "engine", "memory", "plan", "prepare", "ray", "step", "stream")
+ADAM = OptimizerConfig()
+PARTS = (
+    *("checkpoint", "driver", "engine", "memory", "plan", "prepare", "ray", "step", "stream"),
+    *("studio", "wait"),
+)
 
 
 def bench_engine(cfg: RunConfig, world: World, rounds: int) -> list[dict[str, Any]]:
@@ -71,9 +78,9 @@ def bench_engine(cfg: RunConfig, world: World, rounds: int) -> list[dict[str, An
 def bare_step(cfg: RunConfig, x: Tensor, at: Progress) -> Callable[[Phase, int, Chance], None]:
     """One phase in plain torch."""
     nets = build(cfg.model)
-    params = {letter: list(nets.grown(letter, at)) for letter in LETTERS}
+    params = {letter: list(nets.grown(letter, at)) for letter in Networks.letters}
     adams = {
-        letter: torch.optim.Adam(p, lr=at.lr, betas=BETAS, eps=EPS, fused=True)
+        letter: torch.optim.Adam(p, lr=at.lr, betas=ADAM.betas, eps=ADAM.eps, fused=True)
         for letter, p in params.items()
     }
 
@@ -112,6 +119,8 @@ def main() -> None:
             cells += bench_opening(Path(folder) / "huge")
             rounds, seconds = (3, 0.3) if given.quick else (5, 1.0)
             cells += bench_stream(Path(folder), rounds, seconds)
+    if given.only in (None, "studio"):
+        cells += bench_studio(3 if given.quick else 10)
     if given.only in (None, "prepare") and not (given.quick and given.only is None):
         cells += bench_prepare(compare, 3)
     if given.only in (None, "checkpoint"):
@@ -119,6 +128,8 @@ def main() -> None:
         cells += bench_checkpoint(world, small if given.quick else ModelConfig(), 3)
     if given.only == "driver" or (given.only is None and not given.quick):
         cells += bench_driver()
+    if given.only in (None, "wait"):
+        cells += bench_wait(ROOT / "configs/demo.yaml", world)
     if given.only == "plan":
         cells += bench_plan(load(ROOT / "configs/ffhq_1024.yaml"), given.quick)
     if given.only == "ray":
@@ -145,10 +156,18 @@ def _further(row: dict[str, Any]) -> Iterator[str]:
     if "seconds" in row:
         yield f"{row['seconds']} s, {row['peak_mib'] - row['of_it_imports_mib']} MiB"
         return
+    if "waited" in row:
+        yield f"{row['waited']:.2%} of its time, at most {row['waited_most']:.2%}"
+        yield f"{1000 * row['step_s']:.0f} ms a step"
+        return
     if "pairs_kept" in row:
         yield f"moved by {row['mean_displacement']:.3f} of an epoch, {row['pairs_kept']:.2%} kept"
+    if "asked" in row:
+        yield f"of {row['asked']}x asked"
     if "a_img_per_s" in row:
         yield f"{row['a_img_per_s']:,} img/s"
+    if "limit_img_per_s" in row:
+        yield f"of {row['limit_img_per_s']:,} copied"
     if "gflop_per_s" in row:
         yield f"{row['gflop_per_s']:,} GFLOP/s"
     if "of_conv_peak" in row:

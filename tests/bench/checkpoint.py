@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import checkpoint
-from pipeline.config import CheckpointConfig, EngineConfig, RunConfig
+from pipeline.config import RunConfig
 from pipeline.engine import Engine
 from pipeline.fence import Fence
 from pipeline.saving import Saver
+from pipeline.sections import CheckpointConfig, EngineConfig
 from pipeline.storage import open_storage
 from pipeline.world import World
 from stylealae.config import ModelConfig, ScheduleConfig

@@ -5,9 +5,10 @@ from typing import Any
 
 import torch
 
-from pipeline.config import EngineConfig, RunConfig
+from pipeline.config import RunConfig
 from pipeline.engine import Engine
 from pipeline.memory import need
+from pipeline.sections import EngineConfig
 from pipeline.world import World
 from stylealae.api import StyleALAE
 from stylealae.config import ScheduleConfig
@@ -38,7 +39,7 @@ def measure(world: World, stage: int) -> dict[str, Any]:
     ema = Ema(nets, cfg.schedule)
     engine = Engine(nets, at, cfg, world)
     iteration(engine, ema, cfg, at, x, r1=True)(0)
-    m = StyleALAE(ema.nets, FFHQ, ema.w_mean, stage=stage)
+    m = StyleALAE(ema.nets, FFHQ, ema.means["w_mean"], stage=stage)
     assert m.generate(m.encode(x), noise=False).isfinite().all()
     peak = peak_mib() - before
     engine.close()

@@ -19,6 +19,7 @@ from PIL import Image
 from webdataset.writer import TarWriter
 
 from pipeline.data import pixels
+from pipeline.data.ledger import open_place
 from pipeline.data.plan import Job, Making
 from pipeline.data.rendered import render
 from pipeline.data.shards import make_shard
@@ -46,8 +47,8 @@ def bench_side(compare: Compare, side: int, images: int, rounds: int) -> dict[st
         folder, out = Path(scratch) / "photos", Path(scratch) / "set"
         write_photos(folder, side, images)
         share, how = images // WORKERS, Making(resolutions=sides)
-        jobs = [Job(k, "train", k * share, (k + 1) * share, out, how) for k in range(WORKERS)]
-        (out / ".prepare").mkdir(parents=True)
+        place = open_place(out)
+        jobs = [Job(k, "train", k * share, (k + 1) * share, place, how) for k in range(WORKERS)]
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(WORKERS, spawn, begin, (str(folder), sides)) as pool:
             return compare(
@@ -84,9 +85,13 @@ def begin(folder: str, sides: tuple[int, ...]) -> None:
     _pyramids = [pixels.pyramid(pixels.square(x, sides[-1])[0], sides) for x in images]
 
 
+def _no_tick(images: int = 1) -> None:
+    """Nobody is told."""
+
+
 def make(job: Job) -> int:
     """One shard, as `prepare` makes it."""
-    return int(make_shard(_source, job, lambda: None)["samples"])
+    return int(make_shard(_source, job, _no_tick)["samples"])
 
 
 def decode_and_encode(job: Job) -> int:

@@ -14,19 +14,22 @@ import torch
 import torch.nn.functional as fn
 from torch import Tensor
 
-from pipeline.config import EngineConfig, RunConfig
+from pipeline.config import RunConfig
 from pipeline.costs import Count
-from pipeline.engine import BETAS, EPS, Engine
+from pipeline.engine import Engine
+from pipeline.sections import EngineConfig
 from pipeline.world import World
-from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
+from stylealae.config import LossConfig, ModelConfig, OptimizerConfig, ScheduleConfig
+from stylealae.draws import Chance, StyleDraw
 from stylealae.ema import Ema
-from stylealae.networks import LETTERS, build
-from stylealae.phases import Chance, Draw, phases_of
+from stylealae.networks import Networks, build
+from stylealae.phases import phases_of
 from stylealae.priors import normal, rng
 from stylealae.schedule import Progress
 from tests.bench.released import Released
 from tests.bench.timing import Lap, Step, cell, race
 
+ADAM = OptimizerConfig()
 BATCH = {0: 64, 2: 16, 4: 4, 6: 1, 8: 1}
 FFHQ = ModelConfig()
 EXACT = LossConfig(reciprocity_trains_f=True)
@@ -127,9 +130,9 @@ def iteration(
 def bare(at: Progress, x: Tensor) -> Step:
     """The three phases and Adam in plain torch, without an average: what the engine adds to."""
     nets = build(FFHQ)
-    params = {letter: list(nets.grown(letter, at)) for letter in LETTERS}
+    params = {letter: list(nets.grown(letter, at)) for letter in Networks.letters}
     adams = {
-        letter: torch.optim.Adam(held, lr=at.lr, betas=BETAS, eps=EPS, fused=True)
+        letter: torch.optim.Adam(held, lr=at.lr, betas=ADAM.betas, eps=ADAM.eps, fused=True)
         for letter, held in params.items()
     }
     chance = Chance(
@@ -139,7 +142,7 @@ def bare(at: Progress, x: Tensor) -> Step:
 
     def step(i: int) -> None:
         for phase in phases_of(EXACT):
-            for letter in LETTERS:
+            for letter in Networks.letters:
                 for p in params[letter]:
                     p.requires_grad_(letter in phase.trains)
             phase.loss(nets, x, chance.draw(phase.name, i, at), at, EXACT).backward()
@@ -173,7 +176,7 @@ def gflop_of(at: Progress, loss: LossConfig) -> float:
         z = torch.empty(1, FFHQ.z_width)
         crossover = torch.ones(1)
     one = replace(at, batch=1)
-    r = Draw(z=z, z_other=z, crossover=crossover, noise=None)
+    r = StyleDraw(z=z, z_other=z, crossover=crossover, noise=None)
     count = Count()
     with count:
         for phase in phases_of(loss, 0 if loss.r1_every == 1 else 1):

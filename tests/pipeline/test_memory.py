@@ -5,12 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.config import ClusterConfig, EngineConfig, RunConfig
+from pipeline.config import RunConfig
 from pipeline.memory import activation_bytes, fitted, need, state_bytes
+from pipeline.sections import ClusterConfig, EngineConfig
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
+from stylealae.draws import Chance
 from stylealae.errors import ConfigError
-from stylealae.networks import LETTERS, build
-from stylealae.phases import Chance, phases_of
+from stylealae.networks import Networks, build
+from stylealae.phases import phases_of
 from stylealae.schedule import Growth, Progress
 
 MODEL = ModelConfig(
@@ -28,7 +30,7 @@ def really_kept(stage: int, n: int) -> int:
     """Bytes that autograd holds after the critic's forward pass of n images."""
     nets, at = build(MODEL), Progress(stage=stage, alpha=0.5, batch=n, lr=0.0)
     phase = phases_of(LossConfig())[0]
-    for letter in LETTERS:
+    for letter in Networks.letters:
         for p in nets.grown(letter, at):
             p.requires_grad_(letter in phase.trains)
     weights = {p.data_ptr() for p in nets.parameters()}
@@ -62,7 +64,7 @@ def test_recomputing_keeps_less() -> None:
 def test_zero_shards_the_state() -> None:
     nets, at = build(MODEL), Growth(stage=CFG.last_stage, alpha=0.5)
     whole = 4 * sum(p.numel() for p in nets.parameters())
-    trained = 4 * sum(p.numel() for letter in LETTERS for p in nets.grown(letter, at))
+    trained = 4 * sum(p.numel() for letter in Networks.letters for p in nets.grown(letter, at))
     sizes = []
     for zero in range(4):
         engine = replace(CFG.engine, zero_stage=zero)

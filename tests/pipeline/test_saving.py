@@ -14,9 +14,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pipeline import checkpoint
-from pipeline.config import CheckpointConfig
 from pipeline.fence import Fence, FencedError
 from pipeline.saving import Saver
+from pipeline.sections import CheckpointConfig
 from pipeline.storage import open_storage
 from pipeline.world import World
 from stylealae.errors import CheckpointError, DivergenceError

@@ -60,7 +60,7 @@ def in_bucket(
     fs.mkdirs("runs", exist_ok=True)
     if fs.exists("runs/some"):
         fs.rm("runs/some", recursive=True)
-    yield module.Bucket(URL, 20.0)
+    yield module.Bucket(URL, 60.0)  # seconds: of a machine that may be busy
     running.misbehave = lambda method, path: None
 
 

@@ -4,7 +4,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -43,7 +45,20 @@ def test_a_ray_that_is_not_there_is_a_sentence(photos: Path, tmp_path: Path) -> 
 
 
 @pytest.fixture(scope="module")
-def connected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def store() -> Iterator[Any]:
+    """An object store, if moto is here; Ray's processes find it where this one does."""
+    sys.path.insert(0, str(Path(__file__).parent / "data"))
+    try:
+        from bucket import bucket
+    except ImportError:
+        yield None
+        return
+    with bucket() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def connected(store: Any) -> Iterator[None]:
     """A local Ray of two cores for this module."""
     from pipeline import orchestrate
 
@@ -84,6 +99,26 @@ def test_the_command_joins_a_ray_that_runs_already(
     assert "2 refused" in done.stdout
     prepare(open_source(str(photos)), tmp_path / "alone", SIDES, workers=1, shard_img=10)
     assert contents(tmp_path / "d") == contents(tmp_path / "alone")
+
+
+def test_tasks_write_straight_into_a_bucket(
+    store: Any, connected: None, photos: Path, tmp_path: Path
+) -> None:
+    """Each task uploads its own shard; a second time there is nothing to do."""
+    if store is None:
+        pytest.skip("moto's server is not installed")
+    from pipeline.tasks import over_tasks
+
+    source, url = open_source(str(photos)), "s3://tasks/set"
+    prepare(source, tmp_path / "alone", SIDES, workers=1, shard_img=10)
+    fs = fsspec.filesystem("s3", use_listings_cache=False)
+    fs.mkdirs("tasks", exist_ok=True)
+    for _ in range(2):
+        store.served.clear()
+        prepare(source, url, SIDES, shard_img=10, runner=over_tasks)
+    assert not [path for method, path, _ in store.served if method == "PUT"]
+    made = {name.removeprefix("tasks/set/"): fs.cat_file(name) for name in fs.find("tasks/set")}
+    assert made == contents(tmp_path / "alone")
 
 
 def test_what_a_task_finds_wrong_stops_the_work(

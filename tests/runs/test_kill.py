@@ -99,6 +99,7 @@ def test_killed_anywhere_the_same_command_gives_the_same_weights(tmp_path: Path,
     out, _ = alone.communicate(timeout=240)
     assert alone.returncode == 0, out
     assert "snapshot" in out
+    assert "complete after 9,600 images" in (tmp_path / "alone" / "report.html").read_text()
 
     killed = tmp_path / "killed"
     job = started(killed, data)

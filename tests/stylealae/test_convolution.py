@@ -22,10 +22,11 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize("side", [6, 34], ids=["few pixels", "many"])
 @pytest.mark.parametrize("case", CASES)
-def test_values_and_derivatives_are_torchs(case):
+def test_values_and_derivatives_are_torchs(case, side):
     ours, theirs, k = CASES[case]
-    x = torch.randn(2, 3, 6, 6, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(2, 3, side, side, dtype=torch.float64, requires_grad=True)
     w = torch.randn(4, 3, k, k, dtype=torch.float64, requires_grad=True)
     found = []
     for convolution in (ours, theirs):

@@ -37,12 +37,12 @@ def test_what_has_not_grown_rests_and_w_mean_follows():
     moved = {n for n, p in ema.nets.named_parameters() if not torch.equal(p, fresh[n])}
     assert not any(".1." in n and n[0] in "GE" for n in moved)
     assert "F.layers.0.weight" in moved
-    torch.testing.assert_close(ema.w_mean, (0.005 * nets.F(z).mean(0)).expand(4, -1))
+    torch.testing.assert_close(ema.means["w_mean"], (0.005 * nets.F(z).mean(0)).expand(4, -1))
 
 
 def test_state_round_trip_is_exact():
     one, two = Ema(build(SMALL, 1), ScheduleConfig()), Ema(build(SMALL, 2), ScheduleConfig())
-    one.w_mean.normal_()
+    one.means["w_mean"].normal_()
     two.load_state_dict(one.state_dict())
     for name, tensor in one.state_dict().items():
         assert torch.equal(tensor, two.state_dict()[name]), name

@@ -7,8 +7,9 @@ import torch
 
 from stylealae.api import StyleALAE
 from stylealae.config import LossConfig, ModelConfig
-from stylealae.networks import LETTERS, Networks, build
-from stylealae.phases import Chance, phases_of
+from stylealae.draws import Chance
+from stylealae.networks import Networks, build
+from stylealae.phases import phases_of
 from stylealae.schedule import Progress
 
 FFHQ = ModelConfig()
@@ -32,7 +33,7 @@ def test_every_stage_trains_and_reconstructs(nets: Networks, stage: int) -> None
         seed=0, z_width=512, mixing_prob=0.9, mine=slice(0, 1), device=torch.device("cpu")
     )
     for phase in phases_of(LossConfig()):
-        for letter in LETTERS:
+        for letter in Networks.letters:
             for p in nets.grown(letter, at):
                 p.requires_grad_(letter in phase.trains)
         loss = phase.loss(nets, x, chance.draw(phase.name, 0, at), at, LossConfig())

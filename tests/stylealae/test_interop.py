@@ -14,10 +14,11 @@ from torch import Tensor
 
 from stylealae import StyleALAE
 from stylealae.config import LossConfig, ModelConfig
+from stylealae.draws import StyleDraw
 from stylealae.errors import CheckpointError
 from stylealae.interop import places, released_to_ours
 from stylealae.losses import r1_penalty
-from stylealae.phases import Draw, phases_of
+from stylealae.phases import phases_of
 from stylealae.schedule import Growth
 from tests.bench.released import Released
 
@@ -103,9 +104,11 @@ def test_gradients_of_every_phase_are_the_released_ones(name):
     assert compared > 500
 
 
-def draw_of(z: Tensor, at: Growth) -> Draw:
+def draw_of(z: Tensor, at: Growth) -> StyleDraw:
     """The fixtures' z, nothing mixed, no noise."""
-    return Draw(z=z, z_other=z, crossover=torch.full((len(z),), 2 * (at.stage + 1)), noise=None)
+    return StyleDraw(
+        z=z, z_other=z, crossover=torch.full((len(z),), 2 * (at.stage + 1)), noise=None
+    )
 
 
 @needs_fixtures

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from stylealae.config import LossConfig, ModelConfig
-from stylealae.networks import LETTERS, build
-from stylealae.phases import Chance, Phase, phases_of
+from stylealae.draws import Chance
+from stylealae.networks import Networks, build
+from stylealae.phases import Phase, phases_of
 from stylealae.schedule import Progress
 
 SMALL = ModelConfig(
@@ -34,7 +35,7 @@ def test_gradients_reach_every_trained_letter(released):
     for phase in phases_of(cfg):
         nets = build(SMALL)
         phase.loss(nets, x, chance(slice(0, 12)).draw(phase.name, 0, AT), AT, cfg).backward()
-        for letter in LETTERS:
+        for letter in Networks.letters:
             has = [p.grad is not None for p in nets.grown(letter, AT)]
             if letter in phase.trains:
                 assert all(has), (phase.name, letter)
@@ -89,7 +90,7 @@ def test_merged_gives_e_the_gradient_of_reciprocity_and_g_that_of_both():
 
     def gradients(phase: Phase, cfg: LossConfig) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         nets = build(SMALL).double()
-        for letter in LETTERS:
+        for letter in Networks.letters:
             for p in nets.grown(letter, AT):
                 p.requires_grad_(letter in phase.trains)
         loss = phase.loss(nets, x, r, AT, cfg)

@@ -46,3 +46,18 @@ def test_the_defaults_are_the_published_ffhq_recipe():
 def test_an_impossible_schedule_is_refused(bad):
     with pytest.raises(ConfigError, match=next(iter(bad))):
         ScheduleConfig(**bad)
+
+
+def test_networks_that_do_not_grow_have_one_stage_and_no_fade():
+    cfg = ScheduleConfig(stage_img=(1000,), total_img=0, batch=(8,), lr=(0.1,))
+    assert stage_span(3, 3, cfg, 3) == (0, 1000)
+    at = progress_at(10, 3, cfg, 3)
+    assert (at.stage, at.alpha, at.resolution) == (3, 1.0, 32)
+
+
+def test_the_rate_falls_along_half_a_cosine():
+    cfg = ScheduleConfig(
+        stage_img=(100, 400), total_img=0, lr=(0.2, 0.1), lr_final=0.5, lr_falls_from=0.5
+    )
+    rates = [progress_at(seen, 1, cfg).lr for seen in (0, 99, 100, 300, 400, 500, 9999)]
+    assert rates == pytest.approx([0.2, 0.2, 0.1, 0.1, 0.075, 0.05, 0.05])

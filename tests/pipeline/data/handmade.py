@@ -16,7 +16,8 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.data.index import append_index
+from pipeline.data.index import index_tail
+from pipeline.data.ledger import open_place
 from pipeline.data.manifest import (
     Manifest,
     Shard,
@@ -71,7 +72,7 @@ def write_dataset(
         downscale="mean2x2", labels=("number",), broken=0, refused=(), enlarged=0, recipe={},
         splits=splits_of(made), shards={side: lists[side].digest},
     )  # fmt: skip
-    complete(folder, manifest, lists)
+    complete(open_place(folder), manifest, lists)
     return pixels
 
 
@@ -97,21 +98,25 @@ def span_of(images: Pixels, first: int, encoding: str) -> list[Member]:
 def write_tar(path: Path, spans: Sequence[Sequence[Member]], samples: Sequence[int]) -> ShardFile:
     """A tar of these members with an index that fits them."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w+b") as file:
-        at = [0]
+    with path.open("wb") as file:
+        at, hashes = [0], []
         for span in spans:
+            whole = b""
             for name, data in span:
                 info = tarfile.TarInfo(name)
                 info.size = len(data)
-                file.write(info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512))
+                whole += info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512)
+            file.write(whole)
             at.append(file.tell())
-        index_at, index_sha256 = append_index(file, at, samples)
+            hashes.append(hashlib.sha256(whole).hexdigest())
+        tail = index_tail(at, samples, hashes)
+        file.write(tail)
     data = path.read_bytes()
     return ShardFile(
         sha256=hashlib.sha256(data).hexdigest(),
         bytes=len(data),
-        index_at=index_at,
-        index_sha256=index_sha256,
+        index_at=at[-1],
+        index_sha256=hashlib.sha256(tail).hexdigest(),
     )
 
 
@@ -124,7 +129,7 @@ def relist(folder: Path, side: int, number: int, file: ShardFile) -> None:
     hashes[number], index_hashes[number] = file.sha256, file.index_sha256
     found = replace(found, sha256=hashes, index_sha256=index_hashes)
     manifest = replace(manifest, shards={**manifest.shards, side: found.digest})
-    complete(folder, manifest, {side: found})
+    complete(open_place(folder), manifest, {side: found})
 
 
 def flip_bit(path: Path, at: int) -> None:

@@ -5,7 +5,9 @@ Every harm is met by the stream, from memory and from mapped files, and by `veri
 
 import json
 import logging
+import os
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +17,13 @@ import pytest
 import torch
 import webdataset as wds
 
-from pipeline.config import DataConfig
+from pipeline.data.ledger import open_place
 from pipeline.data.manifest import MANIFEST, Manifest, shard_path
 from pipeline.data.shardlist import ShardList, complete, list_name
 from pipeline.data.store import open_store
 from pipeline.data.stream import Stream
 from pipeline.data.verify import verify
+from pipeline.sections import DataConfig
 from stylealae.errors import DataError
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -226,7 +229,7 @@ def test_a_wrong_hash_in_the_manifest_or_its_list(folder: Path, cfg: DataConfig)
 
     def with_list(changed: ShardList) -> None:
         now = replace(manifest, shards={SIDE: changed.digest})
-        complete(folder, now, {SIDE: changed})
+        complete(open_place(folder), now, {SIDE: changed})
 
     with_list(replace(found, index_sha256=["0" * 64, found.index_sha256[1]]))
     assert "000000.tar is damaged: its index" in refusal(folder, cfg)
@@ -284,3 +287,40 @@ def test_a_shard_without_an_intact_image_stops_the_run(folder: Path, cfg: DataCo
     tar = shard_path(folder, 1, SIDE)
     flip_bit(tar, 3000)
     assert "no intact image" in refusal(folder, replace(cfg, max_broken=100))
+
+
+CUT = """
+import os, sys
+from pipeline.sections import DataConfig
+from pipeline.data.stream import Stream
+from stylealae.errors import DataError
+folder, tar = sys.argv[1:]
+cfg = DataConfig(ram_gib=0.0, shuffle_img=10, prefetch=1)
+with Stream(folder, cfg, seed=1, resolution=64) as stream:
+    n = stream.samples
+    stream.start(0, n, 1000 * n)
+    stream.next()  # every span was read, checked and kept
+    os.truncate(tar, 600)
+    try:
+        for _ in range(10):
+            stream.next()
+    except DataError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("encoding", ["block", "webp"])
+def test_a_tar_cut_while_it_is_read_is_an_error_and_not_a_crash(
+    encoding: str, tmp_path: Path
+) -> None:
+    """A process that touches a map beyond the file's end is ended by SIGBUS."""
+    folder, spans = tmp_path / "d", [4, 4, 4] if encoding == "block" else [1] * 12
+    write_dataset(folder, [spans], side=64, encoding=encoding)
+    tar = shard_path(folder, 0, 64)
+    length = tar.stat().st_size
+    command = [sys.executable, "-c", CUT, str(folder), str(tar)]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "r0064/000000.tar is damaged: it has 600 bytes, the manifest says" in done.stdout
+    assert length > 100_000

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.data.ledger import open_place
 from pipeline.data.manifest import MANIFEST, Manifest
 from pipeline.data.shardlist import ShardList, complete
 from pipeline.data.store import open_store
@@ -21,7 +22,7 @@ def lists_of(dataset: Path, manifest: Manifest) -> dict[int, ShardList]:
 
 
 def test_round_trip(dataset: Path, manifest: Manifest, tmp_path: Path) -> None:
-    complete(tmp_path, manifest, lists_of(dataset, manifest))
+    complete(open_place(tmp_path), manifest, lists_of(dataset, manifest))
     again = Manifest.read(tmp_path)
     assert again == manifest
     assert again.digest == manifest.digest

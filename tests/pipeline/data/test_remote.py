@@ -5,9 +5,11 @@
 
 import errno
 import hashlib
+import itertools
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,13 +21,13 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config import DataConfig
 from pipeline.data import remote
 from pipeline.data.cache import Cache
 from pipeline.data.manifest import MANIFEST, Manifest, shard_path
 from pipeline.data.store import Piece, open_store
 from pipeline.data.stream import Batch, Stream
 from pipeline.data.verify import verify
+from pipeline.sections import DataConfig
 from stylealae.errors import DataError
 
 pytest.importorskip("s3fs")
@@ -135,15 +137,26 @@ def test_a_cache_too_small_for_anything_costs_time_only(
 def test_the_first_batch_does_not_wait_for_the_rest(
     store: Bucket, cfg: DataConfig, tmp_path: Path
 ) -> None:
+    """The store holds back what is asked later until the first batch is here."""
     write_dataset(tmp_path / "d", [[1] * 100] * 4, side=8, encoding="webp")
     store.upload(tmp_path / "d", URL)
-    store.served.clear()
-    store.delay_s = 0.1
+    given, here, lock = itertools.count(), threading.Event(), threading.Lock()
+    needed: list[str] = []
+
+    def misbehave(method: str, path: str) -> Fault:
+        if method == "GET" and path.endswith(".tar"):
+            with lock:
+                late = next(given) >= 8  # the first four images, and the indexes of their tars
+            if late and not here.wait(10):
+                needed.append(path)
+        return None
+
+    store.misbehave = misbehave
     with Stream(URL, replace(cfg, shuffle_img=400), seed=5, resolution=8) as s:
         s.start(0, 4, 4000)
-        s.next()
-        fetched = len(store.served)
-    assert fetched < 250, "of 400 images, 4 indexes, a list and a manifest"
+        assert len(s.next().x) == 4
+        here.set()
+    assert not needed
 
 
 @pytest.mark.slow

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.config import DataConfig
 from pipeline.data.shards import prepare
 from pipeline.data.sources import open_source
 from pipeline.data.stream import Batch, Stream, on_device
+from pipeline.sections import DataConfig
 from stylealae.errors import DataError
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -1,0 +1,39 @@
+// Sliders with a name, a value, a way back to zero and a track that shows how far they are.
+
+const $ = (id) => document.getElementById(id);
+
+export function fill(input) {  // the track's coloured part: from zero to the value
+  const share = (v) => 100 * (v - input.min) / (input.max - input.min);
+  const ends = [share(Math.max(0, input.min)), share(input.valueAsNumber)].sort((a, b) => a - b);
+  input.style.setProperty("--low", `${ends[0]}%`);
+  input.style.setProperty("--high", `${ends[1]}%`);
+}
+
+// A named slider; `moved(draft)` is called when a person moves it, with true on the way.
+export function addSlider(parent, id, name, { told, low, high, step, value, format, set, moved }) {
+  const row = document.createElement("div");
+  row.className = "slider";
+  const label = Object.assign(document.createElement("label"), { htmlFor: id, textContent: name, title: told ? `${name}: ${told}` : name });
+  const out = Object.assign(document.createElement("output"), { textContent: format(value) });
+  out.htmlFor.add(id);
+  const zero = Object.assign(document.createElement("button"),
+    { type: "button", className: "zero", textContent: "↺", hidden: true });
+  zero.setAttribute("aria-label", `Reset ${name}`);
+  const input = Object.assign(document.createElement("input"), { type: "range", id, min: low, max: high, step });
+  input.value = value;
+  zero.input = input;
+  const take = () => { out.textContent = format(input.valueAsNumber); set(input.valueAsNumber); fill(input); };
+  const follow = (draft) => { take(); moved(draft); };
+  input.oninput = () => follow(true);
+  input.onchange = () => follow(false);
+  const back = () => { input.value = 0; follow(false); };
+  input.ondblclick = back;
+  zero.onclick = () => { back(); input.focus(); };
+  input.silently = (to) => { input.value = to; take(); };
+  fill(input);
+  row.append(label, zero, out, input);
+  parent.append(row);
+}
+
+// To a value without a word to anybody.
+export const setSlider = (id, value) => $(id).silently(value);

@@ -1,0 +1,262 @@
+"""report.html: one file that opens from the disk, without a network.
+
+Pictures are embedded, large ones smaller than they are and linked to their files; curves are SVG.
+"""
+
+import base64
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pipeline.config import RunConfig, as_dict
+from pipeline.console import plan_table
+from pipeline.report.charts import Curve, Mark, chart, short
+from pipeline.report.run import Run, read_run
+from stylealae.errors import ConfigError
+from stylealae.schedule import stage_span
+
+__all__ = ["REPORT", "write_report"]
+
+REPORT = "report.html"
+STYLE = Path(__file__).parent / "report.css"
+WIDEST = 1100
+AS_IS_BYTES = 400_000
+TIMES = "×"  # noqa: RUF001
+
+
+def write_report(folder: Path, out: Path | None = None) -> Path:
+    """Writes the report of a run, into its folder unless `out` says otherwise; returns its path.
+
+    Raises:
+        CheckpointError: the folder holds no run.
+        ConfigError: the page cannot be written.
+    """
+    run = read_run(folder)
+    out = out or folder / REPORT
+    scratch = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_text(page(run, out.parent), encoding="utf-8")
+        os.replace(scratch, out)
+    except OSError as error:
+        raise ConfigError(f"cannot write {out}: {error}") from error
+    return out
+
+
+def page(run: Run, beside: Path) -> str:
+    """The whole page; links are relative to the folder `beside`."""
+    cfg, name = run.parsed(), run.folder.resolve().name
+    sections = {
+        "Pictures": "".join(_pictures(run, beside)),
+        "Curves": "".join(_curves(run, _marks(run, cfg))),
+        "Metrics": _metrics(run),
+        "Plan": _plan(cfg) if cfg else "",
+        "Config": _config(run, cfg),
+        "Environment": _environment(run),
+    }
+    sections = {title: body for title, body in sections.items() if body}
+    links = "".join(f'<a href="#{t.lower()}">{t}</a>' for t in sections)
+    bodies = "".join(
+        f'<section id="{t.lower()}"><h2>{t}</h2>{body}</section>' for t, body in sections.items()
+    )
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{escape(name)}: report</title><style>{STYLE.read_text()}</style></head><body>"
+        f"<header><h1>{escape(name)}</h1><p>{_headline(run, cfg)}</p><nav>{links}</nav></header>"
+        f"<dl class='facts'>{_facts(run)}</dl>{bodies}"
+        f"<footer>Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by <code>stylealae report</code>."
+        "</footer></body></html>\n"
+    )
+
+
+def _headline(run: Run, cfg: RunConfig | None) -> str:
+    model = run.config.get("model", {})
+    what = f"StyleALAE, {model['resolution']}{TIMES}{model['resolution']}" if model else "StyleALAE"
+    if cfg is None:
+        return f"{what}; {run.seen:,} images seen."
+    total = stage_span(cfg.last_stage, cfg.last_stage, cfg.schedule)[1]
+    if cfg.model.resolution in run.done:
+        return f"{what}, complete after {total:,} images."
+    return f"{what}, at {run.seen:,} of {total:,} images ({run.seen / total:.0%})."
+
+
+def _facts(run: Run) -> str:
+    """The numbers that one looks for first."""
+    speeds = [value for _, value in run.series("time/img_per_s")]
+    waits = [value for _, value in run.series("time/data_wait")]
+    replaced = [value for _, value in run.series("data/replaced")]
+    hours = run.hours
+    found: dict[str, str] = {"Images seen": f"{run.seen:,}"}
+    if hours:
+        found["Training time"] = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+    if speeds:
+        found["Speed at the end"] = f"{speeds[-1]:.3g} images/s"
+    if waits:
+        found["Waiting for data"] = f"{sum(waits) / len(waits):.1%} of the time"
+    if replaced and replaced[-1]:
+        found["Images replaced"] = f"{replaced[-1]:,.0f}"
+    for tag in run.tags("loss"):
+        found[f"Loss, {tag.partition('/')[2]}"] = f"{run.series(tag)[-1][1]:.3f}"
+    if run.done:
+        found["Stages done"] = ", ".join(f"{r}{TIMES}{r}" for r in run.done)
+    return "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in found.items())
+
+
+def _marks(run: Run, cfg: RunConfig | None) -> list[Mark]:
+    """Where the stages begin."""
+    if cfg is None:
+        return []
+    firsts = [
+        (stage, stage_span(stage, cfg.last_stage, cfg.schedule)[0])
+        for stage in range(cfg.last_stage + 1)
+    ]
+    return [Mark(first, str(4 << stage)) for stage, first in firsts if first < run.seen]
+
+
+def _pictures(run: Run, beside: Path) -> Iterator[str]:
+    """The finished run's two pictures, then the last sheet of every stage, the newest first."""
+    for name, told in (
+        ("reconstructions.png", "Reconstructions of the finished model"),
+        ("samples.png", "Samples of the finished model"),
+    ):
+        if (run.folder / name).exists():
+            yield _picture(run.folder / name, told, beside)
+    last = {sheet.resolution: sheet for sheet in run.sheets}
+    for sheet in reversed(last.values()):
+        size = f"{sheet.resolution}{TIMES}{sheet.resolution}"
+        yield _picture(sheet.path, f"At {size}, after {sheet.seen:,} images", beside)
+    earlier = [sheet for sheet in run.sheets if last[sheet.resolution] is not sheet]
+    if earlier:
+        links = ", ".join(
+            f'<a href="{escape(_link(s.path, beside))}">{s.resolution} at {short(s.seen)}</a>'
+            for s in earlier
+        )
+        yield f"<p>Earlier sheets, by resolution and images seen: {links}.</p>"
+
+
+def _picture(path: Path, told: str, beside: Path) -> str:
+    link, caption = escape(_link(path, beside)), escape(told)
+    try:
+        source = f'<img src="{_embedded(path)}" alt="{caption}" loading="lazy">'
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        source = f"<em>it cannot be shown here: {escape(str(error))}</em>"
+    return (
+        f'<figure class="sheet"><figcaption>{caption}</figcaption>'
+        f'<a href="{link}" title="the file itself">{source}</a></figure>'
+    )
+
+
+def _embedded(path: Path) -> str:
+    """The picture as a data URI: the file itself if it is small, else at most WIDEST wide."""
+    with Image.open(path) as image:
+        if image.width <= WIDEST and path.stat().st_size <= AS_IS_BYTES:
+            return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+        small = image.convert("RGB")
+    if small.width > WIDEST:
+        height = max(1, round(small.height * WIDEST / small.width))
+        small = small.resize((WIDEST, height), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    small.save(stream, "JPEG", quality=88, subsampling=0)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _link(path: Path, beside: Path) -> str:
+    return Path(os.path.relpath(path, beside)).as_posix()
+
+
+def _curves(run: Run, marks: Sequence[Mark]) -> Iterator[str]:
+    """Losses, metrics, speed, waiting, memory and rate."""
+
+    def curves(tags: Sequence[str], scale: float = 1.0) -> list[Curve]:
+        return [
+            Curve(tag.partition("/")[2].replace("_", " "), [(x, scale * y) for x, y in found])
+            for tag in tags
+            if (found := run.series(tag))
+        ]
+
+    yield chart("Losses", "mean over the interval", curves(run.tags("loss")), marks)
+    for tag in run.tags("metric"):
+        yield chart(f"Metric: {tag.partition('/')[2]}", "", curves([tag]), marks)
+    yield chart("Speed", "images/s", curves(["time/img_per_s"]), marks)
+    yield chart("Waiting for data", "% of the time", curves(["time/data_wait"], 100.0), marks)
+    memory = [tag for tag in run.tags("system") if tag.endswith("_gib")]
+    yield chart("Memory of a process", "GiB", curves(memory), marks)
+    yield chart("Learning rate", "of Adam", curves(["progress/lr"]), marks)
+    yield chart("Weight of the newest block", "alpha", curves(["progress/alpha"]), marks)
+
+
+def _metrics(run: Run) -> str:
+    rows = []
+    for tag in run.tags("metric"):
+        series = run.series(tag)
+        low, high = min(series, key=lambda p: p[1]), max(series, key=lambda p: p[1])
+        rows.append((
+            tag.partition("/")[2], f"{series[-1][1]:.4g}", f"{series[-1][0]:,.0f}",
+            f"{low[1]:.4g} at {low[0]:,.0f}", f"{high[1]:.4g} at {high[0]:,.0f}",
+        ))  # fmt: skip
+    headings = ("metric", "last", "images seen", "lowest", "highest")
+    return _table(headings, rows) if rows else ""
+
+
+def _plan(cfg: RunConfig) -> str:
+    table = plan_table(cfg)
+    rows = zip(*(column.cells for column in table.columns), strict=True)
+    return _table([str(c.header) for c in table.columns], [[str(v) for v in row] for row in rows])
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(h)}</th>" for h in headings)
+    body = "".join("<tr>" + "".join(f"<td>{escape(v)}</td>" for v in row) + "</tr>" for row in rows)
+    top = f"<thead><tr>{head}</tr></thead>" if any(headings) else ""
+    return f'<div class="wide"><table>{top}<tbody>{body}</tbody></table></div>'
+
+
+def _config(run: Run, cfg: RunConfig | None) -> str:
+    """What differs from the defaults, and all of it folded away."""
+    if not run.config:
+        return ""
+    differs = []
+    if cfg is not None:
+        usual = dict(_flat(as_dict(RunConfig())))
+        differs = [(k, v) for k, v in _flat(as_dict(cfg)) if usual.get(k) != v]
+    shown = _table(("key", "value"), [(k, _plain(v)) for k, v in differs]) if differs else ""
+    every = escape("\n".join(f"{k}: {_plain(v)}" for k, v in _flat(run.config)))
+    told = "<p>What differs from the defaults:</p>" if differs else ""
+    return f"{told}{shown}<details><summary>The whole config</summary><pre>{every}</pre></details>"
+
+
+def _flat(config: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Every leaf by its dotted key."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _environment(run: Run) -> str:
+    """The newest start's machine and versions, and how often the run was started."""
+    last = run.environments[-1] if run.environments else {}
+    versions = {**run.versions, **last.get("versions", {})}
+    names = ("host", "processor", "cores", "gpu", "cuda", "ranks", "system", "python")
+    rows = [(n, str(last[n])) for n in names if last.get(n) is not None]
+    rows += sorted((k, str(v)) for k, v in versions.items())
+    if run.environments:
+        starts = "; ".join(
+            f"{e.get('time')} at {e['seen']:,} images" for e in run.environments[-9:]
+        )
+        rows.append(("stages started", starts))
+    return _table(("", ""), rows)

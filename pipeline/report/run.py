@@ -1,0 +1,136 @@
+"""What a run's folder tells, read as it lies there: also of a run that is still going on."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.checkpoint import SNAPSHOT
+from pipeline.config import RunConfig, parse
+from stylealae.errors import CheckpointError, ConfigError
+
+__all__ = ["Run", "Sheet", "read_run"]
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A picture that training drew."""
+
+    path: Path
+    resolution: int
+    seen: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run, as far as it has come."""
+
+    folder: Path
+    rows: Sequence[Row]
+    """metrics.jsonl: images seen, and numbers by tag."""
+    config: Mapping[str, Any]
+    """As its newest checkpoint holds it."""
+    versions: Mapping[str, str]
+    done: Sequence[int]
+    """Resolutions whose stage has ended."""
+    sheets: Sequence[Sheet]
+    environments: Sequence[Row]
+    """Where it ran, one entry for every start of a stage."""
+
+    @property
+    def seen(self) -> int:
+        """Images after which the last row was written."""
+        return max((int(row["seen"]) for row in self.rows), default=0)
+
+    @property
+    def hours(self) -> float:
+        """Time spent training, added up from the speed of every row."""
+        speeds = [(int(r["seen"]), r["time/img_per_s"]) for r in self.rows if "time/img_per_s" in r]
+        before, seconds = 0, 0.0
+        for seen, speed in speeds:
+            seconds += max(0, seen - before) / speed if speed > 0 else 0.0
+            before = max(before, seen)
+        return seconds / 3600
+
+    def parsed(self) -> RunConfig | None:
+        """The config as this version understands it; None if it does not, or there is none."""
+        if not self.config:
+            return None
+        try:
+            return parse(json.dumps(self.config))
+        except ConfigError:
+            return None
+
+    def series(self, tag: str) -> list[tuple[float, float]]:
+        """(images seen, value) of every row that has the tag, in order."""
+        found = {int(row["seen"]): row[tag] for row in self.rows if _number(row.get(tag))}
+        return [(float(seen), float(found[seen])) for seen in sorted(found)]
+
+    def tags(self, group: str) -> list[str]:
+        """The tags of a group, in the order in which they came."""
+        every = dict.fromkeys(tag for row in self.rows for tag in row)
+        return [tag for tag in every if tag.startswith(f"{group}/") and self.series(tag)]
+
+
+def read_run(folder: Path) -> Run:
+    """The run that lies in a folder.
+
+    Raises:
+        CheckpointError: none does.
+    """
+    rows = list(_lines(folder / "metrics.jsonl"))
+    state = _newest_state(folder)
+    if not rows and not state:
+        raise CheckpointError(
+            f"{folder} is no run: it has neither metrics.jsonl nor a checkpoint; give the folder "
+            "that training wrote, such as runs/demo"
+        )
+    stages = sorted(f for f in folder.glob("[0-9]*") if f.name.isdigit())
+    return Run(
+        folder=folder,
+        rows=rows,
+        config=state.get("config", {}),
+        versions=state.get("versions", {}),
+        done=[int(f.name) for f in stages if (f / SNAPSHOT).exists()],
+        sheets=sorted(_sheets(folder / "images"), key=lambda s: (s.resolution, s.seen)),
+        environments=list(_lines(folder / "environment.jsonl")),
+    )
+
+
+def _lines(path: Path) -> Iterator[Row]:
+    """The JSON objects of a file; a line torn by a kill is passed over."""
+    if not path.exists():
+        return
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("seen"), int):
+            yield row
+
+
+def _newest_state(folder: Path) -> Mapping[str, Any]:
+    """What the newest checkpoint says of itself; its tensors are not looked at."""
+    for path in sorted(folder.glob("[0-9]*/seen-*/state.json"), key=lambda p: p.parent.name)[::-1]:
+        try:
+            state = json.loads(path.read_text())
+        except (OSError, ValueError):
+            continue
+        if isinstance(state, dict):
+            return state
+    return {}
+
+
+def _sheets(folder: Path) -> Iterator[Sheet]:
+    for path in folder.glob("[0-9]*-seen-[0-9]*.png"):
+        resolution, _, seen = path.stem.partition("-seen-")
+        if resolution.isdigit() and seen.isdigit():
+            yield Sheet(path, int(resolution), int(seen))
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

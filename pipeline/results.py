@@ -1,0 +1,111 @@
+"""Published figures: measured on several runs, kept in a JSON file, shown as a table beside it."""
+
+import json
+import platform
+import shlex
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stylealae.errors import CheckpointError, ConfigError
+
+__all__ = ["entry_of", "record", "seconds_of", "seed_of", "table_of"]
+
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+HEAD = "# Results\n\nWritten by `stylealae record`; docs/family.md says how a line is made.\n\n"
+Figures = Mapping[str, float]
+
+
+def entry_of(
+    found: Sequence[Figures], *, seeds: Sequence[int], seconds: Sequence[float], command: str
+) -> dict[str, Any]:
+    """Mean and, of several runs, standard deviation of every figure; one dict of figures a run.
+
+    The only figure's deviation is `sd`, of several figures each has its own.
+    """
+    entry: dict[str, Any] = {}
+    for name in found[0]:
+        values = [figures[name] for figures in found]
+        sd = statistics.stdev(values) if len(values) > 1 else None
+        entry |= {name: statistics.mean(values), "sd" if len(found[0]) == 1 else f"{name}-sd": sd}
+    return {
+        **entry,
+        "seeds": list(seeds),
+        "seconds": round(statistics.mean(seconds), 1),
+        "device": device(),
+        "command": command,
+    }
+
+
+def record(file: Path, name: str, entry: Mapping[str, Any]) -> None:
+    """Puts an entry into the JSON file, and the table beside it in order."""
+    try:
+        known = json.loads(file.read_text()) if file.exists() else {}
+        known = dict(sorted({**known, name: dict(entry)}.items()))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(known, indent=1) + "\n")
+        page = file.with_suffix(".md")
+        text = page.read_text() if page.exists() else f"{HEAD}{BEGIN}\n{END}\n"
+        before, _, rest = text.partition(BEGIN)
+        page.write_text(f"{before}{BEGIN}\n{table_of(known)}{END}{rest.partition(END)[2]}")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot record in {file}: {error}") from error
+
+
+def table_of(entries: Mapping[str, Mapping[str, Any]]) -> str:
+    """The entries as Markdown."""
+    lines = ["| line | figures | seeds | s a run | device | command |", "|---|---|---|---|---|---|"]
+    about = {"seeds", "seconds", "device", "command"}
+    for name, entry in entries.items():
+        figures = ", ".join(
+            f"{key} {_with_deviation(value, entry.get(f'{key}-sd', entry.get('sd')))}"
+            for key, value in entry.items()
+            if key not in about and not key.endswith("sd")
+        )
+        seeds = ", ".join(map(str, entry["seeds"]))
+        lines.append(
+            f"| {name} | {figures} | {seeds} | {entry['seconds']:,.0f} | {entry['device']} | "
+            f"`{entry['command']}` |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def seconds_of(run_dir: Path) -> float:
+    """Time that a run has spent in its loop, by its own log."""
+    try:
+        rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{run_dir} has no log to be read: {error}") from error
+    shown = [row for row in rows if "time/img_per_s" in row]
+    steps = zip([0, *(row["seen"] for row in shown)], shown, strict=False)
+    return float(sum((row["seen"] - before) / row["time/img_per_s"] for before, row in steps))
+
+
+def seed_of(run_dir: Path) -> int:
+    """The seed of a run, by its newest checkpoint."""
+    states = sorted(run_dir.glob("[0-9]*/seen-*/state.json"), key=lambda path: path.parent.name)
+    if not states:
+        raise CheckpointError(f"{run_dir} has no checkpoint: give the folder of a finished run")
+    return int(json.loads(states[-1].read_text())["config"]["seed"])
+
+
+def device() -> str:
+    """What computes here."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text().splitlines() if facts.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} x {names[0]}" if names else platform.machine()
+
+
+def command_of(argv: Sequence[str]) -> str:
+    """The command line as one would type it."""
+    return shlex.join(["stylealae", *argv])
+
+
+def _with_deviation(value: float, sd: float | None) -> str:
+    return f"{value:.4g}" if sd is None else f"{value:.4g} ± {sd:.2g}"

@@ -1,0 +1,155 @@
+"""What phases take from chance: keyed by (seed, purpose, seen), the same at any world size.
+
+Legend: N images of this rank, Z width of z, L layers of G.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from stylealae.priors import Prior, normal, rng
+from stylealae.schedule import Progress
+
+__all__ = ["Chance", "CodeChance", "CodeDraw", "Draw", "Labelled", "MlpChance", "StyleDraw"]
+
+UNKNOWN = -1
+"""The label of an image whose class is not known."""
+
+Labelled = tuple[Tensor, Tensor]
+"""The images whose class is known: [K, C, R, R] uint8 and [K] int64; of no images if there are
+none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What one phase takes from chance at one moment of the run."""
+
+    z: Tensor
+    """Prior samples [N, Z]."""
+    noise: torch.Generator | None
+    """Source of all noise inside the networks; None switches it off."""
+
+    def part(self, part: slice, n: int) -> Self:
+        """The same for some of the n images: that share of every tensor."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
+        shares: dict[str, Any] = {
+            name: t[part.start * len(t) // n : part.stop * len(t) // n]
+            for name, t in tensors.items()
+            if isinstance(t, Tensor)
+        }
+        return replace(self, **shares)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleDraw(Draw):
+    """What a phase of ALAE draws."""
+
+    z_other: Tensor | None = None
+    """The second style of mixed images [N, Z]; None if no images are mixed."""
+    crossover: Tensor | None = None
+    """First layer of the second style, [N] in 1..L; L where nothing is mixed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeDraw(Draw):
+    """What a phase of the AAE family draws; `z` fits the labels where a prior has a part each."""
+
+    y: Tensor
+    """Classes from the categorical prior [N] int64."""
+    labels: Tensor
+    """Classes of the images of the batch [N] int64, -1 where unknown."""
+    x_labelled: Tensor
+    """Images whose class is known [M, C, R, R] in [-1, 1]."""
+    y_labelled: Tensor
+    """Their classes [M] int64."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chance:
+    """Where a rank's draws come from.
+
+    Noise alone is keyed by the rank's place in the batch too: it is drawn on the device.
+    """
+
+    seed: int
+    z_width: int
+    mine: slice
+    """This rank's part of the global batch."""
+    device: torch.device
+    mixing_prob: float = 0.0
+
+    def draw(self, purpose: str, seen: int, at: Progress, labels: Tensor | None = None) -> Draw:
+        """This rank's part of what one phase draws for the whole batch; `labels` are [N]."""
+        source = rng(self.seed, purpose, seen)
+        z = torch.randn(2, at.batch, self.z_width, generator=source)[:, self.mine]  # [2, n, Z]
+        mixed = torch.rand(at.batch, generator=source) < self.mixing_prob
+        layers = 2 * (at.stage + 1)
+        crossover = torch.randint(1, layers, (at.batch,), generator=source)
+        crossover = torch.where(mixed, crossover, layers)[self.mine]
+        z, crossover = z.to(self.device), crossover.to(self.device)
+        noise = self.noise(purpose, seen)
+        return StyleDraw(z=z[0], z_other=z[1], crossover=crossover, noise=noise)
+
+    def noise(self, purpose: str, seen: int) -> torch.Generator | None:
+        """The source of noise inside the networks; "meta" tensors have none."""
+        if self.device.type == "meta":
+            return None
+        return rng(self.seed, f"{purpose}/noise/{self.mine.start}", seen, self.device)
+
+    def z(self, purpose: str, seen: int, at: Progress) -> Tensor:
+        """Prior samples for the whole batch, the same on every rank.  -> [batch, Z]"""
+        return normal(at.batch, self.z_width, rng(self.seed, purpose, seen))
+
+
+class MlpChance(Chance):
+    """ALAE whose G has one layer: no styles to mix."""
+
+    def draw(self, purpose: str, seen: int, at: Progress, labels: Tensor | None = None) -> Draw:
+        """This rank's part of the batch's z."""
+        z = self.z(purpose, seen, at)[self.mine]
+        return StyleDraw(z=z.to(self.device), noise=self.noise(purpose, seen))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeChance(Chance):
+    """The draws of the AAE family: codes and classes from their priors, labelled images."""
+
+    prior: Prior
+    classes: int = 1
+    labelled: Labelled
+    labelled_batch: int = 0
+    """Labelled images that all ranks draw together."""
+
+    def draw(self, purpose: str, seen: int, at: Progress, labels: Tensor | None = None) -> Draw:
+        """This rank's part of what one phase draws for the whole batch."""
+        source = rng(self.seed, purpose, seen)
+        known = torch.full((at.batch,), UNKNOWN)
+        if labels is not None:
+            known[self.mine] = labels
+        z = self.prior.sample(at.batch, source, known)[self.mine]
+        y = torch.randint(self.classes, (at.batch,), generator=source)[self.mine]
+        x_labelled, y_labelled = self._labelled(source, at)
+        return CodeDraw(
+            z=z.to(self.device),
+            y=y.to(self.device),
+            labels=known[self.mine].to(self.device),
+            x_labelled=x_labelled,
+            y_labelled=y_labelled,
+            noise=self.noise(purpose, seen),
+        )
+
+    def z(self, purpose: str, seen: int, at: Progress) -> Tensor:
+        """Prior samples for the whole batch.  -> [batch, Z]"""
+        return self.prior.sample(at.batch, rng(self.seed, purpose, seen))
+
+    def _labelled(self, source: torch.Generator, at: Progress) -> Labelled:
+        """This rank's part of a batch of labelled images, drawn with repetition."""
+        x, y = self.labelled
+        drawn = torch.randint(
+            max(1, len(y)), (self.labelled_batch if len(y) else 0,), generator=source
+        )
+        share = slice(*(end * len(drawn) // at.batch for end in (self.mine.start, self.mine.stop)))
+        chosen = drawn[share]
+        return x[chosen].to(self.device).float() / 127.5 - 1.0, y[chosen].to(self.device)

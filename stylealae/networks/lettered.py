@@ -1,0 +1,40 @@
+"""What the trainer asks of the networks of any family: their letters, what has grown of each."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from stylealae.schedule import Growth
+
+__all__ = ["Lettered"]
+
+
+class Lettered(nn.Module):
+    """Networks by their letters, which are attributes: `letters = "EGD"` has E, G and D.
+
+    By default nothing grows and nothing is recomputed; a family that does so says how.
+    """
+
+    letters: ClassVar[str]
+
+    def grown(self, letter: str, at: Growth) -> Iterator[nn.Parameter]:
+        """The parameters of one letter that are at work at this growth."""
+        net: nn.Module = getattr(self, letter)
+        yield from net.parameters()
+
+    def recompute_from(self, resolution: int) -> None:
+        """From this resolution up, blocks keep no activations for the backward pass; 0: none do."""
+
+    def means(self) -> dict[str, Tensor]:
+        """What is averaged beside the weights, before the first iteration."""
+        return {}
+
+    def observed(self, z: Tensor) -> dict[str, Tensor]:
+        """The same, as prior samples z show it now.  [N, Z] -> by name"""
+        return {}
+
+    def running(self) -> list[Tensor]:
+        """Buffers that training moves and that are saved: the statistics of batch norms."""
+        saved, trained = self.state_dict(keep_vars=True), set(self.parameters())
+        return [t for t in saved.values() if t not in trained and t.is_floating_point()]

@@ -1,0 +1,107 @@
+"""Which images are shown and whose label counts: at any world size, found without the pixels."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.data.labelled import first_of_each, without_last
+from pipeline.data.reader import Images
+from pipeline.data.stream import Stream
+from pipeline.sections import DataConfig
+from stylealae.errors import DataError
+
+CFG = DataConfig(label="class", labelled_img=40, validation_img=20, flip=False)
+
+
+def stream(digits: Path, cfg: DataConfig = CFG, rank: int = 0, world: int = 1) -> Stream:
+    return Stream(digits, cfg, seed=0, resolution=32, rank=rank, world=world)
+
+
+def all_labels(digits: Path) -> np.ndarray:
+    with stream(digits, DataConfig(label="class")) as s:
+        return s._reader("train", "class").values(np.arange(200))
+
+
+def test_the_first_of_every_class_count(digits: Path) -> None:
+    labels = all_labels(digits)[:180]
+    wanted = np.sort(np.concatenate([np.flatnonzero(labels == c)[:4] for c in range(10)]))
+    with stream(digits) as s:
+        x, y = s.labelled
+        assert s._counted.tolist() == wanted.tolist()
+        assert y.tolist() == labels[wanted].tolist()
+        images, _ = s._reader("train").take(wanted)
+        assert torch.equal(x, torch.from_numpy(images))
+
+
+def test_other_labels_are_unknown_and_validation_images_never_shown(digits: Path) -> None:
+    labels, seen = all_labels(digits), set()
+    with stream(digits) as s:
+        assert s.samples == 180
+        s.start(0, 12, 360)
+        for _ in range(30):
+            batch = s.next()
+            for i, label in zip(batch.sample_ids.tolist(), batch.classes.tolist(), strict=True):
+                assert label == (labels[i] if i in s._counted else -1)
+                seen.add(i)
+    assert seen == set(range(180))
+
+
+def test_every_world_size_sees_the_same_batches_and_labels(digits: Path) -> None:
+    def shown(world: int) -> tuple[torch.Tensor, torch.Tensor]:
+        parts = []
+        for rank in range(world):
+            with stream(digits, CFG, rank, world) as s:
+                s.start(24, 12, 60)
+                parts.append([s.next() for _ in range(3)])
+        batches = list(zip(*parts, strict=True))
+        return (
+            torch.cat([b.sample_ids for ranks in batches for b in ranks]),
+            torch.cat([b.classes for ranks in batches for b in ranks]),
+        )
+
+    one, two = shown(1), shown(2)
+    assert torch.equal(one[0], two[0])
+    assert torch.equal(one[1], two[1])
+
+
+def test_no_label_named_is_no_class_known(digits: Path) -> None:
+    with stream(digits, DataConfig(flip=False)) as s:
+        s.start(0, 12, 24)
+        assert s.next().classes.tolist() == [-1] * 12
+        x, y = s.labelled
+        assert (len(x), len(y)) == (0, 0)
+
+
+def test_all_labels_count_if_no_number_is_given(digits: Path) -> None:
+    with stream(digits, replace(CFG, labelled_img=0)) as s:
+        s.start(0, 12, 24)
+        assert int(s.next().classes.min()) >= 0
+
+
+def test_a_class_with_too_few_images_is_named(digits: Path) -> None:
+    with pytest.raises(DataError, match=r"wants 100 images of each of 10.*data\.classes"):
+        stream(digits, replace(CFG, labelled_img=1000))
+
+
+def test_labels_are_read_no_further_than_needed(
+    digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.data.labelled.CHUNK_IMG", 60)
+    with stream(digits, DataConfig(label="class")) as s:
+        images, asked = s._reader("train", "class"), []
+        values = images.values
+        monkeypatch.setattr(
+            Images, "values", lambda self, ids: asked.append(len(ids)) or values(ids)
+        )
+        first_of_each(images, 180, replace(CFG, labelled_img=10))
+    assert sum(asked) < 180
+
+
+@pytest.mark.parametrize(
+    ("n", "wanted"), [(0, [5, 5, 3]), (2, [5, 5, 1]), (3, [5, 5]), (7, [5, 1]), (13, [])]
+)
+def test_what_is_cut_is_cut_from_the_end(n: int, wanted: list[int]) -> None:
+    assert without_last(np.array([5, 5, 3]), n).tolist() == wanted

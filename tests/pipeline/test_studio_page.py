@@ -1,0 +1,271 @@
+"""The studio in a real browser: every control is used, on a desk and on a phone."""
+
+import io
+import json
+import re
+import struct
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+import uvicorn
+from PIL import Image
+
+from pipeline.demo.server import app_of, listening
+from pipeline.demo.studio import Studio
+from stylealae import StyleALAE
+from stylealae.config import ModelConfig
+from stylealae.networks import build
+from stylealae.sheets import to_uint8
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+SMALL = ModelConfig(
+    resolution=32, start_channels=4, max_channels=8, z_width=8, w_width=8, mapping_layers=2
+)
+REST = "!document.body.classList.contains('working')"
+PIXELS = """async id => {
+  const image = document.getElementById(id), canvas = document.createElement("canvas");
+  await image.decode();
+  [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+  const paper = canvas.getContext("2d");
+  paper.drawImage(image, 0, 0);
+  return [...paper.getImageData(0, 0, canvas.width, canvas.height).data];
+}"""
+DROPPED = """() => {
+  const given = new DataTransfer();
+  given.items.add(new File([new Uint8Array(%s)], "photo.jpg", { type: "image/jpeg" }));
+  return given;
+}"""
+DESK, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def model() -> StyleALAE:
+    return StyleALAE(build(SMALL), SMALL, torch.zeros(8, 8), stage=3, seen=12_000)
+
+
+@pytest.fixture(scope="module")
+def address(model: StyleALAE) -> Iterator[str]:
+    """A studio that answers on a free port."""
+    on = listening("127.0.0.1", 0)
+    server = uvicorn.Server(
+        uvicorn.Config(app_of(Studio(model), about="tiny"), log_level="error", lifespan="off")
+    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [on]})
+    thread.start()
+    yield f"http://127.0.0.1:{on.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+class Visit:
+    """A page that is open, and what it complained of."""
+
+    def __init__(self, page: "Page") -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", lambda request: self._local(request.url))
+
+    def _local(self, url: str) -> None:
+        if not url.startswith(("http://127.0.0.1:", "blob:", "data:")):
+            self.complaints.append(f"asked the network for {url}")
+
+    def until(self, script: str) -> None:
+        """Waits for a condition; the page's policy forbids playwright's own way, which evals."""
+        end = time.monotonic() + 15
+        while not self.page.evaluate(script):
+            assert time.monotonic() < end, f"never came: {script}"
+            self.page.wait_for_timeout(20)
+
+    def after(self, act: Callable[[], object]) -> bytes:
+        """The pixels that an act leads to, once the page is at rest."""
+        painted = self.page.evaluate("+(document.body?.dataset.painted || 0)")
+        act()
+        self.until(f"+document.body.dataset.painted > {painted} && {REST}")
+        return self.pixels("after")
+
+    def pixels(self, image: str) -> bytes:
+        """What an <img> shows."""
+        return bytes(self.page.evaluate(PIXELS, image))
+
+    def slide(self, id_: str, value: float) -> bytes:
+        """Moves a slider as a drag does: input on the way, change at the end."""
+        slider = self.page.locator(f"#{id_}")
+        return self.after(lambda: slider.evaluate(
+            "(e, v) => { e.value = v; e.dispatchEvent(new Event('input'));"
+            " e.dispatchEvent(new Event('change')); }", value,
+        ))  # fmt: skip
+
+    def said(self) -> str:
+        """The sentence that is shown as an error."""
+        self.page.locator("#message").wait_for(state="visible")
+        return self.page.locator("#message").inner_text()
+
+
+@pytest.fixture(params=[DESK, PHONE], ids=["desk", "phone"])
+def visit(browser: "Browser", address: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """The page as it is after its first picture; it must neither fail nor ask the network."""
+    context = browser.new_context(viewport=request.param, accept_downloads=True)
+    context.set_default_timeout(15_000)
+    made = Visit(context.new_page())
+    made.page.goto(address)
+    made.until(f"+document.body.dataset.painted > 0 && {REST}")
+    yield made
+    wide = made.page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    context.close()
+    assert not made.complaints
+    assert not wide, "the page scrolls sideways"
+
+
+def photo(width: int, height: int) -> dict[str, Any]:
+    """A photo for a file input."""
+    pixels = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG")
+    return file("photo.jpg", stream.getvalue())
+
+
+def file(name: str, content: bytes) -> dict[str, Any]:
+    return {"name": name, "mimeType": "image/jpeg", "buffer": content}
+
+
+def test_every_slider_moves_the_picture_and_reset_brings_it_back(visit: Visit) -> None:
+    page, plain = visit.page, visit.pixels("after")
+    ids = page.eval_on_selector_all("#attributes input, #styles input", "all => all.map(e => e.id)")
+    assert len(ids) == 6 + 3 * 4
+    seen = {plain}
+    for id_ in (ids[0], ids[5], ids[6], ids[10], ids[-1]):
+        seen.add(visit.slide(id_, 2.5))
+    assert len(seen) == 6, "a slider changed nothing"
+    assert "edited" in page.locator("#caption").inner_text()
+    assert re.fullmatch(r"\d+ ms", page.locator("#took").inner_text())
+    page.locator(f"#{ids[0]}").focus()
+    assert visit.after(lambda: page.keyboard.press("ArrowLeft")) not in seen
+    page.locator("#attributes .zero").first.click()  # back to 0 for this one
+    assert page.locator(f"#{ids[0]}").input_value() == "0"
+    assert visit.after(lambda: page.locator("#reset").click()) == plain
+    assert page.locator("#reset").is_disabled()
+    assert visit.after(lambda: page.locator("#grain").check()) == plain  # untrained: it weighs 0
+
+
+def test_random_faces_truncation_and_mixing(visit: Visit) -> None:
+    page, first = visit.page, visit.pixels("after")
+    other = visit.after(lambda: page.locator("#random").click())
+    assert other != first
+    mean = visit.slide("truncation", 0)
+    assert visit.after(lambda: page.locator("#random").click()) == mean  # 0 is one face for all
+    visit.slide("truncation", 1)
+    page.locator("#draw").click()
+    visit.until("document.querySelectorAll('#gallery img').length == 6")
+    visit.after(lambda: page.locator("#gallery button").nth(2).click())
+    drawn = visit.pixels("plain")
+    page.get_by_role("radio", name="second face").check()
+    visit.after(lambda: page.locator("#gallery button").nth(4).click())
+    visit.until("document.getElementById('other-thumb').complete")
+    second = visit.pixels("other-thumb")
+    for band in ("coarse", "middle", "fine"):
+        mixed = visit.slide(f"mix-{band}", 1)
+    assert mixed == second  # all of it is the second face
+    assert visit.after(lambda: page.locator("#random-other").click()) != second
+    assert visit.after(lambda: page.locator("#no-other").click()) == drawn
+    assert page.locator("#mix-fine").is_disabled()
+
+
+def test_a_photo_is_cropped_reconstructed_compared_and_saved(
+    visit: Visit, model: StyleALAE, tmp_path: Path
+) -> None:
+    page = visit.page
+    page.locator("#file").set_input_files(photo(60, 40))  # not square: the crop is asked for
+    page.locator("#crop").wait_for(state="visible")
+    page.locator("#viewport").focus()
+    for key in ("+", "+", "ArrowLeft", "ArrowUp", "-"):
+        page.keyboard.press(key)
+    page.locator("#zoom").fill("1.5")
+    middle = page.locator("#viewport").bounding_box()
+    assert middle is not None
+    page.mouse.move(middle["x"] + 80, middle["y"] + 80)
+    page.mouse.down()
+    page.mouse.move(middle["x"] + 120, middle["y"] + 90)
+    page.mouse.up()
+    shown = visit.after(lambda: page.locator("#crop-use").click())
+    assert "enlarged" in page.locator("#note").inner_text()  # 27 pixels, the model has 32
+    assert "Reconstruction" in page.locator("#caption").inner_text()
+    page.locator("#recrop").click()
+    page.keyboard.press("Escape")
+    page.locator("#crop").wait_for(state="hidden")
+    page.locator("#recrop").click()
+    page.locator("#crop-cancel").click()
+    assert visit.pixels("after") == shown
+    edited = visit.slide(page.locator("#attributes input").first.get_attribute("id") or "", 2)
+
+    page.locator("#compare").click()
+    assert visit.pixels("before") == visit.pixels("original")
+    page.locator("#wipe").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#frame").evaluate("e => e.style.getPropertyValue('--wipe')") == "51%"
+    page.locator("#as-plain").click()
+    assert visit.pixels("before") == visit.pixels("plain") == shown
+    page.locator("#as-original").click()
+    page.locator("#compare").click()
+    assert page.locator("#before").is_hidden()
+
+    with page.expect_download() as download:
+        page.locator("#save-picture").click()
+    download.value.save_as(tmp_path / "face.png")
+    saved = np.asarray(Image.open(tmp_path / "face.png"))
+    with page.expect_download() as download:
+        page.locator("#save-w").click()
+    download.value.save_as(tmp_path / "face.npy")
+    w = torch.from_numpy(np.load(tmp_path / "face.npy"))
+    again = to_uint8(model.generate(w[None], noise=False))[0]
+    assert np.abs(again.astype(int) - saved).max() <= 1
+    assert (
+        np.asarray(Image.frombytes("RGBA", (32, 32), edited))[:, :, :3].tolist() == saved.tolist()
+    )
+
+
+def test_what_cannot_be_used_is_a_sentence_on_the_page(visit: Visit, tmp_path: Path) -> None:
+    page, before = visit.page, visit.pixels("after")
+    whole, huge = photo(64, 64), tmp_path / "huge.jpg"
+    with huge.open("wb") as stream:
+        stream.truncate((20 << 20) + 1)
+    for bad, said in (
+        (file("empty.jpg", b""), "the file is empty"),
+        (file("notes.txt", b"dear diary"), "no image that can be read"),
+        (file("page.html", b"<!doctype html><p>404"), "no image that can be read"),
+        (file("cut.jpg", whole["buffer"][:900]), "cannot be used"),
+        (file("bomb.png", bomb()), "more than 50 million pixels"),
+        (huge, "more than 20 MB"),
+        (photo(9, 9), "only 9x9 pixels"),
+    ):
+        page.locator("#file").set_input_files(bad)
+        visit.until(f"document.getElementById('message').innerText.includes({json.dumps(said)})")
+        assert visit.said().startswith("This photo cannot be used")
+        assert visit.pixels("after") == before
+    visit.after(lambda: page.locator("#file").set_input_files(whole))
+    assert page.locator("#message").is_hidden()
+    dropped = DROPPED % json.dumps(list(whole["buffer"]))
+    handle = page.evaluate_handle(dropped)
+    visit.after(lambda: page.dispatch_event("body", "drop", {"dataTransfer": handle}))
+    page.dispatch_event("body", "drop", {"dataTransfer": page.evaluate_handle("new DataTransfer")})
+    assert "That was no file" in visit.said()
+
+
+def bomb() -> bytes:
+    """A small PNG whose header claims 30000x30000 pixels."""
+    head = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )

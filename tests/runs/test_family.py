@@ -1,0 +1,132 @@
+"""Every family in miniature, through the real trainer: it trains, ends in a snapshot, and resumes.
+
+Checked in this process, on one rank, with the made-up digits of tests/conftest.py.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline.checkpoint import latest, stage_folder
+from pipeline.config import RunConfig, parse
+from pipeline.engine import joined
+from pipeline.trainer import train_stage
+from pipeline.world import World
+from stylealae import family
+from stylealae.config_mlp import SECTIONS
+from stylealae.family import FAMILIES
+from stylealae.sheets import contact_sheet
+
+MLPS = [name for name in FAMILIES if name != "stylealae"]
+LABELLED = ("aae_informed", "aae_supervised", "aae_classes", "aae_heads")
+BATCH, IMAGES = 12, 120
+PARTS = ("networks", "ema", "adam")
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """A world of one on one thread."""
+    threads = torch.get_num_threads()
+    yield joined(parse("engine: {threads: 1}").engine, gpu=False)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def stop_is_asked_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.trainer.STOP_POLL_IMG", BATCH)
+
+
+def config(name: str, digits: Path, run_dir: Path, *overrides: str) -> RunConfig:
+    """Ten iterations of tiny networks."""
+    text = f"""
+family: {name}
+run_dir: {run_dir}
+seed: 3
+model: {{hidden: 24, z_width: 2}}
+schedule: {{stage_img: [{IMAGES}], total_img: 0, batch: [{BATCH}], lr: [0.01]}}
+data: {{path: {digits}, flip: false, validation_img: 20}}
+engine: {{precision: fp32, zero_stage: 0, threads: 1}}
+log: {{scalars_img: 24, grid_img: 1000, grid_size: 4}}
+"""
+    text = (
+        text if name in ("alae",) else text.replace("hidden: 24", "hidden: 24, critic_hidden: 24")
+    )
+    labels = ["data.label=class", "data.labelled_img=40"] if name in LABELLED else []
+    return parse(text, [*labels, *overrides])
+
+
+def trained(cfg: RunConfig, world: World, *stops: int) -> Any:
+    """The whole run, stopped after these many iterations each, and its model."""
+    (stage,) = cfg.stages
+    for left in stops:
+        assert not train_stage(cfg, stage, world, stop=after(left))
+    assert train_stage(cfg, stage, world)
+    return family.load(stage_folder(Path(cfg.run_dir), stage) / "snapshot")
+
+
+def after(iterations: int) -> Callable[[], bool]:
+    """A stop flag that is raised after some iterations."""
+    left = iter(range(iterations - 1, -1, -1))
+    return lambda: next(left) == 0
+
+
+def end(cfg: RunConfig) -> dict[str, Tensor]:
+    """Every tensor of the newest checkpoint."""
+    found = latest(Path(cfg.run_dir))
+    assert found is not None
+    return {f"{part}/{k}": t for part in PARTS for k, t in found.tensors(part).items()}
+
+
+def different(a: dict[str, Tensor], b: dict[str, Tensor]) -> list[str]:
+    assert a.keys() == b.keys()
+    return [name for name in a if not torch.equal(a[name], b[name])]
+
+
+def test_every_family_has_sections_and_a_place_in_the_config() -> None:
+    assert list(SECTIONS) == list(FAMILIES)
+
+
+@pytest.mark.parametrize("name", MLPS)
+def test_a_family_trains_and_its_snapshot_loads(
+    name: str, digits: Path, world: World, tmp_path: Path
+) -> None:
+    cfg = config(name, digits, tmp_path / "run")
+    m = trained(cfg, world)
+    assert (m.family, m.seen, m.resolution) == (name, IMAGES, 32)
+    x = torch.rand(4, 1, 32, 32) * 2 - 1
+    rows = m.rows(x)
+    assert all(images.shape[1:] == (1, 32, 32) for _, images in rows)
+    assert all(bool(images.isfinite().all()) for _, images in rows)
+    assert contact_sheet(rows).width > 0
+    before = FAMILIES[name].build(cfg.model, cfg.seed).state_dict()
+    after = m.nets.state_dict()
+    assert not [n for n in before if torch.equal(before[n], after[n])], "nothing rests"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("optimizer.kind=sgd", "schedule.lr=[0.001]"),
+        ("optimizer.kind=sgd", "schedule.lr=[0.001]", "engine.zero_stage=1"),
+        ("optimizer.betas=[0.5,0.99]",),
+        ("optimizer.betas=[0.5,0.99]", "engine.zero_stage=2"),
+        ("engine.zero_stage=3", "loss.merged=true"),
+    ],
+    ids=lambda o: "-".join(o),
+)
+def test_stopping_and_going_on_equals_not_stopping(
+    overrides: tuple[str, ...], digits: Path, world: World, tmp_path: Path
+) -> None:
+    noisy = ("loss.input_noise=0.2", "loss.input_dropout=0.1", "model.posterior=gaussian",
+             "loss.class_noise=0.1", "loss.smoothness_weight=0.1", "model.batch_norm=true",
+             "schedule.lr_final=0.1")  # fmt: skip
+    whole, parts = (
+        config("aae_classes", digits, tmp_path / n, *noisy, *overrides) for n in ("whole", "parts")
+    )
+    trained(whole, world)
+    trained(parts, world, 3, 4)
+    assert not different(end(whole), end(parts))

@@ -1,0 +1,183 @@
+"""The AAE family: who moves in which phase, the forms of q(z|x), and the terms of the losses."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from stylealae import losses
+from stylealae.config_mlp import SECTIONS, ClassLossConfig, CodeModelConfig, VaeModelConfig
+from stylealae.draws import CodeDraw
+from stylealae.family import FAMILIES
+from stylealae.networks.lettered import Lettered
+from stylealae.networks.mlp import ClassAae, Encoder, HeadsAae, InformedAae, Window
+from stylealae.phases import Phase
+from stylealae.priors import rng
+from stylealae.schedule import Progress
+
+AT = Progress(stage=3, alpha=1.0, batch=8, lr=0.1)
+SMALL = {"hidden": 12, "critic_hidden": 10, "z_width": 2}
+LETTERS = {
+    "autoencoder": {"reconstruction": "EG"},
+    "aae": {"reconstruction": "EG", "critic": "D", "encoder": "E"},
+    "aae_informed": {"reconstruction": "EG", "critic": "D", "encoder": "E"},
+    "aae_supervised": {"reconstruction": "EG", "critic": "D", "encoder": "E"},
+    "aae_classes": {
+        "reconstruction": "EG", "critic": "DC", "encoder": "E", "classification": "E",
+        "smoothness": "E",
+    },
+    "vae": {"elbo": "EG"},
+    "gan": {"critic": "D", "generator": "G"},
+}  # fmt: skip
+
+
+def made(name: str, **loss: Any) -> tuple[Lettered, Any, Any, CodeDraw, Tensor]:
+    """Networks, both configs, a draw and a batch."""
+    model, terms = SECTIONS[name]
+    cfg = model(**SMALL)
+    loss_cfg = terms(**loss)
+    source = rng(0, "test", 0)
+    x = torch.rand(8, 1, 32, 32, generator=source) * 2 - 1
+    labelled = torch.randint(0, 255, (20, 1, 32, 32), generator=source, dtype=torch.uint8)
+    chance = FAMILIES[name].chance(
+        cfg, loss_cfg, seed=0, mine=slice(0, 8), device=x.device,
+        labelled=(labelled, torch.arange(20) % 10),
+    )  # fmt: skip
+    draw = chance.draw("test", 0, AT, torch.arange(8) - 1)
+    assert isinstance(draw, CodeDraw)
+    return FAMILIES[name].build(cfg, 1), cfg, loss_cfg, draw, x
+
+
+def gradients(nets: Lettered, phase: Phase, x: Tensor, r: CodeDraw, cfg: Any) -> dict[str, bool]:
+    """Which letters get one, of all that are asked for."""
+    for letter in nets.letters:
+        for p in nets.grown(letter, AT):
+            p.requires_grad_(letter in phase.trains)
+            p.grad = None
+    loss = phase.loss(nets, x, r, AT, cfg)
+    assert loss.shape == ()
+    loss.backward()  # type: ignore[no-untyped-call]
+    return {a: any(p.grad is not None for p in nets.grown(a, AT)) for a in nets.letters}
+
+
+@pytest.mark.parametrize("name", LETTERS)
+def test_every_phase_moves_its_letters(name: str) -> None:
+    extra = {"smoothness_weight": 1.0} if name == "aae_classes" else {}
+    nets, _, cfg, r, x = made(name, **extra)
+    phases = FAMILIES[name].phases(cfg, 0)
+    assert {p.name: p.trains for p in phases} == LETTERS[name]
+    for phase in phases:
+        found = gradients(nets, phase, x, r, cfg)
+        assert {a for a, has in found.items() if has} == set(phase.trains), phase.name
+
+
+def test_phases_apart_keep_moments_of_their_own_and_merged_ones_share_them() -> None:
+    apart = FAMILIES["aae"].phases(SECTIONS["aae"][1](), 0)
+    owners = [p.moments for p in apart if "E" in p.trains]
+    assert len(set(owners)) == len(owners) == 2
+    critic, merged = FAMILIES["aae"].phases(SECTIONS["aae"][1](merged=True), 0)
+    assert (critic.trains, merged.trains) == ("D", "EG")
+
+
+def test_merged_is_the_sum_of_the_phases_that_train_e_and_g() -> None:
+    nets, _, cfg, r, x = made("aae_classes", smoothness_weight=0.0)
+    merged = ClassLossConfig(merged=True)
+    terms = [p.loss(nets, x, r, AT, cfg) for p in FAMILIES["aae_classes"].phases(cfg, 0)]
+    names = [p.name for p in FAMILIES["aae_classes"].phases(cfg, 0)]
+    wanted = sum(t for n, t in zip(names, terms, strict=True) if n != "critic")
+    both = FAMILIES["aae_classes"].phases(merged, 0)[1]
+    torch.testing.assert_close(both.loss(nets, x, r, AT, merged), wanted)
+
+
+def test_classification_looks_at_labelled_images_and_at_known_labels_of_the_batch() -> None:
+    nets, _, cfg, r, x = made("aae_classes")
+    assert isinstance(nets, ClassAae)
+    phase = {p.name: p for p in FAMILIES["aae_classes"].phases(cfg, 0)}["classification"]
+    found = phase.loss(nets, x, r, AT, cfg)
+    y = nets.E(nets.rows(torch.cat((x, r.x_labelled)))).y[len(x) :]
+    torch.testing.assert_close(found, torch.nn.functional.cross_entropy(y, r.y_labelled))
+    alone = CodeDraw(
+        z=r.z, noise=r.noise, y=r.y, labels=r.labels, x_labelled=x[:0], y_labelled=r.labels[:0]
+    )
+    y = nets.E(nets.rows(x)).y[1:]  # the first label is unknown
+    wanted = torch.nn.functional.cross_entropy(y, r.labels[1:])
+    torch.testing.assert_close(phase.loss(nets, x, alone, AT, cfg), wanted)
+
+
+def test_the_discriminator_of_informed_codes_sees_labels() -> None:
+    nets, *_ = made("aae_informed")
+    assert isinstance(nets, InformedAae)
+    z = torch.randn(1, 2).expand(3, 2)
+    logits = nets.judge(z, torch.tensor([-1, 0, 1]))
+    assert len(set(logits.tolist())) == 3
+
+
+def test_heads_are_added_to_styles_and_pushed_apart() -> None:
+    nets, _, cfg, r, x = made("aae_heads")
+    assert isinstance(nets, HeadsAae)
+    z, y = torch.randn(4, 2), torch.eye(10)[:4]
+    torch.testing.assert_close(nets.place(z, y), z + nets.heads[:4])
+    phase = FAMILIES["aae_heads"].phases(cfg, 0)[0]
+    gradients(nets, phase, x, r, cfg)
+    assert nets.heads.grad is not None
+    heads = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]])
+    torch.testing.assert_close(
+        losses.too_close(heads, 5.5).sort().values,
+        torch.tensor([0.5, 5.5 - 18**0.5, 4.5]).sort().values,
+    )
+
+
+def encoder(posterior: str, **more: Any) -> Encoder:
+    torch.manual_seed(0)
+    return Encoder(CodeModelConfig(posterior=posterior, hidden=16, z_width=3, **more))  # type: ignore[arg-type]
+
+
+def test_posteriors_without_noise_are_functions_of_x() -> None:
+    rows = torch.rand(5, 784)
+    for posterior in ("deterministic", "fixed", "gaussian", "universal"):
+        e = encoder(posterior)
+        assert torch.equal(e(rows).z, e(rows).z)
+
+
+def test_the_gaussian_posterior_is_reparameterised() -> None:
+    e, x = encoder("gaussian"), torch.rand(1, 784)
+    mean, log_var = e.moments(x)
+    draws = e(x.expand(20_000, 784), rng(0, "eps", 0)).z
+    torch.testing.assert_close(draws.mean(0), mean[0], rtol=0, atol=0.01)
+    torch.testing.assert_close(draws.var(0), log_var.exp()[0], rtol=0.05, atol=0)
+    (slope,) = torch.autograd.grad(draws.sum(), e.posterior.log_var.bias)  # type: ignore[union-attr]
+    assert bool(slope.isfinite().all())
+
+
+def test_the_fixed_posterior_is_as_wide_everywhere() -> None:
+    e = encoder("fixed", posterior_std=0.3)
+    x = torch.rand(1, 784)
+    draws = e(x.expand(20_000, 784), rng(0, "eps", 0)).z - e(x).z
+    torch.testing.assert_close(draws.std(0), torch.full((3,), 0.3), rtol=0.05, atol=0)
+
+
+def test_the_universal_posterior_hears_its_noise() -> None:
+    e, x = encoder("universal"), torch.rand(1, 784).expand(64, 784)
+    assert bool((e(x, rng(0, "eta", 0)).z.std(0) > 0.01).all())
+    assert torch.equal(e(x, rng(0, "eta", 0)).z, e(x, rng(0, "eta", 0)).z)
+
+
+def test_the_window_takes_the_middle_and_gives_it_back() -> None:
+    window = Window(VaeModelConfig())
+    x = torch.full((2, 1, 32, 32), -1.0)
+    x[:, :, 2:30, 2:30] = torch.rand(2, 1, 28, 28)
+    assert torch.equal(window.images(window.rows(x)), x)
+
+
+def test_terms_have_their_closed_forms() -> None:
+    logits, x = torch.randn(3, 7), torch.rand(3, 7)
+    p = logits.sigmoid()
+    wanted = -(x * p.log() + (1 - x) * (1 - p).log()).sum(1)
+    torch.testing.assert_close(losses.bernoulli(logits, x), wanted)
+    torch.testing.assert_close(losses.squared(logits, x), 0.5 * ((p - x) ** 2).sum(1))
+    q = torch.rand(3, 7).softmax(1)
+    other = torch.distributions.Categorical(logits=logits)
+    theirs = torch.distributions.kl_divergence(torch.distributions.Categorical(q), other)
+    torch.testing.assert_close(losses.divergence(q, logits), theirs)
+    assert float(losses.divergence(torch.eye(7)[:1], 1e3 * torch.eye(7)[:1])) == 0.0

@@ -1,0 +1,90 @@
+"""Priors against closed forms: where samples lie, how dense they are, and what labels choose."""
+
+import math
+
+import pytest
+import torch
+from torch import distributions
+
+from stylealae.priors import PRIORS, Gaussian, Mixture, Prior, SwissRoll, Uniform, rng
+
+N = 20_000
+
+
+def mixture(scale: float) -> distributions.Distribution:
+    """The petals as torch has them."""
+    angle = torch.arange(10) * (2 * math.pi / 10)
+    turn = torch.stack((angle.cos(), -angle.sin(), angle.sin(), angle.cos()), 1).view(10, 2, 2)
+    shape = turn @ torch.diag(torch.tensor([0.5, 0.1]) ** 2) @ turn.mT
+    middle = 1.4 * torch.stack((angle.cos(), angle.sin()), 1)
+    petals = distributions.MultivariateNormal(scale * middle, scale**2 * shape)
+    return distributions.MixtureSameFamily(distributions.Categorical(torch.ones(10)), petals)
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_what_is_drawn_is_keyed_and_labels_do_not_move_it(name: str) -> None:
+    prior = PRIORS[name](2, 1.5)
+    one, same, other = (prior.sample(50, rng(0, "z", seen)) for seen in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    labels = torch.full((50,), -1)
+    labels[:10] = 3
+    assert torch.equal(prior.sample(50, rng(0, "z", 1), labels)[10:], one[10:])
+
+
+def test_moments_of_the_gaussian_and_the_uniform() -> None:
+    z = Gaussian(3, 5.0).sample(N, rng(0, "z", 0))
+    torch.testing.assert_close(z.std(0), torch.full((3,), 5.0), rtol=0.03, atol=0)
+    z = Uniform(3, 2.0).sample(N, rng(0, "z", 0))
+    assert float(z.abs().max()) <= 2.0
+    torch.testing.assert_close(z.var(0), torch.full((3,), 4.0 / 3.0), rtol=0.03, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("prior", "theirs"),
+    [
+        (Gaussian(2, 1.7), distributions.Independent(distributions.Normal(torch.zeros(2), 1.7), 1)),
+        (Mixture(2, 1.0), mixture(1.0)),
+        (Mixture(2, 2.5), mixture(2.5)),
+    ],
+)
+def test_densities_are_torchs(prior: Prior, theirs: distributions.Distribution) -> None:
+    z = prior.sample(200, rng(0, "z", 0))
+    torch.testing.assert_close(prior.log_prob(z), theirs.log_prob(z), rtol=1e-4, atol=1e-4)
+
+
+def test_the_density_of_the_uniform() -> None:
+    inside = Uniform(2, 3.0).log_prob(torch.tensor([[0.0, 2.9], [0.0, 3.1]]))
+    assert float(inside[0]) == pytest.approx(-2 * math.log(6.0))
+    assert float(inside[1]) == -math.inf
+
+
+def test_samples_of_the_mixture_have_its_density() -> None:
+    z = Mixture(2).sample(N, rng(0, "z", 0))
+    theirs = mixture(1.0).sample((N,))
+    assert float(Mixture(2).log_prob(z).mean()) == pytest.approx(
+        float(mixture(1.0).log_prob(theirs).mean()), abs=0.03
+    )
+
+
+@pytest.mark.parametrize("label", [0, 4, 9])
+def test_a_label_chooses_its_part(label: int) -> None:
+    labels = torch.full((4000,), label)
+    z = Mixture(2).sample(4000, rng(0, "z", 0), labels)
+    angle = 2 * math.pi * label / 10
+    middle = 1.4 * torch.tensor([math.cos(angle), math.sin(angle)])
+    torch.testing.assert_close(z.mean(0), middle, rtol=0, atol=0.03)
+    z = SwissRoll(2).sample(4000, rng(0, "z", 0), labels)
+    inner, outer = (2.2 * math.sqrt((label + i) / 10) for i in (0, 1))
+    radius = z.norm(dim=1)
+    assert inner - 0.2 < float(radius.min()) <= float(radius.max()) < outer + 0.2
+
+
+def test_kl_of_gaussians_is_torchs_and_the_estimate_agrees() -> None:
+    mean, log_var = torch.tensor([[0.5, -1.0]]), torch.tensor([[-0.7, 0.4]])
+    q = distributions.Normal(mean, (0.5 * log_var).exp())
+    wanted = distributions.kl_divergence(q, distributions.Normal(0.0, 2.0)).sum(1)
+    prior, eps = Gaussian(2, 2.0), torch.randn(N, 2, generator=rng(0, "eps", 0))
+    torch.testing.assert_close(prior.kl(mean, log_var, eps[:1]), wanted)
+    many = Prior.kl(prior, mean.expand(N, 2), log_var.expand(N, 2), eps)
+    assert float(many.mean()) == pytest.approx(float(wanted), abs=0.03)

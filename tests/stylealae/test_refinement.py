@@ -1,0 +1,91 @@
+"""Refinement: never worse than E's style, image by image, and sheets say what they show."""
+
+import numpy as np
+import pytest
+import torch
+
+from stylealae import StyleALAE, latents
+from stylealae.config import ModelConfig
+from stylealae.errors import ConfigError
+from stylealae.networks import build
+from stylealae.refinement import psnr
+from stylealae.sheets import contact_sheet, paired_sheet, to_uint8
+
+SMALL = ModelConfig(
+    resolution=16, start_channels=4, max_channels=8, z_width=8, w_width=8, mapping_layers=2
+)
+
+
+@pytest.fixture
+def model() -> StyleALAE:
+    return StyleALAE(build(SMALL, 1), SMALL, torch.zeros(6, 8), stage=2)
+
+
+def test_psnr_in_closed_form():
+    x = torch.zeros(2, 3, 4, 4)
+    assert torch.allclose(psnr(x, x + torch.tensor([0.2, 0.02]).view(2, 1, 1, 1)),
+                          torch.tensor([20.0, 40.0]), atol=1e-3)  # fmt: skip
+
+
+def test_refined_styles_tell_images_better_and_nothing_else_changes(model: StyleALAE):
+    x = model.generate(torch.randn(3, 6, 8, generator=torch.Generator().manual_seed(2)),
+                       noise=False)  # fmt: skip
+    weights = {k: v.clone() for k, v in model.nets.state_dict().items()}
+    steps: list[int] = []
+    found = model.refine(x, 30, told=steps.append)
+    assert steps == list(range(1, 31))
+    assert torch.equal(found.encoded, model.encode(x))
+    assert torch.allclose(found.before_db, psnr(x, model.reconstruct(x)), atol=1e-3)
+    assert torch.allclose(found.after_db, psnr(x, model.generate(found.w, noise=False)), atol=1e-3)
+    assert (found.after_db - found.before_db).min() > 1
+    alone = model.refine(x[1:2], 30)
+    assert torch.allclose(alone.w[0], found.w[1], atol=1e-2)
+    assert all(torch.equal(v, weights[k]) for k, v in model.nets.state_dict().items())
+
+
+def test_a_distance_is_descended_too(model: StyleALAE):
+    x = model.sample(2, seed=1)
+
+    def red(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return 100 * (a[:, 0] - b[:, 0]).square().flatten(1).mean(1)
+
+    plain, reddish = model.refine(x, 20), model.refine(x, 20, distance=red)
+    assert (red(x, model.generate(reddish.w, noise=False)).sum()
+            < red(x, model.generate(plain.w, noise=False)).sum())  # fmt: skip
+    with pytest.raises(ConfigError, match="resize them"):
+        model.refine(torch.zeros(1, 3, 8, 8))
+
+
+def test_bands_share_out_the_layers():
+    assert latents.bands(18) == {"coarse": (0, 3), "middle": (4, 7), "fine": (8, 17)}
+    for layers in range(2, 20, 2):
+        covered = [k for a, b in latents.bands(layers).values() for k in range(a, b + 1)]
+        assert covered == list(range(layers))
+    w, other = torch.zeros(1, 6, 2), torch.ones(1, 6, 2)
+    assert latents.swap(w, other, 2, 3)[0, :, 0].tolist() == [0, 0, 1, 1, 0, 0]
+
+
+def test_a_sheet_shows_every_image_at_whole_factors():
+    x = torch.rand(5, 3, 8, 8) * 2 - 1
+    sheet = np.asarray(contact_sheet([("", x)], columns=3, tile=16))
+    want = to_uint8(x).repeat(2, 1).repeat(2, 2)
+    for k, image in enumerate(want):
+        row, column = divmod(k, 3)
+        top, left = 12 + row * 18, 12 + column * 18
+        assert np.array_equal(sheet[top : top + 16, left : left + 16], image)
+
+
+def test_headings_and_captions_take_room_and_ink():
+    rows = [
+        ("one", torch.zeros(3, 3, 16, 16)),
+        ("two with many words to wrap", torch.zeros(3, 1, 4, 4)),
+    ]
+    bare = contact_sheet([("", x) for _, x in rows])
+    full = contact_sheet(rows, headings=["a", "b\nc", "a_file_name_too_long_for_its_column.png"],
+                         title="title")  # fmt: skip
+    assert full.width > bare.width
+    assert full.height > bare.height
+    ink = np.asarray(full.convert("L")) < 100
+    assert ink[:, :100].any()
+    assert ink[:12].any() or ink[12:30].any()
+    assert paired_sheet(rows, ["a", "b", "c"], columns=2).height > full.height
