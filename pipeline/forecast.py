@@ -7,7 +7,7 @@ from pipeline.costs import Rates, checkpoint_bytes, iteration_s
 from pipeline.memory import need
 from pipeline.workers import allowed
 from stylealae.errors import ConfigError
-from stylealae.schedule import at_stage, stage_span
+from stylealae.schedule import at_stage
 
 __all__ = ["Forecast", "forecast", "shared_among"]
 
@@ -42,7 +42,7 @@ def shared_among(cfg: RunConfig, gpus: int) -> RunConfig:
     """The config with as many workers in each stage as share its batch evenly, at most `gpus`."""
     if gpus < 1:
         raise ConfigError(f"--gpus is {gpus}: give at least 1")
-    stages = range(cfg.last_stage + 1)
+    stages = cfg.stages
     counts = tuple(
         allowed(f"1..{gpus}", batch=at_stage(cfg.schedule.batch, stage), micro_batch=0)[-1]
         for stage in stages
@@ -62,7 +62,7 @@ def _part(share: int, most: int) -> int:
 
 def forecast(cfg: RunConfig, stage: int, rates: Rates, *, paid: int, price: float) -> Forecast:
     """One stage of a run on `paid` GPUs at `price` an hour each."""
-    first, end = stage_span(stage, cfg.last_stage, cfg.schedule)
+    first, end = cfg.span(stage)
     batch, workers = at_stage(cfg.schedule.batch, stage), cfg.worker_counts(stage)[-1]
     share = batch // workers
     seconds = iteration_s(cfg, stage, workers, rates)

@@ -64,7 +64,7 @@ def codes(s: Subject[CodeModel]) -> Pictures:
         share = (torch.arange(LATTICE) + 0.5) / LATTICE
         ticks = nets.prior.scale * torch.special.ndtri(share)
     else:
-        ticks = torch.linspace(-1.0, 1.0, LATTICE) * float(prior.abs().max())
+        ticks = torch.linspace(-1.0, 1.0, LATTICE) * float(prior.abs().quantile(0.99))
     yield (
         "manifold",
         manifold(_lattice(s, ticks), ticks, f"G over the plane of the {cfg.prior} prior"),

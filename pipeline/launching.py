@@ -127,40 +127,29 @@ def runner_on(address: str) -> Iterator["Runner"]:
 
 def _show_results(cfg: RunConfig, headline: str) -> None:
     """Draws the two pictures of a finished run and says where everything lies."""
-    import torch
-
     from pipeline.checkpoint import snapshot
     from pipeline.data.stream import Stream, on_device
     from pipeline.report.page import write_report
     from pipeline.storage import open_storage
-    from stylealae import StyleALAE
+    from stylealae import family
     from stylealae.sheets import contact_sheet
 
     storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
     model, here = snapshot(storage, cfg.last_stage), storage.working
-    samples, faces = here / "samples.png", here / "reconstructions.png"
-    if not (samples.exists() and faces.exists()):
-        m = StyleALAE.load(model)
+    if not (here / "samples.png").exists():
+        m = family.load(model)
         stream = Stream(cfg.data.path, cfg.data, seed=cfg.seed, resolution=m.resolution)
         x = on_device(stream.fixed(32), 1.0, m.device)
-        rows = []
-        for part in torch.split(x, 16):
-            rows += [("originals", part), ("reconstructions G(E(x))", m.reconstruct(part))]
-        contact_sheet(rows).save(faces)
-        caption = "samples G(F(z))"
-        contact_sheet(
-            [
-                (f"{caption}, truncation 0.7", m.sample(32, seed=1, truncation=0.7)),
-                (caption, m.sample(64, seed=2)),
-            ]
-        ).save(samples)
+        for name, rows in reversed(m.sheets(x).items()):  # samples come last
+            contact_sheet(rows).save(here / f"{name}.png")
+    drawn = [here / f"{name}.png" for name in ("samples", "reconstructions")]
+    pictures = "".join(f"  {p.stem:16}  {_near(p)}\n" for p in drawn if p.exists())
     report = write_report(here)
     click.echo(
         f"\n{headline}\n"
         f"  run folder        {_near(storage)}\n"
         f"  curves, pictures  {_tensorboard(storage)}\n"
-        f"  samples           {_near(samples)}\n"
-        f"  reconstructions   {_near(faces)}\n"
+        f"{pictures}"
         f"  snapshot          {_near(model)}\n"
         f"  report            {_near(report)}\n"
     )

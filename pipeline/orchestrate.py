@@ -123,7 +123,7 @@ def _round(driver: Driver, stage: int, workers: int, scratch: str) -> Exception 
             "config": as_yaml(cfg), "stage": stage, "link": link, "token": driver.fence.token,
         },
         torch_config=meeting(
-            "nccl" if cfg.cluster.gpus_per_worker else "gloo", one_host=is_ours()
+            "nccl" if cfg.cluster.gpus_per_worker else "gloo", folder=scratch if is_ours() else ""
         ),
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers,

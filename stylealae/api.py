@@ -175,6 +175,20 @@ class StyleALAE:
             ),
         ]
 
+    def sheets(self, x: Tensor) -> dict[str, list[tuple[str, Tensor]]]:
+        """The sheets of a finished run, by name: samples, and reconstructions of these images."""
+        pairs = [
+            row
+            for part in torch.split(x, 16)
+            for row in (("originals", part), ("reconstructions G(E(x))", self.reconstruct(part)))
+        ]
+        caption = "samples G(F(z))"
+        samples = [
+            (f"{caption}, truncation 0.7", self.sample(32, seed=1, truncation=0.7)),
+            (caption, self.sample(64, seed=2)),
+        ]
+        return {"samples": samples, "reconstructions": pairs}
+
     def truncate(self, w: Tensor, psi: float) -> Tensor:
         """The coarse and middle styles pulled towards the mean by psi.  [N, W] -> [N, L, W]"""
         layers = latents.per_layer(w.to(self.device), self.nets.G.layers)

@@ -66,6 +66,11 @@ class MlpModel:
         samples = self.sample(2 * len(x), seed=1)
         return [("originals", x), (f"samples after {self.seen:,} images", samples)]
 
+    def sheets(self, x: Tensor) -> dict[str, list[tuple[str, Tensor]]]:
+        """The sheets of a finished run, by name: samples, and the rest of `rows`."""
+        *rest, samples = self.rows(x)
+        return {"samples": [samples], "reconstructions": rest}
+
 
 class AlaeMlpModel(MlpModel):
     """ALAE as MLPs: z [N, Z], w [N, W], x [N, C, R, R] in [-1, 1]."""

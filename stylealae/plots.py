@@ -75,7 +75,7 @@ def curves(rows: Sequence[Mapping[str, float]], title: str, prefix: str = "loss/
     for number, tag in enumerate(tags):
         values = [row.get(tag, float("nan")) for row in rows]
         axes.plot(seen, values, color=COLOURS[number % 10], label=tag.removeprefix(prefix))
-    axes.set(title=title, xlabel="images seen, thousands", ylabel=f"{prefix.strip('/')}, nats")
+    axes.set(title=title, xlabel="images seen, thousands", ylabel=f"{prefix.strip('/')}, weighted")
     axes.grid(alpha=0.3)
     axes.legend()
     return _drawn(figure)

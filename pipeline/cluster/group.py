@@ -23,10 +23,11 @@ TIMEOUT_S = 600
 
 
 class _InFile(_TorchBackend):  # type: ignore[misc]
-    def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
+    def on_start(self, worker_group: Any, backend_config: "_InFileConfig") -> None:
         """As Ray does, with a file in the place of an address and a port."""
         worker_group.execute(_set_torch_distributed_env_vars)
-        file = Path(tempfile.mkdtemp(prefix="stylealae-")) / "group"
+        # It stays: DeepSpeed's own groups meet in it later.  The driver removes the folder.
+        file = Path(tempfile.mkdtemp(dir=backend_config.folder)) / "group"
         size = len(worker_group)
         about = {"world_size": size, "init_method": f"file://{file}", "timeout_s": TIMEOUT_S}
         ray.get(
@@ -41,18 +42,20 @@ class _InFile(_TorchBackend):  # type: ignore[misc]
                 for rank in range(size)
             ]
         )
-        file.unlink(missing_ok=True)
-        file.parent.rmdir()
 
 
 @dataclass
 class _InFileConfig(TorchConfig):  # type: ignore[misc]
+    folder: str = ""
+    """Where a group's file is made, on the host of all workers."""
+
     @property
     def backend_cls(self) -> type[_InFile]:
         return _InFile
 
 
-def meeting(backend: str, *, one_host: bool) -> TorchConfig:
-    """What Ray Train sets a group up with."""
-    kind = _InFileConfig if one_host else TorchConfig
-    return kind(backend=backend, timeout_s=TIMEOUT_S)
+def meeting(backend: str, *, folder: str) -> TorchConfig:
+    """What Ray Train sets a group up with: in a file below `folder`, over the network without."""
+    if folder:
+        return _InFileConfig(backend=backend, timeout_s=TIMEOUT_S, folder=folder)
+    return TorchConfig(backend=backend, timeout_s=TIMEOUT_S)

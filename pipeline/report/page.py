@@ -20,7 +20,6 @@ from pipeline.console import plan_table
 from pipeline.report.charts import Curve, Mark, chart, short
 from pipeline.report.run import Run, read_run
 from stylealae.errors import ConfigError
-from stylealae.schedule import stage_span
 
 __all__ = ["REPORT", "write_report"]
 
@@ -80,10 +79,12 @@ def page(run: Run, beside: Path) -> str:
 
 def _headline(run: Run, cfg: RunConfig | None) -> str:
     model = run.config.get("model", {})
-    what = f"StyleALAE, {model['resolution']}{TIMES}{model['resolution']}" if model else "StyleALAE"
+    family = run.config.get("family", "stylealae")
+    name = "StyleALAE" if family == "stylealae" else family
+    what = f"{name}, {model['resolution']}{TIMES}{model['resolution']}" if model else name
     if cfg is None:
         return f"{what}; {run.seen:,} images seen."
-    total = stage_span(cfg.last_stage, cfg.last_stage, cfg.schedule)[1]
+    total = cfg.span(cfg.last_stage)[1]
     if cfg.model.resolution in run.done:
         return f"{what}, complete after {total:,} images."
     return f"{what}, at {run.seen:,} of {total:,} images ({run.seen / total:.0%})."
@@ -115,10 +116,7 @@ def _marks(run: Run, cfg: RunConfig | None) -> list[Mark]:
     """Where the stages begin."""
     if cfg is None:
         return []
-    firsts = [
-        (stage, stage_span(stage, cfg.last_stage, cfg.schedule)[0])
-        for stage in range(cfg.last_stage + 1)
-    ]
+    firsts = [(stage, cfg.span(stage)[0]) for stage in cfg.stages]
     return [Mark(first, str(4 << stage)) for stage, first in firsts if first < run.seen]
 
 

@@ -27,6 +27,7 @@ from stylealae.schedule import Progress, at_stage
 from tests.bench.checkpoint import bench_checkpoint
 from tests.bench.cluster import bench_cluster
 from tests.bench.driver import bench_driver
+from tests.bench.family import bench_family
 from tests.bench.memory import bench_memory
 from tests.bench.plan import bench_plan
 from tests.bench.prepare import bench_prepare
@@ -39,7 +40,18 @@ from tests.bench.wait import bench_wait
 ROOT = Path(__file__).resolve().parents[2]
 ADAM = OptimizerConfig()
 PARTS = (
-    *("checkpoint", "driver", "engine", "memory", "plan", "prepare", "ray", "step", "stream"),
+    *(
+        "checkpoint",
+        "driver",
+        "engine",
+        "family",
+        "memory",
+        "plan",
+        "prepare",
+        "ray",
+        "step",
+        "stream",
+    ),
     *("studio", "wait"),
 )
 
@@ -109,6 +121,9 @@ def main() -> None:
     cells: list[dict[str, Any]] = []
     if given.only in (None, "engine"):
         cells += bench_engine(cfg, world, 5 if given.quick else 25)
+    if given.only in (None, "family"):
+        with tempfile.TemporaryDirectory() as folder:
+            cells += bench_family(world, Path(folder), 1 if given.quick else 3)
     if given.only in (None, "step"):
         cells += bench_steps(world, *((1, (0, 4, 8)) if given.quick else (3, (0, 2, 4, 6, 8))))
     if given.only in (None, "memory") and not (given.quick and given.only is None):

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import RunConfig, as_yaml, load, parse
+from stylealae.config_mlp import SECTIONS
 from stylealae.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 LAUNCHERS = sorted((ROOT / "launch").glob("*.py"))
 
 
@@ -77,6 +78,22 @@ def test_an_override_beats_the_file_and_the_file_beats_the_default() -> None:
         ("", "cluster.gpus_per_worker=2", "cluster.gpus_per_worker.*raise cluster.workers"),
         ("seed: [", "", "did not find expected node"),
         ("- seed", "", "key"),
+        ("family: aee", "", "'aee'.*'aae'.*family"),
+        ("family: aae\nmodel: {w_width: 3}", "", "w_width.*CodeModelConfig"),
+        ("family: aae", "loss.r1_gamma=1", "r1_gamma"),
+        ("", "loss.input_noise=0.1", "input_noise.*LossConfig"),
+        ("family: aae_supervised", "", "learns from labels and data.label is empty"),
+        ("family: aae", "model.prior=mixture", "lies in a plane.*model.z_width=2"),
+        ("family: vae", "model.posterior=universal", "universal.*gaussian"),
+        ("family: aae", "model.side=27", "model.side is 27"),
+        ("family: aae", "loss.input_dropout=1", "loss.input_dropout"),
+        ("family: aae_classes\ndata: {label: class}", "model.classes=1", "model.classes is 1"),
+        ("", "data.labelled_img=10", "data.label is empty"),
+        ("data: {label: class}", "data.labelled_img=15", "a multiple of data.classes"),
+        ("", "data.validation_img=-1", "data.validation_img"),
+        ("", "optimizer.kind=lion", "'adam', 'sgd'"),
+        ("", "optimizer.momentum=1", "optimizer.momentum"),
+        ("", "schedule.lr_final=2", "schedule.lr_final"),
     ],
 )
 def test_a_refusal_names_the_key(text: str, override: str, says: str) -> None:
@@ -102,6 +119,26 @@ def test_a_micro_batch_that_does_not_divide_the_share_is_refused() -> None:
         parse("", [*given, "engine.micro_batch=[6]"])
     for fits in (0, 4, 16, 64):
         assert parse("", [*given, f"engine.micro_batch=[{fits}]"]).engine.micro_batch == (fits,)
+
+
+def test_a_config_goes_on_from_its_base(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("seed: 3\nschedule: {lr: [0.5], total_img: 7}\n")
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("base: base.yaml\nschedule: {lr: [0.25]}\n")
+    cfg = load(mine, ["schedule.total_img=8"])
+    assert (cfg.seed, cfg.schedule.lr, cfg.schedule.total_img) == (3, (0.25,), 8)
+    mine.write_text("base: other.yaml\n")
+    with pytest.raises(ConfigError, match=r"other\.yaml"):
+        load(mine)
+
+
+@pytest.mark.parametrize("family", SECTIONS)
+def test_every_family_has_its_own_sections(family: str) -> None:
+    model, loss = SECTIONS[family]
+    cfg = parse(f"family: {family}\ndata: {{label: class}}")
+    assert (type(cfg.model), type(cfg.loss)) == (model, loss)
+    assert parse(as_yaml(cfg)) == cfg
+    assert list(cfg.stages) == list(range(cfg.model.first_stage, cfg.model.last_stage + 1))
 
 
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
@@ -135,7 +172,7 @@ def test_a_dry_run_prints_config_and_plan_and_starts_nothing(script: Path, tmp_p
     cfg = parse(config)
     assert cfg.seed == 7
     assert str(tmp_path) in cfg.run_dir
-    for stage in range(cfg.last_stage + 1):
+    for stage in cfg.stages:
         assert f" {4 << stage}x{4 << stage} " in plan
     assert "…" not in plan  # nothing is cut, however narrow the terminal
     assert not list(tmp_path.iterdir())

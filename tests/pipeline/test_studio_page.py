@@ -201,6 +201,7 @@ def test_a_photo_is_cropped_reconstructed_compared_and_saved(
     assert "enlarged" in page.locator("#note").inner_text()  # 27 pixels, the model has 32
     assert "Reconstruction" in page.locator("#caption").inner_text()
     page.locator("#recrop").click()
+    page.locator("#crop").wait_for(state="visible")
     page.keyboard.press("Escape")
     page.locator("#crop").wait_for(state="hidden")
     page.locator("#recrop").click()

@@ -181,3 +181,28 @@ def test_terms_have_their_closed_forms() -> None:
     theirs = torch.distributions.kl_divergence(torch.distributions.Categorical(q), other)
     torch.testing.assert_close(losses.divergence(q, logits), theirs)
     assert float(losses.divergence(torch.eye(7)[:1], 1e3 * torch.eye(7)[:1])) == 0.0
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_every_world_size_draws_the_same_batch(ranks: int) -> None:
+    model, terms = (
+        part(**given) for part, given in zip(SECTIONS["aae_classes"], (SMALL, {}), strict=True)
+    )
+    labels, pool = torch.arange(8) - 1, torch.randint(0, 255, (20, 1, 32, 32), dtype=torch.uint8)
+
+    def drawn(mine: slice) -> CodeDraw:
+        chance = FAMILIES["aae_classes"].chance(
+            model, terms, seed=0, mine=mine, device=labels.device,
+            labelled=(pool, torch.arange(20) % 10),
+        )  # fmt: skip
+        draw = chance.draw("critic", 640, AT, labels[mine])
+        assert isinstance(draw, CodeDraw)
+        return draw
+
+    whole, n = drawn(slice(0, 8)), 8 // ranks
+    parts = [drawn(slice(r * n, r * n + n)) for r in range(ranks)]
+    halves = [whole.part(slice(i, i + 4), 8) for i in (0, 4)]  # as micro-batches take them
+    for name in ("z", "y", "labels", "x_labelled", "y_labelled"):
+        for split in (parts, halves):
+            joined = torch.cat([getattr(p, name) for p in split])
+            assert torch.equal(joined, getattr(whole, name)), name
