@@ -71,8 +71,7 @@ def main() -> None:
         console.print(f"error: {error}", style="red")
         sys.exit(2)
     outcomes += [Outcome("after all of them", False, reason=f"left {name}") for name in litter]
-    took = time.monotonic() - since
-    tell(outcomes, seed, took)
+    tell(outcomes, seed, time.monotonic() - since)
     sys.exit(not all(o.survived for o in outcomes))
 
 
@@ -137,14 +136,16 @@ def tell(outcomes: Sequence[Outcome], seed: int, took_s: float) -> None:
     """The table, and build/faults.json."""
     table = Table(title=f"faults, {took_s / 60:.1f} minutes, seed {seed}", title_justify="left")
     for heading in ("fault", "tried", "survived", "s to the next step", "images lost"):
-        table.add_column(heading, justify="left" if heading == "fault" else "right")
+        first = heading == "fault"
+        table.add_column(heading, justify="left" if first else "right", no_wrap=first)
     for name in dict.fromkeys(o.fault for o in outcomes):
         mine = [o for o in outcomes if o.fault == name]
         well = [o for o in mine if o.survived]
-        seconds = [o.next_step_s for o in well] or [float("nan")]
+        seconds = [o.next_step_s for o in well]
+        took = f"{statistics.median(seconds):.1f} (most {max(seconds):.1f})" if seconds else "-"
         table.add_row(
             name, str(len(mine)), str(len(well)),
-            f"{statistics.median(seconds):.1f} (most {max(seconds):.1f})",
+            took,
             str(max((o.lost_img for o in well), default="-")),
             style=None if len(well) == len(mine) else "red",
         )  # fmt: skip
