@@ -1,4 +1,4 @@
-"""What all tests share: threads, which of them run beside each other, and a set of digits."""
+"""What all tests share: threads, and a set of made-up digits for what wants classes."""
 
 import gzip
 import os
@@ -9,14 +9,6 @@ import pytest
 
 # Beside other work, two threads wait for each other at every small kernel.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist looks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests share their fixtures in one process; those with a Ray start one at a time."""
-    for item in items:
-        alone = item.get_closest_marker("ray") is not None
-        item.add_marker(pytest.mark.xdist_group("ray" if alone else item.nodeid.split("::")[0]))
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
