@@ -65,8 +65,8 @@ class Tars:
     def copy(self, shard: int, span: int, offsets: Ints, rows: Ints, into: Pixels) -> None:
         """Put images number `offsets` of a span into `into[rows]`; DamageError if they are bad."""
         found = self.span(shard, span)
-        self.store.guard(self.index(shard).piece(span))
         if self.encoding == BLOCK:
+            self.store.guard(self.index(shard).piece(span))
             block: Pixels = np.frombuffer(found.data, np.uint8)
             into[rows] = block.reshape(-1, *self.shape)[offsets]
             return
@@ -92,7 +92,8 @@ class Tars:
 
     def _read_span(self, shard: int, span: int) -> Span:
         index = self.index(shard)
-        return self.parse(index, span, self.store.piece(index.piece(span)))
+        piece = self.store.piece(index.piece(span), mapped=self.encoding == BLOCK)
+        return self.parse(index, span, piece)
 
     def parse(self, index: Index, span: int, data: memoryview) -> Span:
         """The two members of a span; DamageError if there are others, or not of that length."""

@@ -66,7 +66,7 @@ class Remote(Store):
 
         self._send(name, make)
 
-    def piece(self, piece: Piece) -> memoryview:
+    def piece(self, piece: Piece, *, mapped: bool = False) -> memoryview:
         """The bytes of a piece, from the cache or else from the store, checked."""
         if self._cache is None:
             return memoryview(self._fetched(piece))

@@ -8,7 +8,9 @@ A path and `file://` are folders. Other URLs go through fsspec: `s3://` is teste
 """
 
 import hashlib
+import io
 import mmap
+import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -69,11 +71,14 @@ class Store(ABC):
         """A file, or `start` to `stop` of it; FileNotFoundError if there is none."""
 
     @abstractmethod
-    def piece(self, piece: Piece) -> memoryview:
-        """The bytes of a piece, checked against its hash when it is first used."""
+    def piece(self, piece: Piece, *, mapped: bool = False) -> memoryview:
+        """The bytes of a piece, checked against its hash when it is first used.
 
-    def guard(self, piece: Piece) -> None:  # noqa: B027 - only what is mapped in place can go
-        """Raise DamageError if a piece that was given out can no longer be read."""
+        `mapped` may give the file itself instead of a copy; `guard` it before each use.
+        """
+
+    def guard(self, piece: Piece) -> None:  # noqa: B027 - only what is mapped can go
+        """Raise DamageError if a piece that was given out mapped can no longer be read."""
 
     @abstractmethod
     def files(self) -> Mapping[str, int]:
@@ -105,51 +110,68 @@ class Store(ABC):
             self._known[piece] = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Tar:
+    """A file to read from."""
+
+    file: io.FileIO
+    map: mmap.mmap
+
+
 class _Folder(Store):
-    """A folder; its tars are memory-mapped."""
+    """A folder; its tars stay open."""
 
     remote, mend = False, MEND
-    OPEN = 128  # files kept mapped at once; each holds a descriptor
+    OPEN = 128  # tars at once; each holds two descriptors
 
     def __init__(self, where: str) -> None:
         super().__init__(where)
-        self._map = lru_cache(maxsize=self.OPEN)(self._mapped)
+        self._tar = lru_cache(maxsize=self.OPEN)(self._opened)
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         with open(self.url(name), "rb") as file:
             file.seek(start)
             return file.read(-1 if stop is None else stop - start)
 
-    def piece(self, piece: Piece) -> memoryview:
-        data = memoryview(self._whole(piece))[piece.start : piece.stop]
+    def piece(self, piece: Piece, *, mapped: bool = False) -> memoryview:
+        tar, length = self._whole(piece), piece.stop - piece.start
+        if mapped:
+            data = memoryview(tar.map)[piece.start : piece.stop]
+        else:
+            data = memoryview(os.pread(tar.file.fileno(), length, piece.start))
+            if len(data) < length:
+                raise self._cut(piece, tar)
         self._check(piece, data)
         return data
 
     def guard(self, piece: Piece) -> None:
         self._whole(piece)
 
-    def _whole(self, piece: Piece) -> mmap.mmap:
+    def _whole(self, piece: Piece) -> _Tar:
         """The file that a piece lies in, which is long enough for it now.
 
         Whoever touches a map beyond the end of a file that was cut meanwhile is ended by SIGBUS. So
         the length is asked for at each use, which costs a microsecond.
         """
         try:
-            whole = self._map(piece.name)
+            tar = self._tar(piece.name)
         except (OSError, ValueError) as error:  # ValueError: an empty file
             reason = error.strerror if isinstance(error, OSError) else "it has 0 bytes"
             raise DamageError(
                 f"{self.url(piece.name)} cannot be opened ({reason}), and the manifest lists it: "
                 "run the same `stylealae prepare` again"
             ) from error
-        length = min(len(whole), whole.size())
-        if length < piece.stop:
-            raise self.damaged(
-                piece.name,
-                f"it has {length:,} bytes, the manifest says {piece.stop:,}"
-                f"{_web_page(memoryview(whole)[:length])}",
-            )
-        return whole
+        if min(len(tar.map), tar.map.size()) < piece.stop:
+            raise self._cut(piece, tar)
+        return tar
+
+    def _cut(self, piece: Piece, tar: _Tar) -> DamageError:
+        length = min(len(tar.map), tar.map.size())
+        head = memoryview(os.pread(tar.file.fileno(), 64, 0))
+        return self.damaged(
+            piece.name,
+            f"it has {length:,} bytes, the manifest says {piece.stop:,}{_web_page(head)}",
+        )
 
     def files(self) -> Mapping[str, int]:
         root = Path(self.where)
@@ -159,9 +181,9 @@ class _Folder(Store):
             if path.is_file()
         }
 
-    def _mapped(self, name: str) -> mmap.mmap:
-        with open(self.url(name), "rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    def _opened(self, name: str) -> _Tar:
+        file = io.FileIO(self.url(name))
+        return _Tar(file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def is_url(where: Where) -> bool:
