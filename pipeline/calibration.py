@@ -10,7 +10,7 @@ import torch
 
 from pipeline.config import RunConfig
 from pipeline.costs import Rates, iteration_s, sections
-from pipeline.data.stream import on_device
+from pipeline.data.batch import on_device
 from pipeline.engine import Engine, joined
 from pipeline.world import World
 from stylealae.draws import Chance

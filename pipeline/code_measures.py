@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.data.stream import classes_of, on_device
+from pipeline.data.batch import classes_of, on_device
 from pipeline.subject import Part, Subject, Values
 from stylealae.api_mlp import AlaeMlpModel, ClassModel, CodeModel, MlpModel
 from stylealae.errors import ConfigError

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from pipeline.code_measures import cut, labels_of
-from pipeline.data.stream import on_device
+from pipeline.data.batch import on_device
 from pipeline.subject import Subject
 from stylealae.api_mlp import AlaeMlpModel, ClassModel, CodeModel, GanModel, HeadsModel
 from stylealae.plots import curves, manifold, scatter

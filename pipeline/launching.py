@@ -128,7 +128,8 @@ def runner_on(address: str) -> Iterator["Runner"]:
 def _show_results(cfg: RunConfig, headline: str) -> None:
     """Draws the two pictures of a finished run and says where everything lies."""
     from pipeline.checkpoint import snapshot
-    from pipeline.data.stream import Stream, on_device
+    from pipeline.data.batch import on_device
+    from pipeline.data.stream import Stream
     from pipeline.report.page import write_report
     from pipeline.storage import open_storage
     from stylealae import family

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.data.batch import on_device
 from pipeline.data.manifest import Manifest
 from pipeline.data.order import Ints
 from pipeline.data.reader import Floats, Images
 from pipeline.data.store import open_store
-from pipeline.data.stream import GIB, on_device
+from pipeline.data.stream import GIB
 from pipeline.sections import DataConfig
 from pipeline.world import World
 from stylealae.errors import DataError

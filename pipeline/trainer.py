@@ -9,8 +9,9 @@ from dataclasses import asdict
 from pipeline import checkpoint
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import RunConfig, check_shares
+from pipeline.data.batch import on_device
 from pipeline.data.manifest import Manifest
-from pipeline.data.stream import Stream, on_device
+from pipeline.data.stream import Stream
 from pipeline.engine import Engine
 from pipeline.fence import Fence
 from pipeline.logs import Log, Report, due

@@ -22,10 +22,11 @@ import pytest
 import torch
 
 from pipeline.data import remote
+from pipeline.data.batch import Batch
 from pipeline.data.cache import Cache
 from pipeline.data.manifest import MANIFEST, Manifest, shard_path
 from pipeline.data.store import Piece, open_store
-from pipeline.data.stream import Batch, Stream
+from pipeline.data.stream import Stream
 from pipeline.data.verify import verify
 from pipeline.sections import DataConfig
 from stylealae.errors import DataError

@@ -10,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from pipeline.data.batch import Batch, on_device
 from pipeline.data.shards import prepare
 from pipeline.data.sources import open_source
-from pipeline.data.stream import Batch, Stream, on_device
+from pipeline.data.stream import Stream
 from pipeline.sections import DataConfig
 from stylealae.errors import DataError
 
