@@ -6,6 +6,7 @@ loop over the same phases in plain torch, an optimiser a phase, on one batch tha
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,21 +31,19 @@ LINES = {
 }
 
 
-def bench_family(world: World, folder: Path, rounds: int) -> list[dict[str, Any]]:
+def bench_family(world: World, folder: Path, rounds: int) -> Iterator[dict[str, Any]]:
     """Every line, ours and theirs in turn."""
     data = folder / "digits"
     prepare(open_source(str(_digits(folder / "idx")), "idx"), data, (32,), workers=1)
-    cells = []
-    for name, text in LINES.items():
+    for number, (name, text) in enumerate(LINES.items()):
         cfg = _config(text, data)
         ours, theirs = Lap(), Lap()
         for i in range(rounds):
-            ours.seconds.append(_through_trainer(cfg, world, folder / f"run-{len(cells)}-{i}"))
+            ours.seconds.append(_through_trainer(cfg, world, folder / f"run-{number}-{i}"))
             theirs.seconds.append(_bare(cfg))
             for lap in (ours, theirs):
                 lap.cpu.append(lap.seconds[-1])
-        cells.append(cell(f"trainer / bare maths, {name}", ours, theirs, BATCH))
-    return cells
+        yield cell(f"trainer / bare maths, {name}", ours, theirs, BATCH)
 
 
 def _through_trainer(cfg: RunConfig, world: World, run_dir: Path) -> float:

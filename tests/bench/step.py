@@ -5,7 +5,7 @@ theirs is `released.py`, in float32.  `fast` is bf16 with lazy R1 and merged pha
 """
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -31,6 +31,8 @@ from tests.bench.timing import Lap, Step, cell, race
 
 ADAM = OptimizerConfig()
 BATCH = {0: 64, 2: 16, 4: 4, 6: 1, 8: 1}
+BUDGET_S = 90.0
+"""For the rounds of one stage, at one alpha."""
 FFHQ = ModelConfig()
 EXACT = LossConfig(reciprocity_trains_f=True)
 FAST = LossConfig(merged=True, r1_every=16)
@@ -43,30 +45,33 @@ WITH_R1 = "fast, R1 due"
 BARE = "bare phases"
 
 
-def bench_steps(world: World, rounds: int, stages: tuple[int, ...]) -> list[dict[str, Any]]:
+def bench_steps(world: World, rounds: int, stages: tuple[int, ...]) -> Iterator[dict[str, Any]]:
     """Ours against the released step, at each stage, grown and fading."""
     peak = {"fp32": conv_peak(torch.float32), "bf16": conv_peak(torch.bfloat16)}
-    cells = [
-        {"name": f"conv peak, {k}", "ratio": 1.0, "gflop_per_s": round(v)} for k, v in peak.items()
-    ]
+    for k, v in peak.items():
+        yield {"name": f"conv peak, {k}", "ratio": 1.0, "gflop_per_s": round(v)}
     for stage in stages:
         for alpha in (1.0, 0.5) if stage else (1.0,):
             at = Progress(stage=stage, alpha=alpha, batch=BATCH[stage], lr=1e-4)
-            cells += bench_stage(world, at, rounds, peak)
-    return cells
+            yield from bench_stage(world, at, rounds, peak)
 
 
 def bench_stage(
     world: World, at: Progress, rounds: int, peak: dict[str, float]
 ) -> list[dict[str, Any]]:
-    """One stage: the released step, and ours in every form."""
+    """One stage: the released step, and ours in every form; where it fades, in two."""
     x = torch.rand(at.batch, 3, at.resolution, at.resolution) * 2 - 1
-    with ours(world, at, x) as steps:
-        laps = race({"released": theirs(at, x), BARE: bare(at, x), **steps}, rounds)
-        share_r1(laps["fast"], laps.pop(WITH_R1))
+    grown = at.alpha == 1
+    forms = OURS if grown else {name: OURS[name] for name in ("fp32", "bf16")}
+    cells = []
+    with ours(world, at, x, forms) as steps:
+        steps = {"released": theirs(at, x), **({BARE: bare(at, x)} if grown else {}), **steps}
+        laps = race(steps, rounds, budget_s=BUDGET_S)
         where = f"{at.resolution}x{at.resolution}, alpha {at.alpha:g}"
-        cells = [cell(f"fp32 / {BARE}, {where}", laps["fp32"], laps[BARE], at.batch)]
-        for name, (precision, loss) in OURS.items():
+        if grown:
+            share_r1(laps["fast"], laps.pop(WITH_R1))
+            cells.append(cell(f"fp32 / {BARE}, {where}", laps["fp32"], laps[BARE], at.batch))
+        for name, (precision, loss) in forms.items():
             gflop = gflop_of(at, loss)
             rate = gflop / statistics.median(laps[name].seconds)
             cells.append(
@@ -87,11 +92,13 @@ def bench_stage(
 
 
 @contextmanager
-def ours(world: World, at: Progress, x: Tensor) -> Iterator[dict[str, Step]]:
-    """An iteration of ours in every form."""
+def ours(
+    world: World, at: Progress, x: Tensor, forms: Mapping[str, tuple[str, LossConfig]]
+) -> Iterator[dict[str, Step]]:
+    """An iteration of ours in these forms."""
     engines = []
     steps: dict[str, Step] = {}
-    for name, (precision, loss) in OURS.items():
+    for name, (precision, loss) in forms.items():
         cfg = RunConfig(
             model=FFHQ, loss=loss, schedule=ScheduleConfig(batch=(at.batch,)),
             engine=EngineConfig(precision=precision, threads=torch.get_num_threads()),

@@ -30,7 +30,7 @@ from pipeline.data.order import Order
 from pipeline.data.shardlist import ShardList, complete
 from pipeline.data.shards import prepare
 from pipeline.data.sources import open_source
-from pipeline.data.stream import Stream
+from pipeline.data.stream import SLAB_BYTES, SLAB_IMG, Stream
 from pipeline.sections import DataConfig
 from stylealae.config import ScheduleConfig
 from stylealae.schedule import at_stage
@@ -96,13 +96,14 @@ def batch_of(side: int) -> int:
 def streamed(folder: Path, side: int, cfg: DataConfig) -> Iterator[Read]:
     """Our stream at the published batch."""
     batch = batch_of(side)
+    ahead = 2 * max(cfg.prefetch, min(SLAB_IMG, SLAB_BYTES // (3 * side**2)) // batch)
     with Stream(folder, cfg, seed=0, resolution=side) as stream:
         stream.start(0, batch, 1 << 40)
         for _ in range(-(-2 * stream.samples // batch)):  # every image was read and checked
             stream.next()
 
         def read(seconds: float) -> float:
-            for _ in range(2 * max(cfg.prefetch, 4096 // batch)):  # what was read ahead
+            for _ in range(ahead):
                 stream.next()
             return timed(lambda: len(stream.next().x), seconds)
 

@@ -1,6 +1,7 @@
 """Timing in turn: A B C, A B C, so that what slows the machine slows all of them."""
 
 import ctypes
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -21,10 +22,18 @@ class Lap:
     peak_mib: float = 0.0
 
 
-def race(steps: dict[str, Step], rounds: int, *, warm: int = 1) -> dict[str, Lap]:
-    """Runs every contender in turn, `rounds` times after `warm` rounds that do not count."""
+def race(
+    steps: dict[str, Step], rounds: int, *, warm: int = 1, budget_s: float = math.inf
+) -> dict[str, Lap]:
+    """Runs every contender in turn, `rounds` times after `warm` rounds that do not count.
+
+    At least one round counts; none begins that would likely end after `budget_s` seconds.
+    """
     laps = {name: Lap() for name in steps}
+    since = time.monotonic()
     for i in range(warm + rounds):
+        if i > warm and (time.monotonic() - since) * (i + 1) / i > budget_s:
+            break
         for name, step in steps.items():
             if i == 0:
                 forget_peak()

@@ -1,0 +1,70 @@
+"""What DeepSpeed adds: three phases through the engine against a bare loop of the same maths."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.config import RunConfig
+from pipeline.engine import Engine
+from pipeline.world import World
+from stylealae.config import OptimizerConfig
+from stylealae.draws import Chance
+from stylealae.networks import Networks, build
+from stylealae.phases import Phase, phases_of
+from stylealae.schedule import Progress, at_stage
+from tests.bench.timing import compare
+
+ADAM = OptimizerConfig()
+
+
+def bench_engine(cfg: RunConfig, world: World, rounds: int) -> Iterator[dict[str, Any]]:
+    """A cell a stage of the run."""
+    for stage in range(cfg.last_stage + 1):
+        batch = at_stage(cfg.schedule.batch, stage)
+        at = Progress(stage=stage, alpha=1.0, batch=batch, lr=1e-4)
+        x = torch.rand(batch, cfg.model.channels, at.resolution, at.resolution) * 2 - 1
+        chance = Chance(
+            seed=0,
+            z_width=cfg.model.z_width,
+            mixing_prob=cfg.loss.mixing_prob,
+            mine=slice(0, batch),
+            device=world.device,
+        )
+        engine = Engine(build(cfg.model), at, cfg, world)
+        bare = bare_step(cfg, x, at)
+
+        def through_engine(i: int) -> None:
+            for phase in phases_of(cfg.loss):
+                engine.step(phase, x, chance.draw(phase.name, i, at), at)  # noqa: B023
+
+        def through_bare(i: int) -> None:
+            for phase in phases_of(cfg.loss):
+                bare(phase, i, chance)  # noqa: B023
+
+        name = f"engine / bare loop, stage {stage}"
+        yield compare(name, through_engine, through_bare, rounds=rounds, images=batch)
+        engine.close()
+
+
+def bare_step(cfg: RunConfig, x: Tensor, at: Progress) -> Callable[[Phase, int, Chance], None]:
+    """One phase in plain torch."""
+    nets = build(cfg.model)
+    params = {letter: list(nets.grown(letter, at)) for letter in Networks.letters}
+    adams = {
+        letter: torch.optim.Adam(p, lr=at.lr, betas=ADAM.betas, eps=ADAM.eps, fused=True)
+        for letter, p in params.items()
+    }
+
+    def step(phase: Phase, i: int, chance: Chance) -> None:
+        nets.requires_grad_(False)
+        for letter in phase.trains:
+            for p in params[letter]:
+                p.requires_grad_(True)
+        phase.loss(nets, x, chance.draw(phase.name, i, at), at, cfg.loss).backward()
+        for letter in phase.trains:
+            adams[letter].step()
+            adams[letter].zero_grad()
+
+    return step
