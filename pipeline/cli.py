@@ -5,6 +5,7 @@ Heavy homes (ray, deepspeed, torch) are imported by the subcommand that needs th
 
 import click
 
+from pipeline.allocator import keep_freed_memory
 from pipeline.commands import (
     align,
     data,
@@ -31,6 +32,7 @@ def main() -> None:
     stylealae train configs/demo.yaml data.path=datasets/mine run_dir=runs/mine
     stylealae sample runs/mine/0032/snapshot --out samples.png
     """  # noqa: D301
+    keep_freed_memory()
 
 
 for command in (

@@ -4,10 +4,8 @@ One engine over one module that returns a phase's loss; a parameter group for ea
 phase does not train is frozen, and its groups are skipped by the optimiser (optimizer.py).
 """
 
-import ctypes
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +27,7 @@ from deepspeed.utils import (
     safe_set_local_optimizer_state,
 )
 
+from pipeline.allocator import keep_freed_memory
 from pipeline.config import RunConfig
 from pipeline.optimizer import KINDS
 from pipeline.sections import EngineConfig
@@ -56,7 +55,7 @@ def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
     if gpu:
         torch.cuda.set_device(device)
     else:
-        _keep_freed_memory()
+        keep_freed_memory()
         # DeepSpeed would compile a shared-memory all-reduce here, which needs a C++ compiler and
         # leaves 69 MB a rank in /dev/shm when a process is killed; gloo does.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
@@ -74,19 +73,6 @@ def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     deepspeed.init_distributed(dist_backend=dist.get_backend(), dist_init_required=False)
     return World(dist.get_rank(), dist.get_world_size(), device)
-
-
-def _keep_freed_memory() -> None:
-    """Has glibc reuse freed tensors instead of returning them to the system at every step.
-
-    Fresh pages cost more than the arithmetic on them: an elementwise pass over 1 MB takes 10x.
-    """
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "mallopt"):
-            m_trim_threshold, m_mmap_threshold = -1, -3
-            libc.mallopt(m_mmap_threshold, 32 << 20)
-            libc.mallopt(m_trim_threshold, 1 << 30)
 
 
 class PhaseLoss(nn.Module):

@@ -51,6 +51,7 @@ FLOORS = {
     "stylealae.metrics": 1.6,
     "stylealae": 1.7,  # the door: StyleALAE and nothing else
     "pipeline": 2.0,
+    "pipeline.allocator": 1.9,
     "pipeline.workers": 1.9,
     "pipeline.sections": 1.95,
     "pipeline.config": 2.0,
