@@ -27,7 +27,7 @@ __all__ = ["evaluate", "snapshot_of"]
 def _list(context: click.Context, _: click.Parameter, asked: bool) -> None:
     """Shows every metric with its protocol, and leaves."""
     if asked:
-        from pipeline.evaluate import METRICS
+        from pipeline.catalogue import METRICS
 
         width = max(map(len, METRICS))
         click.echo("\n".join(f"{n:{width}}  {m.protocol}" for n, m in METRICS.items()))
@@ -78,8 +78,8 @@ def evaluate(
     Without a file, the names that end in -random work: their extractor is built in, and their
     numbers compare with each other only. docs/metrics.md says what each metric shows.
     """  # noqa: D301
+    from pipeline.catalogue import require_extractors
     from pipeline.evaluate import evaluate as results_of
-    from pipeline.evaluate import require_extractors
     from pipeline.subject import Pictures, Subject
     from stylealae import family
     from stylealae.metrics.features import extractors
