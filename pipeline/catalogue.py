@@ -217,7 +217,7 @@ def require(names: Sequence[str], subject: Subject[Any]) -> None:
                 f"{name} needs labels, and none are named: add --labels, of "
                 f"{', '.join(there) or 'which this data set has none'}"
             )
-    unknown = sorted(set(subject.labels) - set(there))
+    unknown = [n for n in subject.labels if n not in there and n.partition(":")[0] not in there]
     if unknown:
         raise ConfigError(
             f"the data set has no label {', '.join(unknown)}: its labels are "

@@ -42,7 +42,8 @@ FOLDER = click.option("--directions", "folder", type=click.Path(path_type=Path),
                    "list_attr_celeba.txt.")  # fmt: skip
 @click.option("--attributes", metavar="A,B,...",
               help="Which labels; default: all. What they share is told apart, so name those that "
-                   "go together.")  # fmt: skip
+                   "go together. Of a label of classes each is an attribute; gender:Male names "
+                   "one.")  # fmt: skip
 @click.option("--method", type=click.Choice(["effect", "svm", "logistic"]), default="effect",
               show_default=True,
               help="effect: how w changes with one attribute while the others stay; svm, logistic: "
@@ -226,12 +227,22 @@ def _wanted(
             "data set with labels"
         )
     wanted = [name.strip() for name in attributes.split(",")] if attributes else list(columns)
-    unknown = [name for name in wanted if name not in columns]
-    if unknown:
-        raise DataError(
-            f"there is no label {', '.join(unknown)}: the labels are {', '.join(columns)}"
-        )
-    return {name: columns[name] for name in wanted}
+    return {name: columns[name] if name in columns else _one_class(columns, name)
+            for name in wanted}  # fmt: skip
+
+
+def _one_class(columns: "Mapping[str, Sequence[Label]]", name: str) -> "list[Label]":
+    """`gender:Male` -> 1 where the label is that class, 0 where it is another."""
+    label, _, one = name.partition(":")
+    if label not in columns:
+        raise DataError(f"there is no label {name}: the labels are {', '.join(columns)}")
+    texts = [None if value is None else value if isinstance(value, str) else f"{value:g}"
+             for value in columns[label]]  # fmt: skip
+    if one not in texts:
+        there = sorted({text for text in texts if text is not None})
+        shown = ", ".join([*there[:10], *(["..."] if len(there) > 10 else [])])
+        raise DataError(f"no image has {one!r} for {label}: it is {shown}")
+    return [None if text is None else float(text == one) for text in texts]
 
 
 def _show(found: "Directions") -> None:

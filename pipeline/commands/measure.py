@@ -48,7 +48,9 @@ def _list(context: click.Context, _: click.Parameter, asked: bool) -> None:
 @click.option("--sha256", default="", help="Hash that a file of your own must have.")
 @click.option("--samples", default=50_000, show_default=True,
               help="Images to generate, and at most so many real ones.")  # fmt: skip
-@click.option("--labels", default="", help="Labels for separability, with commas between.")
+@click.option("--labels", default="",
+              help="Labels for separability, with commas between; of classes which one, as in "
+                   "gender:Male.")  # fmt: skip
 @click.option("--batch", default=32, show_default=True, help="Images at once.")
 @click.option("--seed", default=0, show_default=True, help="Another seed draws other samples.")
 @click.option("--out", type=click.Path(path_type=Path), help="JSON lines are added to this file.")
