@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import click
@@ -114,34 +115,46 @@ def reconstruct(
 @IMAGES
 @OUT
 @click.option("--steps", default=100, show_default=True, help="Steps of descent from E(x).")
+@click.option("--features", metavar="vgg16.pt", type=click.Path(path_type=Path),
+              help="Descend by LPIPS as well, and say how much was gained in it. docs/metrics.md "
+                   "says where the file is from; nothing is downloaded here.")  # fmt: skip
 @click.option("--styles", type=click.Path(path_type=Path),
               help="Also write the refined styles: .safetensors or .npy.")  # fmt: skip
 @COUNT(8)
 @DEVICE
 @sentence
 def refine(
-    model: Path, images: Sequence[str], out: Path, steps: int, styles: Path | None, count: int,
-    device: str,
+    model: Path, images: Sequence[str], out: Path, steps: int, features: Path | None,
+    styles: Path | None, count: int, device: str,
 ) -> None:  # fmt: skip
     """Improve reconstructions: descend from E(x) to styles that keep who is seen.
 
-    Nothing of the model changes. Written are originals, G(E(x)), the refined pictures, and how many
-    dB were gained.
+    Nothing of the model changes. Written are originals, G(E(x)), the refined pictures, and what was
+    gained: in dB of PSNR, and in perceptual distance (LPIPS with --features; without, that of the
+    built-in extractor, lpips-random, which is no LPIPS and is not descended by).
 
     \b
     stylealae refine runs/demo/0032/snapshot me.jpg --steps 200 --out me-refined.png
+    stylealae refine snapshots/ffhq me.jpg --features vgg16.pt --out me-refined.png
     """  # noqa: D301
+    from stylealae.metrics import lpips
     from stylealae.sheets import paired_sheet
 
     if styles is not None and styles.suffix not in (".safetensors", ".npy"):
         raise ConfigError(f"--styles is {styles}: end it in .safetensors or .npy")
     m = open_model(model, device)
+    measure, distance = lpips.of_file(features, m.device)
     names, x, _ = encoded(m, images, count)
     with progress("steps", steps) as advance:
-        found = m.refine(x, steps, told=lambda _: advance(1))
+        found = m.refine(x, steps, distance=distance if features else None,
+                         told=lambda _: advance(1))  # fmt: skip
     before, after = _pictures(m, found.encoded), _pictures(m, found.w)
-    gains = zip(names, found.before_db.tolist(), found.after_db.tolist(), strict=True)
-    headings = [f"{name}\n{first:.1f} to {then:.1f} dB" for name, first, then in gains]
+    db = found.before_db.tolist(), found.after_db.tolist()
+    seen = [distance(x, y.clamp(-1, 1)).tolist() for y in (before, after)]
+    headings = [f"{name}\n{a:.1f} to {b:.1f} dB" for name, a, b in zip(names, *db, strict=True)]
+    if features:
+        told = zip(headings, *seen, strict=True)
+        headings = [f"{heading}\nLPIPS {a:.3f} to {b:.3f}" for heading, a, b in told]
     rows = [
         ("originals", x),
         ("reconstructions G(E(x))", before),
@@ -151,9 +164,9 @@ def refine(
     if styles is not None:
         _write_styles(found.w.cpu(), names, styles)
         click.echo(styles)
-    gain = found.after_db - found.before_db
-    tell(command="refine", images=len(x), steps=steps, psnr_db=float(found.before_db.mean()),
-         refined_psnr_db=float(found.after_db.mean()), gain_db=float(gain.mean()))  # fmt: skip
+    (first, then), (apart, near) = map(fmean, db), map(fmean, seen)
+    tell(command="refine", images=len(x), steps=steps, psnr_db=first, refined_psnr_db=then,
+         gain_db=then - first, **{measure: {"before": apart, "after": near}})  # fmt: skip
 
 
 @click.command()

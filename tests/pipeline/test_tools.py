@@ -3,6 +3,7 @@
 import json
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,44 @@ def test_refine_gains(snapshot: Path, photos: Path, tmp_path: Path):
     none = numbers("refine", snapshot, photos, "--count", "2", "--steps", "0",
                    "--out", tmp_path / "r.png")  # fmt: skip
     assert none["gain_db"] == 0
+
+
+def test_refine_descends_by_lpips_where_its_file_is_at_hand(
+    snapshot: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A file of NVIDIA's signature stands in: its space is the image at a quarter of the size."""
+
+    class Vgg(torch.nn.Module):
+        def forward(
+            self, img: torch.Tensor, resize_images: bool = True, return_features: bool = False,
+            return_lpips: bool = False,
+        ) -> torch.Tensor:  # fmt: skip
+            """[N, 3, R, R] in [0, 255] -> [N, any]"""
+            small = torch.nn.functional.avg_pool2d(img.float() / 255, 4).flatten(1)
+            return small if return_lpips else small[:, :3]
+
+    from stylealae.metrics import features
+
+    path = tmp_path / "vgg16.pt"
+    torch.jit.script(Vgg()).save(str(path))
+    some = (
+        "refine",
+        snapshot,
+        photos,
+        "--count",
+        "2",
+        "--steps",
+        "30",
+        "--out",
+        tmp_path / "r.png",
+    )
+    refused = run(*some, "--features", path)
+    assert features.KNOWN["vgg16"].sha256 in refused.output
+    pinned = replace(features.KNOWN["vgg16"], sha256=features.sha256_of(path))
+    monkeypatch.setattr(features, "KNOWN", {**features.KNOWN, "vgg16": pinned})
+    without, told = numbers(*some), numbers(*some, "--features", path)
+    assert without["lpips-random"]["before"] > without["lpips-random"]["after"]
+    assert told["lpips"]["after"] < 0.5 * told["lpips"]["before"]
 
 
 def test_truncation_zero_has_no_spread(snapshot: Path, tmp_path: Path):
@@ -337,3 +376,8 @@ def test_real_faces_and_their_labels(snapshot: Path, tmp_path: Path):
     said = numbers("directions", snapshot, FAIRFACE, "--count", "150", "--out", out)
     assert any(name.startswith("gender:") for name in said["attributes"])
     assert any(name.startswith("age:") for name in said["attributes"])
+    some = ("directions", snapshot, FAIRFACE, "--count", "150", "--out", out, "--attributes")
+    said = numbers(*some, "gender:Male,age:30-39")
+    assert set(said["attributes"]) == {"gender:Male", "age:30-39"}
+    refused = run(*some, "gender:male")
+    assert "no image has 'male' for gender: it is Female, Male" in refused.output
