@@ -43,7 +43,7 @@ def export(
     \b
     stylealae export runs/demo/0032/snapshot --data datasets/rendered --out exported/demo
     stylealae export model_submitted.pth --format onnx --out exported/ffhq
-    huggingface-cli upload me/my-faces exported/demo
+    hf upload me/my-faces exported/demo
     """  # noqa: D301
     from pipeline.card import Card, read_metrics
     from pipeline.storage import published

@@ -69,7 +69,7 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Measure a trained model: a line of JSON a metric, with its protocol and counts.
 
-    RUN_OR_SNAPSHOT is a snapshot, or a run, whose newest snapshot is then taken.
+    RUN_OR_SNAPSHOT is a snapshot, a run, whose newest snapshot is then taken, or a released .pth.
 
     \b
     stylealae evaluate runs/demo --data datasets/rendered --samples 2000
@@ -83,14 +83,19 @@ def evaluate(
     from pipeline.catalogue import require_extractors
     from pipeline.evaluate import evaluate as results_of
     from pipeline.subject import Pictures, Subject
-    from stylealae import family
+    from stylealae import StyleALAE, family
     from stylealae.metrics.features import extractors
 
     wanted = [name.strip() for name in names.split(",") if name.strip()]
-    snapshot, world = snapshot_of(model), _world(cpu)
+    released = model.is_file()
+    snapshot, world = model if released else snapshot_of(model), _world(cpu)
     found = extractors(features, world.device, sha256)
     require_extractors(wanted, found.keys())
-    m = family.load(snapshot, world.device)
+    m: family.Model = (
+        StyleALAE.from_released(model, device=world.device)
+        if released
+        else family.load(snapshot, world.device)
+    )
     with _progress(world) as tick:
         subject = Subject(
             model=m, pictures=Pictures(data, m.resolution), world=world, extractors=found,
