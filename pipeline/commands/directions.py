@@ -133,14 +133,15 @@ def traverse(
     if images:
         names, _, w = encoded(m, images, count)
     else:
-        names, w = [f"seed 0, {k}" for k in range(count)], m.styles(count)
+        names = [f"seed {k}" for k in range(count)]
+        w = torch.cat([m.styles(1, seed=k) for k in range(count)])
     amounts = torch.linspace(-reach, reach, steps).tolist()
     rows: list[Row] = []
     change: dict[str, float] = {}
     for name in along or found.names[:4]:
         moved = [m.generate(m.edit(w, {name: a}, found), noise=False) for a in amounts]
         x = torch.stack(moved, 1)  # [N, steps, C, R, R]
-        rows += [(f"{name}, {who}", x[k]) for k, who in enumerate(names)]
+        rows += [(f"{name}\n{who}", x[k]) for k, who in enumerate(names)]
         change[name] = float((x[:, 0] - x[:, -1]).square().mean())
     headings = [f"{a:+.1f}" if abs(a) > 1e-6 else "0" for a in amounts]
     write_picture(contact_sheet(rows, headings=headings, columns=steps, tile=96), out)
@@ -265,7 +266,8 @@ def _show(found: "Directions") -> None:
         worst = int(others.abs().argmax())
         numbers = [f"{said[n]:.2f}" if n in said else "?"
                    for n in ("accuracy", "chance", "correlation")]  # fmt: skip
-        other = f"{found.names[worst]} {float(others[worst]):+.2f}" if len(found) > 1 else ""
+        moved = float(others[worst])
+        other = f"{found.names[worst]} {moved:+.2f}" if abs(moved) >= 0.005 else ""
         table.add_row(name, *numbers, f"{float(entangled[k, k]):+.2f}", other)
     Console(stderr=True, width=110).print(table)
 

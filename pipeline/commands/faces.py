@@ -1,7 +1,9 @@
 """`encode`, `reconstruct`, `refine`, `sample`: images in, styles and pictures out."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from math import isfinite
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -72,7 +74,10 @@ def encode(model: Path, images: Sequence[str], out: Path, count: int | None, dev
 @MODEL
 @IMAGES
 @OUT
-@click.option("--stages", is_flag=True, help="A row for every resolution that the model grew by.")
+@click.option("--stages", is_flag=True,
+              help="Rows for every resolution that the model grew by: of a run, by the snapshot "
+                   "of each stage; of one snapshot, by its smaller exits, untrained "
+                   "since.")  # fmt: skip
 @COUNT(16)
 @DEVICE
 @sentence
@@ -94,7 +99,7 @@ def reconstruct(
     names, x, w = encoded(m, images, count)
     side = f"{m.resolution}x{m.resolution}"
     if stages:
-        rows = _by_stage(m, x)
+        rows = _by_stage(m, _grown(model, m), x)
         write_picture(contact_sheet(rows, headings=names, columns=len(x), tile=96), out)
         errors = {r[0]: psnr(o[1], r[1]) for o, r in zip(rows[::2], rows[1::2], strict=True)}
         means = {what.split()[0]: float(db.mean()) for what, db in errors.items()}
@@ -172,7 +177,8 @@ def refine(
 @click.command()
 @MODEL
 @OUT
-@click.option("--count", default=32, show_default=True, help="How many images of the one seed.")
+@click.option("--count", default=32, show_default=True, type=click.IntRange(1),
+              help="How many images of the one seed.")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Another seed draws other images.")
 @click.option("--seeds", help="An image for each of these instead, such as 0-15 or 3,7,20-23.")
 @click.option("--truncation", default="1.0", show_default=True,
@@ -205,11 +211,12 @@ def sample(
             rows.append((f"truncation {psi:g}", torch.cat(parts)))
         else:
             x = m.sample(count, seed=seed, truncation=psi, noise=noise)
-            rows.append((f"samples G(F(z)), seed {seed}, truncation {psi:g}", x))
+            rows.append((f"samples G(F(z))\nseed {seed}, truncation {psi:g}", x))
     headings = [f"seed {k}" for k in numbers]
     sheet = contact_sheet(rows, headings=headings, columns=len(numbers) or SEEDS)
     write_picture(sheet, out)
-    spread = {f"{psi:g}": float(x.std(0).mean()) for psi, (_, x) in zip(amounts, rows, strict=True)}
+    spread = {f"{psi:g}": float(x.std(0, correction=0).mean())
+              for psi, (_, x) in zip(amounts, rows, strict=True)}  # fmt: skip
     tell(command="sample", images=sum(len(x) for _, x in rows), spread_of_pixels=spread)
 
 
@@ -220,15 +227,22 @@ def _pictures(m: "StyleALAE", w: "Tensor") -> "Tensor":
     return torch.cat([m.generate(part, noise=False) for part in torch.split(w, 16)])
 
 
-def _by_stage(m: "StyleALAE", x: "Tensor") -> "list[Row]":
+def _grown(model: Path, m: "StyleALAE") -> "dict[int, StyleALAE]":
+    """The model of each stage: as a run left it there, else as it is now."""
+    found = sorted(model.glob("[0-9]*/snapshot"))
+    left = [open_model(path, str(m.device)) for path in found]
+    return {stage: m for stage in range(m.stage + 1)} | {then.stage: then for then in left}
+
+
+def _by_stage(m: "StyleALAE", grown: "Mapping[int, StyleALAE]", x: "Tensor") -> "list[Row]":
     """Originals and reconstructions at every resolution, smallest first."""
     import torch.nn.functional as fn
 
     rows: list[Row] = []
-    for stage in range(m.stage + 1):
+    for stage, then in grown.items():
         small = fn.avg_pool2d(x, m.resolution // (4 << stage))
         side = f"{4 << stage}x{4 << stage}"
-        rows += [(f"{side} originals", small), (f"{side} G(E(x))", m.reconstruct(small, stage))]
+        rows += [(f"{side} originals", small), (f"{side} G(E(x))", then.reconstruct(small, stage))]
     return rows
 
 
@@ -260,7 +274,8 @@ def _seeds(text: str) -> list[int]:
 
 
 def _numbers(text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise ConfigError(f"{text!r} is no list of numbers: write for example 0.5,0.7,1") from error
+    with suppress(ValueError):
+        found = [float(part) for part in text.split(",")]
+        if all(map(isfinite, found)):
+            return found
+    raise ConfigError(f"{text!r} is no list of numbers: write for example 0.5,0.7,1")
