@@ -48,6 +48,7 @@ FLOORS = {
     "stylealae.attributes": 1.5,
     "stylealae.refinement": 1.5,
     "stylealae.portable": 1.5,
+    "stylealae.prepared": 1.55,
     "stylealae.metrics": 1.6,
     "stylealae": 1.7,  # the door: StyleALAE and nothing else
     "pipeline": 2.0,
