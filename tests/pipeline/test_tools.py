@@ -10,18 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from click.testing import CliRunner, Result
 from PIL import Image, ImageSequence
 from safetensors import safe_open
 
-from pipeline.card import LICENCES, read_metrics
 from pipeline.cli import main
-from pipeline.data.movies import write_movie
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.directions import Directions
-from stylealae.errors import DataError
 from stylealae.networks import build
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -202,18 +198,6 @@ def test_movies(suffix: str, kind: str, snapshot: Path, tmp_path: Path):
     assert count == 11
 
 
-def test_a_movie_shows_its_frames(tmp_path: Path):
-    import cv2
-
-    frames = [np.full((32, 32, 3), (k * 60, 128, 255 - k * 60), np.uint8) for k in range(4)]
-    write_movie(frames, tmp_path / "m.mp4", 5)
-    video = cv2.VideoCapture(str(tmp_path / "m.mp4"))
-    for frame in frames:
-        there, shown = video.read()
-        assert there
-        assert np.abs(shown[:, :, ::-1].mean((0, 1)) - frame[0, 0]).max() < 8
-
-
 def test_directions_are_found_kept_and_used(snapshot: Path, photos: Path, tmp_path: Path):
     said = numbers("directions", snapshot, photos, "--method", "svm")
     assert set(said["attributes"]) == {"dark", "kind:b"}
@@ -229,59 +213,6 @@ def test_directions_are_found_kept_and_used(snapshot: Path, photos: Path, tmp_pa
     out = tmp_path / "d"
     said = numbers("directions", snapshot, photos, "--labels", labels, "--out", out)
     assert set(said["attributes"]) == {"shade"}
-
-
-def test_an_export_is_whole(snapshot: Path, photos: Path, tmp_path: Path):
-    data = packed(photos, "set")
-    (tmp_path / "m.json").write_text('{"name": "x"}\n{"metrics": {"fid": 12.5}, "images": 100}\n')
-    out = tmp_path / "exported"
-    said = numbers("export", snapshot, "--format", "torch", "--data", data,
-                   "--metrics", tmp_path / "m.json", "--out", out)  # fmt: skip
-    assert max(said["largest_error"]["torch"].values()) < 1e-4
-    card = (out / "README.md").read_text()
-    front = yaml.safe_load(card.split("---")[1])
-    assert front["license"] == "other"
-    assert "| metrics.fid | 12.5 |" in card
-    assert "not stated" in card
-    for name in ("samples.png", "reconstructions.png"):
-        assert f"]({name})" in card
-        assert (out / name).exists()
-    m, again = StyleALAE.load(snapshot), StyleALAE.load(out)
-    assert torch.equal(m.sample(2), again.sample(2))
-
-
-def test_onnx_computes_what_torch_does_on_other_inputs(snapshot: Path, tmp_path: Path):
-    runtime = pytest.importorskip("onnxruntime")
-    from stylealae.portable import export
-
-    m = StyleALAE.load(snapshot)
-    errors = export(m.nets, 1, tmp_path, "onnx")  # an earlier stage than the last
-    assert max(errors.values()) < 1e-5
-    x = torch.rand(5, 3, 8, 8) * 2 - 1
-    session = runtime.InferenceSession(str(tmp_path / "encoder.onnx"))
-    w = torch.from_numpy(session.run(None, {"x": x.numpy()})[0])
-    want = m.encode(x, stage=1)
-    assert (w - want).abs().max() < 1e-5 * want.abs().max()
-    session = runtime.InferenceSession(str(tmp_path / "generator.onnx"))
-    layers = w[:, None].expand(-1, 4, -1).contiguous()
-    y = torch.from_numpy(session.run(None, {"w": layers.numpy()})[0])
-    shown = m.generate(w, stage=1, noise=False)
-    assert (y - shown).abs().max() < 1e-5 * shown.abs().max()
-
-
-def test_licences_are_the_hubs():
-    assert [hub for hub in LICENCES.values() if hub != hub.lower()] == []
-    longer = list(LICENCES)
-    assert all(not b.startswith(a) for i, a in enumerate(longer) for b in longer[i + 1 :])
-
-
-def test_metrics_of_any_shape(tmp_path: Path):
-    file = tmp_path / "m.json"
-    file.write_text('{"a": {"b": 1, "c": true, "d": "x"}, "e": 2.5}')
-    assert read_metrics(file) == {"a.b": 1.0, "e": 2.5}
-    file.write_text("nonsense")
-    with pytest.raises(DataError, match="no metrics"):
-        read_metrics(file)
 
 
 @pytest.mark.parametrize("name", HELPFUL)
