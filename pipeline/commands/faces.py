@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["encode", "reconstruct", "refine", "sample"]
 
-SEEDS = 16
+SHEET_PX = 2048
+"""Sheets of samples are about so wide, but at least four images."""
 
 
 @click.command()
@@ -199,7 +200,7 @@ def sample(
     """  # noqa: D301
     import torch
 
-    from stylealae.sheets import contact_sheet
+    from stylealae.sheets import contact_sheet, paired_sheet
 
     numbers = _seeds(seeds) if seeds else []
     amounts = _numbers(truncation)
@@ -212,8 +213,11 @@ def sample(
         else:
             x = m.sample(count, seed=seed, truncation=psi, noise=noise)
             rows.append((f"samples G(F(z))\nseed {seed}, truncation {psi:g}", x))
-    headings = [f"seed {k}" for k in numbers]
-    sheet = contact_sheet(rows, headings=headings, columns=len(numbers) or SEEDS)
+    columns = max(4, min(16, SHEET_PX // m.resolution))
+    if numbers:
+        sheet = paired_sheet(rows, [f"seed {k}" for k in numbers], tile=64, columns=columns)
+    else:
+        sheet = contact_sheet(rows, columns=columns)
     write_picture(sheet, out)
     spread = {f"{psi:g}": float(x.std(0, correction=0).mean())
               for psi, (_, x) in zip(amounts, rows, strict=True)}  # fmt: skip
