@@ -8,7 +8,7 @@ import torch
 import yaml
 from click.testing import CliRunner
 
-from pipeline.card import LICENCES, read_metrics
+from pipeline.card import LICENCES, Figure, read_metrics
 from pipeline.cli import main
 from pipeline.data.shards import prepare
 from pipeline.data.sources import open_source
@@ -44,7 +44,7 @@ def test_an_export_is_whole(snapshot: Path, tmp_path: Path):
     card = (out / "README.md").read_text()
     front = yaml.safe_load(card.split("---")[1])
     assert front["license"] == "cc0-1.0"
-    assert "| metrics.fid | 12.5 |" in card
+    assert "| metrics.fid | 12.5 |  |" in card
     assert "CC0-1.0 (drawn by this program)" in card
     for name in ("samples.png", "reconstructions.png"):
         assert f"]({name})" in card
@@ -81,7 +81,17 @@ def test_licences_are_the_hubs():
 def test_metrics_of_any_shape(tmp_path: Path):
     file = tmp_path / "m.json"
     file.write_text('{"a": {"b": 1, "c": true, "d": "x"}, "e": 2.5}')
-    assert read_metrics(file) == {"a.b": 1.0, "e": 2.5}
+    assert read_metrics(file) == [Figure("a.b", 1.0), Figure("e", 2.5)]
     file.write_text("nonsense")
     with pytest.raises(DataError, match="no metrics"):
         read_metrics(file)
+
+
+def test_the_card_has_every_metric_that_was_measured_last(tmp_path: Path):
+    about = {"protocol": "as ever", "samples": 50, "real": {"train": 40}}
+    rows = (("fid", 9.0), ("kid", None), ("psnr", 20.0), ("fid", 8.0))
+    lines = [{**about, "metric": name, "values": {name: value}} for name, value in rows]
+    file = tmp_path / "m.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    how = "as ever, 50 generated, 40 real of train"
+    assert read_metrics(file) == [Figure("fid", 8.0, how), Figure("psnr", 20.0, how)]
