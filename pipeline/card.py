@@ -9,7 +9,7 @@ from typing import Any
 from stylealae.api import StyleALAE
 from stylealae.errors import DataError
 
-__all__ = ["Card", "read_metrics"]
+__all__ = ["Card", "Figure", "read_metrics"]
 
 LICENCES = {
     "CC BY-NC-SA 4.0": "cc-by-nc-sa-4.0",
@@ -23,6 +23,16 @@ LICENCES = {
 """The hub's names of licences, by how ours begin; the longer ones first."""
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A number that tells how good a model is."""
+
+    name: str
+    value: float
+    how: str = ""
+    """What was compared with what, and how many of each."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """What is told about a model."""
@@ -34,7 +44,7 @@ class Card:
     """Of the images that it was trained on, in the words of their manifest."""
     data: str = ""
     """What they are."""
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Sequence[Figure] = ()
     pictures: Sequence[tuple[str, str]] = ()
     """File name and caption of each."""
     errors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -49,8 +59,8 @@ class Card:
         if self.errors:
             parts.append(self._files())
         if self.metrics:
-            rows = "\n".join(f"| {name} | {value:.5g} |" for name, value in self.metrics.items())
-            parts.append(f"## Metrics\n\n| Metric | Value |\n|---|---|\n{rows}\n")
+            rows = "\n".join(f"| {f.name} | {f.value:.5g} | {f.how} |" for f in self.metrics)
+            parts.append(f"## Metrics\n\n| Metric | Value | Measured as |\n|---|---|---|\n{rows}\n")
         parts.append(self._licence())
         return "\n".join(parts)
 
@@ -117,17 +127,31 @@ again = m.generate(w)
 """
 
 
-def read_metrics(path: Path) -> dict[str, float]:
-    """The numbers of a JSON object, or of the last line of a file of them; nested ones by a dot."""
+def read_metrics(path: Path) -> list[Figure]:
+    """What `stylealae evaluate` found, line by line; of another JSON, the numbers of its last line.
+
+    Of a metric that was measured twice the later is taken.
+    """
     try:
         text = path.read_text().strip()
         try:
-            found = json.loads(text)
+            lines = [json.loads(text)]
         except ValueError:
-            found = json.loads(text.splitlines()[-1])
-        return dict(_flat(found))
-    except (OSError, ValueError, IndexError, AttributeError) as error:
+            lines = [json.loads(line) for line in text.splitlines()]
+        if all("values" in line for line in lines):
+            figures = [figure for line in lines for figure in _figures(line)]
+            return list({figure.name: figure for figure in figures}.values())
+        return [Figure(name, value) for name, value in _flat(lines[-1])]
+    except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise DataError(f"{path} holds no metrics as JSON ({error})") from error
+
+
+def _figures(line: Mapping[str, Any]) -> list[Figure]:
+    """The numbers of one metric, with its protocol and counts."""
+    real = [f"{count:,} real of {split}" for split, count in line["real"].items()]
+    generated = [f"{line['samples']:,} generated"] if line["samples"] else []
+    how = ", ".join([line["protocol"].replace("|", "/"), *generated, *real])
+    return [Figure(name, v, how) for name, v in line["values"].items() if v is not None]
 
 
 def _flat(found: Mapping[str, Any], before: str = "") -> Sequence[tuple[str, float]]:

@@ -1,6 +1,7 @@
 """What a run tells: TensorBoard scalars and pictures, metrics.jsonl, and progress for the console.
 
-The axis is images seen.  Every call is right on every rank; only rank zero writes.
+The axis is images seen.  Tags are grouped: loss/, metric/, image/, time/ (the clock, and where the
+schedule stands) and system/.  Every call is right on every rank; only rank zero writes.
 """
 
 import json
@@ -117,14 +118,14 @@ class Log:
         each = self.world.each(mine) if self.world.size > 1 else []
         row = {
             **losses,
-            "progress/stage": at.stage,
-            "progress/alpha": at.alpha,
-            "progress/lr": at.lr,
+            "time/stage": at.stage,
+            "time/alpha": at.alpha,
+            "time/lr": at.lr,
             "time/step_s": (now - then) / iterations,
             "time/data_wait": everywhere[0] / (now - then),
-            "data/replaced": everywhere[1] * self.world.size,
+            "system/replaced": everywhere[1] * self.world.size,
             "time/img_per_s": (seen - seen_then) / (now - then),
-            **{f"data_wait/rank_{rank:03d}": wait for rank, wait in enumerate(each)},
+            **{f"time/data_wait/rank_{rank:03d}": wait for rank, wait in enumerate(each)},
             **memory_scalars(self.world.device),
             **self._notes,
         }

@@ -1,4 +1,4 @@
-"""The measures of a StyleALAE, each a function of a Subject: what METRICS names.
+"""The measures of a StyleALAE, each a function of a Subject: what the catalogue names.
 
 `by` is the role of the feature extractor; with another than the one a metric is defined by, the
 names of its values end in that role.  All are collective.

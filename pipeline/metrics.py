@@ -11,8 +11,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from pipeline.catalogue import require
 from pipeline.config import RunConfig
-from pipeline.evaluate import evaluate, require
+from pipeline.evaluate import evaluate
 from pipeline.logs import Log, due
 from pipeline.subject import Pictures, Subject
 from pipeline.world import World

@@ -57,6 +57,11 @@ class Pictures:
 
     def __init__(self, dataset: str | Path, resolution: int, cfg: DataConfig | None = None) -> None:
         """Reads the manifest; `cfg` says where what comes from an object store is kept."""
+        if Path(dataset).is_file():
+            raise DataError(
+                f"{dataset} is a file, and images are looked up in a prepared data set: make one "
+                f"with `stylealae prepare {dataset} --out FOLDER --resolutions 4..{resolution}`"
+            )
         cfg = cfg or DataConfig()
         cache, limit = Path(cfg.cache).expanduser(), int(cfg.cache_gib * GIB)
         self._store = open_store(dataset, cache=cache, cache_bytes=limit, patience_s=cfg.patience_s)

@@ -216,7 +216,8 @@ class StyleALAE:
 
         `m.generate(m.edit(m.encode(x), {"smile": 2.0, "age": -1.0}, directions))`
         """
-        return directions.move(w.to(self.device), amounts, self.nets.G.layers)
+        layers = w.shape[1] if w.ndim == 3 else self.nets.G.layers
+        return directions.move(w.to(self.device), amounts, layers)
 
     def directions(
         self,

@@ -62,7 +62,7 @@ def read_released(path: Path, *, ema: bool = True) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} does not exist") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].partition(". ")[0]  # torch's advice is to run its code
         raise CheckpointError(
             f"{path} is no whole checkpoint of the released code ({reason}): give a .pth file such "
             "as model_submitted.pth"

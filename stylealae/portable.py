@@ -52,7 +52,7 @@ class PlainGenerator(nn.Module):
                 self.biases.append(layer.bias.detach().clone())
         rgb = G.to_rgb[stage]
         self.to_rgb = _conv(rgb.weight * rgb.scale, rgb.bias)
-        self.blur = Blur()
+        self.blur: nn.Module = Blur()
 
     def forward(self, w: Tensor) -> Tensor:
         """The image of w."""

@@ -83,7 +83,7 @@ def refine(
         y: Tensor = n.G(w, at)
         loss = _error(x, y)  # [N]
         if distance is not None:
-            loss = loss + distance(x, y)
+            loss = loss + distance(x, y).to(loss)
         now = psnr(x, y.detach())
         better = loss.detach() < best
         best = torch.where(better, loss.detach(), best)

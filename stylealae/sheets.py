@@ -44,7 +44,7 @@ def contact_sheet(
     gutter += margin if gutter > margin else 0
     tops = [_wrapped(heading, font, cell) for heading in headings]
     head = margin + (line + gap if title else 0)
-    top = head + (line * max((len(text) for text in tops), default=0))
+    top = head + (line * max(map(len, tops)) + gap if tops else 0)
 
     across = max(min(len(x), columns) for _, x in rows)
     width = gutter + across * (cell + gap) - gap + margin
@@ -57,7 +57,7 @@ def contact_sheet(
     for k, text in enumerate(tops):
         middle = gutter + k * (cell + gap) + cell // 2
         for i, words in enumerate(text):
-            at = (middle, top - line * (len(text) - i))
+            at = (middle, top - gap - line * (len(text) - i))
             pen.text(at, words, fill=INK, font=font, anchor="ma")
     for (_, x), caption, height in zip(rows, captions, heights, strict=True):
         first = top + max(0, (min(cell, height) - line * len(caption)) // 2)

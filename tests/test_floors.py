@@ -48,6 +48,7 @@ FLOORS = {
     "stylealae.attributes": 1.5,
     "stylealae.refinement": 1.5,
     "stylealae.portable": 1.5,
+    "stylealae.prepared": 1.55,
     "stylealae.metrics": 1.6,
     "stylealae": 1.7,  # the door: StyleALAE and nothing else
     "pipeline": 2.0,
@@ -75,7 +76,8 @@ FLOORS = {
     "pipeline.code_measures": 3.7,
     "pipeline.gallery": 3.8,
     "pipeline.results": 3.8,
-    "pipeline.evaluate": 3.8,
+    "pipeline.catalogue": 3.8,
+    "pipeline.evaluate": 3.85,
     "pipeline.metrics": 3.9,
     "pipeline.card": 3.0,
     "pipeline.costs": 3.0,

@@ -42,7 +42,8 @@ FOLDER = click.option("--directions", "folder", type=click.Path(path_type=Path),
                    "list_attr_celeba.txt.")  # fmt: skip
 @click.option("--attributes", metavar="A,B,...",
               help="Which labels; default: all. What they share is told apart, so name those that "
-                   "go together.")  # fmt: skip
+                   "go together. Of a label of classes each is an attribute; gender:Male names "
+                   "one.")  # fmt: skip
 @click.option("--method", type=click.Choice(["effect", "svm", "logistic"]), default="effect",
               show_default=True,
               help="effect: how w changes with one attribute while the others stay; svm, logistic: "
@@ -132,14 +133,15 @@ def traverse(
     if images:
         names, _, w = encoded(m, images, count)
     else:
-        names, w = [f"seed 0, {k}" for k in range(count)], m.styles(count)
+        names = [f"seed {k}" for k in range(count)]
+        w = torch.cat([m.styles(1, seed=k) for k in range(count)])
     amounts = torch.linspace(-reach, reach, steps).tolist()
     rows: list[Row] = []
     change: dict[str, float] = {}
     for name in along or found.names[:4]:
         moved = [m.generate(m.edit(w, {name: a}, found), noise=False) for a in amounts]
         x = torch.stack(moved, 1)  # [N, steps, C, R, R]
-        rows += [(f"{name}, {who}", x[k]) for k, who in enumerate(names)]
+        rows += [(f"{name}\n{who}", x[k]) for k, who in enumerate(names)]
         change[name] = float((x[:, 0] - x[:, -1]).square().mean())
     headings = [f"{a:+.1f}" if abs(a) > 1e-6 else "0" for a in amounts]
     write_picture(contact_sheet(rows, headings=headings, columns=steps, tile=96), out)
@@ -226,12 +228,22 @@ def _wanted(
             "data set with labels"
         )
     wanted = [name.strip() for name in attributes.split(",")] if attributes else list(columns)
-    unknown = [name for name in wanted if name not in columns]
-    if unknown:
-        raise DataError(
-            f"there is no label {', '.join(unknown)}: the labels are {', '.join(columns)}"
-        )
-    return {name: columns[name] for name in wanted}
+    return {name: columns[name] if name in columns else _one_class(columns, name)
+            for name in wanted}  # fmt: skip
+
+
+def _one_class(columns: "Mapping[str, Sequence[Label]]", name: str) -> "list[Label]":
+    """`gender:Male` -> 1 where the label is that class, 0 where it is another."""
+    label, _, one = name.partition(":")
+    if label not in columns:
+        raise DataError(f"there is no label {name}: the labels are {', '.join(columns)}")
+    texts = [None if value is None else value if isinstance(value, str) else f"{value:g}"
+             for value in columns[label]]  # fmt: skip
+    if one not in texts:
+        there = sorted({text for text in texts if text is not None})
+        shown = ", ".join([*there[:10], *(["..."] if len(there) > 10 else [])])
+        raise DataError(f"no image has {one!r} for {label}: it is {shown}")
+    return [None if text is None else float(text == one) for text in texts]
 
 
 def _show(found: "Directions") -> None:
@@ -254,7 +266,8 @@ def _show(found: "Directions") -> None:
         worst = int(others.abs().argmax())
         numbers = [f"{said[n]:.2f}" if n in said else "?"
                    for n in ("accuracy", "chance", "correlation")]  # fmt: skip
-        other = f"{found.names[worst]} {float(others[worst]):+.2f}" if len(found) > 1 else ""
+        moved = float(others[worst])
+        other = f"{found.names[worst]} {moved:+.2f}" if abs(moved) >= 0.005 else ""
         table.add_row(name, *numbers, f"{float(entangled[k, k]):+.2f}", other)
     Console(stderr=True, width=110).print(table)
 

@@ -27,7 +27,7 @@ FACES = 8
 @click.option("--data", help="The prepared data set: its licence goes onto the card, and faces of "
               "it, reconstructed.")  # fmt: skip
 @click.option("--metrics", type=click.Path(path_type=Path),
-              help="JSON of `stylealae evaluate`, for the card.")  # fmt: skip
+              help="What `stylealae evaluate --out` wrote, for the card.")  # fmt: skip
 @click.option("--format", "formats", multiple=True, type=click.Choice(["onnx", "torch"]),
               help="Also F, G and E for other programs: onnx; torch: torch.export.")  # fmt: skip
 @sentence
@@ -43,7 +43,7 @@ def export(
     \b
     stylealae export runs/demo/0032/snapshot --data datasets/rendered --out exported/demo
     stylealae export model_submitted.pth --format onnx --out exported/ffhq
-    huggingface-cli upload me/my-faces exported/demo
+    hf upload me/my-faces exported/demo
     """  # noqa: D301
     from pipeline.card import Card, read_metrics
     from pipeline.storage import published
@@ -52,7 +52,7 @@ def export(
     if out.exists():
         raise ConfigError(f"{out} exists: name a folder that does not")
     m = open_model(model, "cpu")
-    told = read_metrics(metrics) if metrics else {}
+    told = read_metrics(metrics) if metrics else []
     licence, about = _data(data) if data else ("", "")
     with published(out) as folder, progress("parts", 1 + len(formats)) as advance:
         m.save(folder)

@@ -1,8 +1,11 @@
 """`encode`, `reconstruct`, `refine`, `sample`: images in, styles and pictures out."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from math import isfinite
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import click
@@ -29,7 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["encode", "reconstruct", "refine", "sample"]
 
-SEEDS = 16
+SHEET_PX = 2048
+"""Sheets of samples are about so wide, but at least four images."""
 
 
 @click.command()
@@ -71,7 +75,10 @@ def encode(model: Path, images: Sequence[str], out: Path, count: int | None, dev
 @MODEL
 @IMAGES
 @OUT
-@click.option("--stages", is_flag=True, help="A row for every resolution that the model grew by.")
+@click.option("--stages", is_flag=True,
+              help="Rows for every resolution that the model grew by: of a run, by the snapshot "
+                   "of each stage; of one snapshot, by its smaller exits, untrained "
+                   "since.")  # fmt: skip
 @COUNT(16)
 @DEVICE
 @sentence
@@ -93,7 +100,7 @@ def reconstruct(
     names, x, w = encoded(m, images, count)
     side = f"{m.resolution}x{m.resolution}"
     if stages:
-        rows = _by_stage(m, x)
+        rows = _by_stage(m, _grown(model, m), x)
         write_picture(contact_sheet(rows, headings=names, columns=len(x), tile=96), out)
         errors = {r[0]: psnr(o[1], r[1]) for o, r in zip(rows[::2], rows[1::2], strict=True)}
         means = {what.split()[0]: float(db.mean()) for what, db in errors.items()}
@@ -114,34 +121,46 @@ def reconstruct(
 @IMAGES
 @OUT
 @click.option("--steps", default=100, show_default=True, help="Steps of descent from E(x).")
+@click.option("--features", metavar="vgg16.pt", type=click.Path(path_type=Path),
+              help="Descend by LPIPS as well, and say how much was gained in it. docs/metrics.md "
+                   "says where the file is from; nothing is downloaded here.")  # fmt: skip
 @click.option("--styles", type=click.Path(path_type=Path),
               help="Also write the refined styles: .safetensors or .npy.")  # fmt: skip
 @COUNT(8)
 @DEVICE
 @sentence
 def refine(
-    model: Path, images: Sequence[str], out: Path, steps: int, styles: Path | None, count: int,
-    device: str,
+    model: Path, images: Sequence[str], out: Path, steps: int, features: Path | None,
+    styles: Path | None, count: int, device: str,
 ) -> None:  # fmt: skip
     """Improve reconstructions: descend from E(x) to styles that keep who is seen.
 
-    Nothing of the model changes. Written are originals, G(E(x)), the refined pictures, and how many
-    dB were gained.
+    Nothing of the model changes. Written are originals, G(E(x)), the refined pictures, and what was
+    gained: in dB of PSNR, and in perceptual distance (LPIPS with --features; without, that of the
+    built-in extractor, lpips-random, which is no LPIPS and is not descended by).
 
     \b
     stylealae refine runs/demo/0032/snapshot me.jpg --steps 200 --out me-refined.png
+    stylealae refine snapshots/ffhq me.jpg --features vgg16.pt --out me-refined.png
     """  # noqa: D301
+    from stylealae.metrics import lpips
     from stylealae.sheets import paired_sheet
 
     if styles is not None and styles.suffix not in (".safetensors", ".npy"):
         raise ConfigError(f"--styles is {styles}: end it in .safetensors or .npy")
     m = open_model(model, device)
+    measure, distance = lpips.of_file(features, m.device)
     names, x, _ = encoded(m, images, count)
     with progress("steps", steps) as advance:
-        found = m.refine(x, steps, told=lambda _: advance(1))
+        found = m.refine(x, steps, distance=distance if features else None,
+                         told=lambda _: advance(1))  # fmt: skip
     before, after = _pictures(m, found.encoded), _pictures(m, found.w)
-    gains = zip(names, found.before_db.tolist(), found.after_db.tolist(), strict=True)
-    headings = [f"{name}\n{first:.1f} to {then:.1f} dB" for name, first, then in gains]
+    db = found.before_db.tolist(), found.after_db.tolist()
+    seen = [distance(x, y.clamp(-1, 1)).tolist() for y in (before, after)]
+    headings = [f"{name}\n{a:.1f} to {b:.1f} dB" for name, a, b in zip(names, *db, strict=True)]
+    if features:
+        told = zip(headings, *seen, strict=True)
+        headings = [f"{heading}\nLPIPS {a:.3f} to {b:.3f}" for heading, a, b in told]
     rows = [
         ("originals", x),
         ("reconstructions G(E(x))", before),
@@ -151,15 +170,16 @@ def refine(
     if styles is not None:
         _write_styles(found.w.cpu(), names, styles)
         click.echo(styles)
-    gain = found.after_db - found.before_db
-    tell(command="refine", images=len(x), steps=steps, psnr_db=float(found.before_db.mean()),
-         refined_psnr_db=float(found.after_db.mean()), gain_db=float(gain.mean()))  # fmt: skip
+    (first, then), (apart, near) = map(fmean, db), map(fmean, seen)
+    tell(command="refine", images=len(x), steps=steps, psnr_db=first, refined_psnr_db=then,
+         gain_db=then - first, **{measure: {"before": apart, "after": near}})  # fmt: skip
 
 
 @click.command()
 @MODEL
 @OUT
-@click.option("--count", default=32, show_default=True, help="How many images of the one seed.")
+@click.option("--count", default=32, show_default=True, type=click.IntRange(1),
+              help="How many images of the one seed.")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Another seed draws other images.")
 @click.option("--seeds", help="An image for each of these instead, such as 0-15 or 3,7,20-23.")
 @click.option("--truncation", default="1.0", show_default=True,
@@ -180,7 +200,7 @@ def sample(
     """  # noqa: D301
     import torch
 
-    from stylealae.sheets import contact_sheet
+    from stylealae.sheets import contact_sheet, paired_sheet
 
     numbers = _seeds(seeds) if seeds else []
     amounts = _numbers(truncation)
@@ -192,11 +212,15 @@ def sample(
             rows.append((f"truncation {psi:g}", torch.cat(parts)))
         else:
             x = m.sample(count, seed=seed, truncation=psi, noise=noise)
-            rows.append((f"samples G(F(z)), seed {seed}, truncation {psi:g}", x))
-    headings = [f"seed {k}" for k in numbers]
-    sheet = contact_sheet(rows, headings=headings, columns=len(numbers) or SEEDS)
+            rows.append((f"samples G(F(z))\nseed {seed}, truncation {psi:g}", x))
+    columns = max(4, min(16, SHEET_PX // m.resolution))
+    if numbers:
+        sheet = paired_sheet(rows, [f"seed {k}" for k in numbers], tile=64, columns=columns)
+    else:
+        sheet = contact_sheet(rows, columns=columns)
     write_picture(sheet, out)
-    spread = {f"{psi:g}": float(x.std(0).mean()) for psi, (_, x) in zip(amounts, rows, strict=True)}
+    spread = {f"{psi:g}": float(x.std(0, correction=0).mean())
+              for psi, (_, x) in zip(amounts, rows, strict=True)}  # fmt: skip
     tell(command="sample", images=sum(len(x) for _, x in rows), spread_of_pixels=spread)
 
 
@@ -207,15 +231,22 @@ def _pictures(m: "StyleALAE", w: "Tensor") -> "Tensor":
     return torch.cat([m.generate(part, noise=False) for part in torch.split(w, 16)])
 
 
-def _by_stage(m: "StyleALAE", x: "Tensor") -> "list[Row]":
+def _grown(model: Path, m: "StyleALAE") -> "dict[int, StyleALAE]":
+    """The model of each stage: as a run left it there, else as it is now."""
+    found = sorted(model.glob("[0-9]*/snapshot"))
+    left = [open_model(path, str(m.device)) for path in found]
+    return {stage: m for stage in range(m.stage + 1)} | {then.stage: then for then in left}
+
+
+def _by_stage(m: "StyleALAE", grown: "Mapping[int, StyleALAE]", x: "Tensor") -> "list[Row]":
     """Originals and reconstructions at every resolution, smallest first."""
     import torch.nn.functional as fn
 
     rows: list[Row] = []
-    for stage in range(m.stage + 1):
+    for stage, then in grown.items():
         small = fn.avg_pool2d(x, m.resolution // (4 << stage))
         side = f"{4 << stage}x{4 << stage}"
-        rows += [(f"{side} originals", small), (f"{side} G(E(x))", m.reconstruct(small, stage))]
+        rows += [(f"{side} originals", small), (f"{side} G(E(x))", then.reconstruct(small, stage))]
     return rows
 
 
@@ -247,7 +278,8 @@ def _seeds(text: str) -> list[int]:
 
 
 def _numbers(text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise ConfigError(f"{text!r} is no list of numbers: write for example 0.5,0.7,1") from error
+    with suppress(ValueError):
+        found = [float(part) for part in text.split(",")]
+        if all(map(isfinite, found)):
+            return found
+    raise ConfigError(f"{text!r} is no list of numbers: write for example 0.5,0.7,1")

@@ -1,5 +1,6 @@
 """What commands take: a model, images, a device; and the styles of many images, batch by batch."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +26,10 @@ __all__ = [
     "read_batches",
     "snapshot_of",
 ]
+
+log = logging.getLogger(__name__)
+PLAIN = 2 / 127.5
+"""Standard deviation of an image that shows nothing: two of its 256 grey values."""
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -102,6 +107,9 @@ def read_batches(
     size = max(1, min(64, (1 << 20) // m.resolution**2))
     with progress(what, count) as advance:
         for batch, x in batches(found, size):
+            for image, spread in zip(batch, x.flatten(1).std(1).tolist(), strict=True):
+                if spread < PLAIN:
+                    log.warning("%s is nearly of one colour: no face can be seen in it", image.name)
             yield batch, x.to(m.device)
             advance(len(batch))
 

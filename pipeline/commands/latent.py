@@ -62,7 +62,7 @@ def mix(
             mixed = latents.swap(ours[k : k + 1].expand_as(theirs), theirs, first, last)
             x = m.generate(mixed, noise=False)
             total += float((x - shown[k]).square().mean())
-            rows.append((f"{name} with {band} styles, {sides}", torch.cat([shown[k : k + 1], x])))
+            rows.append((f"{name}\nwith {band} styles\n{sides}", torch.cat([shown[k : k + 1], x])))
         changed[band] = total / len(names)
     sheet = contact_sheet(rows, headings=["", *other_names], columns=len(other_names) + 1, tile=96)
     write_picture(sheet, out)
@@ -105,18 +105,20 @@ def interpolate(
     pairs = list(pairwise(order))
     if out.suffix == ".png":
         ways = [_pictures(m, w[a], w[b], steps) for a, b in pairs]
-        rows: list[Row] = [(f"{names[a]} to {names[b]}", x) for (a, b), x in
+        rows: list[Row] = [(f"{names[a]}\nto {names[b]}", x) for (a, b), x in
                            zip(pairs, ways, strict=True)]  # fmt: skip
         headings = [f"{k / (steps - 1):.2f}" for k in range(steps)]
         write_picture(contact_sheet(rows, headings=headings, columns=steps, tile=96), out)
         tell(command="interpolate", faces=len(w), pictures=steps * len(pairs))
         return
-    _film(m, [(w[a], w[b]) for a, b in pairs], out, round(seconds * fps), fps)
+    frames, kind = _film(m, [(w[a], w[b]) for a, b in pairs], out, round(seconds * fps), fps)
+    tell(command="interpolate", faces=len(w), pictures=frames, fps=fps, kind=kind)
 
 
 def _film(
     m: "StyleALAE", ways: "Sequence[tuple[Tensor, Tensor]]", out: Path, steps: int, fps: float
-) -> None:
+) -> tuple[int, str]:
+    """Writes a movie; how many pictures it has, and its kind."""
     from pipeline.data.movies import SUFFIXES, write_movie
     from stylealae.sheets import to_uint8
 
@@ -131,7 +133,7 @@ def _film(
     frames += [*to_uint8(_pictures(m, ways[-1][1], ways[-1][1], 1))]
     kind = write_movie(frames, out, fps)
     click.echo(out)
-    tell(command="interpolate", faces=len(ways) + 1, pictures=len(frames), fps=fps, kind=kind)
+    return len(frames), kind
 
 
 def _pictures(m: "StyleALAE", w: "Tensor", w_other: "Tensor", steps: int) -> "Tensor":

@@ -27,7 +27,7 @@ __all__ = ["evaluate", "snapshot_of"]
 def _list(context: click.Context, _: click.Parameter, asked: bool) -> None:
     """Shows every metric with its protocol, and leaves."""
     if asked:
-        from pipeline.evaluate import METRICS
+        from pipeline.catalogue import METRICS
 
         width = max(map(len, METRICS))
         click.echo("\n".join(f"{n:{width}}  {m.protocol}" for n, m in METRICS.items()))
@@ -48,7 +48,9 @@ def _list(context: click.Context, _: click.Parameter, asked: bool) -> None:
 @click.option("--sha256", default="", help="Hash that a file of your own must have.")
 @click.option("--samples", default=50_000, show_default=True,
               help="Images to generate, and at most so many real ones.")  # fmt: skip
-@click.option("--labels", default="", help="Labels for separability, with commas between.")
+@click.option("--labels", default="",
+              help="Labels for separability, with commas between; of classes which one, as in "
+                   "gender:Male.")  # fmt: skip
 @click.option("--batch", default=32, show_default=True, help="Images at once.")
 @click.option("--seed", default=0, show_default=True, help="Another seed draws other samples.")
 @click.option("--out", type=click.Path(path_type=Path), help="JSON lines are added to this file.")
@@ -67,7 +69,7 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Measure a trained model: a line of JSON a metric, with its protocol and counts.
 
-    RUN_OR_SNAPSHOT is a snapshot, or a run, whose newest snapshot is then taken.
+    RUN_OR_SNAPSHOT is a snapshot, a run, whose newest snapshot is then taken, or a released .pth.
 
     \b
     stylealae evaluate runs/demo --data datasets/rendered --samples 2000
@@ -78,17 +80,22 @@ def evaluate(
     Without a file, the names that end in -random work: their extractor is built in, and their
     numbers compare with each other only. docs/metrics.md says what each metric shows.
     """  # noqa: D301
+    from pipeline.catalogue import require_extractors
     from pipeline.evaluate import evaluate as results_of
-    from pipeline.evaluate import require_extractors
     from pipeline.subject import Pictures, Subject
-    from stylealae import family
+    from stylealae import StyleALAE, family
     from stylealae.metrics.features import extractors
 
     wanted = [name.strip() for name in names.split(",") if name.strip()]
-    snapshot, world = snapshot_of(model), _world(cpu)
+    released = model.is_file()
+    snapshot, world = model if released else snapshot_of(model), _world(cpu)
     found = extractors(features, world.device, sha256)
     require_extractors(wanted, found.keys())
-    m = family.load(snapshot, world.device)
+    m: family.Model = (
+        StyleALAE.from_released(model, device=world.device)
+        if released
+        else family.load(snapshot, world.device)
+    )
     with _progress(world) as tick:
         subject = Subject(
             model=m, pictures=Pictures(data, m.resolution), world=world, extractors=found,

@@ -55,14 +55,20 @@ class Images:
         label: str = "",
         threads: int = 1,
     ) -> None:
-        """Look up the split; no image is read yet. `threads` decode, where there is to decode."""
-        self._tars, self._label = Tars(store, manifest, resolution), label
+        """Look up the split; no image is read yet. `threads` decode, where there is to decode.
+
+        Of a label of classes, `gender:Male` is 1 where it is that class and 0 where it is another.
+        """
+        self._tars = Tars(store, manifest, resolution)
+        self._label, self._class = label, ""
+        if label not in manifest.labels:
+            self._label, _, self._class = label.partition(":")
         if not manifest.samples(split):
             raise DataError(
                 f"{store.where} has no images in the split {split!r}; its splits are "
                 f"{', '.join(manifest.splits)}: change data.split"
             )
-        if label and label not in manifest.labels:
+        if label and self._label not in manifest.labels:
             raise DataError(
                 f"{store.where} has no label {label!r}, only {', '.join(manifest.labels) or 'none'}"
                 ": change data.label"
@@ -180,12 +186,16 @@ class Images:
             labels[rows] = [self._number(values[offset]) for offset in offsets]
 
     def _number(self, value: float | str | None) -> float:
+        if value is None:
+            return float("nan")
+        if self._class:
+            return float((value if isinstance(value, str) else f"{value:g}") == self._class)
         if isinstance(value, str):
             raise DataError(
-                f"the label {self._label!r} holds text such as {value!r}: choose a label of "
-                "numbers with data.label, or number the classes and prepare again"
+                f"the label {self._label!r} holds text such as {value!r}: name one of its classes, "
+                f"{self._label}:{value}, or number them and prepare again"
             )
-        return float("nan") if value is None else float(value)
+        return float(value)
 
     def _stand_in(self, part: Part, rows: Ints, x: Pixels, labels: Floats | None) -> None:
         """Fill rows from the next intact span of the same shard: the same ones on any rank."""

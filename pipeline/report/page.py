@@ -94,7 +94,7 @@ def _facts(run: Run) -> str:
     """The numbers that one looks for first."""
     speeds = [value for _, value in run.series("time/img_per_s")]
     waits = [value for _, value in run.series("time/data_wait")]
-    replaced = [value for _, value in run.series("data/replaced")]
+    replaced = [value for _, value in run.series("system/replaced")]
     hours = run.hours
     found: dict[str, str] = {"Images seen": f"{run.seen:,}"}
     if hours:
@@ -188,8 +188,8 @@ def _curves(run: Run, marks: Sequence[Mark]) -> Iterator[str]:
     yield chart("Waiting for data", "% of the time", curves(["time/data_wait"], 100.0), marks)
     memory = [tag for tag in run.tags("system") if tag.endswith("_gib")]
     yield chart("Memory of a process", "GiB", curves(memory), marks)
-    yield chart("Learning rate", "of Adam", curves(["progress/lr"]), marks)
-    yield chart("Weight of the newest block", "alpha", curves(["progress/alpha"]), marks)
+    yield chart("Learning rate", "of Adam", curves(["time/lr"]), marks)
+    yield chart("Weight of the newest block", "alpha", curves(["time/alpha"]), marks)
 
 
 def _metrics(run: Run) -> str:

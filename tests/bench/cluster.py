@@ -133,7 +133,7 @@ def _left(job: subprocess.Popen[bytes]) -> None:
 def _steady(run_dir: Path) -> float:
     """Images/s of the last stage's second half."""
     rows = [json.loads(row) for row in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    last = [row["time/img_per_s"] for row in rows if row["progress/stage"] == 2]
+    last = [row["time/img_per_s"] for row in rows if row["time/stage"] == 2]
     return statistics.median(last[len(last) // 2 :])
 
 

@@ -56,4 +56,4 @@ def bench_wait(config: Path, world: World) -> list[dict[str, object]]:
 
 def _rows(path: Path, stage: int) -> list[dict[str, float]]:
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    return [row for row in rows if row["progress/stage"] == stage]
+    return [row for row in rows if row["time/stage"] == stage]

@@ -17,12 +17,12 @@ import torch
 from click.testing import CliRunner, Result
 from torch import Tensor
 
-from pipeline import evaluate as metrics
 from pipeline.attributes import known_of
+from pipeline.catalogue import METRICS, Metric, require
 from pipeline.cli import main
 from pipeline.data.shards import prepare
 from pipeline.data.sources import open_source
-from pipeline.evaluate import METRICS, Metric, evaluate, require
+from pipeline.evaluate import evaluate
 from pipeline.subject import Part, Pictures, Subject
 from pipeline.world import World
 from stylealae import StyleALAE
@@ -232,7 +232,7 @@ def test_a_model_that_a_metric_does_not_take_is_refused(
     faces: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parzen = Metric(measure=lambda _: {"parzen": 1.0}, protocol="a test", models=(Other,))
-    monkeypatch.setattr(metrics, "METRICS", {**METRICS, "parzen": parzen})
+    monkeypatch.setitem(METRICS, "parzen", parzen)
     other = subject(faces, model=Other(), labels=())
     assert values(["parzen"], other) == {"parzen": 1.0}
     with pytest.raises(

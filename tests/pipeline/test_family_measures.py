@@ -13,9 +13,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pipeline import results
+from pipeline.catalogue import METRICS
 from pipeline.cli import main
 from pipeline.config import parse
-from pipeline.evaluate import METRICS, evaluate
+from pipeline.evaluate import evaluate
 from pipeline.gallery import pictures_of
 from pipeline.subject import Pictures, Subject
 from pipeline.world import World

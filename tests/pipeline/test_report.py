@@ -41,8 +41,8 @@ def run(tmp_path: Path) -> Path:
     rows: list[dict[str, Any]] = [
         {
             "seen": seen, "loss/critic": 1.5 - seen / 1000, "loss/generator": 0.5 + seen / 2000,
-            "loss/reciprocity": 0.1, "progress/alpha": 1.0, "progress/lr": 0.002,
-            "time/img_per_s": 50.0, "time/data_wait": 0.02, "data/replaced": 1.0,
+            "loss/reciprocity": 0.1, "time/alpha": 1.0, "time/lr": 0.002,
+            "time/img_per_s": 50.0, "time/data_wait": 0.02, "system/replaced": 1.0,
             "system/memory_gib": 0.5, "metric/fid-random": 90.0 - seen / 10,
         }
         for seen in range(100, 800, 100)

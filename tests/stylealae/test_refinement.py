@@ -56,6 +56,15 @@ def test_a_distance_is_descended_too(model: StyleALAE):
         model.refine(torch.zeros(1, 3, 8, 8))
 
 
+def test_refined_styles_of_a_model_that_has_not_grown_up_are_edited(model: StyleALAE):
+    young = StyleALAE(model.nets, SMALL, model.w_mean, stage=1)
+    x = young.sample(2, seed=1)
+    w = young.refine(x, 2).w  # [2, 4, 8], where G grown up has 6 layers
+    moved = young.edit(w, {"pc1": 1.0}, young.principal(2, n=100))
+    assert moved.shape == w.shape
+    assert not torch.equal(young.generate(moved, noise=False), young.generate(w, noise=False))
+
+
 def test_bands_share_out_the_layers():
     assert latents.bands(18) == {"coarse": (0, 3), "middle": (4, 7), "fine": (8, 17)}
     for layers in range(2, 20, 2):

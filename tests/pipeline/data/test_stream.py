@@ -164,6 +164,15 @@ def test_labels_that_are_not_there_or_no_numbers(dataset: Path, tmp_path: Path) 
         shown(stream(dataset, replace(CFG, label="parity")), 0, 12, 12)
 
 
+def test_one_class_of_a_label_is_yes_or_no(dataset: Path) -> None:
+    with stream(dataset, replace(CFG, label="parity:odd")) as s:
+        s.start(0, 12, 12)
+        batch = s.next()
+        wanted = [float(key[:3]) % 2 for key in s.keys(batch.sample_ids)]
+    assert batch.labels is not None
+    assert batch.labels.tolist() == wanted
+
+
 def test_what_is_unknown_is_nan(photos: Path, tmp_path: Path) -> None:
     shutil.copytree(photos, tmp_path / "in")
     (tmp_path / "in" / "labels.csv").write_text("file,age\n000.v1.png,3\n001.v1.png,\n")

@@ -1,0 +1,94 @@
+// The picture: its recipe (faces, shares, amounts) is sent whole; while one picture is being made,
+// only the newest wish waits.  Beside it, what is said of it.
+import { painted } from "./asking.js";
+
+const $ = (id) => document.getElementById(id);
+const made = new Set();  // object URLs of pictures
+let busy = false, wish = null;
+
+export const recipe = { face: null, other: null, mix: {}, amounts: {}, grain: false };
+export const shown = { photo: null, plain: null, compareWith: "original" };
+
+// ---- what is said ------------------------------------------------------------------------------
+
+function say(error) {
+  $("message").textContent = error.message || String(error);
+  $("message").hidden = false;
+}
+
+export function tell(sentences) {
+  $("note").textContent = sentences.join(" ");
+  $("note").hidden = !sentences.length;
+}
+
+export const guarded = (work) => async (...given) => {
+  $("message").hidden = true;
+  try { await work(...given); } catch (error) { say(error); }
+  if (!busy) document.body.classList.remove("working");
+};
+
+// ---- the picture ------------------------------------------------------------------------------
+
+export function repaint(draft = false) {
+  wish = { draft };
+  describe();
+  if (!busy) pump();
+}
+
+async function pump() {
+  busy = true;
+  document.body.classList.add("working");
+  while (wish) {
+    const { draft } = wish;
+    wish = null;
+    try {
+      const { url, ms } = await painted(recipe, draft);
+      $("after").src = url;
+      $("took").textContent = ms ? `${ms} ms` : "";
+      if (!draft) $("save-picture").href = url;
+      sweep(url);
+      document.body.dataset.painted = String(Number(document.body.dataset.painted || 0) + 1);
+    } catch (error) { say(error); }
+  }
+  busy = false;
+  document.body.classList.remove("working");
+}
+
+// Frees the pictures that are no longer shown, compared with or offered to be saved.
+function sweep(url) {
+  made.add(url);
+  const used = ["after", "before", "plain", "other-thumb"].map((id) => $(id).src);
+  used.push($("save-picture").href, shown.plain);
+  for (const old of made) {
+    if (!used.includes(old)) { URL.revokeObjectURL(old); made.delete(old); }
+  }
+}
+
+export async function repaintPlain() {
+  const { url } = await painted({ face: recipe.face });
+  shown.plain = $("plain").src = url;
+  compare();
+  sweep(url);
+}
+
+function describe() {
+  const edits = Object.values(recipe.amounts).some(Boolean);
+  const mixed = recipe.other && Object.values(recipe.mix).some(Boolean);
+  const from = "w" in recipe.face ? "Reconstruction of the photo"
+    : `Random face ${recipe.face.seed}, ψ ${recipe.face.truncation.toFixed(2)}`;
+  $("caption").textContent = from + (mixed ? ", mixed" : "") + (edits ? ", edited" : "");
+  $("reset").disabled = !(edits || mixed);
+  for (const zero of document.querySelectorAll(".zero")) zero.hidden = !zero.input.valueAsNumber;
+}
+
+export function compare() {
+  const on = $("compare").getAttribute("aria-pressed") === "true";
+  const withPhoto = shown.compareWith === "original" && shown.photo;
+  for (const id of ["before", "wipe", "divider", "tag-before", "tag-after"]) $(id).hidden = !on;
+  document.body.classList.toggle("comparing", on);
+  $("as-original").setAttribute("aria-pressed", String(Boolean(withPhoto)));
+  $("as-plain").setAttribute("aria-pressed", String(!withPhoto));
+  $("tag-before").textContent = withPhoto ? "Photo" : "Before";
+  const url = withPhoto ? shown.photo : shown.plain;
+  if (url) $("before").src = url;
+}
