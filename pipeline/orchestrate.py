@@ -95,12 +95,15 @@ def _train(driver: Driver, stage: int, scratch: str) -> bool:
             return False  # it was stopped
         if len(counts) > 1:
             driver.say(f"stage {stage} goes on with {workers} of {counts[-1]} workers")
-        before, settle_s = furthest(driver.storage), 0.0  # from now on a round has waited itself
+        before = furthest(driver.storage)
         error = _round(driver, stage, workers, scratch)
+        # A round that lost workers has waited for others itself; of one that was asked to end, Ray
+        # is still taking the room back.
+        settle_s = 0.0 if error else cfg.cluster.settle_s
+        driver.fence.require()
         reason = _answer(driver.link.failure.remote())
         if reason:
             raise UserError(reason) from error
-        driver.fence.require()
         barren = 0 if error is None or furthest(driver.storage) > before else barren + 1
         if barren > cfg.cluster.max_failures or (
             barren and isinstance(error, ray.train.WorkerGroupError)

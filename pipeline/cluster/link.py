@@ -32,7 +32,8 @@ class Link:
         self._reports: deque[Report] = deque(maxlen=KEPT)
         self._verdicts = Verdicts()
         self._hosts: set[str] = set()
-        self._failure = ""
+        self._reasons: dict[int, str] = {}
+        self._verdict = ""
         self._stop = False
 
     def round(self, stopping: bool) -> None:
@@ -57,12 +58,12 @@ class Link:
 
     def ended(self, lost: bool) -> None:
         """From Ray Train's controller: the group has failed."""
-        self._failure = self._failure or self._verdicts.ended(lost=lost)
+        self._verdict = self._verdict or self._verdicts.ended(lost=lost)
 
-    def fail(self, group: int, reason: str) -> None:
+    def fail(self, group: int, rank: int, reason: str) -> None:
         """From a worker of a group: a failure that trying again would not mend."""
         if self._verdicts.is_current(group):  # not of a host that was cut off and is back
-            self._failure = self._failure or reason
+            self._reasons.setdefault(rank, reason)
 
     def stop(self) -> None:
         """From the driver: save and leave."""
@@ -74,7 +75,8 @@ class Link:
 
     def failure(self) -> str:
         """Why the run cannot go on; empty if it can."""
-        return self._failure
+        first = min(self._reasons, default=None)  # rank zero knows best: it writes
+        return self._verdict if first is None else self._reasons[first]
 
     def news(self) -> tuple[list[Report], set[str]]:
         """For the driver: the reports since the last call, and the hosts at work."""

@@ -3,18 +3,20 @@
 The cluster is a number that changes over simulated time.
 """
 
+import errno
 from collections.abc import Callable
 
 import pytest
 
 from pipeline.config import RunConfig, parse
 from pipeline.workers import allowed
-from stylealae.errors import ConfigError
+from stylealae.errors import CheckpointError, ConfigError
 
 pytest.importorskip("ray")
 
+from pipeline.cluster.link import Link
 from pipeline.cluster.room import choose
-from pipeline.cluster.verdicts import Verdicts, is_network
+from pipeline.cluster.verdicts import Verdicts, is_network, mendable
 
 
 class Cluster:
@@ -156,3 +158,35 @@ def test_a_connection_that_breaks_is_nobodys_own_error() -> None:
     assert is_network(ConnectionResetError("Connection reset by peer"))
     assert not is_network(RuntimeError("shape [3] does not match [4]"))
     assert not is_network(ValueError("a connection of layers"))
+
+
+def test_a_full_disk_is_a_persons_to_mend_wherever_it_is_met() -> None:
+    assert "no room on the disk of /runs/metrics.jsonl" in mendable(
+        OSError(errno.ENOSPC, "No space left on device", "/runs/metrics.jsonl")
+    )
+    assert mendable(OSError(errno.EIO, "Input/output error")) == ""
+
+
+def test_a_log_that_cannot_be_closed_hides_no_reason() -> None:
+    """What `finally` raises while a failure is on its way out takes its place."""
+
+    def train() -> None:
+        try:
+            raise CheckpointError("free some space")
+        finally:
+            raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output") as raised:
+        train()
+    assert mendable(raised.value) == "free some space"
+
+
+def test_the_rank_that_writes_knows_the_reason_best() -> None:
+    link = Link()
+    group = link.begin()
+    link.fail(group, 1, "saving failed: see rank 0")
+    link.fail(group, 0, "no space left")
+    assert link.failure() == "no space left"
+    link.begin()
+    link.fail(group, 0, "of a group before")
+    assert link.failure() == "no space left"
