@@ -15,6 +15,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -58,6 +59,7 @@ def main() -> None:
         sys.exit(not given.list)
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(1 << 32)
     console.print(f"seed {seed}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # not without clearing up
     since = time.monotonic()
     try:
         with scene(random.Random(seed), given) as made:

@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ import psutil
 HEAD, WORKERS, SPARES = "head", ("one", "two"), ("three", "four")
 NAMES = (HEAD, *WORKERS, *SPARES)
 GCS_PORT, DASHBOARD_PORT = 6379, 8265
+GONE, UNREACHABLE = "GONE", "UNREACHABLE"
 STORE_BYTES = 100 << 20
 STARTS = 4
 RAY = Path(sys.executable).with_name("ray")
@@ -101,7 +104,8 @@ class Hosts:
             for part in ("shm", "ray"):
                 (host.folder / part).mkdir(parents=True)
             run("mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", str(host.folder / "shm"))
-        (self.work / "ray").mkdir()
+        for part in ("ray", "home"):
+            (self.work / part).mkdir()
 
     def clear(self) -> None:
         """Kills what is left on the hosts and removes them."""
@@ -139,7 +143,7 @@ class Hosts:
             except SetUpError:  # Ray gives a raylet 30 s, which a busy machine may exceed
                 if not tries:
                     raise
-                self.kill(name, "raylet")
+                self.kill(name, "raylet", "gcs_server", "ray/dashboard")
 
     def run(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> str:
         """Runs a command on a host and gives back what it printed."""
@@ -157,11 +161,26 @@ class Hosts:
         return {
             **kept,
             **self.client_env,
+            "HOME": str(self.work / "home"),  # where a run in an object store is spooled
             "TMPDIR": str(self.work / "ray"),
             "GLOO_SOCKET_IFNAME": "eth0",  # all hosts have this machine's name
             "OMP_NUM_THREADS": "1",
             "RAY_worker_niceness": "0",
         }
+
+    def ask(self, path: str) -> str:
+        """What the head's dashboard answers; else GONE or UNREACHABLE."""
+        token = Path(self.client_env["RAY_AUTH_TOKEN_PATH"]).read_text()
+        request = urllib.request.Request(
+            f"{self.dashboard}{path}", headers={"Authorization": f"Bearer {token}"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=15) as answer:
+                return str(answer.read().decode())
+        except urllib.error.HTTPError as error:
+            return GONE if error.code == 404 else UNREACHABLE
+        except OSError:
+            return UNREACHABLE
 
     def kill(self, name: str, *words: str) -> None:
         """Kills, with -9, the processes of a host whose command line holds one of the words."""
