@@ -16,11 +16,11 @@ from tests.faults.hosts import GONE, RAY, UNREACHABLE, Hosts
 
 ROOT = Path(__file__).resolve().parents[2]
 BATCH = 32
-EVERY_IMG = 40 * BATCH
+EVERY_IMG = 16 * BATCH
 STOP_IMG = 256
 """A run that is asked to stop saves at a multiple of so many images (pipeline.trainer)."""
-STEPS = 1000
-"""Of a stage, of milliseconds each."""
+STEPS = 200
+"""Of a stage; on two cores a step takes 60 ms."""
 LONGEST = 4
 """So many times as long is the longest run; the last of its two stages is the longer one."""
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 import psutil
 
-from tests.faults.hosts import DRIVER, FAKETIME, GCS_PORT, HEAD, RAY, TRAINER, wait_until
+from tests.faults.hosts import DRIVER, GCS_PORT, HEAD, RAY, TRAINER, wait_until
 from tests.faults.scene import PATIENCE_S, Scene
 from tests.pipeline.data.bucket import Fault as Answer
 
@@ -183,8 +183,6 @@ def _newest_weights(scene: Scene) -> Path:
 
 def clock_ahead(scene: Scene) -> None:
     """A host comes back with a clock ten minutes ahead of the others."""
-    if not FAKETIME.exists():
-        raise RuntimeError("found no libfaketime: apt-get install faketime")
     name = scene.a_member()
     scene.hosts.kill(name)
     scene.hosts.start(name, ahead_s=AHEAD_S)
@@ -218,8 +216,8 @@ KINDS = (
     Kind("driver, kill -9", kill_driver),
     Kind(f"link of a host cut for {CUT_S} s", cut_briefly, passes=True),
     Kind("link of a host cut for good, a new host", cut_for_good),
-    Kind(f"host drained, off after {DRAIN_S} s, a new host", drain, needs=20),
-    Kind("ray job stop", stop_job, needs=20),
+    Kind(f"host drained, off after {DRAIN_S} s, a new host", drain, needs=12),
+    Kind("ray job stop", stop_job, needs=12),
     Kind("disk full", fill_disk),
     Kind("a bit of a checkpoint flipped, driver killed", flip_bit, spoils=1),
     Kind("a checkpoint's file deleted, driver killed", delete_file, spoils=1),
@@ -227,6 +225,6 @@ KINDS = (
     Kind(f"object store down for {STORE_DOWN_S} s", store_down, "store", passes=True),
     Kind("worker killed between two files of an upload", kill_in_upload, "store"),
     Kind("host off, none in its place", lose_host, "elastic"),
-    Kind("host comes back", gain_host, "elastic", needs=50),
+    Kind("host comes back", gain_host, "elastic", needs=25),
 )
 """Those of one setting are done to the same run as long as it lasts."""

@@ -4,7 +4,6 @@ import os
 import random
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +14,7 @@ import fsspec
 import psutil
 
 from tests.faults.audit import Attempt, Hashes, Steps, Watch, checkpoints, hashes_of
-from tests.faults.hosts import HEAD, SPARES, WORKERS, Hosts, run, wait_until
+from tests.faults.hosts import SPARES, WORKERS, Hosts, run, wait_until
 from tests.faults.job import BATCH, EVERY_IMG, LONGEST, Job, Reference
 from tests.pipeline.data.bucket import Bucket
 
@@ -189,9 +188,7 @@ class Scene:
 
     def power_on(self) -> None:
         """Starts Ray on a head and on the hosts that train."""
-        self.hosts.start(HEAD)
-        with ThreadPoolExecutor() as at_once:
-            list(at_once.map(self.hosts.start, self.members))
+        self.hosts.power_on(self.members)
 
     def power_off(self) -> None:
         """Everything off, every cable in, the disk and the store well."""
