@@ -1,9 +1,9 @@
 """Hosts die, links break, disks fill: does a run end with the right weights?
 
-    sudo python -m tests.faults              every fault 5 times, in random order
-    sudo python -m tests.faults --quick      every fault once: what `make faults` runs
-    sudo python -m tests.faults --only link  the faults whose name holds a word
-    sudo python -m tests.faults --soak 60    a random fault every minute for 60 minutes
+    sudo python -m tests.faults                     every fault 5 times, in random order
+    sudo python -m tests.faults --quick             every fault once: what `make faults` runs
+    sudo python -m tests.faults --only link,head    those whose name holds one of the words
+    sudo python -m tests.faults --soak 60           a random fault every minute for 60 minutes
     python -m tests.faults --list
 
 Three hosts in network namespaces, real Ray and gloo, jobs through `ray job submit`. The table is
@@ -45,7 +45,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="every fault once")
-    parser.add_argument("--only", default="", help="faults whose name holds this")
+    parser.add_argument("--only", default="", help="faults whose name holds one of these words")
     parser.add_argument("--soak", type=float, default=0, help="minutes of a fault every minute")
     parser.add_argument("--times", type=int, default=TIMES, help="how often each fault is done")
     parser.add_argument("--steps", type=int, default=STEPS, help="of a stage; fewer: faster")
@@ -54,7 +54,8 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="print the faults")
     parser.add_argument("overrides", nargs="*", help="key=value of the runs' config")
     given = parser.parse_args()
-    chosen = [kind for kind in KINDS if given.only in kind.name]
+    words = given.only.split(",")
+    chosen = [kind for kind in KINDS if any(word in kind.name for word in words)]
     if given.list or not chosen:
         print(*(f"{kind.name}: {kind.inflict.__doc__}" for kind in KINDS), sep="\n")
         sys.exit(not given.list)

@@ -136,6 +136,8 @@ class Hosts:
             "--include-log-monitor=false",
         ]  # fmt: skip
         for tries in reversed(range(STARTS)):
+            # As on a new machine: the orphans of a head before are no reason not to start.
+            (host.folder / "ray/ray_current_cluster").unlink(missing_ok=True)
             try:
                 self.run(name, line, clock)
                 return
