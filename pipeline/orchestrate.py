@@ -148,14 +148,14 @@ def _round(driver: Driver, stage: int, workers: int, scratch: str) -> Exception 
     larger = [count for count in counts if count > workers]
     growth = Growth(_bundle(cfg), larger[0] - workers if larger else 0, cfg.cluster.settle_s)
     try:
-        return _finished(trainer.fit, _watch(driver, growth))
+        return _finished(trainer.fit, _watch(driver, growth, workers))
     finally:
         with suppress(ray.exceptions.RayError):
             growth.close()
         _pass_on(driver)
 
 
-def _watch(driver: Driver, growth: Growth) -> Callable[[], None]:
+def _watch(driver: Driver, growth: Growth, workers: int) -> Callable[[], None]:
     """What the driver does twice a second while a round is under way."""
     looked = fenced = time.monotonic()
     leaving = False
@@ -172,10 +172,11 @@ def _watch(driver: Driver, growth: Growth) -> Callable[[], None]:
         if time.monotonic() > fenced + FENCE_S:
             fenced = time.monotonic()
             driver.fence.require()  # an orphan of a head that is gone: its workers go with it
+        growth.stand(while_complete=len(hosts) >= workers)
         if leaving or time.monotonic() < looked + WATCH_S:
             return
         looked = time.monotonic()
-        if hosts & draining():
+        if draining() & set(hosts):
             ask("a host is about to be taken away")
         elif growth.due():
             ask("there is room for more workers")
@@ -204,12 +205,12 @@ def _finished(fit: Callable[[], Any], meanwhile: Callable[[], None]) -> Exceptio
     return errors[0] if errors else None
 
 
-def _pass_on(driver: Driver) -> set[str]:
-    """Shows what workers report; the hosts that they are on."""
+def _pass_on(driver: Driver) -> list[str]:
+    """Shows what workers report; the host of each."""
     reports, hosts = _answer(driver.link.news.remote())
     for line in reports:
         driver.report(line)
-    found: set[str] = hosts
+    found: list[str] = hosts
     return found
 
 

@@ -31,14 +31,14 @@ class Link:
     def __init__(self) -> None:
         self._reports: deque[Report] = deque(maxlen=KEPT)
         self._verdicts = Verdicts()
-        self._hosts: set[str] = set()
+        self._hosts: list[str] = []
         self._reasons: dict[int, str] = {}
         self._verdict = ""
         self._stop = False
 
     def round(self, stopping: bool) -> None:
         """From the driver: another round begins, whose workers are to stop at once or not."""
-        self._hosts, self._stop = set(), stopping
+        self._hosts, self._stop = [], stopping
 
     def begin(self) -> int:
         """From rank zero: a group of workers begins; its number."""
@@ -46,7 +46,7 @@ class Link:
 
     def here(self, host: str) -> None:
         """From a worker: the id of the host that it runs on."""
-        self._hosts.add(host)
+        self._hosts.append(host)
 
     def report(self, report: Report) -> None:
         """From rank zero: one line of progress."""
@@ -58,6 +58,7 @@ class Link:
 
     def ended(self, lost: bool) -> None:
         """From Ray Train's controller: the group has failed."""
+        self._hosts = []
         self._verdict = self._verdict or self._verdicts.ended(lost=lost)
 
     def fail(self, group: int, rank: int, reason: str) -> None:
@@ -78,8 +79,8 @@ class Link:
         first = min(self._reasons, default=None)  # rank zero knows best: it writes
         return self._verdict if first is None else self._reasons[first]
 
-    def news(self) -> tuple[list[Report], set[str]]:
-        """For the driver: the reports since the last call, and the hosts at work."""
+    def news(self) -> tuple[list[Report], list[str]]:
+        """For the driver: the reports since the last call, and the host of each worker."""
         taken = list(self._reports)
         self._reports.clear()
         return taken, self._hosts

@@ -14,6 +14,7 @@ from stylealae.errors import CheckpointError, ConfigError
 
 pytest.importorskip("ray")
 
+from pipeline.cluster import room
 from pipeline.cluster.link import Link
 from pipeline.cluster.room import choose
 from pipeline.cluster.verdicts import Verdicts, is_network, mendable
@@ -190,3 +191,25 @@ def test_the_rank_that_writes_knows_the_reason_best() -> None:
     link.begin()
     link.fail(group, 0, "of a group before")
     assert link.failure() == "no space left"
+
+
+def test_room_for_more_is_asked_for_only_while_the_group_has_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a cluster with room for one, the request for the second took the first one's."""
+    standing: list[object] = []
+    monkeypatch.setattr(room, "placement_group", lambda bundles: standing.append(bundles) or "it")
+    monkeypatch.setattr(room, "remove_placement_group", lambda group: standing.clear())
+    growth, link = room.Growth({"CPU": 1.0}, lacking=1, settle_s=0), Link()
+
+    def look() -> list[object]:
+        growth.stand(while_complete=len(link.news()[1]) >= 2)
+        return standing
+
+    link.here("a")
+    assert look() == []
+    link.here("a")  # two workers on one host
+    assert look() == [[{"CPU": 1.0}]]
+    assert look() == [[{"CPU": 1.0}]]
+    link.ended(lost=True)
+    assert look() == []
