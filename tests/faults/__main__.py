@@ -36,7 +36,7 @@ from tests.faults.trial import Outcome, left_behind, sentence, try_all, try_for
 from tests.pipeline.data.bucket import bucket
 
 TIMES = 5
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, width=120)
 
 
 def main() -> None:
@@ -139,7 +139,9 @@ def _make_bucket(backend: tuple[str, int]) -> None:
 
 def tell(outcomes: Sequence[Outcome], seed: int, took_s: float) -> None:
     """The table, and build/faults.json."""
-    table = Table(title=f"faults, {took_s / 60:.1f} minutes, seed {seed}", title_justify="left")
+    cores, load = os.cpu_count(), os.getloadavg()[2]
+    about = f"{took_s / 60:.1f} minutes on {cores} cores, load {load:.0f}, seed {seed}"
+    table = Table(title=f"faults, {about}", title_justify="left")
     for heading in ("fault", "tried", "survived", "s to the next step", "images lost"):
         first = heading == "fault"
         table.add_column(heading, justify="left" if first else "right", no_wrap=first)
@@ -147,7 +149,7 @@ def tell(outcomes: Sequence[Outcome], seed: int, took_s: float) -> None:
         mine = [o for o in outcomes if o.fault == name]
         well = [o for o in mine if o.survived]
         seconds = [o.next_step_s for o in well]
-        took = f"{statistics.median(seconds):.1f} (most {max(seconds):.1f})" if seconds else "-"
+        took = f"{statistics.median(seconds):.0f}, at most {max(seconds):.0f}" if seconds else "-"
         table.add_row(
             name, str(len(mine)), str(len(well)),
             took,
@@ -163,7 +165,8 @@ def tell(outcomes: Sequence[Outcome], seed: int, took_s: float) -> None:
     rows = [o.row() for o in outcomes]
     out.write_text(
         json.dumps(
-            {"seed": seed, "seconds": took_s, "cores": os.cpu_count(), "faults": rows}, indent=2
+            {"seed": seed, "seconds": took_s, "cores": cores, "load": load, "faults": rows},
+            indent=2,
         )
     )
     console.print(str(out))

@@ -80,6 +80,7 @@ def _try_end(scene: Scene, say: Say) -> list[Outcome]:
     try:
         if scene.setting:
             _finish(scene)
+            say(f"ended     run {scene.runs}: all batches, the right weights, nothing left behind")
     except Exception as error:
         outcome = _lost(scene, "end of a run", error)
         say(sentence(outcome))
