@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import torch
 
 from pipeline.config import RunConfig
-from pipeline.costs import Rates, iteration_s, sections
+from pipeline.costs import iteration_s, sections
 from pipeline.data.batch import on_device
 from pipeline.engine import Engine, joined
+from pipeline.rates import Rates
 from pipeline.world import World
 from stylealae.draws import Chance
 from stylealae.ema import Ema

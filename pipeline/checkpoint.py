@@ -163,17 +163,22 @@ def prune(where: Where, stage: int, keep: int, fence: Fence | None = None) -> No
         for name in names:
             if name not in kept and whole and name < whole[-1]:
                 storage.remove(f"{folder}/{name}")
-        for scrap in storage.scraps(folder):
-            mark = ".".join(
-                scrap.name.split(".")[2:-1]
-            )  # of .seen-0000000096.00000007.0002.partial
-            if fence is None or fence.outranks(mark):
-                shutil.rmtree(scrap, ignore_errors=True)
+        _sweep(storage, folder, fence)
+
+
+def _sweep(storage: Storage, folder: str, fence: Fence | None) -> None:
+    """Drops what somebody was writing who was killed or came before."""
+    for scrap in storage.scraps(folder):
+        mark = ".".join(scrap.name.split(".")[2:-1])  # of .seen-0000000096.00000007.0002.partial
+        if fence is None or fence.outranks(mark):
+            shutil.rmtree(scrap, ignore_errors=True)
 
 
 def finish_stage(where: Where, stage: int, model: Model, fence: Fence | None = None) -> None:
     """Leaves the stage's snapshot, and in it the mark that the stage is done."""
-    _publish(open_storage(where), f"{_stage_name(stage)}/{SNAPSHOT}", model.save, fence)
+    storage = open_storage(where)
+    _publish(storage, f"{_stage_name(stage)}/{SNAPSHOT}", model.save, fence)
+    _sweep(storage, _stage_name(stage), fence)
 
 
 def is_done(where: Where, stage: int) -> bool:

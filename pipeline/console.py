@@ -13,7 +13,7 @@ from pipeline.logs import Report
 from stylealae.schedule import at_stage
 
 if TYPE_CHECKING:
-    from pipeline.costs import Rates
+    from pipeline.rates import Rates
 
 __all__ = ["Console", "forecast_table", "plan_table"]
 

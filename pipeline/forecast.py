@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 
 from pipeline.config import RunConfig
-from pipeline.costs import Rates, checkpoint_bytes, iteration_s
+from pipeline.costs import checkpoint_bytes, iteration_s
 from pipeline.memory import need
+from pipeline.rates import Rates
 from pipeline.workers import allowed
 from stylealae.errors import ConfigError
 from stylealae.schedule import at_stage

@@ -192,9 +192,9 @@ def dry_run(cfg: RunConfig, asked: Asked) -> None:
     from rich.console import Console
 
     from pipeline.console import forecast_table, plan_table
-    from pipeline.costs import GPUS, Rates
     from pipeline.forecast import shared_among
     from pipeline.memory import GIB, fitted
+    from pipeline.rates import GPUS, Rates
 
     if asked.gpus:
         cfg = shared_among(cfg, asked.gpus)

@@ -95,12 +95,15 @@ def _train(driver: Driver, stage: int, scratch: str) -> bool:
             return False  # it was stopped
         if len(counts) > 1:
             driver.say(f"stage {stage} goes on with {workers} of {counts[-1]} workers")
-        before, settle_s = furthest(driver.storage), 0.0  # from now on a round has waited itself
+        before = furthest(driver.storage)
         error = _round(driver, stage, workers, scratch)
+        # A round that lost workers has waited for others itself; of one that was asked to end, Ray
+        # is still taking the room back.
+        settle_s = 0.0 if error else cfg.cluster.settle_s
+        driver.fence.require()
         reason = _answer(driver.link.failure.remote())
         if reason:
             raise UserError(reason) from error
-        driver.fence.require()
         barren = 0 if error is None or furthest(driver.storage) > before else barren + 1
         if barren > cfg.cluster.max_failures or (
             barren and isinstance(error, ray.train.WorkerGroupError)
@@ -145,14 +148,14 @@ def _round(driver: Driver, stage: int, workers: int, scratch: str) -> Exception 
     larger = [count for count in counts if count > workers]
     growth = Growth(_bundle(cfg), larger[0] - workers if larger else 0, cfg.cluster.settle_s)
     try:
-        return _finished(trainer.fit, _watch(driver, growth))
+        return _finished(trainer.fit, _watch(driver, growth, workers))
     finally:
         with suppress(ray.exceptions.RayError):
             growth.close()
         _pass_on(driver)
 
 
-def _watch(driver: Driver, growth: Growth) -> Callable[[], None]:
+def _watch(driver: Driver, growth: Growth, workers: int) -> Callable[[], None]:
     """What the driver does twice a second while a round is under way."""
     looked = fenced = time.monotonic()
     leaving = False
@@ -169,10 +172,11 @@ def _watch(driver: Driver, growth: Growth) -> Callable[[], None]:
         if time.monotonic() > fenced + FENCE_S:
             fenced = time.monotonic()
             driver.fence.require()  # an orphan of a head that is gone: its workers go with it
+        growth.stand(while_complete=len(hosts) >= workers)
         if leaving or time.monotonic() < looked + WATCH_S:
             return
         looked = time.monotonic()
-        if hosts & draining():
+        if draining() & set(hosts):
             ask("a host is about to be taken away")
         elif growth.due():
             ask("there is room for more workers")
@@ -201,12 +205,12 @@ def _finished(fit: Callable[[], Any], meanwhile: Callable[[], None]) -> Exceptio
     return errors[0] if errors else None
 
 
-def _pass_on(driver: Driver) -> set[str]:
-    """Shows what workers report; the hosts that they are on."""
+def _pass_on(driver: Driver) -> list[str]:
+    """Shows what workers report; the host of each."""
     reports, hosts = _answer(driver.link.news.remote())
     for line in reports:
         driver.report(line)
-    found: set[str] = hosts
+    found: list[str] = hosts
     return found
 
 

@@ -6,8 +6,9 @@
 
 The thread of rank 0 verifies, hashes, writes, publishes and prunes.  Never more than one save is
 under way, into the same buffers, so memory is bounded.  What goes wrong in it is raised on every
-rank at the next save or at `finish`, whichever comes first: the run stops with the reason, and the
-checkpoints before are untouched.
+rank at the next save or at `finish`, whichever comes first, and `failed` tells rank 0 that there is
+no use in training on until then: the run stops with the reason, and the checkpoints before are
+untouched.
 """
 
 import threading
@@ -76,6 +77,11 @@ class Saver:
     def busy(self) -> bool:
         """Whether a save is under way on this rank."""
         return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the last save has come to nothing, on this rank: the next call will say why."""
+        return self._problem is not None
 
     def finish(self) -> None:
         """Returns when the last save is published."""

@@ -100,7 +100,7 @@ def train_stage(
             log.write_if_due(seen, at, stream.waited_s, stream.replaced)
             log.grid_if_due(seen, at, model, originals)
             metrics.write_if_due(seen, at)
-            stopped = due(seen, STOP_POLL_IMG, at.batch) and world.any(stop())
+            stopped = due(seen, STOP_POLL_IMG, at.batch) and world.any(stop() or saver.failed)
             if stopped or seen >= span[1] or due(seen, cfg.checkpoint.every_img, at.batch):
                 save()
         saver.finish()

@@ -80,6 +80,7 @@ FLOORS = {
     "pipeline.evaluate": 3.85,
     "pipeline.metrics": 3.9,
     "pipeline.card": 3.0,
+    "pipeline.rates": 2.5,
     "pipeline.costs": 3.0,
     "pipeline.forecast": 4.0,
     "pipeline.calibration": 4.0,

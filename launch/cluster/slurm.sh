@@ -36,6 +36,8 @@ export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$KEYS/token" RAY_USAGE_STATS_ENA
 
 HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 ADDRESS=$(srun --nodes=1 --ntasks=1 --nodelist="$HEAD" hostname --ip-address | cut -d' ' -f1)
+# Since 22.05 a step no longer takes over the cores that each task of the job has.
+export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
 RAY=(ray start --block "--num-cpus=$SLURM_CPUS_PER_TASK" "--num-gpus=$SLURM_GPUS_ON_NODE")
 
 srun --overlap --nodes=1 --ntasks=1 --nodelist="$HEAD" \

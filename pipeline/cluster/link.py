@@ -31,13 +31,14 @@ class Link:
     def __init__(self) -> None:
         self._reports: deque[Report] = deque(maxlen=KEPT)
         self._verdicts = Verdicts()
-        self._hosts: set[str] = set()
-        self._failure = ""
+        self._hosts: list[str] = []
+        self._reasons: dict[int, str] = {}
+        self._verdict = ""
         self._stop = False
 
     def round(self, stopping: bool) -> None:
         """From the driver: another round begins, whose workers are to stop at once or not."""
-        self._hosts, self._stop = set(), stopping
+        self._hosts, self._stop = [], stopping
 
     def begin(self) -> int:
         """From rank zero: a group of workers begins; its number."""
@@ -45,7 +46,7 @@ class Link:
 
     def here(self, host: str) -> None:
         """From a worker: the id of the host that it runs on."""
-        self._hosts.add(host)
+        self._hosts.append(host)
 
     def report(self, report: Report) -> None:
         """From rank zero: one line of progress."""
@@ -57,12 +58,13 @@ class Link:
 
     def ended(self, lost: bool) -> None:
         """From Ray Train's controller: the group has failed."""
-        self._failure = self._failure or self._verdicts.ended(lost=lost)
+        self._hosts = []
+        self._verdict = self._verdict or self._verdicts.ended(lost=lost)
 
-    def fail(self, group: int, reason: str) -> None:
+    def fail(self, group: int, rank: int, reason: str) -> None:
         """From a worker of a group: a failure that trying again would not mend."""
         if self._verdicts.is_current(group):  # not of a host that was cut off and is back
-            self._failure = self._failure or reason
+            self._reasons.setdefault(rank, reason)
 
     def stop(self) -> None:
         """From the driver: save and leave."""
@@ -74,10 +76,11 @@ class Link:
 
     def failure(self) -> str:
         """Why the run cannot go on; empty if it can."""
-        return self._failure
+        first = min(self._reasons, default=None)  # rank zero knows best: it writes
+        return self._verdict if first is None else self._reasons[first]
 
-    def news(self) -> tuple[list[Report], set[str]]:
-        """For the driver: the reports since the last call, and the hosts at work."""
+    def news(self) -> tuple[list[Report], list[str]]:
+        """For the driver: the reports since the last call, and the host of each worker."""
         taken = list(self._reports)
         self._reports.clear()
         return taken, self._hosts

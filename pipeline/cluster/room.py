@@ -82,10 +82,20 @@ class Growth:
     """A standing request for the workers that a stage lacks."""
 
     def __init__(self, bundle: Bundle, lacking: int, settle_s: float) -> None:
-        """Asks Ray, and through it an autoscaler, for room for so many more workers."""
-        self._settle_s = settle_s
+        """Asks for nothing yet."""
+        self._bundles, self._settle_s = [dict(bundle)] * lacking, settle_s
         self._since: float | None = None
-        self._group = placement_group([dict(bundle)] * lacking) if lacking else None
+        self._group: Any = None
+
+    def stand(self, *, while_complete: bool) -> None:
+        """Asks Ray, and through it an autoscaler, for room while the workers at work have theirs.
+
+        A group that is about to be placed must not find its own room taken by this request.
+        """
+        if not while_complete:
+            self.close()
+        elif self._bundles and self._group is None:
+            self._group = placement_group(self._bundles)
 
     def due(self) -> bool:
         """Whether the room has been there for long enough to stop and grow."""
@@ -101,7 +111,7 @@ class Growth:
         """Gives back what was reserved."""
         if self._group is not None:
             remove_placement_group(self._group)
-            self._group = None
+            self._group = self._since = None
 
 
 def draining() -> set[str]:

@@ -2,10 +2,16 @@
 
 A worker that is lost (killed, its host gone) says nothing about the run.  An exception that a
 worker raises at the same place twice in a row, with nobody lost meanwhile, is the run's own, and
-trying again for ever would hide it.  An interrupted connection is nobody's own.
+trying again for ever would hide it.  An interrupted connection is nobody's own, and what a person
+can mend (a full disk, a wrong config) is not tried again at all.
 """
 
-__all__ = ["Verdicts", "is_network"]
+import errno
+from collections.abc import Iterator
+
+from stylealae.errors import UserError
+
+__all__ = ["Verdicts", "is_network", "mendable"]
 
 NETWORK = ("DistBackendError", "DistNetworkError", "DistStoreError", "ConnectionError")
 SAID = ("gloo", "connection", "timed out", "socket", "broken pipe", "nccl")
@@ -18,6 +24,23 @@ def is_network(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return kinds[0] == "RuntimeError" and any(said in text for said in SAID)
+
+
+def mendable(error: BaseException) -> str:
+    """What a person is to mend before there is use in another try; empty if there is nothing."""
+    for cause in _behind(error):
+        if isinstance(cause, UserError):
+            return str(cause)
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"no room on the disk of {cause.filename or 'the run'} ({cause}): free some"
+    return ""
+
+
+def _behind(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it came from: closing a log on a full disk hides why it closes."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 class Verdicts:

@@ -7,9 +7,8 @@ import ray
 import ray.train
 
 from pipeline.cluster.link import listening
-from pipeline.cluster.verdicts import is_network
+from pipeline.cluster.verdicts import is_network, mendable
 from pipeline.config import parse
-from stylealae.errors import UserError
 
 __all__ = ["work"]
 
@@ -56,11 +55,10 @@ def work(job: dict[str, Any]) -> None:
             )
     except FencedError:
         raise  # the run is well, in other hands: perhaps in those of this very driver
-    except UserError as error:
-        ray.get(link.fail.remote(group, str(error)))
-        raise
     except Exception as error:
-        if not is_network(error):
+        if reason := mendable(error):
+            ray.get(link.fail.remote(group, context.get_world_rank(), reason))
+        elif not is_network(error):
             where = " ".join([type(error).__name__, *getattr(error, "__notes__", [])])
             ray.get(link.crashed.remote(group, where, f"{type(error).__name__}: {error}"))
         raise

@@ -26,7 +26,7 @@ CONFIG = (
     "model.resolution=16", "model.max_channels=64", f"schedule.batch=[{BATCH}]",
     "log.grid_img=100000000", "log.grid_size=1", "engine.threads=1", "log.scalars_img=320",
 )  # fmt: skip
-STEADY_IMG = (200 * BATCH,)
+STEADY_IMG = (20 * BATCH, 20 * BATCH, 400 * BATCH)
 SHORT_IMG = (20 * BATCH, 20 * BATCH, 300 * BATCH)
 EVERY_IMG = 50 * BATCH
 TIMEOUT_S = 1800
@@ -131,10 +131,10 @@ def _left(job: subprocess.Popen[bytes]) -> None:
 
 
 def _steady(run_dir: Path) -> float:
-    """Images/s of the last stage's second half."""
+    """Images/s of the last stage's second half, the saving of checkpoints in it."""
     rows = [json.loads(row) for row in (run_dir / "metrics.jsonl").read_text().splitlines()]
     last = [row["time/img_per_s"] for row in rows if row["time/stage"] == 2]
-    return statistics.median(last[len(last) // 2 :])
+    return statistics.harmonic_mean(last[len(last) // 2 :])
 
 
 def _module(module: str, line: Sequence[str]) -> None:

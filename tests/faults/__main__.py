@@ -1,9 +1,9 @@
 """Hosts die, links break, disks fill: does a run end with the right weights?
 
-    sudo python -m tests.faults              every fault 5 times, in random order
-    sudo python -m tests.faults --quick      every fault once: what `make faults` runs
-    sudo python -m tests.faults --only link  the faults whose name holds a word
-    sudo python -m tests.faults --soak 60    a random fault every minute for 60 minutes
+    sudo python -m tests.faults                     every fault 5 times, in random order
+    sudo python -m tests.faults --quick             every fault once: what `make faults` runs
+    sudo python -m tests.faults --only link,head    those whose name holds one of the words
+    sudo python -m tests.faults --soak 60           a random fault every minute for 60 minutes
     python -m tests.faults --list
 
 Three hosts in network namespaces, real Ray and gloo, jobs through `ray job submit`. The table is
@@ -15,18 +15,20 @@ import json
 import os
 import random
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.faults.hosts import SetUpError, hosts, run
+from tests.faults.hosts import WORKERS, SetUpError, hosts, run
 from tests.faults.job import ROOT, STEPS, prepared, reference
 from tests.faults.kinds import KINDS, Kind
 from tests.faults.scene import DISK, Scene
@@ -34,7 +36,7 @@ from tests.faults.trial import Outcome, left_behind, sentence, try_all, try_for
 from tests.pipeline.data.bucket import bucket
 
 TIMES = 5
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, width=120)
 
 
 def main() -> None:
@@ -43,7 +45,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="every fault once")
-    parser.add_argument("--only", default="", help="faults whose name holds this")
+    parser.add_argument("--only", default="", help="faults whose name holds one of these words")
     parser.add_argument("--soak", type=float, default=0, help="minutes of a fault every minute")
     parser.add_argument("--times", type=int, default=TIMES, help="how often each fault is done")
     parser.add_argument("--steps", type=int, default=STEPS, help="of a stage; fewer: faster")
@@ -52,12 +54,14 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="print the faults")
     parser.add_argument("overrides", nargs="*", help="key=value of the runs' config")
     given = parser.parse_args()
-    chosen = [kind for kind in KINDS if given.only in kind.name]
+    words = given.only.split(",")
+    chosen = [kind for kind in KINDS if any(word in kind.name for word in words)]
     if given.list or not chosen:
         print(*(f"{kind.name}: {kind.inflict.__doc__}" for kind in KINDS), sep="\n")
         sys.exit(not given.list)
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(1 << 32)
     console.print(f"seed {seed}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # not without clearing up
     since = time.monotonic()
     try:
         with scene(random.Random(seed), given) as made:
@@ -97,13 +101,14 @@ def scene(chance: random.Random, given: argparse.Namespace) -> Iterator[Scene]:
             _disk(work / "disk", keep=given.keep),
         ):
             _make_bucket(store.backend)
-            console.print("an undisturbed run of the bare trainer, to compare with ...")
-            data = prepared(work)
-            undisturbed = reference(work, data, given.steps, given.overrides)
-            console.print(f"... took {undisturbed.seconds:.0f} s; starting three hosts")
-            ready = Scene(made, work, data, undisturbed, store, chance)
-            ready.power_on()
-            yield ready
+            console.print("three hosts, and an undisturbed run of the bare trainer to compare with")
+            with ThreadPoolExecutor() as beside:
+                hosts_are_up = beside.submit(made.power_on, WORKERS)
+                data = prepared(work)
+                undisturbed = reference(work, data, given.steps, given.overrides)
+                hosts_are_up.result()
+            console.print(f"... which took {undisturbed.seconds:.0f} s")
+            yield Scene(made, work, data, undisturbed, store, chance)
     finally:
         if given.keep:
             console.print(f"kept {work}")
@@ -134,7 +139,9 @@ def _make_bucket(backend: tuple[str, int]) -> None:
 
 def tell(outcomes: Sequence[Outcome], seed: int, took_s: float) -> None:
     """The table, and build/faults.json."""
-    table = Table(title=f"faults, {took_s / 60:.1f} minutes, seed {seed}", title_justify="left")
+    cores, load = os.cpu_count(), os.getloadavg()[2]
+    about = f"{took_s / 60:.1f} minutes on {cores} cores, load {load:.0f}, seed {seed}"
+    table = Table(title=f"faults, {about}", title_justify="left")
     for heading in ("fault", "tried", "survived", "s to the next step", "images lost"):
         first = heading == "fault"
         table.add_column(heading, justify="left" if first else "right", no_wrap=first)
@@ -142,7 +149,7 @@ def tell(outcomes: Sequence[Outcome], seed: int, took_s: float) -> None:
         mine = [o for o in outcomes if o.fault == name]
         well = [o for o in mine if o.survived]
         seconds = [o.next_step_s for o in well]
-        took = f"{statistics.median(seconds):.1f} (most {max(seconds):.1f})" if seconds else "-"
+        took = f"{statistics.median(seconds):.0f}, at most {max(seconds):.0f}" if seconds else "-"
         table.add_row(
             name, str(len(mine)), str(len(well)),
             took,
@@ -158,7 +165,8 @@ def tell(outcomes: Sequence[Outcome], seed: int, took_s: float) -> None:
     rows = [o.row() for o in outcomes]
     out.write_text(
         json.dumps(
-            {"seed": seed, "seconds": took_s, "cores": os.cpu_count(), "faults": rows}, indent=2
+            {"seed": seed, "seconds": took_s, "cores": cores, "load": load, "faults": rows},
+            indent=2,
         )
     )
     console.print(str(out))

@@ -6,7 +6,7 @@ their manifests, which hold the hash of every file.
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,9 +103,16 @@ class Recovery:
 class Watch:
     """Notes when the step after a fault comes."""
 
-    def __init__(self, steps: Steps, batch: int) -> None:
+    def __init__(self, steps: Steps, batch: int, *, passes: bool = False) -> None:
+        """From now on.
+
+        Args:
+            steps: of the run.
+            batch: images of a step.
+            passes: whether the run may just go on, when the fault is over, without a new attempt.
+        """
         steps.update()
-        self.steps, self.batch = steps, batch
+        self.steps, self.batch, self.passes = steps, batch, passes
         self.since = time.monotonic()
         self.before = set(steps.attempts)
         self.seen = steps.seen
@@ -116,7 +123,7 @@ class Watch:
         self.since, self.seen = time.monotonic(), self.steps.seen
 
     def recovery(self) -> Recovery | None:
-        """What it cost, once a step was made that the fault did not let slip through."""
+        """What it cost, once a step was made in spite of the fault."""
         self.steps.update()
         after = [a for a in self.steps.begun if a.file.name not in self.before]
         took = time.monotonic() - self.since
@@ -124,18 +131,20 @@ class Watch:
             old = [a.last for a in self.steps.begun if a.file.name in self.before]
             lost = max(0, max(old) + self.batch - after[0].first) if old else 0
             return Recovery(took, lost, resumed=True)
-        if self.steps.seen > self.seen + 2 * self.batch:  # more than was under way
+        # More than what was under way; what is about to die makes steps to its end.
+        if self.passes and self.steps.seen > self.seen + 2 * self.batch:
             return Recovery(took, 0, resumed=False)
         return None
 
 
-def checkpoints(run_dir: Path) -> dict[int, Hashes]:
-    """Hashes of the tensors' files by images seen, of every published checkpoint."""
+def checkpoints(run_dir: Path, known: Container[int] = ()) -> dict[int, Hashes]:
+    """Hashes of the tensors' files by images seen, of every published checkpoint not yet known."""
     found = {}
     for manifest in run_dir.glob("[0-9]*/seen-*/manifest.json"):
         with suppress(OSError, ValueError):  # pruned while it was being read
             seen = int(manifest.parent.name.removeprefix("seen-"))
-            found[seen] = hashes_of(manifest.read_bytes())
+            if seen not in known:
+                found[seen] = hashes_of(manifest.read_bytes())
     return found
 
 

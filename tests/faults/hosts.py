@@ -11,9 +11,13 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import psutil
@@ -21,10 +25,11 @@ import psutil
 HEAD, WORKERS, SPARES = "head", ("one", "two"), ("three", "four")
 NAMES = (HEAD, *WORKERS, *SPARES)
 GCS_PORT, DASHBOARD_PORT = 6379, 8265
+GONE, UNREACHABLE = "GONE", "UNREACHABLE"
 STORE_BYTES = 100 << 20
 STARTS = 4
 RAY = Path(sys.executable).with_name("ray")
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+CLOCK = Path(__file__).with_name("clock.c")
 TRAINER, DRIVER = "RayTrainWorker", "launch/demo.py"
 
 
@@ -101,7 +106,8 @@ class Hosts:
             for part in ("shm", "ray"):
                 (host.folder / part).mkdir(parents=True)
             run("mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", str(host.folder / "shm"))
-        (self.work / "ray").mkdir()
+        for part in ("ray", "home"):
+            (self.work / part).mkdir()
 
     def clear(self) -> None:
         """Kills what is left on the hosts and removes them."""
@@ -123,23 +129,35 @@ class Hosts:
             if name == HEAD
             else (f"--address={self.all[HEAD].address}:{GCS_PORT}", "--num-cpus=1")
         )  # fmt: skip
-        clock = {
-            "LD_PRELOAD": str(FAKETIME), "FAKETIME": f"+{ahead_s}s",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1",
-        }  # fmt: skip
+        clock = {"LD_PRELOAD": str(self.clock), "AHEAD_S": str(ahead_s)} if ahead_s else {}
         line = [
             str(RAY), "start", *place, f"--node-ip-address={host.address}",
             f"--object-store-memory={STORE_BYTES}", "--disable-usage-stats",
             "--include-log-monitor=false",
         ]  # fmt: skip
         for tries in reversed(range(STARTS)):
+            # As on a new machine: the orphans of a head before are no reason not to start.
+            (host.folder / "ray/ray_current_cluster").unlink(missing_ok=True)
             try:
-                self.run(name, line, clock if ahead_s else {})
+                self.run(name, line, clock)
                 return
             except SetUpError:  # Ray gives a raylet 30 s, which a busy machine may exceed
                 if not tries:
                     raise
-                self.kill(name, "raylet")
+                self.kill(name, "raylet", "gcs_server", "ray/dashboard")
+
+    def power_on(self, members: Sequence[str]) -> None:
+        """Starts Ray on the head, then on all that join it."""
+        self.start(HEAD)
+        with ThreadPoolExecutor() as at_once:
+            list(at_once.map(self.start, members))
+
+    @cached_property
+    def clock(self) -> Path:
+        """What moves a host's clock; Linux's time namespaces know the monotonic clocks only."""
+        made = self.work / "clock.so"
+        run("cc", "-O2", "-shared", "-fPIC", "-o", str(made), str(CLOCK))
+        return made
 
     def run(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> str:
         """Runs a command on a host and gives back what it printed."""
@@ -157,11 +175,26 @@ class Hosts:
         return {
             **kept,
             **self.client_env,
+            "HOME": str(self.work / "home"),  # where a run in an object store is spooled
             "TMPDIR": str(self.work / "ray"),
             "GLOO_SOCKET_IFNAME": "eth0",  # all hosts have this machine's name
             "OMP_NUM_THREADS": "1",
             "RAY_worker_niceness": "0",
         }
+
+    def ask(self, path: str) -> str:
+        """What the head's dashboard answers; else GONE or UNREACHABLE."""
+        token = Path(self.client_env["RAY_AUTH_TOKEN_PATH"]).read_text()
+        request = urllib.request.Request(
+            f"{self.dashboard}{path}", headers={"Authorization": f"Bearer {token}"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=15) as answer:
+                return str(answer.read().decode())
+        except urllib.error.HTTPError as error:
+            return GONE if error.code == 404 else UNREACHABLE
+        except OSError:
+            return UNREACHABLE
 
     def kill(self, name: str, *words: str) -> None:
         """Kills, with -9, the processes of a host whose command line holds one of the words."""
@@ -188,9 +221,9 @@ def hosts(work: Path) -> Iterator[Hosts]:
     """The namespaces, gone afterwards with all that ran in them."""
     if os.geteuid() != 0 or not sys.platform.startswith("linux"):
         raise SetUpError("three hosts on one machine take Linux's network namespaces and root")
-    for tool in ("ip", "mount"):
+    for tool in ("ip", "mount", "cc"):
         if shutil.which(tool) is None:
-            raise SetUpError(f"found no `{tool}`: install iproute2 and util-linux")
+            raise SetUpError(f"found no `{tool}`: install iproute2, util-linux and a C compiler")
     made = Hosts(work, f"10.213.{os.getpid() % 250}")
     try:
         made.lay()

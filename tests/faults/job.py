@@ -6,22 +6,23 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.audit import Hashes, Steps, checkpoints
-from tests.faults.hosts import RAY, Hosts
+from tests.faults.hosts import GONE, RAY, UNREACHABLE, Hosts
 
 ROOT = Path(__file__).resolve().parents[2]
 BATCH = 32
-EVERY_IMG = 10 * BATCH
-STAGES = 2
-STEPS = 400
-"""Of a stage; so small that a run is over in a minute where nothing else computes."""
+EVERY_IMG = 16 * BATCH
+STOP_IMG = 256
+"""A run that is asked to stop saves at a multiple of so many images (pipeline.trainer)."""
+STEPS = 200
+"""Of a stage; on two cores a step takes 60 ms."""
+LONGEST = 4
+"""So many times as long is the longest run; the last of its two stages is the longer one."""
 
 
 def settings(steps: int, overrides: Sequence[str] = ()) -> tuple[str, ...]:
@@ -35,8 +36,7 @@ def settings(steps: int, overrides: Sequence[str] = ()) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-ENDED = ("SUCCEEDED", "FAILED", "STOPPED", "GONE")
-UNREACHABLE = "UNREACHABLE"
+ENDED = ("SUCCEEDED", "FAILED", "STOPPED", GONE)
 ASK_S, WATCH_S = 1.0, 0.1
 
 
@@ -46,15 +46,9 @@ class Reference:
 
     checkpoints: Mapping[int, Hashes]
     batches: Mapping[int, list[int]]
-    steps: int
-    """Batches of a stage."""
+    stage_img: int
     settings: tuple[str, ...]
     seconds: float
-
-    @property
-    def total_img(self) -> int:
-        """Images of the whole run."""
-        return STAGES * self.steps * BATCH
 
 
 def prepared(work: Path) -> Path:
@@ -71,14 +65,15 @@ def reference(work: Path, data: Path, steps: int, overrides: Sequence[str]) -> R
     with _collected(folder / "run") as found:
         _call(
             "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "pipeline.cli",
-            "train", "configs/demo.yaml", *given, "checkpoint.keep=100000", f"data.path={data}",
-            f"run_dir={folder / 'run'}", f"log.batches={folder / 'batches'}",
+            "train", "configs/demo.yaml", *given, "checkpoint.keep=100000",
+            f"checkpoint.every_img={STOP_IMG}", f"schedule.total_img={LONGEST * steps * BATCH}",
+            f"data.path={data}", f"run_dir={folder / 'run'}", f"log.batches={folder / 'batches'}",
         )  # fmt: skip
     shown = Steps(folder / "batches")
     shown.update()
     batches, problems = shown.global_batches()
     assert not problems, problems
-    return Reference(found, batches, steps, given, time.monotonic() - since)
+    return Reference(found, batches, steps * BATCH, given, time.monotonic() - since)
 
 
 @contextmanager
@@ -89,7 +84,7 @@ def _collected(run_dir: Path) -> Iterator[dict[int, Hashes]]:
 
     def watch() -> None:
         while not over.wait(WATCH_S):
-            found.update(checkpoints(run_dir))
+            found.update(checkpoints(run_dir, found))
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -98,7 +93,7 @@ def _collected(run_dir: Path) -> Iterator[dict[int, Hashes]]:
     finally:
         over.set()
         watcher.join()
-        found.update(checkpoints(run_dir))
+        found.update(checkpoints(run_dir, found))
 
 
 @dataclass
@@ -141,8 +136,8 @@ class Job:
         asked, known = self._answered
         if time.monotonic() < asked + ASK_S:
             return known
-        answer = self._ask("")
-        told = answer if answer in (UNREACHABLE, "GONE") else str(json.loads(answer)["status"])
+        answer = self.hosts.ask(f"/api/jobs/{self.id}")
+        told = answer if answer in (UNREACHABLE, GONE) else str(json.loads(answer)["status"])
         self._answered = (time.monotonic(), told)
         return told
 
@@ -152,23 +147,9 @@ class Job:
 
     def reason(self) -> str:
         """The last lines of the driver's log."""
-        answer = self._ask("/logs")
-        logs = answer if answer in (UNREACHABLE, "GONE") else str(json.loads(answer)["logs"])
+        answer = self.hosts.ask(f"/api/jobs/{self.id}/logs")
+        logs = answer if answer in (UNREACHABLE, GONE) else str(json.loads(answer)["logs"])
         return " / ".join(logs.strip().splitlines()[-3:])
-
-    def _ask(self, what: str) -> str:
-        token = Path(self.hosts.client_env["RAY_AUTH_TOKEN_PATH"]).read_text()
-        request = urllib.request.Request(
-            f"{self.hosts.dashboard}/api/jobs/{self.id}{what}",
-            headers={"Authorization": f"Bearer {token}"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=15) as answer:
-                return str(answer.read().decode())
-        except urllib.error.HTTPError as error:
-            return "GONE" if error.code == 404 else UNREACHABLE
-        except OSError:
-            return UNREACHABLE
 
 
 def _ray(hosts: Hosts, *line: str) -> str:

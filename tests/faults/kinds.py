@@ -1,17 +1,19 @@
 """What can happen to a run: each fault does its harm, and the repairs that people would make."""
 
+import json
 import random
 import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import psutil
 
-from tests.faults.hosts import DRIVER, FAKETIME, GCS_PORT, HEAD, RAY, TRAINER, wait_until
+from tests.faults.hosts import DRIVER, GCS_PORT, HEAD, RAY, TRAINER, wait_until
 from tests.faults.scene import PATIENCE_S, Scene
 from tests.pipeline.data.bucket import Fault as Answer
 
@@ -27,6 +29,10 @@ class Kind:
     setting: Literal["folder", "store", "elastic"] = "folder"
     spoils: int = 0
     """Checkpoints that the fault itself destroys."""
+    passes: bool = False
+    """Whether the run may just go on when it is over."""
+    needs: int = 6
+    """Intervals of checkpoints that the run must still have before it."""
 
 
 def kill_worker(scene: Scene) -> None:
@@ -51,13 +57,13 @@ def kill_head(scene: Scene) -> None:
     """Ray's processes on the head die; driver and trainers live on as orphans. All starts anew."""
     head = scene.hosts.all[HEAD]
     for _ in range(2):
+        drivers = head.processes(DRIVER)
         for process in head.processes():
-            if DRIVER not in " ".join(process.cmdline()):
-                process.send_signal(signal.SIGKILL)
+            if process not in drivers:
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGKILL)
         time.sleep(0.5)
-    scene.hosts.start(HEAD)
-    for name in scene.members:
-        scene.hosts.start(name)
+    scene.power_on()
 
 
 def cut_briefly(scene: Scene) -> None:
@@ -80,10 +86,9 @@ def drain(scene: Scene) -> None:
     """A host is announced to go, another comes at once, and at the deadline the first is off."""
     name = scene.a_member()
     address = f"{scene.hosts.all[HEAD].address}:{GCS_PORT}"
-    node = _node_id(scene, name, address)
     scene.hosts.run(
         HEAD,
-        [str(RAY), "drain-node", f"--address={address}", f"--node-id={node}",
+        [str(RAY), "drain-node", f"--address={address}", f"--node-id={_node_id(scene, name)}",
          "--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=spot instance reclaimed",
          f"--deadline-remaining-seconds={DRAIN_S}"],
     )  # fmt: skip
@@ -98,14 +103,11 @@ def drain(scene: Scene) -> None:
     threading.Thread(target=off, daemon=True).start()
 
 
-def _node_id(scene: Scene, name: str, address: str) -> str:
+def _node_id(scene: Scene, name: str) -> str:
     """Ray's name of a host."""
-    ask = (
-        f"import ray; ray.init({address!r}, log_to_driver=False, logging_level='ERROR'); "
-        "print(*(n['NodeID'] for n in ray.nodes() if n['Alive'] and "
-        f"n['NodeManagerAddress'] == {scene.hosts.all[name].address!r}))"
-    )
-    return scene.hosts.run(HEAD, [str(RAY.with_name("python")), "-c", ask]).split()[-1]
+    nodes = json.loads(scene.hosts.ask("/api/v0/nodes"))["data"]["result"]["result"]
+    alive = {node["node_ip"]: node["node_id"] for node in nodes if node["state"] == "ALIVE"}
+    return str(alive[scene.hosts.all[name].address])
 
 
 def stop_job(scene: Scene) -> None:
@@ -181,8 +183,6 @@ def _newest_weights(scene: Scene) -> Path:
 
 def clock_ahead(scene: Scene) -> None:
     """A host comes back with a clock ten minutes ahead of the others."""
-    if not FAKETIME.exists():
-        raise RuntimeError("found no libfaketime: apt-get install faketime")
     name = scene.a_member()
     scene.hosts.kill(name)
     scene.hosts.start(name, ahead_s=AHEAD_S)
@@ -198,9 +198,14 @@ def lose_host(scene: Scene) -> None:
 
 def gain_host(scene: Scene) -> None:
     """A host comes: the run must grow again."""
+    if len(scene.members) > 1:
+        lose_host(scene)
+        wait_until(lambda: scene.newest_attempt().size == 1, PATIENCE_S, "going on with one")
+        scene.expect(passes=False)
     name = scene.spares.pop()
     scene.hosts.start(name)
     scene.members.append(name)
+    scene.lifted()
     wait_until(lambda: scene.newest_attempt().size == 2, PATIENCE_S, "growing to two workers")
 
 
@@ -209,17 +214,17 @@ KINDS = (
     Kind("clock of a host 10 minutes ahead", clock_ahead),
     Kind("raylet, kill -9", kill_raylet),
     Kind("driver, kill -9", kill_driver),
-    Kind(f"link of a host cut for {CUT_S} s", cut_briefly),
+    Kind(f"link of a host cut for {CUT_S} s", cut_briefly, passes=True),
     Kind("link of a host cut for good, a new host", cut_for_good),
-    Kind(f"host drained, off after {DRAIN_S} s, a new host", drain),
-    Kind("ray job stop", stop_job),
+    Kind(f"host drained, off after {DRAIN_S} s, a new host", drain, needs=12),
+    Kind("ray job stop", stop_job, needs=12),
     Kind("disk full", fill_disk),
     Kind("a bit of a checkpoint flipped, driver killed", flip_bit, spoils=1),
     Kind("a checkpoint's file deleted, driver killed", delete_file, spoils=1),
     Kind("Ray on the head, kill -9", kill_head),
-    Kind(f"object store down for {STORE_DOWN_S} s", store_down, "store"),
+    Kind(f"object store down for {STORE_DOWN_S} s", store_down, "store", passes=True),
     Kind("worker killed between two files of an upload", kill_in_upload, "store"),
     Kind("host off, none in its place", lose_host, "elastic"),
-    Kind("host comes back", gain_host, "elastic"),
+    Kind("host comes back", gain_host, "elastic", needs=25),
 )
 """Those of one setting are done to the same run as long as it lasts."""

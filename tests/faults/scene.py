@@ -4,24 +4,37 @@ import os
 import random
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import psutil
 
 from tests.faults.audit import Attempt, Hashes, Steps, Watch, checkpoints, hashes_of
-from tests.faults.hosts import HEAD, SPARES, WORKERS, Hosts, run, wait_until
-from tests.faults.job import BATCH, Job, Reference
+from tests.faults.hosts import SPARES, WORKERS, Hosts, run, wait_until
+from tests.faults.job import BATCH, EVERY_IMG, LONGEST, Job, Reference
 from tests.pipeline.data.bucket import Bucket
 
 DISK = "256m"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A kind of run that faults are done to."""
+
+    length: int
+    """Images, in stages of the reference."""
+    every_img: int
+    overrides: tuple[str, ...]
+
+
 SETTINGS = {
-    "folder": ("cluster.workers=[2]",),
-    "store": ("cluster.workers=[2]",),
-    "elastic": ("cluster.workers=[1..2]", "cluster.settle_s=5"),
+    "folder": Setting(LONGEST, EVERY_IMG, ("cluster.workers=[2]",)),
+    "store": Setting(2, 2 * EVERY_IMG, ("cluster.workers=[2]",)),  # to upload takes longer
+    "elastic": Setting(LONGEST, EVERY_IMG, ("cluster.workers=[1..2]", "cluster.settle_s=5")),
 }
 PATIENCE_S = 400
 ORPHANS_S = 150
@@ -62,7 +75,10 @@ class Scene:
         self.runs, self.setting = self.runs + 1, setting
         name, remote = f"run{self.runs}", setting == "store"
         run_dir = f"s3://faults/{name}" if remote else str(self.disk / name)
-        given = (*self.reference.settings, *SETTINGS[setting])
+        given = (
+            *self.reference.settings, *SETTINGS[setting].overrides,
+            f"checkpoint.every_img={self.every_img}", f"schedule.total_img={self.total_img}",
+        )  # fmt: skip
         self.job = Job(self.hosts, self.data, run_dir, self.work / name, given, self._env(remote))
         self.job.submit()
 
@@ -72,9 +88,19 @@ class Scene:
                 "AWS_DEFAULT_REGION")  # fmt: skip
         return {name: os.environ[name] for name in kept} if remote else {}
 
-    def expect(self) -> None:
+    @property
+    def every_img(self) -> int:
+        """Images between two checkpoints of the run that is going on."""
+        return SETTINGS[self.setting].every_img
+
+    @property
+    def total_img(self) -> int:
+        """Images of the run that is going on."""
+        return SETTINGS[self.setting].length * self.reference.stage_img
+
+    def expect(self, *, passes: bool) -> None:
         """From here on, `watch` tells what a fault costs."""
-        self.watch = Watch(self.job.steps, BATCH)
+        self.watch = Watch(self.job.steps, BATCH, passes=passes)
 
     def lifted(self) -> None:
         """The fault is over: the time to the next step runs from now."""
@@ -104,17 +130,21 @@ class Scene:
         """The run's checkpoints."""
         if self.setting != "store":
             return checkpoints(Path(self.job.run_dir))
+        place, found = self.job.run_dir.removeprefix("s3://"), {}
+        for path in self._store.glob(f"{place}/[0-9]*/seen-*/manifest.json"):
+            with suppress(OSError, ValueError):
+                seen = int(Path(path).parent.name.removeprefix("seen-"))
+                found[seen] = hashes_of(self._store.cat_file(path))
+        return found
+
+    @cached_property
+    def _store(self) -> Any:
+        """The object store itself, not by way of what can fail."""
         host, port = self.bucket.backend
-        fs = fsspec.filesystem(
+        return fsspec.filesystem(
             "s3", use_listings_cache=False, skip_instance_cache=True,
             client_kwargs={"endpoint_url": f"http://{host}:{port}"},
         )  # fmt: skip
-        place, found = self.job.run_dir.removeprefix("s3://"), {}
-        for path in fs.glob(f"{place}/[0-9]*/seen-*/manifest.json"):
-            with suppress(OSError, ValueError):
-                seen = int(Path(path).parent.name.removeprefix("seen-"))
-                found[seen] = hashes_of(fs.cat_file(path))
-        return found
 
     def newest_attempt(self) -> Attempt:
         """Rank zero's newest one."""
@@ -157,10 +187,8 @@ class Scene:
                    "the end of all trainers and drivers")  # fmt: skip
 
     def power_on(self) -> None:
-        """Starts a head and two workers on hosts on which nothing runs."""
-        self.hosts.start(HEAD)
-        with ThreadPoolExecutor() as at_once:
-            list(at_once.map(self.hosts.start, self.members))
+        """Starts Ray on a head and on the hosts that train."""
+        self.hosts.power_on(self.members)
 
     def power_off(self) -> None:
         """Everything off, every cable in, the disk and the store well."""

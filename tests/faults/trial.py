@@ -12,16 +12,16 @@ from pathlib import Path
 
 from tests.faults.audit import Recovery, differences
 from tests.faults.hosts import wait_until
-from tests.faults.job import BATCH, EVERY_IMG
+from tests.faults.job import BATCH
 from tests.faults.kinds import Kind
 from tests.faults.scene import PATIENCE_S, Scene
 
 Say = Callable[[str], None]
-POLL_S = 0.1
+POLL_S, STORE_POLL_S = 0.1, 0.5
 MINUTE_S = 60
 MOST_SUBMISSIONS = 40
-NEEDED_IMG = 8 * EVERY_IMG
-"""A run that is nearer to its end is let go, and the fault done to the next one."""
+WRITING = 0.5
+"""Of an interval: what a run may have been shown while the newest checkpoint was being written."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ def try_for(scene: Scene, kinds: Sequence[Kind], seconds: float, say: Say) -> li
 def _try(scene: Scene, kind: Kind, say: Say) -> list[Outcome]:
     """One fault, on the run that is going on if it suits, else on a new one."""
     ended = []
-    if scene.setting and (scene.setting != kind.setting or not _room(scene)):
+    if scene.setting and (scene.setting != kind.setting or not _room(scene, kind)):
         ended = _try_end(scene, say)
     try:
         if not scene.setting:
             scene.begin(kind.setting)
-            scene.advance(EVERY_IMG // BATCH)
+            scene.advance(scene.every_img // BATCH)
         outcome = suffer(scene, kind)
     except Exception as error:  # whatever went wrong, the fault was not survived
         outcome = _lost(scene, kind.name, error)
@@ -80,6 +80,7 @@ def _try_end(scene: Scene, say: Say) -> list[Outcome]:
     try:
         if scene.setting:
             _finish(scene)
+            say(f"ended     run {scene.runs}: all batches, the right weights, nothing left behind")
     except Exception as error:
         outcome = _lost(scene, "end of a run", error)
         say(sentence(outcome))
@@ -105,23 +106,27 @@ def sentence(o: Outcome) -> str:
 
 def suffer(scene: Scene, kind: Kind) -> Outcome:
     """One fault at a random moment of the run that is going on."""
-    scene.advance(scene.chance.randrange(1, EVERY_IMG // BATCH + 1))
-    time.sleep(scene.chance.random() * 0.3)
+    interval = scene.every_img
+    scene.advance(scene.chance.randrange(1, interval // BATCH + 1))
+    time.sleep(scene.chance.random() * 0.2)
     whole = max(scene.published(), default=0)
     submitted = scene.job.submitted
-    scene.expect()
+    scene.expect(passes=kind.passes)
     kind.inflict(scene)
     recovery = _recovered(scene)
     # With `spoils`, the checkpoints that the fault itself has destroyed are not asked for.
-    allowed = (2 + kind.spoils) * EVERY_IMG  # one interval, and what was just being written
+    allowed = (1 + kind.spoils + WRITING) * interval
     resumed = scene.newest_attempt().first if recovery.resumed else whole
     problems = []
-    if resumed < whole - kind.spoils * EVERY_IMG:
+    if resumed < whole - kind.spoils * interval:
         problems.append(f"went on from {resumed} although the checkpoint at {whole} was whole")
     if recovery.lost_img > allowed:
         problems.append(f"{recovery.lost_img} images lost")
     before = scene.steps.seen
-    _await(scene, lambda: max(scene.published(), default=0) > before, "a checkpoint after it")
+    _await(
+        scene, lambda: max(scene.published(), default=0) > before, "a checkpoint after it",
+        STORE_POLL_S if scene.setting == "store" else POLL_S,
+    )  # fmt: skip
     problems += _wrong(scene)
     return Outcome(
         kind.name, not problems, recovery.next_step_s, recovery.lost_img,
@@ -141,23 +146,26 @@ def _recovered(scene: Scene) -> Recovery:
     return found[0]
 
 
-def _await(scene: Scene, true: Callable[[], bool], what: str) -> None:
+def _await(scene: Scene, true: Callable[[], bool], what: str, poll_s: float = POLL_S) -> None:
     """Waits, and gives the same command again whenever Ray says that the job has ended."""
     end = time.monotonic() + PATIENCE_S
     while not true():
-        time.sleep(POLL_S)
+        time.sleep(poll_s)
         if time.monotonic() > end:
             raise TimeoutError(f"{what} did not come in {PATIENCE_S} s: {scene.job.reason()}")
         if scene.job.status() == "SUCCEEDED":
-            return
+            if true():
+                return
+            raise AssertionError(f"the run was over before {what}")
         if scene.job.ended():
             if scene.job.submitted > MOST_SUBMISSIONS:
                 raise TimeoutError(f"{MOST_SUBMISSIONS} submissions: {scene.job.reason()}")
             scene.job.submit()
 
 
-def _room(scene: Scene) -> bool:
-    return scene.steps.seen + NEEDED_IMG < scene.reference.total_img
+def _room(scene: Scene, kind: Kind) -> bool:
+    """Whether the run is long enough for another fault; else it is let go, and a new one begun."""
+    return scene.steps.seen + kind.needs * scene.every_img < scene.total_img
 
 
 def _wrong(scene: Scene) -> list[str]:
@@ -181,10 +189,11 @@ def _finish(scene: Scene) -> None:
     """
     _await(scene, lambda: scene.job.status() == "SUCCEEDED", "the end of the run")
     problems = _wrong(scene)
-    missing = scene.reference.batches.keys() - scene.job.steps.global_batches()[0].keys()
+    wanted = {seen for seen in scene.reference.batches if seen < scene.total_img}
+    missing = wanted - scene.job.steps.global_batches()[0].keys()
     if missing:
         problems.append(f"{len(missing)} batches were never shown, the first {min(missing)}")
-    if scene.reference.total_img not in scene.published():
+    if scene.total_img not in scene.published():
         problems.append("the last checkpoint is missing")
     scene.no_orphans()
     if scene.setting != "store":

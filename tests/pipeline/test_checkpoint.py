@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from pipeline.checkpoint import finish_stage, is_done, latest, prune, save, stage_folder
-from pipeline.storage import published
+from pipeline.fence import Fence
+from pipeline.storage import open_storage, published
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.errors import CheckpointError
@@ -297,6 +298,16 @@ def test_a_finished_stage_has_a_snapshot_that_loads(tmp_path: Path) -> None:
     loaded = StyleALAE.load(stage_folder(tmp_path, 1) / "snapshot")
     assert (loaded.stage, loaded.seen, loaded.model) == (1, 160, model().model)
     assert torch.equal(loaded.sample(2, seed=1), model().sample(2, seed=1))
+
+
+def test_what_a_killed_worker_had_begun_of_a_snapshot_is_swept(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path)
+    killed = Fence.claim(storage)
+    half = stage_folder(tmp_path, 1) / f".snapshot.{killed.token}.0001.partial"
+    half.mkdir(parents=True)
+    finish_stage(tmp_path, 1, model(), Fence.claim(storage).group(1, 1))
+    assert not half.exists()
+    assert is_done(tmp_path, 1)
 
 
 def test_a_snapshot_that_does_not_fit_leaves_the_stage_undone(small_disk: Path) -> None:

@@ -3,18 +3,21 @@
 The cluster is a number that changes over simulated time.
 """
 
+import errno
 from collections.abc import Callable
 
 import pytest
 
 from pipeline.config import RunConfig, parse
 from pipeline.workers import allowed
-from stylealae.errors import ConfigError
+from stylealae.errors import CheckpointError, ConfigError
 
 pytest.importorskip("ray")
 
+from pipeline.cluster import room
+from pipeline.cluster.link import Link
 from pipeline.cluster.room import choose
-from pipeline.cluster.verdicts import Verdicts, is_network
+from pipeline.cluster.verdicts import Verdicts, is_network, mendable
 
 
 class Cluster:
@@ -156,3 +159,57 @@ def test_a_connection_that_breaks_is_nobodys_own_error() -> None:
     assert is_network(ConnectionResetError("Connection reset by peer"))
     assert not is_network(RuntimeError("shape [3] does not match [4]"))
     assert not is_network(ValueError("a connection of layers"))
+
+
+def test_a_full_disk_is_a_persons_to_mend_wherever_it_is_met() -> None:
+    assert "no room on the disk of /runs/metrics.jsonl" in mendable(
+        OSError(errno.ENOSPC, "No space left on device", "/runs/metrics.jsonl")
+    )
+    assert mendable(OSError(errno.EIO, "Input/output error")) == ""
+
+
+def test_a_log_that_cannot_be_closed_hides_no_reason() -> None:
+    """What `finally` raises while a failure is on its way out takes its place."""
+
+    def train() -> None:
+        try:
+            raise CheckpointError("free some space")
+        finally:
+            raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output") as raised:
+        train()
+    assert mendable(raised.value) == "free some space"
+
+
+def test_the_rank_that_writes_knows_the_reason_best() -> None:
+    link = Link()
+    group = link.begin()
+    link.fail(group, 1, "saving failed: see rank 0")
+    link.fail(group, 0, "no space left")
+    assert link.failure() == "no space left"
+    link.begin()
+    link.fail(group, 0, "of a group before")
+    assert link.failure() == "no space left"
+
+
+def test_room_for_more_is_asked_for_only_while_the_group_has_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a cluster with room for one, the request for the second took the first one's."""
+    standing: list[object] = []
+    monkeypatch.setattr(room, "placement_group", lambda bundles: standing.append(bundles) or "it")
+    monkeypatch.setattr(room, "remove_placement_group", lambda group: standing.clear())
+    growth, link = room.Growth({"CPU": 1.0}, lacking=1, settle_s=0), Link()
+
+    def look() -> list[object]:
+        growth.stand(while_complete=len(link.news()[1]) >= 2)
+        return standing
+
+    link.here("a")
+    assert look() == []
+    link.here("a")  # two workers on one host
+    assert look() == [[{"CPU": 1.0}]]
+    assert look() == [[{"CPU": 1.0}]]
+    link.ended(lost=True)
+    assert look() == []

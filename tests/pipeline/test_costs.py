@@ -9,8 +9,9 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from pipeline.config import RunConfig, load
-from pipeline.costs import Count, Rates, checkpoint_bytes, iteration_s
+from pipeline.costs import Count, checkpoint_bytes, iteration_s
 from pipeline.forecast import forecast, shared_among
+from pipeline.rates import Rates
 from stylealae.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]

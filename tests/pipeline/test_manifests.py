@@ -109,6 +109,13 @@ def test_the_rayjob_has_only_fields_that_kuberay_knows():
         assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
 
 
+def test_the_rayjobs_entrypoint_is_for_no_shell_to_expand():
+    """KubeRay pastes it into a bash line of the submitter, where $(X) would be run."""
+    entrypoint = read("rayjob.yaml")["spec"]["entrypoint"]
+    assert not set(entrypoint) & set("$`;&|<>'\"\\\n")
+    assert "data.path=s3://BUCKET/ffhq" in entrypoint
+
+
 def test_a_pod_that_is_asked_to_go_has_the_time_to_leave():
     job = read("rayjob.yaml")
     for group in job["spec"]["rayClusterSpec"]["workerGroupSpecs"]:
@@ -133,6 +140,11 @@ def test_slurm_starts_ray_with_a_token_of_its_own_and_a_dashboard_on_loopback():
     assert "umask 077" in text
     assert "--dashboard-host=127.0.0.1" in text
     assert text.index("export RAY_AUTH_MODE") < text.index('"${RAY[@]}"')
+
+
+def test_slurms_steps_have_the_cores_of_their_job():
+    text = (CLUSTER / "slurm.sh").read_text()
+    assert text.index("export SRUN_CPUS_PER_TASK") < text.index("srun --overlap")
 
 
 def test_the_dockerfile_copies_what_there_is_and_drops_root():

@@ -136,10 +136,13 @@ def test_a_failure_is_raised_at_the_next_save_and_the_one_before_stays(
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save_file", full)
         s.save(parts(2.0), about(16))  # it does not know yet
+        s.close()
+        assert s.failed
         with pytest.raises(CheckpointError, match=r"No space.*goes on from .*seen-0000000008"):
             s.save(parts(3.0), about(24))
     assert saved(tmp_path) == {8: 1.0}
-    s.save(parts(4.0), about(32))  # told once
+    assert not s.failed  # told once
+    s.save(parts(4.0), about(32))
     s.finish()
     assert saved(tmp_path) == {8: 1.0, 32: 4.0}
 

@@ -59,11 +59,23 @@ def test_a_restart_counts_what_it_does_again_and_a_survivor_nothing(tmp_path: Pa
     assert found is not None
     assert (found.resumed, found.lost_img) == (True, 48 - 20)
 
-    watch = Watch(steps, batch=4)
+    watch = Watch(steps, batch=4, passes=True)
     show(tmp_path, "0-of-1-12-2", *((seen, [0]) for seen in range(24, 64, 4)))
     found = watch.recovery()
     assert found is not None
     assert (found.resumed, found.lost_img) == (False, 0)
+
+
+def test_the_last_steps_of_what_is_dying_are_no_recovery(tmp_path: Path):
+    show(tmp_path, "0-of-1-11-1", *((seen, [0]) for seen in range(0, 40, 4)))
+    steps = Steps(tmp_path)
+    watch = Watch(steps, batch=4)
+    show(tmp_path, "0-of-1-11-1", *((seen, [0]) for seen in range(40, 80, 4)))
+    assert watch.recovery() is None
+    show(tmp_path, "0-of-1-12-2", (60, [0]))
+    found = watch.recovery()
+    assert found is not None
+    assert (found.resumed, found.lost_img) == (True, 80 - 60)
 
 
 def test_a_checkpoint_that_differs_in_one_file_is_named(tmp_path: Path):

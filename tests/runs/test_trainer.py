@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -385,6 +386,27 @@ def test_weights_that_are_not_finite_are_never_saved(
     tensors = [t for part in PARTS for t in found(stopped).tensors(part).values()]
     assert all(bool(t.isfinite().all()) for t in tensors)
     assert str(good.folder) in str(refusal.value)
+
+
+def test_a_save_that_failed_ends_the_run_at_the_next_look_at_the_stop_flag(
+    stopped: RunConfig, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at the next save: what is trained until then would be lost."""
+    save = Saver.save
+
+    def and_wait(saver: Saver, *given: Any) -> None:
+        save(saver, *given)
+        saver.close()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Saver, "save", and_wait)
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    assert found(stopped).state["seen"] == 24
+    with pytest.raises(CheckpointError, match="No space left") as refusal:
+        train_stage(stopped, 0, world)
+    assert refusal.value.__notes__ == ["after 56 images"]  # it was to be saved after 48
 
 
 def test_a_model_with_other_channels_than_the_data_is_refused(

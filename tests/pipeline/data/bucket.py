@@ -109,6 +109,7 @@ def bucket(address: str = "127.0.0.1") -> Iterator[Bucket]:
     found = Bucket(moto.get_host_and_port())
     proxy = ThreadingHTTPServer((address, 0), _handler(found))
     proxy.daemon_threads = True
+    proxy.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients are killed
     thread = threading.Thread(target=proxy.serve_forever, daemon=True)
     thread.start()
     found.url = f"http://{address}:{proxy.server_port}"
