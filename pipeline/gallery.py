@@ -79,8 +79,9 @@ def styles(s: Subject[CodeModel]) -> Pictures:
     z = s.model.nets.prior.sample(STYLES, rng(s.seed, "gallery/styles", 0))
     y = torch.eye(told)
     x = s.model.decode(z.repeat_interleave(told, 0), y.repeat(STYLES, 1))
-    rows = [(f"style {i + 1}, every class", row) for i, row in enumerate(torch.split(x, told))]
-    yield "styles", contact_sheet(rows, tile=32, columns=told)
+    rows = [(f"style {i + 1}", row) for i, row in enumerate(torch.split(x, told))]
+    names = [str(k) for k in range(told)]
+    yield "styles", contact_sheet(rows, tile=32, columns=told, headings=names)
 
 
 def clusters(s: Subject[ClassModel]) -> Pictures:
@@ -94,7 +95,8 @@ def clusters(s: Subject[ClassModel]) -> Pictures:
         (f"class {k}: {int(held[k])} of {len(x):,}", torch.cat((heads[k, None], x[surest[:, k]])))
         for k in range(y.shape[1])
     ]
-    yield "clusters", contact_sheet(rows, tile=32)
+    title = "left: the class as G draws it at z = 0; then the test images surest to be of it"
+    yield "clusters", contact_sheet(rows, tile=32, title=title)
 
 
 def reduction(s: Subject[HeadsModel]) -> Pictures:

@@ -19,8 +19,8 @@ ROWS = 512
 """Tests whose distances to all samples are held at once."""
 CHOSEN_ON = 1000
 """Validation images that the width is chosen on."""
-SIGMAS = tuple(0.1 * 1.06**k for k in range(-8, 21))
-"""Widths of the window that are tried, 0.06 to 0.32."""
+SIGMAS = tuple(0.1 * 1.06**k for k in range(-8, 41))
+"""Widths of the window that are tried, 0.06 to 1.03."""
 
 
 @dataclass(frozen=True, kw_only=True)
