@@ -1,7 +1,8 @@
 """A whole iteration of the FFHQ network, as a user runs it, against the released step.
 
 Ours is the DeepSpeed engine (ZeRO 1, one process), three phases, Adam and the running average;
-theirs is `released.py`, in float32.  `fast` is bf16 with lazy R1 and merged phases.
+theirs is `released.py`, in float32, in a process of its own with the system's own allocator, as
+its users run it.  `fast` is bf16 with lazy R1 and merged phases.
 """
 
 import statistics
@@ -26,6 +27,7 @@ from stylealae.networks import Networks, build
 from stylealae.phases import phases_of
 from stylealae.priors import normal, rng
 from stylealae.schedule import Progress
+from tests.bench.apart import apart
 from tests.bench.released import Released
 from tests.bench.timing import Lap, Step, cell, race
 
@@ -64,8 +66,8 @@ def bench_stage(
     grown = at.alpha == 1
     forms = OURS if grown else {name: OURS[name] for name in ("fp32", "bf16")}
     cells = []
-    with ours(world, at, x, forms) as steps:
-        steps = {"released": theirs(at, x), **({BARE: bare(at, x)} if grown else {}), **steps}
+    with ours(world, at, x, forms) as steps, apart(theirs, at, x) as released:
+        steps = {"released": released, **({BARE: bare(at, x)} if grown else {}), **steps}
         laps = race(steps, rounds, budget_s=BUDGET_S)
         where = f"{at.resolution}x{at.resolution}, alpha {at.alpha:g}"
         if grown:

@@ -4,12 +4,12 @@ import ctypes
 import math
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-Step = Callable[[int], object]
+from tests.bench.apart import Spent, Step
+
 MIB = 1 << 20
 
 
@@ -38,12 +38,15 @@ def race(
             if i == 0:
                 forget_peak()
             cpu, start = time.process_time(), time.perf_counter()
-            step(i)
+            spent = step(i)
+            seconds = time.perf_counter() - start
+            if not isinstance(spent, Spent):
+                spent = Spent(time.process_time() - cpu, peak_mib())
             if i >= warm:
-                laps[name].seconds.append(time.perf_counter() - start)
-                laps[name].cpu.append(time.process_time() - cpu)
+                laps[name].seconds.append(seconds)
+                laps[name].cpu.append(spent.cpu_s)
             if i == 0:
-                laps[name].peak_mib = peak_mib()
+                laps[name].peak_mib = spent.peak_mib
     return laps
 
 
