@@ -102,7 +102,7 @@ async function drawSix() {
 
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
 const signed = (v) => (v > 0 ? "+" : v < 0 ? "−" : "") + Math.abs(v).toFixed(1);
-const idOf = (name) => `amount-${name.replace(/[^\w-]/g, "_")}`;
+const idOf = (name) => `amount-${name.replace(/[^\p{L}\p{N}_-]/gu, "_")}`;
 
 function buildSliders() {
   const amount = (name) => ({
@@ -110,7 +110,7 @@ function buildSliders() {
     set: (v) => { recipe.amounts[name] = v; }, moved: repaint,
   });
   for (const { name, told } of model.attributes) {
-    const read = model.labelled ? capital(name.replaceAll("_", " ")) : name.replace(/^pc/, "Component ");
+    const read = model.labelled ? capital(name.replaceAll("_", " ").replace(":", ": ")) : name.replace(/^pc/, "Component ");
     addSlider($("attributes"), idOf(name), read, { ...amount(name), told });
   }
   $("attributes-hint").textContent = model.labelled
