@@ -8,12 +8,13 @@ function of the networks, x, E's way through it and what was drawn; a phase is o
 Beside them the comparisons: the plain autoencoder, the VAE and the GAN.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as fn
-from torch import Tensor
+from torch import Tensor, nn
 
 from stylealae import losses
 from stylealae.config import TermsConfig
@@ -113,7 +114,7 @@ def smooth(n: ClassAae, x: Tensor, e: Pass, r: CodeDraw, cfg: ClassLossConfig) -
     label; without them their islands of certainty stay small.
     """
     rows, labels = n.rows(torch.cat((x, r.x_labelled))), torch.cat((r.labels, r.y_labelled))
-    with torch.no_grad():
+    with torch.no_grad(), unnoticed(n.E):
         own = fn.pad(n.E(rows[: len(x)]).y.softmax(1), (0, 0, 0, len(r.x_labelled)))
         known = fn.one_hot(labels.clamp(min=0), n.classes).to(own.dtype)
         wanted = torch.where(labels[:, None] < 0, own, known)
@@ -123,9 +124,27 @@ def smooth(n: ClassAae, x: Tensor, e: Pass, r: CodeDraw, cfg: ClassLossConfig) -
         losses.divergence(wanted, shown_as).sum(), e.rows, retain_graph=True
     )
     step = cfg.smoothness_radius * spread * fn.normalize(away)
-    apart = losses.divergence(wanted, n.E(rows + step).y)
+    with unnoticed(n.E):
+        apart = losses.divergence(wanted, n.E(rows + step).y)
     parts = [part.mean() for part in (apart[: len(x)], apart[len(x) :]) if len(part)]
     return cfg.smoothness_weight * torch.stack(parts).sum()
+
+
+@contextmanager
+def unnoticed(net: nn.Module) -> Iterator[None]:
+    """Inside, batch norms go by the batch as ever, and do not count it into their statistics.
+
+    Moved images are none that E will meet: with them counted, images of the validation split are
+    put into a wrong class half as often again.
+    """
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm1d)]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
 
 
 def critic(n: Aae, x: Tensor, r: CodeDraw, at: Growth, cfg: CodeLossConfig) -> Tensor:

@@ -1,5 +1,6 @@
 """The AAE family: who moves in which phase, the forms of q(z|x), and the terms of the losses."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -103,6 +104,19 @@ def test_classification_looks_at_labelled_images_and_at_known_labels_of_the_batc
     y = nets.E(nets.rows(x)).y[1:]  # the first label is unknown
     wanted = torch.nn.functional.cross_entropy(y, r.labels[1:])
     torch.testing.assert_close(phase.loss(nets, x, alone, AT, cfg), wanted)
+
+
+def test_moved_images_leave_the_statistics_of_batch_norms_alone() -> None:
+    _, shape, cfg, r, x = made("aae_classes", smoothness_weight=1.0, merged=True)
+    found = []
+    for weight in (0.0, 1.0):
+        nets = FAMILIES["aae_classes"].build(replace(shape, batch_norm=True), 1)
+        terms = replace(cfg, smoothness_weight=weight)
+        before = [t.clone() for t in nets.running()]
+        FAMILIES["aae_classes"].phases(terms, 0)[1].loss(nets, x, r, AT, terms)
+        assert not any(map(torch.equal, before, nets.running()))
+        found.append(nets.running())
+    torch.testing.assert_close(found[0], found[1])
 
 
 def test_the_discriminator_of_informed_codes_sees_labels() -> None:
