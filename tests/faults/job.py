@@ -19,7 +19,7 @@ BATCH = 32
 EVERY_IMG = 16 * BATCH
 STOP_IMG = 256
 """A run that is asked to stop saves at a multiple of so many images (pipeline.trainer)."""
-STEPS = 200
+STEPS = 150
 """Of a stage; on two cores a step takes 60 ms."""
 LONGEST = 4
 """So many times as long is the longest run; the last of its two stages is the longer one."""
