@@ -4,7 +4,6 @@ The same run under torchrun without checkpoints and as a Ray job with them, in t
 on this host alone.
 """
 
-import json
 import os
 import signal
 import statistics
@@ -12,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,8 @@ CONFIG = (
     "model.resolution=16", "model.max_channels=64", f"schedule.batch=[{BATCH}]",
     "log.grid_img=100000000", "log.grid_size=1", "engine.threads=1", "log.scalars_img=320",
 )  # fmt: skip
-STEADY_IMG = (20 * BATCH, 20 * BATCH, 400 * BATCH)
+STEADY_IMG = (20 * BATCH, 20 * BATCH, 1000 * BATCH)
+WINDOW_IMG = (140 * BATCH, 340 * BATCH)
 SHORT_IMG = (20 * BATCH, 20 * BATCH, 300 * BATCH)
 EVERY_IMG = 50 * BATCH
 TIMEOUT_S = 1800
@@ -39,35 +39,70 @@ def bench_cluster(folder: Path, rounds: int) -> list[dict[str, Any]]:
                              "--resolutions", "4..16"])  # fmt: skip
     switches, lost_s = switch_and_loss(folder, data)
     return [
-        overhead(folder, data, rounds),
+        *overhead(folder, data, rounds),
         {"name": "stage switch (at most 15 s)", "took_s": round(statistics.median(switches), 2)},
         {"name": "lost worker to the next step (at most 20 s)", "took_s": round(lost_s, 2)},
     ]
 
 
-def overhead(folder: Path, data: Path, rounds: int) -> dict[str, Any]:
-    """Images/s at the last stage, bare and as a Ray job with checkpoints, in turn."""
-    rates: dict[str, list[float]] = {"bare": [], "ray": []}
+def overhead(folder: Path, data: Path, rounds: int) -> list[dict[str, Any]]:
+    """Images/s and CPU time an image at the last stage, bare and as a Ray job, in turn.
+
+    All of Ray's processes count, and they share the trainers' cores. Wall-clock time tells of a
+    machine that does nothing else; CPU time is less moved by what runs beside.
+    """
+    took: dict[str, list[tuple[float, float]]] = {"bare": [], "ray": []}
     for i in range(rounds):
-        for name in rates:
-            run_dir = folder / f"{name}{i}"
-            every = EVERY_IMG if name == "ray" else 10**9
-            line = _line(data, run_dir, STEADY_IMG, every)
-            if name == "bare":
-                _module("torch.distributed.run", ["--nproc-per-node=2", "--standalone", "-m",
-                        "pipeline.cli", "train", "configs/demo.yaml", *line])  # fmt: skip
-            else:
-                with _job(line) as job:
-                    job.wait(TIMEOUT_S)
-            rates[name].append(_steady(run_dir))
-    bare, ray = statistics.median(rates["bare"]), statistics.median(rates["ray"])
-    return {
-        "name": "Ray job with checkpoints / bare trainer, steady state",
-        "ratio": round(ray / bare, 3),
-        "a_img_per_s": round(ray, 1),
-        "b_img_per_s": round(bare, 1),
-        "rounds": rounds,
-    }
+        for name, started, every in (("bare", _bare, 10**9), ("ray", _job, EVERY_IMG)):
+            steps = Steps(folder / f"batches-{name}{i}")
+            line = _line(data, folder / f"{name}{i}", STEADY_IMG, every)
+            with started([*line, f"log.batches={steps.folder}"]) as job:
+                took[name].append(_rates(job, steps))
+                job.send_signal(signal.SIGTERM)
+    rate, cpu = (
+        {name: statistics.median(pair[i] for pair in pairs) for name, pairs in took.items()}
+        for i in (0, 1)
+    )
+    name = "Ray job with checkpoints / bare trainer"
+    return [
+        {
+            "name": f"{name}, images/s",
+            "ratio": round(rate["ray"] / rate["bare"], 3),
+            "a_img_per_s": round(rate["ray"], 1),
+            "b_img_per_s": round(rate["bare"], 1),
+            "rounds": rounds,
+        },
+        {
+            "name": f"{name}, CPU time an image",
+            "ratio": round(cpu["ray"] / cpu["bare"], 3),
+            "a_cpu_s": round(cpu["ray"], 5),
+            "b_cpu_s": round(cpu["bare"], 5),
+        },
+    ]
+
+
+def _rates(job: "subprocess.Popen[bytes]", steps: Steps) -> tuple[float, float]:
+    """Images/s and CPU seconds an image, of all processes, while the steps of a window are made."""
+    marks = []
+    for goal in WINDOW_IMG:
+        while steps.seen < goal:
+            if job.poll() is not None:
+                raise RuntimeError("the run ended before it could be measured")
+            time.sleep(0.1)
+            steps.update()
+        marks.append((time.monotonic(), steps.seen, _cpu_s(job.pid)))
+    (since, first, before), (until, last, after) = marks
+    return (last - first) / (until - since), (after - before) / (last - first)
+
+
+def _cpu_s(pid: int) -> float:
+    """What a process and all below it have computed."""
+    main, total = psutil.Process(pid), 0.0
+    for process in (main, *main.children(recursive=True)):
+        with suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
 
 
 def switch_and_loss(folder: Path, data: Path) -> tuple[list[float], float]:
@@ -106,12 +141,24 @@ def _line(data: Path, run_dir: Path, stage_img: Sequence[int], every: int) -> li
             f"data.path={data}", f"run_dir={run_dir}"]  # fmt: skip
 
 
-@contextmanager
-def _job(line: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+def _job(line: Sequence[str]) -> AbstractContextManager["subprocess.Popen[bytes]"]:
     """A Ray of its own on this host, and a run on it."""
+    return _running([sys.executable, "launch/demo.py", "faces=64", *line])
+
+
+def _bare(line: Sequence[str]) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+    """Two trainers under torchrun."""
+    return _running(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
+         "-m", "pipeline.cli", "train", "configs/demo.yaml", *line]
+    )  # fmt: skip
+
+
+@contextmanager
+def _running(command: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """A command that ends by itself, or is made to."""
     job = subprocess.Popen(
-        [sys.executable, "launch/demo.py", "faces=64", *line],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
@@ -120,7 +167,7 @@ def _job(line: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
         _left(job)
 
 
-def _left(job: subprocess.Popen[bytes]) -> None:
+def _left(job: "subprocess.Popen[bytes]") -> None:
     """The job ends by itself, or is made to."""
     try:
         job.wait(120)
@@ -128,13 +175,6 @@ def _left(job: subprocess.Popen[bytes]) -> None:
         below = psutil.Process(job.pid).children(recursive=True)
         for process in (psutil.Process(job.pid), *below):
             process.kill()
-
-
-def _steady(run_dir: Path) -> float:
-    """Images/s of the last stage's second half, the saving of checkpoints in it."""
-    rows = [json.loads(row) for row in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    last = [row["time/img_per_s"] for row in rows if row["time/stage"] == 2]
-    return statistics.harmonic_mean(last[len(last) // 2 :])
 
 
 def _module(module: str, line: Sequence[str]) -> None:

@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.faults.hosts import WORKERS, SetUpError, hosts, run
-from tests.faults.job import ROOT, STEPS, prepared, reference
+from tests.faults.job import BATCH, ROOT, STEPS, STOP_IMG, prepared, reference
 from tests.faults.kinds import KINDS, Kind
 from tests.faults.scene import DISK, Scene
 from tests.faults.trial import Outcome, left_behind, sentence, try_all, try_for
@@ -54,6 +54,8 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="print the faults")
     parser.add_argument("overrides", nargs="*", help="key=value of the runs' config")
     given = parser.parse_args()
+    if given.steps * BATCH % STOP_IMG:
+        parser.error(f"--steps is {given.steps}: give a multiple of {STOP_IMG // BATCH}")
     words = given.only.split(",")
     chosen = [kind for kind in KINDS if any(word in kind.name for word in words)]
     if given.list or not chosen:

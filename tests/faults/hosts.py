@@ -31,6 +31,8 @@ STARTS = 4
 RAY = Path(sys.executable).with_name("ray")
 CLOCK = Path(__file__).with_name("clock.c")
 TRAINER, DRIVER = "RayTrainWorker", "launch/demo.py"
+NOTICES = {"RAY_health_check_timeout_ms": "4000", "RAY_health_check_failure_threshold": "3"}
+"""A silent host is given up after 3 times 4 s, 3 s apart; left alone Ray takes a minute."""
 
 
 class SetUpError(Exception):
@@ -129,7 +131,9 @@ class Hosts:
             if name == HEAD
             else (f"--address={self.all[HEAD].address}:{GCS_PORT}", "--num-cpus=1")
         )  # fmt: skip
-        clock = {"LD_PRELOAD": str(self.clock), "AHEAD_S": str(ahead_s)} if ahead_s else {}
+        extra = NOTICES if name == HEAD else {}
+        if ahead_s:
+            extra = {"LD_PRELOAD": str(self.clock), "AHEAD_S": str(ahead_s)}
         line = [
             str(RAY), "start", *place, f"--node-ip-address={host.address}",
             f"--object-store-memory={STORE_BYTES}", "--disable-usage-stats",
@@ -139,7 +143,7 @@ class Hosts:
             # As on a new machine: the orphans of a head before are no reason not to start.
             (host.folder / "ray/ray_current_cluster").unlink(missing_ok=True)
             try:
-                self.run(name, line, clock)
+                self.run(name, line, extra)
                 return
             except SetUpError:  # Ray gives a raylet 30 s, which a busy machine may exceed
                 if not tries:

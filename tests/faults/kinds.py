@@ -222,8 +222,8 @@ KINDS = (
     Kind("a bit of a checkpoint flipped, driver killed", flip_bit, spoils=1),
     Kind("a checkpoint's file deleted, driver killed", delete_file, spoils=1),
     Kind("Ray on the head, kill -9", kill_head),
-    Kind(f"object store down for {STORE_DOWN_S} s", store_down, "store", passes=True),
-    Kind("worker killed between two files of an upload", kill_in_upload, "store"),
+    Kind(f"object store down for {STORE_DOWN_S} s", store_down, "store", passes=True, needs=4),
+    Kind("worker killed between two files of an upload", kill_in_upload, "store", needs=4),
     Kind("host off, none in its place", lose_host, "elastic"),
     Kind("host comes back", gain_host, "elastic", needs=25),
 )
