@@ -17,7 +17,7 @@ __all__ = ["record"]
 @click.argument("name")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--data", required=True, metavar="DATASET", help="Data set to measure on.")
-@click.option("--metric", required=True, help="Name of a metric (`evaluate --metrics list`).")
+@click.option("--metric", required=True, help="Name of a metric (`evaluate --list`).")
 @click.option("--figures", default="", metavar="NAME=VALUE,...",
               help="Which of the metric's values to record, and as what; default: the first."
 )  # fmt: skip
