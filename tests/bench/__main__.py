@@ -60,7 +60,7 @@ PARTS: dict[str, Callable[[Given], Iterable[Cell]]] = {
     "step": lambda g: bench_steps(g.world, *((1, (0, 4, 8)) if g.quick else (3, (0, 2, 4, 6, 8)))),
     "engine": lambda g: bench_engine(g.cfg, g.world, 5 if g.quick else 25),
     "memory": lambda g: bench_memory(g.world),
-    "family": lambda g: bench_family(g.world, g.folder / "family", 1 if g.quick else 3),
+    "family": lambda g: bench_family(g.world, g.folder / "family", 1 if g.quick else 2),
     "stream": _stream,
     "prepare": lambda g: bench_prepare(compare, 3),
     "wait": lambda g: bench_wait(ROOT / "configs/demo.yaml", g.world),
@@ -72,8 +72,8 @@ PARTS: dict[str, Callable[[Given], Iterable[Cell]]] = {
     "plan": lambda g: bench_plan(load(ROOT / "configs/ffhq_1024.yaml"), g.quick),
     "ray": lambda g: bench_cluster(g.folder / "ray", 1 if g.quick else 3),
 }
-ALONE = ("plan", "ray")  # many minutes each: only where asked for
-LONG = ("memory", "prepare", "driver")  # not in --quick
+ALONE = ("driver", "plan", "ray")  # many minutes each: only where asked for
+LONG = ("memory", "prepare")  # not in --quick
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ from tests.bench.timing import Lap, Step, cell, race
 
 ADAM = OptimizerConfig()
 BATCH = {0: 64, 2: 16, 4: 4, 6: 1, 8: 1}
-BUDGET_S = 90.0
+BUDGET_S = 60.0
 """For the rounds of one stage, at one alpha."""
 FFHQ = ModelConfig()
 EXACT = LossConfig(reciprocity_trains_f=True)
