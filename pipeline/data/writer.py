@@ -132,6 +132,7 @@ class ShardWriter:
         )
         self._sha256.append(self._hashing.span.hexdigest())
         self._held.clear()
+        self._out.hurry(self._file)
 
 
 def _webp(image: Pixels) -> bytes:
