@@ -1,4 +1,4 @@
-"""What all tests share: threads, which of them run beside each other, and a set of digits."""
+"""What all tests share: threads, and a set of made-up digits for what wants classes."""
 
 import gzip
 import os
@@ -9,15 +9,6 @@ import pytest
 
 # Beside other work, two threads wait for each other at every small kernel.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist looks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests share a process, those with a Ray one too: first, for they mostly wait."""
-    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
-    for item in items:
-        alone = item.get_closest_marker("ray") is not None
-        item.add_marker(pytest.mark.xdist_group("ray" if alone else item.nodeid.split("::")[0]))
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
