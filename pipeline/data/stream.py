@@ -77,9 +77,8 @@ class Stream:
         self._order = Order(shown, seed, cfg.shuffle_img)
         self._counted = first_of_each(self._images, self._order.samples, cfg)
         self._copier = Copier(torch.device(device)) if torch.device(device).type == "cuda" else None
-        self._aside: dict[
-            tuple[str, str], Images
-        ] = {}  # for the caller's thread; self._images is the reader's
+        # For the caller's thread, by split and label; self._images is the reader's.
+        self._aside: dict[tuple[str, str], Images] = {}
         self._thread: threading.Thread | None = None
         self._ahead: queue.Queue[Slab] = queue.Queue()
         self._ready: deque[Batch] = deque()
@@ -205,9 +204,8 @@ class Stream:
                     far = max(slab * batch, AHEAD_IMG * self._world)  # once the first is there
                 self._offer(ahead, self._batches(seen, batch, count))
                 seen += count * batch
-                count = min(
-                    2 * count, slab, -(-(stop_at - seen) // batch)
-                )  # the first is soon there
+                left = -(-(stop_at - seen) // batch)
+                count = min(2 * count, slab, left)  # the first is soon there
             last = RuntimeError(f"the stream has ended: all images up to {stop_at} were given")
         except BaseException as error:  # whatever it is, the caller of next() must hear of it
             last = error
