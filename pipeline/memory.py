@@ -52,12 +52,13 @@ def fitted(cfg: RunConfig, memory: int) -> RunConfig:
         replace(own, recompute_from=RECOMPUTE_FROM),
         replace(own, recompute_from=RECOMPUTE_FROM, offload=own.zero_stage > 0),
     ):
-        tried = replace(cfg, engine=engine)
-        stages = range(cfg.last_stage + 1)
-        micro = tuple(_largest_micro_batch(tried, stage, memory) for stage in stages)
-        if all(micro):
-            return replace(tried, engine=replace(engine, micro_batch=micro))
-    tight = micro.index(0)
+        tried, micro = replace(cfg, engine=engine), list[int]()
+        for tight in range(cfg.last_stage + 1):
+            micro.append(_largest_micro_batch(tried, tight, memory))
+            if not micro[-1]:
+                break
+        else:
+            return replace(tried, engine=replace(engine, micro_batch=tuple(micro)))
     least = state_bytes(tried, tight) + activation_bytes(tried, tight)
     raise ConfigError(
         f"stage {tight} needs {least / HEADROOM / GIB:.1f} GiB a worker even for one image at a "
@@ -100,27 +101,22 @@ def activation_bytes(cfg: RunConfig, stage: int) -> int:
 
 def _kept(cfg: RunConfig, stage: int, n: int) -> int:
     """What the hungriest phase keeps of n images, and of the weights that it rescales."""
-    engine = EngineConfig(
-        precision=cfg.engine.precision, recompute_from=cfg.engine.recompute_from
-    )  # all of it that counts here, so that a count is made once
-    return _counted_once(replace(cfg, engine=engine), stage, n)
+    engine = EngineConfig(precision=cfg.engine.precision)  # all of it that counts here
+    plain = replace(cfg, engine=engine)
+    everything, first = _saved(plain, stage, n, 0), cfg.engine.recompute_from
+    if not first or first > 4 << stage:
+        return everything
+    largest = everything - _saved(plain, stage, n, 4 << stage)  # newest block, alive while redone
+    return min(everything, _saved(plain, stage, n, first) + largest)
 
 
 @lru_cache(maxsize=256)
-def _counted_once(cfg: RunConfig, stage: int, n: int) -> int:
+def _saved(cfg: RunConfig, stage: int, n: int, recompute_from: int) -> int:
+    """The most that a phase saves; in half precision all but R1's branch counts half."""
     with torch.device("meta"):
         nets = FAMILIES[cfg.family].build(cfg.model)
-    everything = _saved(nets, cfg, stage, n)
-    if not cfg.engine.recompute_from:
-        return everything
-    nets.recompute_from(4 << stage)
-    largest = everything - _saved(nets, cfg, stage, n)  # the newest block, alive while redone
-    nets.recompute_from(cfg.engine.recompute_from)
-    return min(everything, _saved(nets, cfg, stage, n) + largest)
-
-
-def _saved(nets: Lettered, cfg: RunConfig, stage: int, n: int) -> int:
-    """The most that a phase saves; in half precision all but R1's branch counts half."""
+    if recompute_from:
+        nets.recompute_from(recompute_from)
     at = Progress(stage=stage, alpha=0.5 if stage else 1.0, batch=n, lr=0.0)
     family, shape = FAMILIES[cfg.family], (cfg.model.channels, at.resolution, at.resolution)
     x, labels = torch.empty(n, *shape, device="meta"), torch.zeros(n, dtype=torch.long)

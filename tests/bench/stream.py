@@ -215,16 +215,16 @@ def bench_opening(folder: Path, shards: int = 100_000, shard_img: int = 1000) ->
 
 
 OPENING = """
-import json, resource, sys, time
-import torch
+import json, sys, time
+from tests.bench.timing import peak_mib
 from pipeline.sections import DataConfig
 from pipeline.data.stream import Stream
-rss = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-before, begin = rss(), time.perf_counter()
+before, begin = peak_mib(), time.perf_counter()
 stream = Stream(sys.argv[1], DataConfig(), seed=0, resolution=1024)
 positions = stream._ids(123_456_789, 512, 8)
-seconds = time.perf_counter() - begin
-print(json.dumps({"seconds": round(seconds, 3), "peak_mib": rss(), "of_it_imports_mib": before}))
+seconds = round(time.perf_counter() - begin, 3)
+peaks = {"peak_mib": int(peak_mib()), "of_it_imports_mib": int(before)}
+print(json.dumps({"seconds": seconds, **peaks}))
 """
 
 

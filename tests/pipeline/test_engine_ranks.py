@@ -1,0 +1,139 @@
+"""Two real processes do what one does with the full batch, at every ZeRO stage.
+
+Checked against plain torch and an engine of one; what is compared, and why, is told in plain.py.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.engine import joined
+from pipeline.world import World
+from stylealae.networks import Networks, build
+from stylealae.phases import Phase
+
+sys.path.insert(0, str(Path(__file__).parent))
+from plain import (
+    BATCH,
+    PHASES,
+    ROUNDING,
+    SMALL,
+    ZERO,
+    State,
+    agreement,
+    config,
+    different,
+    engine_of,
+    gradient,
+    gradient_error,
+    half_gradients,
+    iterate,
+    plain_gradients,
+    relative,
+    state_of,
+    weights,
+)
+from ranks import run_ranks
+
+
+@pytest.fixture(scope="module", autouse=True)
+def world() -> Iterator[World]:
+    """A world of one on one thread."""
+    threads = torch.get_num_threads()
+    yield joined(config().engine, gpu=False)
+    torch.set_num_threads(threads)
+
+
+def two_ranks(world: World) -> dict[str, State]:
+    """What two processes find; the parent compares it."""
+    found: dict[str, State] = {}
+    for zero in ZERO:
+        for phase in PHASES:
+            with engine_of(build(SMALL), world, zero) as engine:
+                iterate(engine, world, 0, phases=[phase], noise=False)
+                found[f"{zero} {phase.name}"] = state_of(engine)
+            with engine_of(build(SMALL), world, zero, precision="bf16") as engine:
+                iterate(engine, world, 0, phases=[phase], noise=False)
+                found[f"{zero} {phase.name} bf16"] = state_of(engine)
+        nets = build(SMALL)
+        with engine_of(nets, world, zero, micro_batch=(2,)) as engine:
+            iterate(engine, world, 0, noise=False)
+            state = found[f"{zero} state"] = state_of(engine)
+            stopped = found[f"{zero} stopped"] = weights(nets)
+            iterate(engine, world, BATCH, noise=False)
+            found[f"{zero} end state"] = state_of(engine)
+            found[f"{zero} end"] = weights(nets)
+        again = build(SMALL, seed=9)
+        again.load_state_dict(stopped)
+        with engine_of(again, world, zero, micro_batch=(2,)) as engine:
+            engine.load_state_dict(state)
+            found[f"{zero} loaded"] = state_of(engine)
+            iterate(engine, world, BATCH, noise=False)
+            found[f"{zero} resumed"] = weights(again)
+    return found
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, State]]:
+    """What each of two ranks found: one start serves all tests."""
+    return run_ranks(2, two_ranks, tmp_path_factory.mktemp("ranks"))
+
+
+@pytest.mark.parametrize("zero", ZERO)
+@pytest.mark.parametrize("phase", PHASES, ids=[p.name for p in PHASES])
+def test_two_ranks_have_the_full_batchs_gradients(
+    ranks: list[dict[str, State]], zero: int, phase: Phase
+) -> None:
+    state = ranks[0][f"{zero} {phase.name}"]
+    exact = plain_gradients(phase)
+    assert gradient_error(state, exact, phase) < ROUNDING
+    half = ranks[0][f"{zero} {phase.name} bf16"]
+    assert gradient_error(half, exact, phase) <= 1.05 * gradient_error(
+        half_gradients(phase), exact, phase
+    )
+
+
+@pytest.mark.parametrize("zero", ZERO)
+def test_two_ranks_end_an_iteration_with_the_weights_of_one(
+    ranks: list[dict[str, State]], world: World, zero: int
+) -> None:
+    one = build(SMALL)
+    with engine_of(one, world, zero) as engine:
+        iterate(engine, world, 0, noise=False)
+    assert agreement(ranks[0][f"{zero} stopped"], weights(one)) > 0.95
+
+
+def test_both_ranks_hold_the_same_weights_and_state(ranks: list[dict[str, State]]) -> None:
+    assert ranks[0].keys() == ranks[1].keys()
+    for what, state in ranks[0].items():
+        assert not different(state, ranks[1][what]), what
+
+
+@pytest.mark.parametrize("zero", ZERO)
+def test_two_ranks_going_on_equal_two_that_did_not_stop(
+    ranks: list[dict[str, State]], zero: int
+) -> None:
+    found = ranks[0]
+    assert not different(found[f"{zero} state"], found[f"{zero} loaded"])
+    assert not different(found[f"{zero} end"], found[f"{zero} resumed"])
+
+
+@pytest.mark.parametrize("zero", ZERO)
+def test_a_state_of_two_ranks_goes_on_at_one(
+    ranks: list[dict[str, State]], world: World, zero: int
+) -> None:
+    found, nets = ranks[0], build(SMALL)
+    nets.load_state_dict(found[f"{zero} stopped"])
+    with engine_of(nets, world, zero) as engine:
+        engine.load_state_dict(found[f"{zero} state"])
+        assert not different(found[f"{zero} state"], state_of(engine))
+        iterate(engine, world, BATCH, noise=False)
+        state = state_of(engine)
+    wanted = found[f"{zero} end state"]
+    for letter in Networks.letters:
+        assert state[f"step/{letter}"] == wanted[f"step/{letter}"]
+    # D is trained first, before anything that rounding could have moved.
+    assert relative(gradient(state, "D"), gradient(wanted, "D")) < ROUNDING
