@@ -127,7 +127,7 @@ class Engine:
     def step(self, phase: Phase, x: Tensor, r: Draw, at: Progress) -> Tensor:
         """Trains the phase's letters on this rank's share of the batch; its mean loss.
 
-        [n, C, R, R] in [-1, 1] -> [], detached and not averaged over the ranks
+        [n, C, R, R] in [-1, 1] -> [], float32, detached and not averaged over the ranks
         """
         working = {p for letter in phase.trains for p in self.nets.grown(letter, at)}
         for letter, group in zip(self.letters, self._optimizer.param_groups, strict=True):
@@ -142,7 +142,7 @@ class Engine:
             loss = self._engine(phase, x[part], r.part(part, len(x)), at)
             self._engine.backward(loss)
             self._engine.step()
-            losses.append(loss.detach())
+            losses.append(loss.detach().float())  # to be summed up over many iterations
         return torch.stack(losses).mean()
 
     @contextmanager

@@ -170,7 +170,7 @@ def test_bf16_computes_in_half_and_keeps_float32(world: World, zero: int) -> Non
     with engine_of(nets, world, zero, precision="bf16") as engine:
         half = iterate(engine, world, 0)
         state = state_of(engine)
-    assert {v.dtype for v in [*weights(nets).values(), *state.values()]} == {torch.float32}
+    assert {v.dtype for v in [*half, *weights(nets).values(), *state.values()]} == {torch.float32}
     for one, other in zip(full, half, strict=True):
         assert not torch.equal(one, other)  # it did compute in half precision
         assert float(one) == pytest.approx(float(other), rel=0.05, abs=0.05)
