@@ -13,7 +13,7 @@ from stylealae.errors import ConfigError
 from stylealae.metrics.features import KNOWN
 from stylealae.metrics.ppl import Sampling, Space
 
-__all__ = ["METRICS", "Metric", "require", "require_extractors"]
+__all__ = ["METRICS", "Metric", "require", "require_extractors", "usual"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +164,18 @@ METRICS: dict[str, Metric] = {
         models=(AlaeMlpModel,),
     ),
 }
+
+
+USUAL = (
+    "fid-random", "kid-random", "psnr", "ssim", "reciprocity", "reciprocity-w", "prior-fit",
+    "cluster-error", "parzen",
+)  # fmt: skip
+"""Metrics that are quick, and need neither a file nor named labels."""
+
+
+def usual(model: object) -> list[str]:
+    """Those metrics to measure a model by when none are named."""
+    return [name for name in USUAL if isinstance(model, METRICS[name].models)]
 
 
 def require_extractors(names: Sequence[str], roles: Set[str]) -> None:

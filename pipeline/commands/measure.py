@@ -38,8 +38,9 @@ def _list(context: click.Context, _: click.Parameter, asked: bool) -> None:
 @click.argument("model", metavar="RUN_OR_SNAPSHOT", type=click.Path(path_type=Path))
 @click.option("--data", required=True, metavar="DATASET",
               help="Folder or URL of a data set that has the model's resolution.")  # fmt: skip
-@click.option("--metrics", "names", default="fid-random,kid-random,psnr,ssim,reciprocity",
-              show_default=True, help="Names with commas between.")  # fmt: skip
+@click.option("--metrics", "names", default="",
+              help="Names with commas between.  [default: the quick ones that need no file: for a "
+                   "StyleALAE fid-random, kid-random, psnr, ssim, reciprocity]")  # fmt: skip
 @click.option("--list", is_flag=True, expose_value=False, is_eager=True, callback=_list,
               help="Show all metrics, and leave.")  # fmt: skip
 @click.option("--features", multiple=True, type=click.Path(path_type=Path),
@@ -80,7 +81,7 @@ def evaluate(
     Without a file, the names that end in -random work: their extractor is built in, and their
     numbers compare with each other only. docs/metrics.md says what each metric shows.
     """  # noqa: D301
-    from pipeline.catalogue import require_extractors
+    from pipeline.catalogue import require_extractors, usual
     from pipeline.evaluate import evaluate as results_of
     from pipeline.subject import Pictures, Subject
     from stylealae import StyleALAE, family
@@ -102,7 +103,7 @@ def evaluate(
             labels=tuple(label for label in labels.split(",") if label), samples=samples,
             batch=batch, seed=seed, cache=cache.expanduser(), tick=tick,
         )  # fmt: skip
-        for result in results_of(wanted, subject):
+        for result in results_of(wanted or usual(m), subject):
             about = {**asdict(result), "snapshot": str(snapshot), "seen": m.seen, "dataset": data}
             values = {k: v if isfinite(v) else None for k, v in result.values.items()}
             _tell({**about, "values": values}, out, world)

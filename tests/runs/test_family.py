@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from pipeline.catalogue import usual
 from pipeline.checkpoint import latest, stage_folder
 from pipeline.config import RunConfig, parse
 from pipeline.engine import joined
@@ -102,6 +103,7 @@ def test_a_family_trains_and_its_snapshot_loads(
     assert all(images.shape[1:] == (1, 32, 32) for _, images in rows)
     assert all(bool(images.isfinite().all()) for _, images in rows)
     assert contact_sheet(rows).width > 0
+    assert usual(m), "evaluate would have nothing to measure"
     before = FAMILIES[name].build(cfg.model, cfg.seed).state_dict()
     after = m.nets.state_dict()
     assert not [n for n in before if torch.equal(before[n], after[n])], "nothing rests"
