@@ -16,6 +16,7 @@ __all__ = [
     "ClassModelConfig",
     "CodeLossConfig",
     "CodeModelConfig",
+    "GanLossConfig",
     "GanModelConfig",
     "HeadsLossConfig",
     "InformedLossConfig",
@@ -169,6 +170,18 @@ class CodeLossConfig(TermsConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GanLossConfig(TermsConfig):
+    """The losses of a plain GAN."""
+
+    r1_gamma: float = 10.0
+    """Weight of R1 on the real images; without it D wins at once, and G learns nothing."""
+
+    def __post_init__(self) -> None:
+        if self.r1_gamma < 0.0:
+            raise ConfigError(f"loss.r1_gamma is {self.r1_gamma}: it cannot be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
 class InformedLossConfig(CodeLossConfig):
     """As `CodeLossConfig`, for a network that is told the labels."""
 
@@ -231,6 +244,6 @@ SECTIONS: dict[str, tuple[type[ShapeConfig], type[TermsConfig]]] = {
     "aae_classes": (ClassModelConfig, ClassLossConfig),
     "aae_heads": (ClassModelConfig, HeadsLossConfig),
     "vae": (VaeModelConfig, CodeLossConfig),
-    "gan": (GanModelConfig, TermsConfig),
+    "gan": (GanModelConfig, GanLossConfig),
 }
 """Each family's `model` and `loss` section; its networks and phases are in family.py."""

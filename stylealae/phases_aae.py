@@ -17,9 +17,9 @@ import torch.nn.functional as fn
 from torch import Tensor, nn
 
 from stylealae import losses
-from stylealae.config import TermsConfig
-from stylealae.config_mlp import ClassLossConfig, CodeLossConfig, HeadsLossConfig
+from stylealae.config_mlp import ClassLossConfig, CodeLossConfig, GanLossConfig, HeadsLossConfig
 from stylealae.draws import CodeDraw
+from stylealae.layers import full_precision
 from stylealae.networks.mlp import Aae, Autoencoder, ClassAae, Code, Gan, HeadsAae
 from stylealae.phases import Phase
 from stylealae.schedule import Growth
@@ -186,14 +186,18 @@ def elbo(n: Autoencoder, x: Tensor, r: CodeDraw, at: Growth, cfg: CodeLossConfig
     return cfg.reconstruction_weight * loss + n.prior.kl(mean, log_var, eps).mean()
 
 
-def gan_critic(n: Gan, x: Tensor, r: CodeDraw, at: Growth, cfg: TermsConfig) -> Tensor:
-    """D: real images from G's.  -> []"""
+def gan_critic(n: Gan, x: Tensor, r: CodeDraw, at: Growth, cfg: GanLossConfig) -> Tensor:
+    """D: real images from G's, kept smooth by R1 on the real ones.  -> []"""
     with torch.no_grad():  # G is not trained here
         made = n.decode(r.z).sigmoid()
-    return told_apart(n.judge(n.rows(x)), n.judge(made))
+    with full_precision(x):  # a gradient of a gradient wants float32
+        real = n.rows(x).detach().requires_grad_(True)
+        logits = n.judge(real)
+        penalty = losses.r1_penalty(logits, real).mean()
+    return told_apart(logits, n.judge(made)) + cfg.r1_gamma / 2 * penalty
 
 
-def gan_generator(n: Gan, x: Tensor, r: CodeDraw, at: Growth, cfg: TermsConfig) -> Tensor:
+def gan_generator(n: Gan, x: Tensor, r: CodeDraw, at: Growth, cfg: GanLossConfig) -> Tensor:
     """G: images that D takes for real ones.  -> []"""
     return losses.adversarial(-n.judge(n.decode(r.z).sigmoid())).mean()
 
@@ -232,8 +236,8 @@ def vae_phases(cfg: CodeLossConfig, iteration: int = 0) -> tuple[Phase, ...]:
     return (Phase("elbo", trains="EG", loss=elbo),)
 
 
-def gan_phases(cfg: TermsConfig, iteration: int = 0) -> tuple[Phase, ...]:
-    """A plain GAN, as of 2014 with the non-saturating loss."""
+def gan_phases(cfg: GanLossConfig, iteration: int = 0) -> tuple[Phase, ...]:
+    """A plain GAN with the non-saturating loss, and R1."""
     return (
         Phase("critic", trains="D", loss=gan_critic),
         Phase("generator", trains="G", loss=gan_generator),
