@@ -163,7 +163,7 @@ def parse(
         yaml = OmegaConf.create(text or "{}")
         if not OmegaConf.is_dict(yaml):
             raise ConfigError(f"{origin}: found a list, a config is made of lines `key: value`")
-        last = OmegaConf.from_dotlist(list(overrides))
+        last = OmegaConf.from_dotlist([f"{o}''" if o.endswith("=") else o for o in overrides])
         given: Any = OmegaConf.merge(OmegaConf.create(base or "{}"), yaml, last)
         config = OmegaConf.merge(_schema(str(given.get("family", "stylealae"))), given)
         return cast(RunConfig, OmegaConf.to_object(config))

@@ -47,6 +47,10 @@ def test_an_override_beats_the_file_and_the_file_beats_the_default() -> None:
     assert parse(text, ["seed=4", "seed=5"]).seed == 5
 
 
+def test_an_override_may_be_empty() -> None:
+    assert parse("data: {label: class}", ["data.label="]).data.label == ""
+
+
 @pytest.mark.parametrize(
     ("text", "override", "says"),
     [
