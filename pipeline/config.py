@@ -163,7 +163,7 @@ def parse(
         yaml = OmegaConf.create(text or "{}")
         if not OmegaConf.is_dict(yaml):
             raise ConfigError(f"{origin}: found a list, a config is made of lines `key: value`")
-        last = OmegaConf.from_dotlist([f"{o}''" if o.endswith("=") else o for o in overrides])
+        last = OmegaConf.from_dotlist([_with_empty_text(o) for o in overrides])
         given: Any = OmegaConf.merge(OmegaConf.create(base or "{}"), yaml, last)
         config = OmegaConf.merge(_schema(str(given.get("family", "stylealae"))), given)
         return cast(RunConfig, OmegaConf.to_object(config))
@@ -193,6 +193,11 @@ def _schema(family: str) -> Any:
     OmegaConf.set_readonly(sections, False)  # it is, as RunConfig is frozen
     sections.model, sections.loss = OmegaConf.structured(model), OmegaConf.structured(loss)
     return sections
+
+
+def _with_empty_text(override: str) -> str:
+    """`data.label=` as "", where the parser takes it for null; a section is not emptied so."""
+    return f"{override}''" if override.endswith("=") and "." in override else override
 
 
 def _wrong(given: Any) -> Iterator[str]:
