@@ -1,11 +1,16 @@
-"""What all tests share: threads, and a set of made-up digits for what wants classes."""
+"""What all tests share: threads, a world of one, and made-up digits for what wants classes."""
 
 import gzip
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from pipeline.world import World
 
 # Beside other work, two threads wait for each other at every small kernel.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -14,6 +19,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def write_idx(path: Path, array: np.ndarray) -> None:
     head = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
     path.write_bytes(gzip.compress(head + array.astype(np.uint8).tobytes(), mtime=0))
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator["World"]:
+    """A world of one on one thread."""
+    import torch
+
+    from pipeline.engine import joined
+    from pipeline.sections import EngineConfig
+
+    threads = torch.get_num_threads()
+    yield joined(EngineConfig(threads=1), gpu=False)
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -5,14 +5,12 @@ and why, is told in plain.py.
 """
 
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from pipeline.engine import joined
 from pipeline.world import World
 from stylealae.config import LossConfig
 from stylealae.networks import Networks, build
@@ -31,7 +29,6 @@ from plain import (
     ZERO,
     Plain,
     agreement,
-    config,
     different,
     drawn,
     engine_of,
@@ -46,13 +43,7 @@ from plain import (
     weights,
 )
 
-
-@pytest.fixture(scope="module", autouse=True)
-def world() -> Iterator[World]:
-    """A world of one on one thread."""
-    threads = torch.get_num_threads()
-    yield joined(config().engine, gpu=False)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("world")
 
 
 @pytest.mark.parametrize("zero", ZERO)

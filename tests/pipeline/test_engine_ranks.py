@@ -4,13 +4,10 @@ Checked against plain torch and an engine of one; what is compared, and why, is 
 """
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
-from pipeline.engine import joined
 from pipeline.world import World
 from stylealae.networks import Networks, build
 from stylealae.phases import Phase
@@ -24,7 +21,6 @@ from plain import (
     ZERO,
     State,
     agreement,
-    config,
     different,
     engine_of,
     gradient,
@@ -38,13 +34,7 @@ from plain import (
 )
 from ranks import run_ranks
 
-
-@pytest.fixture(scope="module", autouse=True)
-def world() -> Iterator[World]:
-    """A world of one on one thread."""
-    threads = torch.get_num_threads()
-    yield joined(config().engine, gpu=False)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("world")
 
 
 def two_ranks(world: World) -> dict[str, State]:

@@ -3,7 +3,6 @@
 Checked against torch's own, one for every phase and letter that it trains, with rates of their own.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline.config import RunConfig, parse
-from pipeline.engine import Engine, joined
+from pipeline.engine import Engine
 from pipeline.world import World
 from stylealae.draws import CodeDraw
 from stylealae.family import FAMILIES
@@ -39,12 +38,7 @@ engine: {{precision: fp32, zero_stage: {zero}, threads: 1}}
 """)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def world() -> Iterator[World]:
-    """A world of one on one thread."""
-    threads = torch.get_num_threads()
-    yield joined(config("sgd", 0).engine, gpu=False)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("world")
 
 
 def batch(step: int, cfg: RunConfig) -> tuple[Tensor, dict[str, CodeDraw]]:

@@ -3,7 +3,7 @@
 Checked in this process, on one rank, with the made-up digits of tests/conftest.py.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from torch import Tensor
 from pipeline.catalogue import usual
 from pipeline.checkpoint import latest, stage_folder
 from pipeline.config import RunConfig, parse
-from pipeline.engine import joined
 from pipeline.trainer import train_stage
 from pipeline.world import World
 from stylealae import family
@@ -26,14 +25,6 @@ MLPS = [name for name in FAMILIES if name != "stylealae"]
 LABELLED = ("aae_informed", "aae_supervised", "aae_classes", "aae_heads")
 BATCH, IMAGES = 12, 120
 PARTS = ("networks", "ema", "adam")
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    """A world of one on one thread."""
-    threads = torch.get_num_threads()
-    yield joined(parse("engine: {threads: 1}").engine, gpu=False)
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ which the stop flag is looked at is changed: 256 images are more than these stag
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from pipeline.checkpoint import Checkpoint, is_done, latest, stage_folder
 from pipeline.config import RunConfig
 from pipeline.data.shards import prepare
 from pipeline.data.sources import open_source
-from pipeline.engine import joined
 from pipeline.logs import Report
 from pipeline.saving import Saver
 from pipeline.sections import CheckpointConfig, DataConfig, EngineConfig, LogConfig
@@ -49,14 +48,6 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("faces") / "rendered"
     prepare(open_source("64", "rendered"), out, (4, 8, 16), workers=1)
     return out
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    """A world of one on one thread."""
-    threads = torch.get_num_threads()
-    yield joined(EngineConfig(threads=1), gpu=False)
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)
