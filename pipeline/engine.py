@@ -46,6 +46,10 @@ BIASES = 512  # ZeRO 3 keeps tensors of no more numbers whole on every rank
 TIMEOUT = timedelta(minutes=10)
 
 
+# ZeRO loads Muon, which is compiled, and with it torch's compiler: a second of every start.
+deepspeed.runtime.compiler.compile = lambda *_, **__: lambda function: function
+
+
 def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
     """This process's World: of an existing group, torchrun's environment, or of one."""
     if gpu and not torch.cuda.is_available():

@@ -2,8 +2,12 @@
 
 A parameter group is a letter.  Before a step the engine gives each group its owner: the name of
 whose moments the step goes by, or None for a letter that rests.
+
+torch has its optimisers load its compiler: a second and more of every process's start.  Nothing is
+compiled here, so what they wrap in that is called without.
 """
 
+import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -23,7 +27,14 @@ class ByLetter(torch.optim.Optimizer):
     """What torch calls the state that has a parameter's shape."""
     counts: tuple[str, ...] = ()
     """What it calls the numbers beside it."""
+    torchs: type[torch.optim.Optimizer]
+    """torch's own of this kind."""
 
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As torch does."""
+        inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)
+
+    @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
         """One update of the groups that have an owner; the others' moments and counts rest."""
         every, state = self.param_groups, self.state
@@ -34,7 +45,7 @@ class ByLetter(torch.optim.Optimizer):
                 for name in self.moments + self.counts:
                     self.state[p][name] = state[p][owned(group["owner"], name)]
         try:
-            return super().step(closure)
+            return inspect.unwrap(self.torchs.step)(self, closure)
         finally:
             self.param_groups, self.state = every, state
 
@@ -59,6 +70,7 @@ class Adam(ByLetter, torch.optim.Adam):
     """Adam, fused."""
 
     moments, counts = ("exp_avg", "exp_avg_sq"), ("step",)
+    torchs = torch.optim.Adam
 
     def __init__(self, groups: Any, cfg: OptimizerConfig) -> None:
         super().__init__(
@@ -70,6 +82,7 @@ class Sgd(ByLetter, torch.optim.SGD):
     """Stochastic gradient descent with momentum, fused."""
 
     moments = ("momentum_buffer",)
+    torchs = torch.optim.SGD
 
     def __init__(self, groups: Any, cfg: OptimizerConfig) -> None:
         super().__init__(
