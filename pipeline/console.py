@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from pipeline.config import RunConfig
-from pipeline.logs import Report
+from pipeline.progress import Report
 from stylealae.schedule import at_stage
 
 if TYPE_CHECKING:

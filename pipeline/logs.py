@@ -8,7 +8,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -20,6 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from pipeline.environment import environment, memory_scalars
 from pipeline.fence import Fence
+from pipeline.progress import Report
 from pipeline.sections import LogConfig
 from pipeline.storage import Storage
 from pipeline.world import World
@@ -28,27 +28,9 @@ from stylealae.family import Model
 from stylealae.schedule import Progress
 from stylealae.sheets import contact_sheet
 
-__all__ = ["Log", "Report", "due", "show"]
+__all__ = ["Log", "due", "show"]
 
 METRICS = "metrics.jsonl"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """One line of progress, for whoever shows it."""
-
-    resolution: int
-    alpha: float
-    seen: int
-    """Real images shown so far in the whole run."""
-    stage_first: int
-    """Images after which this stage began."""
-    stage_end: int
-    """Images after which this stage ends."""
-    total: int
-    """Images of the whole run."""
-    img_per_s: float
-    losses: Mapping[str, float]
 
 
 def due(seen: int, every: int, batch: int) -> bool:

@@ -25,13 +25,14 @@ from ray.train.torch import TorchTrainer
 
 from pipeline.checkpoint import furthest, is_done
 from pipeline.cluster.connect import connected, in_job, is_ours
+from pipeline.cluster.controller import Tell
 from pipeline.cluster.group import meeting
-from pipeline.cluster.link import Tell, linked
+from pipeline.cluster.link import linked
 from pipeline.cluster.room import Growth, choose, draining, has_room
 from pipeline.cluster.worker import work
 from pipeline.config import RunConfig, as_yaml
 from pipeline.fence import Fence
-from pipeline.logs import Report
+from pipeline.progress import Report
 from pipeline.storage import Storage, open_storage
 from stylealae.errors import ConfigError, UserError
 

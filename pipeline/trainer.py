@@ -14,8 +14,9 @@ from pipeline.data.manifest import Manifest
 from pipeline.data.stream import Stream
 from pipeline.engine import Engine
 from pipeline.fence import Fence
-from pipeline.logs import Log, Report, due
+from pipeline.logs import Log, due
 from pipeline.metrics import Metrics
+from pipeline.progress import Report
 from pipeline.saving import Saver
 from pipeline.storage import Storage, open_storage
 from pipeline.world import World

@@ -1,7 +1,8 @@
 """What driver and workers tell each other, through an actor on the driver's host.
 
 Workers send progress, errors and where they run; the driver sends the wish to stop.  A worker
-listens in a thread, so that asking costs a step nothing.
+listens in a thread, so that asking costs a step nothing.  The actor's process loads what this
+module does, while the run waits for it: neither torch nor Ray Train.
 """
 
 import threading
@@ -11,13 +12,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray.train import UserCallback
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.cluster.verdicts import Verdicts
-from pipeline.logs import Report
+from pipeline.progress import Report
 
-__all__ = ["Tell", "linked", "listening"]
+__all__ = ["linked", "listening"]
 
 POLL_S = 0.5
 DEAF_S = 30.0
@@ -84,24 +84,6 @@ class Link:
         taken = list(self._reports)
         self._reports.clear()
         return taken, self._hosts
-
-
-class Tell(UserCallback):  # type: ignore[misc]
-    """Tells the link how a group of workers ended; runs in Ray Train's controller."""
-
-    def __init__(self, link: Any) -> None:
-        self._link = link
-
-    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        """A worker that raised says so itself; one that did not was lost."""
-        lost = any(_is_rays(error) for error in worker_exceptions.values())
-        ray.get(self._link.ended.remote(lost))
-
-
-def _is_rays(error: Exception) -> bool:
-    """Whether Ray missed a worker; what a worker raised comes as it is, or wrapped in one class."""
-    kind = type(error)
-    return kind.__module__.startswith("ray.") and kind.__name__ != "UserExceptionWithTraceback"
 
 
 def linked() -> Any:

@@ -19,7 +19,7 @@ from pipeline.checkpoint import Checkpoint, is_done, latest, stage_folder
 from pipeline.config import RunConfig
 from pipeline.data.shards import prepare
 from pipeline.data.sources import open_source
-from pipeline.logs import Report
+from pipeline.progress import Report
 from pipeline.saving import Saver
 from pipeline.sections import CheckpointConfig, DataConfig, EngineConfig, LogConfig
 from pipeline.trainer import train_stage

@@ -1,0 +1,43 @@
+"""What a run's processes load when they start: the run waits for it, at every stage and failure."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAINER = """
+import torch
+import pipeline.trainer
+import deepspeed.runtime.zero.stage3, deepspeed.runtime.zero.stage_1_and_2
+from pipeline.optimizer import KINDS
+from stylealae.config import OptimizerConfig
+
+for kind in KINDS.values():
+    p = torch.nn.Parameter(torch.ones(3))
+    optimizer = kind([{"params": [p], "owner": ""}], OptimizerConfig())
+    optimizer.create_state([p], [""])
+    p.grad = torch.ones(3)
+    optimizer.step()
+    assert bool((p < 1).all())
+"""
+
+
+@pytest.mark.parametrize(
+    ("process", "first", "without"),
+    [
+        ("a trainer", TRAINER, {"torch._dynamo", "sympy", "pandas", "ray"}),
+        ("the link", "import pipeline.cluster.link", {"torch", "pandas", "tensorboard"}),
+    ],
+)
+def test_a_process_starts_without(process: str, first: str, without: set[str]) -> None:
+    if "cluster" in first:
+        pytest.importorskip("ray")
+    asked = f"import sys\nprint('LOADED', *sorted({without!r} & set(sys.modules)))"
+    shown = subprocess.run(
+        [sys.executable, "-c", f"{first}\n{asked}"],
+        cwd=ROOT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.splitlines()[-1] == "LOADED", f"{process} loads what it does not need"
