@@ -27,12 +27,13 @@ STARTS = 3
 OBJECT_STORE_BYTES = 150 << 20
 CODE = Path(__file__).resolve().parents[2]
 LO = "lo0" if sys.platform == "darwin" else "lo"
-LOOPBACK = {
+OWN_RAY = {
     # What Ray does on a Mac: its address is 127.0.0.1, and its servers bind to that alone.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "GLOO_SOCKET_IFNAME": LO,
     "NCCL_SOCKET_IFNAME": LO,
     "RAY_worker_niceness": "0",  # 15 would yield to every other process
+    "MALLOC_ARENA_MAX": "1",  # Ray trains in a thread, whose memory glibc gives back all the time
 }
 
 
@@ -67,7 +68,7 @@ def connected(cores: int, address: str | None = None) -> Iterator[None]:
 
 def _start(cores: int, quiet: dict[str, Any]) -> None:
     """Starts a Ray on this host, for this process and nobody else."""
-    for name, value in LOOPBACK.items():
+    for name, value in OWN_RAY.items():
         os.environ.setdefault(name, value)
     if "RAY_AUTH_TOKEN_PATH" not in os.environ:  # Ray turns authentication on by itself
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))

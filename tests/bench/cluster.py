@@ -1,7 +1,8 @@
 """What Ray costs: its share of a step, a stage's switch, and the way back after a lost worker.
 
-The same run under torchrun without checkpoints and as a Ray job with them, in turn; two workers,
-on this host alone.
+The same run under torchrun without checkpoints and as a Ray job with them, in turn, on this host
+alone: with a core to spare for Ray's processes, as where GPUs train, and with a trainer on every
+core.
 """
 
 import os
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,23 +41,28 @@ def bench_cluster(folder: Path, rounds: int) -> list[dict[str, Any]]:
                              "--resolutions", "4..16"])  # fmt: skip
     switches, lost_s = switch_and_loss(folder, data)
     return [
-        *overhead(folder, data, rounds),
+        *overhead(folder, data, rounds, 1, "a core to spare"),
+        *overhead(folder, data, rounds, 2, "trainers on all cores"),
         {"name": "stage switch (at most 15 s)", "took_s": round(statistics.median(switches), 2)},
         {"name": "lost worker to the next step (at most 20 s)", "took_s": round(lost_s, 2)},
     ]
 
 
-def overhead(folder: Path, data: Path, rounds: int) -> list[dict[str, Any]]:
+def overhead(
+    folder: Path, data: Path, rounds: int, workers: int, beside: str
+) -> list[dict[str, Any]]:
     """Images/s and CPU time an image at the last stage, bare and as a Ray job, in turn.
 
-    All of Ray's processes count, and they share the trainers' cores. Wall-clock time tells of a
-    machine that does nothing else; CPU time is less moved by what runs beside.
+    All of Ray's processes count. Wall-clock time tells of a machine that does nothing else; CPU
+    time is less moved by what runs beside.
     """
+    kinds = (("bare", partial(_bare, workers), 10**9), ("ray", _job, EVERY_IMG))
     took: dict[str, list[tuple[float, float]]] = {"bare": [], "ray": []}
     for i in range(rounds):
-        for name, started, every in (("bare", _bare, 10**9), ("ray", _job, EVERY_IMG)):
-            steps = Steps(folder / f"batches-{name}{i}")
-            line = _line(data, folder / f"{name}{i}", STEADY_IMG, every)
+        for name, started, every in kinds:
+            run_dir = folder / f"{name}-{workers}-{i}"
+            steps = Steps(folder / f"batches-{run_dir.name}")
+            line = _line(data, run_dir, STEADY_IMG, every, workers)
             with started([*line, f"log.batches={steps.folder}"]) as job:
                 took[name].append(_rates(job, steps))
                 job.send_signal(signal.SIGTERM)
@@ -63,7 +70,7 @@ def overhead(folder: Path, data: Path, rounds: int) -> list[dict[str, Any]]:
         {name: statistics.median(pair[i] for pair in pairs) for name, pairs in took.items()}
         for i in (0, 1)
     )
-    name = "Ray job with checkpoints / bare trainer"
+    name = f"Ray job with checkpoints / bare trainer, {beside}"
     return [
         {
             "name": f"{name}, images/s",
@@ -135,10 +142,12 @@ def switch_and_loss(folder: Path, data: Path) -> tuple[list[float], float]:
     return switches, found.next_step_s
 
 
-def _line(data: Path, run_dir: Path, stage_img: Sequence[int], every: int) -> list[str]:
+def _line(
+    data: Path, run_dir: Path, stage_img: Sequence[int], every: int, workers: int = 2
+) -> list[str]:
     spans = ",".join(map(str, stage_img))
     return [*CONFIG, f"schedule.stage_img=[{spans}]", f"checkpoint.every_img={every}",
-            f"data.path={data}", f"run_dir={run_dir}"]  # fmt: skip
+            f"cluster.workers=[{workers}]", f"data.path={data}", f"run_dir={run_dir}"]  # fmt: skip
 
 
 def _job(line: Sequence[str]) -> AbstractContextManager["subprocess.Popen[bytes]"]:
@@ -146,11 +155,11 @@ def _job(line: Sequence[str]) -> AbstractContextManager["subprocess.Popen[bytes]
     return _running([sys.executable, "launch/demo.py", "faces=64", *line])
 
 
-def _bare(line: Sequence[str]) -> AbstractContextManager["subprocess.Popen[bytes]"]:
-    """Two trainers under torchrun."""
+def _bare(workers: int, line: Sequence[str]) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+    """Trainers under torchrun."""
     return _running(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
-         "-m", "pipeline.cli", "train", "configs/demo.yaml", *line]
+        [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={workers}",
+         "--standalone", "-m", "pipeline.cli", "train", "configs/demo.yaml", *line]
     )  # fmt: skip
 
 
