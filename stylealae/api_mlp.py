@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stylealae import snapshot
 from stylealae.layers import pixel_norm
-from stylealae.priors import normal, rng
+from stylealae.priors import categorical, normal, rng
 from stylealae.schedule import Growth
 
 __all__ = ["AlaeMlpModel", "ClassModel", "CodeModel", "GanModel", "HeadsModel", "MlpModel"]
@@ -170,7 +170,8 @@ class CodeModel(MlpModel):
         source = rng(seed, "sample", 0)
         z = self.nets.prior.sample(n, source)
         kinds = max(1, self.nets.told)
-        y = fn.one_hot(torch.randint(kinds, (n,), generator=source), kinds)
+        shares = getattr(self.model, "class_shares", ())
+        y = fn.one_hot(categorical(n, kinds, shares, source), kinds)
         return self.decode(z, y[:, : self.nets.told].float())
 
     def rows(self, x: Tensor, alpha: float = 1.0) -> list[tuple[str, Tensor]]:

@@ -129,6 +129,8 @@ class ClassModelConfig(CodeModelConfig):
 
     classes: int = 10
     """Categories of y: the labels' classes, or as many clusters as are wanted."""
+    class_shares: tuple[float, ...] = ()
+    """How often the categorical prior has each class, as any positive numbers; empty: all alike."""
     class_critic_hidden: int = 1000
     """Units of a hidden layer of C."""
 
@@ -137,6 +139,13 @@ class ClassModelConfig(CodeModelConfig):
         self.require_positive("class_critic_hidden")
         if self.classes < 2:
             raise ConfigError(f"model.classes is {self.classes}: there must be at least 2")
+        if self.class_shares and len(self.class_shares) != self.classes:
+            raise ConfigError(
+                f"model.class_shares has {len(self.class_shares)} numbers and model.classes is "
+                f"{self.classes}: give one a class, or none"
+            )
+        if any(share <= 0.0 for share in self.class_shares):
+            raise ConfigError(f"model.class_shares is {self.class_shares}: all must be above 0")
 
 
 @dataclass(frozen=True, kw_only=True)

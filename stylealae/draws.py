@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from stylealae.priors import Prior, normal, rng
+from stylealae.priors import Prior, categorical, normal, rng
 from stylealae.schedule import Progress
 
 __all__ = ["Chance", "CodeChance", "CodeDraw", "Draw", "Labelled", "MlpChance", "StyleDraw"]
@@ -118,6 +118,8 @@ class CodeChance(Chance):
 
     prior: Prior
     classes: int = 1
+    class_shares: tuple[float, ...] = ()
+    """How often the prior has each class; empty: all alike."""
     labelled: Labelled
     labelled_batch: int = 0
     """Labelled images that all ranks draw together."""
@@ -129,7 +131,7 @@ class CodeChance(Chance):
         if labels is not None:
             known[self.mine] = labels
         z = self.prior.sample(at.batch, source, known)[self.mine]
-        y = torch.randint(self.classes, (at.batch,), generator=source)[self.mine]
+        y = categorical(at.batch, self.classes, self.class_shares, source)[self.mine]
         x_labelled, y_labelled = self._labelled(source, at)
         return CodeDraw(
             z=z.to(self.device),

@@ -85,7 +85,7 @@ def _classes(model: Any, loss: Any, **common: Any) -> Chance:
     prior = PRIORS[model.prior](model.z_width, model.prior_scale)
     return CodeChance(
         z_width=model.z_width, prior=prior, classes=model.classes,
-        labelled_batch=loss.labelled_batch, **common,
+        class_shares=model.class_shares, labelled_batch=loss.labelled_batch, **common,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ Legend: n samples, Z width of z.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -12,7 +13,17 @@ from torch import Tensor
 
 from stylealae import losses
 
-__all__ = ["PRIORS", "Gaussian", "Mixture", "Prior", "SwissRoll", "Uniform", "normal", "rng"]
+__all__ = [
+    "PRIORS",
+    "Gaussian",
+    "Mixture",
+    "Prior",
+    "SwissRoll",
+    "Uniform",
+    "categorical",
+    "normal",
+    "rng",
+]
 
 PETALS = 10
 """Components of the mixture."""
@@ -31,6 +42,15 @@ def rng(seed: int, purpose: str, seen: int, device: torch.device | str = "cpu") 
 def normal(n: int, width: int, generator: torch.Generator) -> Tensor:
     """Samples of the standard normal prior.  -> [n, width]"""
     return torch.randn(n, width, generator=generator)
+
+
+def categorical(
+    n: int, classes: int, shares: Sequence[float], generator: torch.Generator
+) -> Tensor:
+    """Samples of the categorical prior, all classes alike without shares.  -> [n] int64"""
+    if not shares:
+        return torch.randint(classes, (n,), generator=generator)
+    return torch.multinomial(torch.tensor(shares), n, replacement=True, generator=generator)
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,7 @@ def test_an_override_may_be_empty() -> None:
         ("", "loss.input_noise=0.1", "input_noise.*LossConfig"),
         ("family: aae_supervised", "", "learns from labels and data.label is empty"),
         ("family: aae", "model.prior=mixture", "lies in a plane.*model.z_width=2"),
+        ("family: aae_classes", "model.class_shares=[1,2]", "2 numbers and model.classes is 10"),
         ("family: vae", "model.posterior=universal", "universal.*gaussian"),
         ("family: aae", "model.side=27", "model.side is 27"),
         ("family: aae", "loss.input_dropout=1", "loss.input_dropout"),

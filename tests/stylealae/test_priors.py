@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import distributions
 
-from stylealae.priors import PRIORS, Gaussian, Mixture, Prior, SwissRoll, Uniform, rng
+from stylealae.priors import (
+    PRIORS,
+    Gaussian,
+    Mixture,
+    Prior,
+    SwissRoll,
+    Uniform,
+    categorical,
+    rng,
+)
 
 N = 20_000
 
@@ -88,3 +97,10 @@ def test_kl_of_gaussians_is_torchs_and_the_estimate_agrees() -> None:
     torch.testing.assert_close(prior.kl(mean, log_var, eps[:1]), wanted)
     many = Prior.kl(prior, mean.expand(N, 2), log_var.expand(N, 2), eps)
     assert float(many.mean()) == pytest.approx(float(wanted), abs=0.03)
+
+
+@pytest.mark.parametrize("shares", [(2.0, 1.0, 1.0), ()])
+def test_classes_come_as_often_as_their_shares_say(shares: tuple[float, ...]) -> None:
+    y = categorical(N, 3, shares, rng(0, "y", 0))
+    wanted = torch.tensor(shares or (1.0, 1.0, 1.0))
+    torch.testing.assert_close(y.bincount() / N, wanted / wanted.sum(), atol=0.01, rtol=0)
