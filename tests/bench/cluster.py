@@ -27,8 +27,8 @@ CONFIG = (
     "model.resolution=16", "model.max_channels=64", f"schedule.batch=[{BATCH}]",
     "log.grid_img=100000000", "log.grid_size=1", "engine.threads=1", "log.scalars_img=320",
 )  # fmt: skip
-STEADY_IMG = (20 * BATCH, 20 * BATCH, 1000 * BATCH)
-WINDOW_IMG = (140 * BATCH, 340 * BATCH)
+STEADY_IMG = (20 * BATCH, 20 * BATCH, 500 * BATCH)
+WINDOW_IMG = (70 * BATCH, 270 * BATCH)
 SHORT_IMG = (20 * BATCH, 20 * BATCH, 300 * BATCH)
 EVERY_IMG = 50 * BATCH
 TIMEOUT_S = 1800

@@ -175,7 +175,8 @@ def delete_file(scene: Scene) -> None:
 def _newest_weights(scene: Scene) -> Path:
     """A file of the newest checkpoint of the run, which nobody writes any more."""
     kill_driver(scene)
-    workers = [p for host in scene.hosts.all.values() for p in host.processes(TRAINER)]
+    # The orphan of a host that was cut off may live for a minute more, fenced off.
+    workers = [p for name in scene.members for p in scene.hosts.all[name].processes(TRAINER)]
     psutil.wait_procs(workers, timeout=60)
     newest = max(Path(scene.job.run_dir).glob("[0-9]*/seen-*/manifest.json")).parent
     return scene.chance.choice(sorted(newest.glob("*.safetensors")))
