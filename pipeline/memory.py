@@ -90,13 +90,16 @@ def state_bytes(cfg: RunConfig, stage: int) -> int:
     numbers = (
         whole / shared[2] + whole + trained / shared[1] + adam * trained / shared[0]
     )  # weights, average, gradients, Adam
-    rescaled = 2 * _kept(cfg, stage, 1) - _kept(cfg, stage, 2)
+    rescaled = 3 * _kept(cfg, stage, 2) - 2 * _kept(cfg, stage, 3)
     return int(FLOAT * numbers) + rescaled
 
 
 def activation_bytes(cfg: RunConfig, stage: int) -> int:
-    """What the hungriest phase keeps of one image until its backward pass."""
-    return _kept(cfg, stage, 2) - _kept(cfg, stage, 1)
+    """What the hungriest phase keeps of one image until its backward pass.
+
+    Batch norm takes no batch of one, so that two and three are looked at.
+    """
+    return _kept(cfg, stage, 3) - _kept(cfg, stage, 2)
 
 
 def _kept(cfg: RunConfig, stage: int, n: int) -> int:

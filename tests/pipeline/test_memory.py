@@ -1,11 +1,12 @@
 """What is counted on tensors without content is what autograd really keeps."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from pipeline.config import RunConfig
+from pipeline.config import RunConfig, load
 from pipeline.memory import activation_bytes, fitted, need, state_bytes
 from pipeline.sections import ClusterConfig, EngineConfig
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
@@ -53,6 +54,15 @@ def really_kept(stage: int, n: int) -> int:
 def test_an_images_activations_are_counted(stage: int) -> None:
     image = really_kept(stage, 5) - really_kept(stage, 4)
     assert activation_bytes(CFG, stage) == pytest.approx(image, rel=0.05)
+
+
+MNIST = sorted((Path(__file__).resolve().parents[2] / "configs/mnist").glob("[!b]*.yaml"))
+
+
+@pytest.mark.parametrize("path", MNIST, ids=lambda path: path.stem)
+def test_every_family_can_be_planned(path: Path) -> None:
+    cfg = load(path)
+    assert need(cfg, cfg.last_stage) > state_bytes(cfg, cfg.last_stage) > 0
 
 
 def test_recomputing_keeps_less() -> None:
