@@ -3,8 +3,10 @@
 It knows nothing of Ray: it is given a config, a World, a stop flag and someone to report to.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 
 from pipeline import checkpoint
 from pipeline.checkpoint import Checkpoint
@@ -20,6 +22,7 @@ from pipeline.progress import Report
 from pipeline.saving import Saver
 from pipeline.storage import Storage, open_storage
 from pipeline.world import World
+from stylealae.config import ShapeConfig
 from stylealae.ema import Ema
 from stylealae.errors import CheckpointError, ConfigError, DivergenceError
 from stylealae.family import FAMILIES, Model
@@ -136,12 +139,13 @@ def begin(
     was = found.state
     mine = {
         "family": cfg.family,
-        **asdict(cfg.model),
+        **_as_saved(cfg.model),
         "seed": cfg.seed,
         "data set": manifest.digest,
     }
     theirs = {
         "family": "stylealae",
+        **_as_saved(type(cfg.model)()),  # of keys that came after the checkpoint
         **was["config"],
         **was["config"]["model"],
         "data set": was["data"],
@@ -156,6 +160,12 @@ def begin(
         )
     nets.load_state_dict(found.tensors("networks"))
     return nets, int(was["seen"]), found
+
+
+def _as_saved(model: ShapeConfig) -> dict[str, Any]:
+    """The section `model` as a checkpoint's JSON gives it back."""
+    saved: dict[str, Any] = json.loads(json.dumps(asdict(model)))
+    return saved
 
 
 def readable_by(cfg: RunConfig) -> Manifest:

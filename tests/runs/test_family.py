@@ -105,7 +105,7 @@ def test_a_family_trains_and_its_snapshot_loads(
     [
         ("optimizer.kind=sgd", "schedule.lr=[0.001]"),
         ("optimizer.kind=sgd", "schedule.lr=[0.001]", "engine.zero_stage=1"),
-        ("optimizer.betas=[0.5,0.99]",),
+        ("optimizer.betas=[0.5,0.99]", "model.class_shares=[2,1,1,1,1,1,1,1,1,1]"),
         ("optimizer.betas=[0.5,0.99]", "engine.zero_stage=2"),
         ("engine.zero_stage=3", "loss.merged=true"),
     ],
