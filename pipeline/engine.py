@@ -46,10 +46,6 @@ BIASES = 512  # ZeRO 3 keeps tensors of no more numbers whole on every rank
 TIMEOUT = timedelta(minutes=10)
 
 
-# ZeRO loads Muon, which is compiled, and with it torch's compiler: a second of every start.
-deepspeed.runtime.compiler.compile = lambda *_, **__: lambda function: function
-
-
 def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
     """This process's World: of an existing group, torchrun's environment, or of one."""
     if gpu and not torch.cuda.is_available():
@@ -65,6 +61,8 @@ def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1")):
         os.environ.setdefault(name, value)
+    # ZeRO loads Muon, which is compiled, and with it torch's compiler: a second of every start.
+    deepspeed.runtime.compiler.compile = lambda *_, **__: lambda function: function
     if not dist.is_initialized():
         backend = "nccl" if gpu else "gloo"
         if os.environ["WORLD_SIZE"] == "1":

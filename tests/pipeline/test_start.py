@@ -10,10 +10,13 @@ ROOT = Path(__file__).resolve().parents[2]
 TRAINER = """
 import torch
 import pipeline.trainer
-import deepspeed.runtime.zero.stage3, deepspeed.runtime.zero.stage_1_and_2
+from pipeline.engine import joined
 from pipeline.optimizer import KINDS
+from pipeline.sections import EngineConfig
 from stylealae.config import OptimizerConfig
 
+joined(EngineConfig(), gpu=False)
+import deepspeed.runtime.zero.stage3, deepspeed.runtime.zero.stage_1_and_2
 for kind in KINDS.values():
     p = torch.nn.Parameter(torch.ones(3))
     optimizer = kind([{"params": [p], "owner": ""}], OptimizerConfig())

@@ -14,10 +14,12 @@ from torch import Tensor
 from pipeline.catalogue import usual
 from pipeline.checkpoint import latest, stage_folder
 from pipeline.config import RunConfig, parse
-from pipeline.trainer import train_stage
+from pipeline.storage import open_storage
+from pipeline.trainer import begin, readable_by, train_stage
 from pipeline.world import World
 from stylealae import family
 from stylealae.config_mlp import SECTIONS
+from stylealae.errors import CheckpointError
 from stylealae.family import FAMILIES
 from stylealae.sheets import contact_sheet
 
@@ -123,3 +125,19 @@ def test_stopping_and_going_on_equals_not_stopping(
     trained(whole, world)
     trained(parts, world, 3, 4)
     assert not different(end(whole), end(parts))
+
+
+def test_a_key_that_came_after_a_checkpoint_must_be_at_its_default(
+    digits: Path, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = config("aae_classes", digits, tmp_path)
+    trained(before, world, 3)
+    found = latest(before.run_dir)
+    assert found is not None
+    del found.state["config"]["model"]["class_shares"]
+    monkeypatch.setattr("pipeline.checkpoint.latest", lambda *_: found)
+    other = config("aae_classes", digits, tmp_path, "model.class_shares=[2,1,1,1,1,1,1,1,1,1]")
+    storage, manifest = open_storage(before.run_dir), readable_by(before)
+    assert begin(before, storage, manifest, world)[1] == found.state["seen"]
+    with pytest.raises(CheckpointError, match="class_shares"):
+        begin(other, storage, manifest, world)
