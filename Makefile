@@ -1,5 +1,5 @@
 # make demo    the main job: prepare, train, draw      make demo DATA=photos.zip RES=64 for your own
-# make test    every test that needs no GPU            make check   format, lint, types
+# make test    every test that needs no GPU            make check   format, lint, types, import contracts
 # make setup   only the .venv                          make bench   measurements, as JSON
 # make faults  hosts die, links break, disks fill, and nothing is lost (Linux, root)
 .PHONY: setup demo test check bench faults
@@ -25,6 +25,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 bench: setup
 	@$(BIN)/python -m tests.bench $(ARGS)

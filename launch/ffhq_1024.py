@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from pipeline.launching import launch  # noqa: E402
+from pipeline.cli.launching import launch  # noqa: E402
 
 if __name__ == "__main__":
     launch(ROOT / "configs/ffhq_1024.yaml", sys.argv[1:], about=__doc__ or "")

@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from pipeline.launching import launch  # noqa: E402
+from pipeline.cli.launching import launch  # noqa: E402
 
 
 def main(argv: list[str]) -> None:

@@ -10,14 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stylealae import attributes, latents, snapshot
+from stylealae import latents
 from stylealae.config import ModelConfig
-from stylealae.directions import Directions, principal, sefa
+from stylealae.editing import attributes
+from stylealae.editing.directions import Directions, principal, sefa
+from stylealae.editing.refinement import Distance, Refined, refine
 from stylealae.errors import CheckpointError, ConfigError
-from stylealae.interop import read_released, released_to_ours
+from stylealae.interop import snapshot
+from stylealae.interop.released import read_released, released_to_ours
 from stylealae.networks import Networks, build
 from stylealae.priors import normal, rng
-from stylealae.refinement import Distance, Refined, refine
 from stylealae.schedule import Growth
 
 __all__ = ["StyleALAE"]

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as fn
 from torch import Tensor
 
-from stylealae import snapshot
-from stylealae.layers import pixel_norm
+from stylealae.interop import snapshot
+from stylealae.ops.layers import pixel_norm
 from stylealae.priors import categorical, normal, rng
 from stylealae.schedule import Growth
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stylealae.config import ScheduleConfig
-from stylealae.networks.lettered import Lettered
+from stylealae.networks.group import Lettered
 from stylealae.schedule import Progress
 
 __all__ = ["Ema"]

@@ -12,14 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stylealae import snapshot
 from stylealae.api import StyleALAE
 from stylealae.api_mlp import AlaeMlpModel, ClassModel, CodeModel, GanModel, HeadsModel, MlpModel
-from stylealae.draws import Chance, CodeChance, MlpChance
 from stylealae.errors import CheckpointError
+from stylealae.interop import snapshot
 from stylealae.networks import Networks
 from stylealae.networks.alae_mlp import AlaeMlp
-from stylealae.networks.lettered import Lettered
+from stylealae.networks.group import Lettered
 from stylealae.networks.mlp import (
     Aae,
     Autoencoder,
@@ -29,6 +28,7 @@ from stylealae.networks.mlp import (
     InformedAae,
     SupervisedAae,
 )
+from stylealae.phase_inputs import Chance, CodeChance, MlpChance
 from stylealae.phases import Phase, phases_of
 from stylealae.phases_aae import (
     aae_phases,

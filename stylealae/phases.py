@@ -13,9 +13,9 @@ from torch import Tensor
 
 from stylealae import latents, losses
 from stylealae.config import LossConfig
-from stylealae.draws import StyleDraw
-from stylealae.layers import full_precision
 from stylealae.networks import Networks
+from stylealae.ops.layers import full_precision
+from stylealae.phase_inputs import StyleDraw
 from stylealae.schedule import Growth
 
 __all__ = ["Phase", "phases_of"]

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from stylealae import losses
 from stylealae.config_mlp import ClassLossConfig, CodeLossConfig, GanLossConfig, HeadsLossConfig
-from stylealae.draws import CodeDraw
-from stylealae.layers import full_precision
 from stylealae.networks.mlp import Aae, Autoencoder, ClassAae, Code, Gan, HeadsAae
+from stylealae.ops.layers import full_precision
+from stylealae.phase_inputs import CodeDraw
 from stylealae.phases import Phase
 from stylealae.schedule import Growth
 

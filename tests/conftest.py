@@ -26,8 +26,8 @@ def world() -> Iterator["World"]:
     """A world of one on one thread."""
     import torch
 
-    from pipeline.engine import joined
-    from pipeline.sections import EngineConfig
+    from pipeline.config.sections import EngineConfig
+    from pipeline.training.engine import joined
 
     threads = torch.get_num_threads()
     yield joined(EngineConfig(threads=1), gpu=False)
@@ -47,8 +47,8 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
             image[row : row + 8, column : column + 5] += 180
         write_idx(raw / f"{prefix}-images-idx3-ubyte.gz", images)
         write_idx(raw / f"{prefix}-labels-idx1-ubyte.gz", labels)
-    from pipeline.data.shards import prepare
-    from pipeline.data.sources import open_source
+    from pipeline.data.prepare.shards import prepare
+    from pipeline.data.sources.registry import open_source
 
     prepare(open_source(str(raw), "idx"), out, (32,), workers=1)
     return out

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from pipeline.data.images import batches, read_images
 from stylealae import StyleALAE
-from stylealae.attributes import METHODS, SEPARATE, fit
+from stylealae.editing.attributes import METHODS, SEPARATE, fit
 
 ATTRIBUTES = ("skin_tone", "yaw", "hair_length", "hair_tone", "light_x", "backdrop_lightness")
 

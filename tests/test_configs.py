@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import config as run
-from pipeline import sections
+from pipeline.config import run, sections
 from stylealae import config as method
 from stylealae import config_mlp as mlp
 

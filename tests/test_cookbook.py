@@ -12,8 +12,8 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from pipeline.cli import main
-from pipeline.data.rendered import render
+from pipeline.cli.app import main
+from pipeline.data.rendered.faces import render
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.networks import build

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from pipeline.config import RunConfig
-from pipeline.engine import Engine, joined
-from pipeline.sections import EngineConfig
-from stylealae import planes
+from pipeline.config.sections import EngineConfig
+from pipeline.training.engine import Engine, joined
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
-from stylealae.draws import Chance
 from stylealae.networks import build
+from stylealae.ops import fused
+from stylealae.phase_inputs import Chance
 from stylealae.phases import phases_of
 from stylealae.schedule import Progress
 
@@ -29,12 +29,12 @@ AT = Progress(stage=4, alpha=0.5, batch=8, lr=0.001)
 def test_one_pass_steps_give_on_the_gpu_what_they_give_on_the_cpu() -> None:
     x, bias = torch.randn(2, 5, 16, 16, dtype=torch.float64), torch.randn(5, dtype=torch.float64)
     for here, there in zip(
-        planes.normalised(x.clone(), bias, eps=1e-5),
-        planes.normalised(x.cuda(), bias.cuda(), eps=1e-5),
+        fused.normalised(x.clone(), bias, eps=1e-5),
+        fused.normalised(x.cuda(), bias.cuda(), eps=1e-5),
         strict=True,
     ):
         torch.testing.assert_close(here, there.cpu())
-    torch.testing.assert_close(planes.blur(x), planes.blur(x.cuda()).cpu())
+    torch.testing.assert_close(fused.blur(x), fused.blur(x.cuda()).cpu())
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])

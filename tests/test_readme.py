@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import main
+from pipeline.cli.app import main
 from pipeline.config import load
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,8 +6,8 @@ from typing import Any
 import ray
 import ray.train
 
-from pipeline.cluster.link import listening
-from pipeline.cluster.verdicts import is_network, mendable
+from pipeline.cluster.coordinator import listening
+from pipeline.cluster.failure_policy import is_network, mendable
 from pipeline.config import parse
 
 __all__ = ["work"]
@@ -21,10 +21,10 @@ def work(job: dict[str, Any]) -> None:
     """
     import torch
 
-    from pipeline.engine import joined
-    from pipeline.fence import Fence, FencedError
     from pipeline.storage import open_storage
-    from pipeline.trainer import train_stage
+    from pipeline.training.engine import joined
+    from pipeline.training.fencing import Fence, FencedError
+    from pipeline.training.trainer import train_stage
 
     cfg, link, stage = parse(job["config"]), job["link"], job["stage"]
     if ray.get(link.failure.remote()):

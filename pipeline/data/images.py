@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from pipeline.data import pixels
-from pipeline.data.labels import Label
-from pipeline.data.manifest import Manifest
-from pipeline.data.opened import Tars
+from pipeline.data.format.manifest import Manifest
+from pipeline.data.loader.shard_reader import Tars
 from pipeline.data.pixels import Pixels
-from pipeline.data.source import Sample
-from pipeline.data.sources import open_source
-from pipeline.data.store import is_url, open_store
+from pipeline.data.sources.labels import Label
+from pipeline.data.sources.registry import open_source
+from pipeline.data.sources.source import Sample
+from pipeline.storage.store import is_url, open_store
 from stylealae.errors import DataError
 
 __all__ = ["Image", "batches", "load_images", "read_images"]

@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 
 from pipeline.config import RunConfig, as_dict
-from pipeline.console import plan_table
+from pipeline.planning.tables import plan_table
 from pipeline.report.charts import Curve, Mark, chart, short
 from pipeline.report.run import Run, read_run
 from stylealae.errors import ConfigError

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.checkpoint import SNAPSHOT
 from pipeline.config import RunConfig, parse
+from pipeline.training.checkpoints import SNAPSHOT
 from stylealae.errors import CheckpointError, ConfigError
 
 __all__ = ["Run", "Sheet", "read_run"]

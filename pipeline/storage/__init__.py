@@ -7,15 +7,15 @@
 
 What is published appears whole or not at all, with a manifest.json that holds the hash of every
 file; what is used was checked against it.  A folder is written aside, brought to disk and renamed;
-for an object store see `pipeline.storage.bucket`.  `create` makes a file that nobody else has
+for an object store see `pipeline.storage.run_bucket`.  `create` makes a file that nobody else has
 made, on which the fence of a run rests.
 """
 
 from functools import lru_cache
 from pathlib import Path
 
-from pipeline.data.store import is_url
-from pipeline.storage.folder import Folder, Storage, nothing, published
+from pipeline.storage.run_folder import Folder, Storage, nothing, published
+from pipeline.storage.store import is_url
 
 __all__ = ["Storage", "Where", "nothing", "open_storage", "published"]
 
@@ -33,6 +33,6 @@ def open_storage(where: Where, patience_s: float = PATIENCE_S) -> Storage:
 
 @lru_cache(maxsize=16)
 def _bucket(place: str, patience_s: float) -> Storage:
-    from pipeline.storage.bucket import Bucket  # fsspec is heavy
+    from pipeline.storage.run_bucket import Bucket  # fsspec is heavy
 
     return Bucket(place, patience_s)

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from stylealae.config import ModelConfig
-from stylealae.layers import NEVER
 from stylealae.networks.encoder import Encoder
 from stylealae.networks.generator import Generator
-from stylealae.networks.lettered import Lettered
+from stylealae.networks.group import Lettered
 from stylealae.networks.mapping import LatentDiscriminator, Mapping
+from stylealae.ops.layers import NEVER
 from stylealae.schedule import Growth
 
 __all__ = ["Networks", "build"]

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from stylealae.config_mlp import AlaeModelConfig
-from stylealae.layers import EqualLinear, leaky_relu, pixel_norm
-from stylealae.networks.lettered import Lettered
+from stylealae.networks.group import Lettered
 from stylealae.networks.mlp import Window, hidden
+from stylealae.ops.layers import EqualLinear, leaky_relu, pixel_norm
 from stylealae.schedule import Growth
 
 __all__ = ["AlaeMlp"]

@@ -10,7 +10,8 @@ import torch.nn.functional as fn
 from torch import Tensor, nn
 
 from stylealae.config import ModelConfig
-from stylealae.layers import (
+from stylealae.ops.fused import SLOPE, blur, normalised
+from stylealae.ops.layers import (
     NEVER,
     DownConv2d,
     EqualConv2d,
@@ -19,7 +20,6 @@ from stylealae.layers import (
     recomputed,
     std_of,
 )
-from stylealae.planes import SLOPE, blur, normalised
 from stylealae.schedule import Growth
 
 __all__ = ["Encoder"]

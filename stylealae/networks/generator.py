@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from stylealae.config import ModelConfig
 from stylealae.latents import per_layer
-from stylealae.layers import NEVER, EqualConv2d, EqualLinear, UpConv2d, nearest2x, recomputed
-from stylealae.planes import blur, styled
+from stylealae.ops.fused import blur, styled
+from stylealae.ops.layers import NEVER, EqualConv2d, EqualLinear, UpConv2d, nearest2x, recomputed
 from stylealae.schedule import Growth
 
 __all__ = ["Generator"]

@@ -8,7 +8,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from stylealae.config import ModelConfig
-from stylealae.layers import EqualLinear, leaky_relu, pixel_norm
+from stylealae.ops.layers import EqualLinear, leaky_relu, pixel_norm
 
 __all__ = ["LatentDiscriminator", "Mapping"]
 

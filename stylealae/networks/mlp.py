@@ -12,7 +12,7 @@ import torch.nn.functional as fn
 from torch import Tensor, nn
 
 from stylealae.config_mlp import ClassModelConfig, CodeModelConfig, GanModelConfig, MlpConfig
-from stylealae.networks.lettered import Lettered
+from stylealae.networks.group import Lettered
 from stylealae.networks.posteriors import POSTERIORS, GaussianPosterior, code_layer
 from stylealae.priors import PRIORS
 

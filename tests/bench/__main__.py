@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from pipeline.config import RunConfig, load
-from pipeline.engine import joined
+from pipeline.training.engine import joined
 from pipeline.world import World
 from stylealae.config import ModelConfig
 from tests.bench.checkpoint import bench_checkpoint

@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipeline import checkpoint
 from pipeline.config import RunConfig
-from pipeline.engine import Engine
-from pipeline.fence import Fence
-from pipeline.saving import Saver
-from pipeline.sections import CheckpointConfig, EngineConfig
+from pipeline.config.sections import CheckpointConfig, EngineConfig
 from pipeline.storage import open_storage
+from pipeline.training import checkpoints
+from pipeline.training.async_checkpoint import Saver
+from pipeline.training.engine import Engine
+from pipeline.training.fencing import Fence
 from pipeline.world import World
 from stylealae.config import ModelConfig, ScheduleConfig
 from stylealae.ema import Ema
@@ -45,13 +45,13 @@ def bench_checkpoint(world: World, model: ModelConfig, rounds: int) -> list[dict
             adam = engine.state_dict()
             with engine.gathered():
                 parts = {"networks": nets.state_dict(), "ema": ema.state_dict(), "adam": adam}
-                saver.save(parts, checkpoint.describe(cfg, stage, number, "none"))
+                saver.save(parts, checkpoints.describe(cfg, stage, number, "none"))
             took["blocked"].append(time.monotonic() - since)
             took["stall"].append(_longest_stall(saver))
             saver.finish()
             took["whole"].append(time.monotonic() - since)
             since = time.monotonic()
-            found = checkpoint.latest(storage)
+            found = checkpoints.latest(storage)
             assert found is not None
             assert found.state["seen"] == number
             took["load"].append(time.monotonic() - since)

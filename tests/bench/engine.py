@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from pipeline.config import RunConfig
-from pipeline.engine import Engine
+from pipeline.training.engine import Engine
 from pipeline.world import World
 from stylealae.config import OptimizerConfig
-from stylealae.draws import Chance
 from stylealae.networks import Networks, build
+from stylealae.phase_inputs import Chance
 from stylealae.phases import Phase, phases_of
 from stylealae.schedule import Progress, at_stage
 from tests.bench.timing import compare

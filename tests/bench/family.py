@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from pipeline.config import RunConfig, parse
-from pipeline.data.shards import prepare
-from pipeline.data.sources import open_source
-from pipeline.trainer import train_stage
+from pipeline.data.prepare.shards import prepare
+from pipeline.data.sources.registry import open_source
+from pipeline.training.trainer import train_stage
 from pipeline.world import World
 from stylealae.family import FAMILIES
 from tests.bench.timing import Lap, cell

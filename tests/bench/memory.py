@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from pipeline.config import RunConfig
-from pipeline.engine import Engine
-from pipeline.memory import need
-from pipeline.sections import EngineConfig
+from pipeline.config.sections import EngineConfig
+from pipeline.planning.memory import need
+from pipeline.training.engine import Engine
 from pipeline.world import World
 from stylealae.api import StyleALAE
 from stylealae.config import ScheduleConfig

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from pipeline.calibration import calibrated, measured, predicted_s
 from pipeline.config import RunConfig
+from pipeline.planning.calibration import calibrated, measured, predicted_s
 
 GIVEN = (0, 2, 4)
 ASKED = (1, 3, 5, 6)

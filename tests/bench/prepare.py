@@ -19,13 +19,13 @@ from PIL import Image
 from webdataset.writer import TarWriter
 
 from pipeline.data import pixels
-from pipeline.data.ledger import open_place
-from pipeline.data.plan import Job, Making
-from pipeline.data.rendered import render
-from pipeline.data.shards import make_shard
-from pipeline.data.source import Source
-from pipeline.data.sources import open_source
-from pipeline.data.writer import BLOCK_BYTES, _webp, encoding_of
+from pipeline.data.format.writer import BLOCK_BYTES, _webp, encoding_of
+from pipeline.data.prepare.jobs import Job, Making
+from pipeline.data.prepare.output import open_place
+from pipeline.data.prepare.shards import make_shard
+from pipeline.data.rendered.faces import render
+from pipeline.data.sources.registry import open_source
+from pipeline.data.sources.source import Source
 
 __all__ = ["bench_prepare"]
 

@@ -16,14 +16,14 @@ import torch.nn.functional as fn
 from torch import Tensor
 
 from pipeline.config import RunConfig
-from pipeline.costs import Count
-from pipeline.engine import Engine
-from pipeline.sections import EngineConfig
+from pipeline.config.sections import EngineConfig
+from pipeline.planning.cost_model import Count
+from pipeline.training.engine import Engine
 from pipeline.world import World
 from stylealae.config import LossConfig, ModelConfig, OptimizerConfig, ScheduleConfig
-from stylealae.draws import Chance, StyleDraw
 from stylealae.ema import Ema
 from stylealae.networks import Networks, build
+from stylealae.phase_inputs import Chance, StyleDraw
 from stylealae.phases import phases_of
 from stylealae.priors import normal, rng
 from stylealae.schedule import Progress

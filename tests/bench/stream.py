@@ -24,14 +24,14 @@ import torch
 import webdataset as wds
 from PIL import Image
 
-from pipeline.data.ledger import open_place
-from pipeline.data.manifest import Manifest, Split
-from pipeline.data.order import Order
-from pipeline.data.shardlist import ShardList, complete
-from pipeline.data.shards import prepare
-from pipeline.data.sources import open_source
-from pipeline.data.stream import SLAB_BYTES, SLAB_IMG, Stream
-from pipeline.sections import DataConfig
+from pipeline.config.sections import DataConfig
+from pipeline.data.format.manifest import Manifest, Split
+from pipeline.data.format.shard_list import ShardList, complete
+from pipeline.data.loader.loader import SLAB_BYTES, SLAB_IMG, Stream
+from pipeline.data.loader.shuffle import Order
+from pipeline.data.prepare.output import open_place
+from pipeline.data.prepare.shards import prepare
+from pipeline.data.sources.registry import open_source
 from stylealae.config import ScheduleConfig
 from stylealae.schedule import at_stage
 
@@ -217,8 +217,8 @@ def bench_opening(folder: Path, shards: int = 100_000, shard_img: int = 1000) ->
 OPENING = """
 import json, sys, time
 from tests.bench.timing import peak_mib
-from pipeline.sections import DataConfig
-from pipeline.data.stream import Stream
+from pipeline.config.sections import DataConfig
+from pipeline.data.loader.loader import Stream
 before, begin = peak_mib(), time.perf_counter()
 stream = Stream(sys.argv[1], DataConfig(), seed=0, resolution=1024)
 positions = stream._ids(123_456_789, 512, 8)

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from starlette.testclient import TestClient
 
-from pipeline.demo.server import app_of
-from pipeline.demo.studio import Studio
+from pipeline.studio.server import app_of
+from pipeline.studio.studio import Studio
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.networks import build

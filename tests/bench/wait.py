@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 
 from pipeline.config import load
-from pipeline.data.shards import prepare
-from pipeline.data.sources import open_source
-from pipeline.trainer import train_stage
+from pipeline.data.prepare.shards import prepare
+from pipeline.data.sources.registry import open_source
+from pipeline.training.trainer import train_stage
 from pipeline.world import World
 
 __all__ = ["bench_wait"]

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BATCH = 32
 EVERY_IMG = 16 * BATCH
 STOP_IMG = 256
-"""A run that is asked to stop saves at a multiple of so many images (pipeline.trainer)."""
+"""A run that is asked to stop saves at a multiple of so many images (pipeline.training.trainer)."""
 STEPS = 152
 """Of a stage, 50 ms of CPU time each; whole STOP_IMG, so that the reference has every run's end."""
 LONGEST = 4

@@ -18,12 +18,12 @@ from deepspeed.runtime.zero.partition_parameters import GatheredParameters
 from torch import Tensor, nn
 
 from pipeline.config import RunConfig
-from pipeline.engine import Engine
-from pipeline.sections import EngineConfig
+from pipeline.config.sections import EngineConfig
+from pipeline.training.engine import Engine
 from pipeline.world import World
 from stylealae.config import LossConfig, ModelConfig, OptimizerConfig, ScheduleConfig
-from stylealae.draws import Chance, StyleDraw
 from stylealae.networks import Networks, build
+from stylealae.phase_inputs import Chance, StyleDraw
 from stylealae.phases import Phase, phases_of
 from stylealae.priors import rng
 from stylealae.schedule import Growth, Progress

@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.checkpoint import finish_stage, is_done, latest, prune, save, stage_folder
-from pipeline.fence import Fence
 from pipeline.storage import open_storage, published
+from pipeline.training.checkpoints import finish_stage, is_done, latest, prune, save, stage_folder
+from pipeline.training.fencing import Fence
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.errors import CheckpointError

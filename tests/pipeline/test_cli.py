@@ -11,8 +11,8 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from pipeline.cli import main
-from pipeline.data.manifest import Manifest
+from pipeline.cli.app import main
+from pipeline.data.format.manifest import Manifest
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.networks import build

@@ -9,15 +9,15 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.config import RunConfig, parse
-from pipeline.workers import allowed
+from pipeline.config.world_sizes import allowed
 from stylealae.errors import CheckpointError, ConfigError
 
 pytest.importorskip("ray")
 
-from pipeline.cluster import room
-from pipeline.cluster.link import Link
-from pipeline.cluster.room import choose
-from pipeline.cluster.verdicts import Verdicts, is_network, mendable
+from pipeline.cluster import placement
+from pipeline.cluster.coordinator import Link
+from pipeline.cluster.failure_policy import Verdicts, is_network, mendable
+from pipeline.cluster.placement import choose
 
 
 class Cluster:
@@ -198,9 +198,11 @@ def test_room_for_more_is_asked_for_only_while_the_group_has_its_own(
 ) -> None:
     """On a cluster with room for one, the request for the second took the first one's."""
     standing: list[object] = []
-    monkeypatch.setattr(room, "placement_group", lambda bundles: standing.append(bundles) or "it")
-    monkeypatch.setattr(room, "remove_placement_group", lambda group: standing.clear())
-    growth, link = room.Growth({"CPU": 1.0}, lacking=1, settle_s=0), Link()
+    monkeypatch.setattr(
+        placement, "placement_group", lambda bundles: standing.append(bundles) or "it"
+    )
+    monkeypatch.setattr(placement, "remove_placement_group", lambda group: standing.clear())
+    growth, link = placement.Growth({"CPU": 1.0}, lacking=1, settle_s=0), Link()
 
     def look() -> list[object]:
         growth.stand(while_complete=len(link.news()[1]) >= 2)

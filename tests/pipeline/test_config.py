@@ -1,6 +1,6 @@
 """The run's config: what is refused and how, who overrides whom, and what --dry-run shows.
 
-Checked against pipeline/config.py as a user meets it: every published YAML, and what a launch
+Checked against pipeline/config/run.py as a user meets it: every published YAML, and what a launch
 script prints in a process of its own.
 """
 

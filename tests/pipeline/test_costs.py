@@ -7,11 +7,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from pipeline.cli import main
+from pipeline.cli.app import main
 from pipeline.config import RunConfig, load
-from pipeline.costs import Count, checkpoint_bytes, iteration_s
-from pipeline.forecast import forecast, shared_among
-from pipeline.rates import Rates
+from pipeline.planning.cost_model import Count, checkpoint_bytes, iteration_s
+from pipeline.planning.devices import Rates
+from pipeline.planning.forecast import forecast, shared_among
 from stylealae.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +42,7 @@ def test_a_convolution_counts_as_on_paper():
 
 def test_ffhq_counts_as_the_design_says():
     """66 and 2.8 GFLOP by a count of the released step; ours resamples in fewer multiplications."""
-    from pipeline.costs import _operations
+    from pipeline.planning.cost_model import _operations
 
     cfg = RunConfig()
     gflop = [
@@ -54,7 +54,7 @@ def test_ffhq_counts_as_the_design_says():
 
 
 def test_the_fit_finds_the_rates_that_the_points_were_made_with(demo: RunConfig):
-    from pipeline.calibration import Point, fitted_to, predicted_s
+    from pipeline.planning.calibration import Point, fitted_to, predicted_s
 
     points = []
     for precision in ("fp32", "bf16"):

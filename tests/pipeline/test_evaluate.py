@@ -17,13 +17,13 @@ import torch
 from click.testing import CliRunner, Result
 from torch import Tensor
 
-from pipeline.attributes import known_of
-from pipeline.catalogue import METRICS, Metric, require
-from pipeline.cli import main
-from pipeline.data.shards import prepare
-from pipeline.data.sources import open_source
-from pipeline.evaluate import evaluate
-from pipeline.subject import Part, Pictures, Subject
+from pipeline.cli.app import main
+from pipeline.data.prepare.shards import prepare
+from pipeline.data.sources.registry import open_source
+from pipeline.evaluation.attribute_metrics import known_of
+from pipeline.evaluation.context import Part, Pictures, Subject
+from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.registry import METRICS, Metric, require
 from pipeline.world import World
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig

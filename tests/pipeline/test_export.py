@@ -8,10 +8,10 @@ import torch
 import yaml
 from click.testing import CliRunner
 
-from pipeline.card import LICENCES, Figure, read_metrics
-from pipeline.cli import main
-from pipeline.data.shards import prepare
-from pipeline.data.sources import open_source
+from pipeline.cli.app import main
+from pipeline.data.prepare.shards import prepare
+from pipeline.data.sources.registry import open_source
+from pipeline.export.model_card import LICENCES, Figure, read_metrics
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.errors import DataError
@@ -55,7 +55,7 @@ def test_an_export_is_whole(snapshot: Path, tmp_path: Path):
 
 def test_onnx_computes_what_torch_does_on_other_inputs(snapshot: Path, tmp_path: Path):
     runtime = pytest.importorskip("onnxruntime")
-    from stylealae.portable import export
+    from stylealae.interop.portable import export
 
     m = StyleALAE.load(snapshot)
     errors = export(m.nets, 1, tmp_path, "onnx")  # an earlier stage than the last

@@ -12,13 +12,13 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from pipeline import results
-from pipeline.catalogue import METRICS
-from pipeline.cli import main
+from pipeline.cli.app import main
 from pipeline.config import parse
-from pipeline.evaluate import evaluate
-from pipeline.gallery import pictures_of
-from pipeline.subject import Pictures, Subject
+from pipeline.evaluation.context import Pictures, Subject
+from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.figures import pictures_of
+from pipeline.evaluation.registry import METRICS
+from pipeline.report import results
 from pipeline.world import World
 from stylealae.errors import ConfigError
 from stylealae.family import FAMILIES, Model
@@ -43,7 +43,7 @@ def subject(m: Model, digits: Path) -> Subject[Model]:
 def test_every_metric_that_suits_a_family_gives_numbers(
     name: str, digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.code_measures.PARZEN_SAMPLES", 50)
+    monkeypatch.setattr("pipeline.evaluation.code_metrics.PARZEN_SAMPLES", 50)
     m = model(name)
     suiting = [n for n, metric in METRICS.items() if isinstance(m, metric.models)]
     assert suiting

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline import checkpoint
-from pipeline.fence import Fence, FencedError
 from pipeline.storage import open_storage
+from pipeline.training import checkpoints
+from pipeline.training.fencing import Fence, FencedError
 
 CLAIM = """
 import sys
-from pipeline.fence import Fence
+from pipeline.training.fencing import Fence
 from pipeline.storage import open_storage
 for _ in range(8):
     print(Fence.claim(open_storage(sys.argv[1])).token)
@@ -69,7 +69,7 @@ def test_restarts_are_counted_over_drivers_and_stages(tmp_path: Path) -> None:
 
 def save(fence: Fence, seen: int) -> None:
     parts = {name: {"w": torch.full((8,), float(seen))} for name in ("networks", "ema", "adam")}
-    checkpoint.save(fence.storage, parts, {"stage": 0, "seen": seen}, fence)
+    checkpoints.save(fence.storage, parts, {"stage": 0, "seen": seen}, fence)
 
 
 def test_an_orphan_publishes_prunes_and_finishes_nothing(tmp_path: Path) -> None:
@@ -78,12 +78,12 @@ def test_an_orphan_publishes_prunes_and_finishes_nothing(tmp_path: Path) -> None
     save(orphan, 8)
     save(orphan, 16)
     holder = Fence.claim(run).group(1, stage=0)
-    for harm in (lambda: save(orphan, 24), lambda: checkpoint.prune(run, 0, 1, orphan)):
+    for harm in (lambda: save(orphan, 24), lambda: checkpoints.prune(run, 0, 1, orphan)):
         with pytest.raises(FencedError):
             harm()
     assert run.names("0004") == ["seen-0000000008", "seen-0000000016"]
     save(holder, 24)
-    checkpoint.prune(run, 0, 1, holder)
+    checkpoints.prune(run, 0, 1, holder)
     assert run.names("0004") == ["seen-0000000024"]
 
 
@@ -97,6 +97,6 @@ def test_what_a_newer_writer_is_writing_is_left_alone(tmp_path: Path) -> None:
     under_way = folder / ".seen-0000000016.99999999.0001.partial"
     for scratch in (torn, under_way):
         scratch.mkdir()
-    checkpoint.prune(run, 0, 1, Fence.claim(run).group(1, stage=0))
+    checkpoints.prune(run, 0, 1, Fence.claim(run).group(1, stage=0))
     assert not torn.exists()
     assert under_way.exists()

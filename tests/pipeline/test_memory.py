@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from pipeline.config import RunConfig, load
-from pipeline.memory import activation_bytes, fitted, need, state_bytes
-from pipeline.sections import ClusterConfig, EngineConfig
+from pipeline.config.sections import ClusterConfig, EngineConfig
+from pipeline.planning.memory import activation_bytes, fitted, need, state_bytes
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
-from stylealae.draws import Chance
 from stylealae.errors import ConfigError
 from stylealae.networks import Networks, build
+from stylealae.phase_inputs import Chance
 from stylealae.phases import phases_of
 from stylealae.schedule import Growth, Progress
 

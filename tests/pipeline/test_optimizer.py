@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from pipeline.config import RunConfig, parse
-from pipeline.engine import Engine
+from pipeline.training.engine import Engine
 from pipeline.world import World
-from stylealae.draws import CodeDraw
 from stylealae.family import FAMILIES
+from stylealae.phase_inputs import CodeDraw
 from stylealae.priors import rng
 
 BATCH, STEPS = 8, 4

@@ -12,13 +12,13 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from pipeline.cli import main
+from pipeline.cli.app import main
 from pipeline.config import RunConfig, as_dict
-from pipeline.environment import environment, memory_scalars
+from pipeline.config.sections import LogConfig
 from pipeline.report.charts import Curve, Mark, chart, thinned, ticks
 from pipeline.report.page import write_report
 from pipeline.report.run import read_run
-from pipeline.sections import LogConfig
+from pipeline.training.environment import environment, memory_scalars
 from stylealae.config import ModelConfig, ScheduleConfig
 
 if TYPE_CHECKING:

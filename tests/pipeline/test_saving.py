@@ -13,11 +13,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pipeline import checkpoint
-from pipeline.fence import Fence, FencedError
-from pipeline.saving import Saver
-from pipeline.sections import CheckpointConfig
+from pipeline.config.sections import CheckpointConfig
 from pipeline.storage import open_storage
+from pipeline.training import checkpoints
+from pipeline.training.async_checkpoint import Saver
+from pipeline.training.fencing import Fence, FencedError
 from pipeline.world import World
 from stylealae.errors import CheckpointError, DivergenceError
 
@@ -39,7 +39,7 @@ class Gate:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.open, self.reached, self.inside = threading.Event(), threading.Event(), 0
         self.most = 0
-        save = checkpoint.save
+        save = checkpoints.save
 
         def slow(*given: Any) -> str:
             self.inside += 1
@@ -51,7 +51,7 @@ class Gate:
             finally:
                 self.inside -= 1
 
-        monkeypatch.setattr(checkpoint, "save", slow)
+        monkeypatch.setattr(checkpoints, "save", slow)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def saved(run_dir: Path) -> dict[int, float]:
     """What lies on disk: images seen and the value of the weights."""
     found = {}
     for folder in sorted(run_dir.glob("0004/seen-*")):
-        weights = checkpoint.Checkpoint(folder, {}, "").tensors("networks")["w"]
+        weights = checkpoints.Checkpoint(folder, {}, "").tensors("networks")["w"]
         found[int(folder.name[5:])] = float(weights.mean())
     return found
 
@@ -134,7 +134,7 @@ def test_a_failure_is_raised_at_the_next_save_and_the_one_before_stays(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", full)
+        patch.setattr(checkpoints, "save_file", full)
         s.save(parts(2.0), about(16))  # it does not know yet
         s.close()
         assert s.failed
@@ -151,7 +151,7 @@ def test_a_failure_of_the_last_save_is_raised_at_the_end(
     tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     s = saver(tmp_path, world)
-    monkeypatch.setattr(checkpoint, "save_file", lambda *_: 1 / 0)
+    monkeypatch.setattr(checkpoints, "save_file", lambda *_: 1 / 0)
     s.save(parts(1.0), about(8))
     with pytest.raises(CheckpointError, match="ZeroDivisionError"):
         s.finish()
@@ -161,7 +161,7 @@ def test_what_reads_back_differently_is_not_published(
     tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that lies: one number changes between memory and file."""
-    write = checkpoint.save_file
+    write = checkpoints.save_file
 
     def lying(tensors: dict[str, Tensor], file: Path) -> None:
         changed = {name: t.clone() for name, t in tensors.items()}
@@ -169,7 +169,7 @@ def test_what_reads_back_differently_is_not_published(
         write(changed, file)
 
     s = saver(tmp_path, world)
-    monkeypatch.setattr(checkpoint, "save_file", lying)
+    monkeypatch.setattr(checkpoints, "save_file", lying)
     s.save(parts(1.0), about(8))
     with pytest.raises(CheckpointError, match="reads back differently"):
         s.finish()

@@ -9,10 +9,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 TRAINER = """
 import torch
-import pipeline.trainer
-from pipeline.engine import joined
-from pipeline.optimizer import KINDS
-from pipeline.sections import EngineConfig
+import pipeline.training.trainer
+from pipeline.training.engine import joined
+from pipeline.training.optimizer import KINDS
+from pipeline.config.sections import EngineConfig
 from stylealae.config import OptimizerConfig
 
 joined(EngineConfig(), gpu=False)
@@ -26,12 +26,19 @@ for kind in KINDS.values():
     assert bool((p < 1).all())
 """
 
+HEAVY = {"torch", "ray", "deepspeed", "webdataset", "tensorboard"}
+CLI = "from pipeline.cli.app import main; main(['{}'], standalone_mode=False)"
+
 
 @pytest.mark.parametrize(
     ("process", "first", "without"),
     [
+        ("the command line", "import pipeline.cli.app", HEAVY),
+        ("a config", "import pipeline.config", HEAVY),
+        ("the help", CLI.format("--help"), HEAVY),
+        ("a command's help", CLI.format("train', '--help"), HEAVY),
         ("a trainer", TRAINER, {"torch._dynamo", "sympy", "pandas", "ray"}),
-        ("the link", "import pipeline.cluster.link", {"torch", "pandas", "tensorboard"}),
+        ("the link", "import pipeline.cluster.coordinator", {"torch", "pandas", "tensorboard"}),
     ],
 )
 def test_a_process_starts_without(process: str, first: str, without: set[str]) -> None:

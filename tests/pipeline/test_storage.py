@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline import checkpoint
 from pipeline.storage import Storage, open_storage
-from pipeline.storage.folder import MANIFEST
+from pipeline.storage.run_folder import MANIFEST
+from pipeline.training import checkpoints
 from stylealae.errors import CheckpointError
 
 sys.path.insert(0, str(Path(__file__).parent / "data"))
@@ -50,7 +50,7 @@ def in_bucket(
     import fsspec
     from bucket import Bucket
 
-    from pipeline.storage import bucket as module
+    from pipeline.storage import run_bucket as module
 
     assert isinstance(running, Bucket)
     fsspec.get_filesystem_class("s3").clear_instance_cache()
@@ -128,22 +128,22 @@ def test_what_was_damaged_since_is_refused(run: Storage) -> None:
 
 def save(run: Storage, seen: int, stage: int = 0) -> str:
     parts = {name: {"w": torch.full((8,), float(seen))} for name in ("networks", "ema", "adam")}
-    return checkpoint.save(run, parts, {"stage": stage, "seen": seen})
+    return checkpoints.save(run, parts, {"stage": stage, "seen": seen})
 
 
 def test_checkpoints_live_in_both(run: Storage, caplog: pytest.LogCaptureFixture) -> None:
     for seen in (8, 16, 24):
         save(run, seen)
     save(run, 40, stage=1)
-    checkpoint.prune(run, 1, keep=2)
+    checkpoints.prune(run, 1, keep=2)
     assert run.names("0004") == ["seen-0000000024"]
-    found = checkpoint.latest(run)
+    found = checkpoints.latest(run)
     assert found is not None
     assert float(found.tensors("ema")["w"][0]) == 40
-    assert checkpoint.furthest(run) == 40
+    assert checkpoints.furthest(run) == 40
     run.remove(f"0008/seen-0000000040/{MANIFEST}")
     with caplog.at_level(logging.WARNING):
-        found = checkpoint.latest(run)
+        found = checkpoints.latest(run)
     assert found is not None
     assert found.state["seen"] == 24
     assert "seen-0000000040" in caplog.text
@@ -193,7 +193,7 @@ def test_a_store_that_stays_down_leaves_the_one_before(in_bucket: Storage, runni
     with pytest.raises(CheckpointError, match=r"patience_s.*goes on"):
         save(in_bucket, 16)
     running.misbehave = lambda method, path: None
-    found = checkpoint.latest(in_bucket)
+    found = checkpoints.latest(in_bucket)
     assert found is not None
     assert found.state["seen"] == 8
     assert not in_bucket.scraps("0004")

@@ -15,22 +15,22 @@ from click.testing import CliRunner
 from PIL import Image
 from starlette.testclient import TestClient
 
-from pipeline.cli import main
-from pipeline.data.alignment import align
+from pipeline.cli.app import main
 from pipeline.data.images import load_images
-from pipeline.data.landmarks import read_points
 from pipeline.data.pixels import decode
-from pipeline.demo import server
-from pipeline.demo.recipe import Recipe, bands_of, packed, unpacked
-from pipeline.demo.server import Desk, RefusedError, app_of, listening
-from pipeline.demo.studio import Studio
-from pipeline.demo.uploads import Crop, read_photo
+from pipeline.faces.alignment import align
+from pipeline.faces.landmarks import read_points
+from pipeline.studio import server
+from pipeline.studio.recipe import Recipe, bands_of, packed, unpacked
+from pipeline.studio.server import Desk, RefusedError, app_of, listening
+from pipeline.studio.studio import Studio
+from pipeline.studio.uploads import Crop, read_photo
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
-from stylealae.directions import placed
+from stylealae.editing.directions import placed
 from stylealae.errors import ConfigError, DataError
+from stylealae.image_grid import to_uint8
 from stylealae.networks import build
-from stylealae.sheets import to_uint8
 
 SMALL = ModelConfig(
     resolution=16, start_channels=4, max_channels=8, z_width=8, w_width=8, mapping_layers=2
@@ -171,7 +171,7 @@ def test_uploads_are_bounded(client: TestClient, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(server, "MAX_BYTES", 1000)
     answer = client.post("/api/face", content=photo(64, 64))
     assert answer.status_code == 413
-    monkeypatch.setattr("pipeline.demo.uploads.MAX_PIXELS", 1000)
+    monkeypatch.setattr("pipeline.studio.uploads.MAX_PIXELS", 1000)
     with pytest.raises(DataError, match="million pixels"):
         read_photo(photo(40, 40), 16, 3)
     assert client.post("/api/picture", content=bytes(2 << 20)).status_code == 413

@@ -17,12 +17,12 @@ import torch
 import uvicorn
 from PIL import Image
 
-from pipeline.demo.server import app_of, listening
-from pipeline.demo.studio import Studio
+from pipeline.studio.server import app_of, listening
+from pipeline.studio.studio import Studio
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
+from stylealae.image_grid import to_uint8
 from stylealae.networks import build
-from stylealae.sheets import to_uint8
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from pipeline.cli import main
-from pipeline.data.shards import prepare
-from pipeline.data.sources import open_source
+from pipeline.cli.app import main
+from pipeline.data.prepare.shards import prepare
+from pipeline.data.sources.registry import open_source
 from stylealae.errors import DataError
 
 ray = pytest.importorskip("ray")
@@ -61,9 +61,9 @@ def store() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def connected(store: Any) -> Iterator[None]:
     """A local Ray of two cores for this module."""
-    from pipeline import orchestrate
+    from pipeline.cluster import driver
 
-    with orchestrate.connected(2):
+    with driver.connected(2):
         yield
 
 
@@ -79,7 +79,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_tasks_write_the_same_bytes(
     connected: None, photos: Path, tmp_path: Path, workers: int
 ) -> None:
-    from pipeline.tasks import over_tasks
+    from pipeline.cluster.shard_tasks import over_tasks
 
     source = open_source(str(photos))
     prepare(source, tmp_path / "alone", SIDES, workers=1, shard_img=10)
@@ -108,7 +108,7 @@ def test_tasks_write_straight_into_a_bucket(
     """Each task uploads its own shard; a second time there is nothing to do."""
     if store is None:
         pytest.skip("moto's server is not installed")
-    from pipeline.tasks import over_tasks
+    from pipeline.cluster.shard_tasks import over_tasks
 
     source, url = open_source(str(photos)), "s3://tasks/set"
     prepare(source, tmp_path / "alone", SIDES, workers=1, shard_img=10)
@@ -125,7 +125,7 @@ def test_tasks_write_straight_into_a_bucket(
 def test_what_a_task_finds_wrong_stops_the_work(
     connected: None, photos: Path, tmp_path: Path
 ) -> None:
-    from pipeline.tasks import over_tasks
+    from pipeline.cluster.shard_tasks import over_tasks
 
     source = open_source(str(photos))
     with pytest.raises(DataError, match=r"one is 0[14]0\.broken\.png: ") as caught:

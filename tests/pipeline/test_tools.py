@@ -14,10 +14,10 @@ from click.testing import CliRunner, Result
 from PIL import Image, ImageSequence
 from safetensors import safe_open
 
-from pipeline.cli import main
+from pipeline.cli.app import main
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
-from stylealae.directions import Directions
+from stylealae.editing.directions import Directions
 from stylealae.networks import build
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"

@@ -11,17 +11,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.catalogue import usual
-from pipeline.checkpoint import latest, stage_folder
 from pipeline.config import RunConfig, parse
+from pipeline.evaluation.registry import usual
 from pipeline.storage import open_storage
-from pipeline.trainer import begin, readable_by, train_stage
+from pipeline.training.checkpoints import latest, stage_folder
+from pipeline.training.trainer import begin, readable_by, train_stage
 from pipeline.world import World
 from stylealae import family
 from stylealae.config_mlp import SECTIONS
 from stylealae.errors import CheckpointError
 from stylealae.family import FAMILIES
-from stylealae.sheets import contact_sheet
+from stylealae.image_grid import contact_sheet
 
 MLPS = [name for name in FAMILIES if name != "stylealae"]
 LABELLED = ("aae_informed", "aae_supervised", "aae_classes", "aae_heads")
@@ -31,7 +31,7 @@ PARTS = ("networks", "ema", "adam")
 
 @pytest.fixture(autouse=True)
 def stop_is_asked_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.trainer.STOP_POLL_IMG", BATCH)
+    monkeypatch.setattr("pipeline.training.trainer.STOP_POLL_IMG", BATCH)
 
 
 def config(name: str, digits: Path, run_dir: Path, *overrides: str) -> RunConfig:
@@ -135,7 +135,7 @@ def test_a_key_that_came_after_a_checkpoint_must_be_at_its_default(
     found = latest(before.run_dir)
     assert found is not None
     del found.state["config"]["model"]["class_shares"]
-    monkeypatch.setattr("pipeline.checkpoint.latest", lambda *_: found)
+    monkeypatch.setattr("pipeline.training.checkpoints.latest", lambda *_: found)
     other = config("aae_classes", digits, tmp_path, "model.class_shares=[2,1,1,1,1,1,1,1,1,1]")
     storage, manifest = open_storage(before.run_dir), readable_by(before)
     assert begin(before, storage, manifest, world)[1] == found.state["seen"]

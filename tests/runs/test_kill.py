@@ -87,7 +87,7 @@ def idle_agent(process: psutil.Process) -> bool:
 
 
 def tensors(run_dir: Path) -> dict[str, torch.Tensor]:
-    from pipeline.checkpoint import latest
+    from pipeline.training.checkpoints import latest
 
     found = latest(run_dir)
     assert found is not None

@@ -7,13 +7,19 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pipeline.checkpoint import latest
 from pipeline.config import RunConfig
-from pipeline.data.shards import prepare
-from pipeline.data.sources import open_source
-from pipeline.engine import joined
-from pipeline.sections import CheckpointConfig, DataConfig, EngineConfig, LogConfig, MetricConfig
-from pipeline.trainer import train_stage
+from pipeline.config.sections import (
+    CheckpointConfig,
+    DataConfig,
+    EngineConfig,
+    LogConfig,
+    MetricConfig,
+)
+from pipeline.data.prepare.shards import prepare
+from pipeline.data.sources.registry import open_source
+from pipeline.training.checkpoints import latest
+from pipeline.training.engine import joined
+from pipeline.training.trainer import train_stage
 from stylealae.config import ModelConfig, ScheduleConfig
 from stylealae.errors import ConfigError
 

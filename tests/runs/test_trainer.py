@@ -14,22 +14,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline import checkpoint
-from pipeline.checkpoint import Checkpoint, is_done, latest, stage_folder
 from pipeline.config import RunConfig
-from pipeline.data.shards import prepare
-from pipeline.data.sources import open_source
-from pipeline.progress import Report
-from pipeline.saving import Saver
-from pipeline.sections import CheckpointConfig, DataConfig, EngineConfig, LogConfig
-from pipeline.trainer import train_stage
+from pipeline.config.sections import CheckpointConfig, DataConfig, EngineConfig, LogConfig
+from pipeline.data.prepare.shards import prepare
+from pipeline.data.sources.registry import open_source
+from pipeline.training import checkpoints
+from pipeline.training.async_checkpoint import Saver
+from pipeline.training.checkpoints import Checkpoint, is_done, latest, stage_folder
+from pipeline.training.progress import Report
+from pipeline.training.trainer import train_stage
 from pipeline.world import World
 from stylealae import StyleALAE
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
-from stylealae.draws import StyleDraw
 from stylealae.errors import CheckpointError, ConfigError, DivergenceError
 from stylealae.family import FAMILIES
 from stylealae.networks import Networks
+from stylealae.phase_inputs import StyleDraw
 from stylealae.phases import phases_of
 from stylealae.schedule import Growth
 
@@ -53,7 +53,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def stop_is_asked_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """See the head of this file."""
-    monkeypatch.setattr("pipeline.trainer.STOP_POLL_IMG", BATCH)
+    monkeypatch.setattr("pipeline.training.trainer.STOP_POLL_IMG", BATCH)
 
 
 def config(run_dir: Path, faces: Path) -> RunConfig:
@@ -180,7 +180,9 @@ def test_a_run_leaves_its_checkpoints_metrics_and_pictures(
 
 def test_what_a_run_starts_from_moves(unbroken: tuple[RunConfig, list[Report]]) -> None:
     cfg, _ = unbroken
-    first = checkpoint.Checkpoint(stage_folder(Path(cfg.run_dir), 0) / f"seen-{FIRST:010d}", {}, "")
+    first = checkpoints.Checkpoint(
+        stage_folder(Path(cfg.run_dir), 0) / f"seen-{FIRST:010d}", {}, ""
+    )
     a, b = first.tensors("networks"), found(cfg).tensors("networks")
     assert not [name for name in a if torch.equal(a[name], b[name]) and "rgb.0" not in name]
 
@@ -393,7 +395,7 @@ def test_a_save_that_failed_ends_the_run_at_the_next_look_at_the_stop_flag(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Saver, "save", and_wait)
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(checkpoints, "save_file", full)
     assert found(stopped).state["seen"] == 24
     with pytest.raises(CheckpointError, match="No space left") as refusal:
         train_stage(stopped, 0, world)

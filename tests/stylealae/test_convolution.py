@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as fn
 
-from stylealae.convolution import convolved, convolved_up
+from stylealae.ops.convolution import convolved, convolved_up
 
 CASES = {
     "3x3": (lambda x, w: convolved(x, w), lambda x, w: fn.conv2d(x, w, padding=1), 3),

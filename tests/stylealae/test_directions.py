@@ -10,9 +10,9 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from stylealae import StyleALAE
-from stylealae.attributes import METHODS, Separate, fit
 from stylealae.config import ModelConfig
-from stylealae.directions import Directions, principal, sefa
+from stylealae.editing.attributes import METHODS, Separate, fit
+from stylealae.editing.directions import Directions, principal, sefa
 from stylealae.errors import CheckpointError, ConfigError, DataError
 from stylealae.networks import build
 

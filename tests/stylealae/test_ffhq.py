@@ -7,8 +7,8 @@ import torch
 
 from stylealae.api import StyleALAE
 from stylealae.config import LossConfig, ModelConfig
-from stylealae.draws import Chance
 from stylealae.networks import Networks, build
+from stylealae.phase_inputs import Chance
 from stylealae.phases import phases_of
 from stylealae.schedule import Progress
 

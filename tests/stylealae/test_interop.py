@@ -14,10 +14,10 @@ from torch import Tensor
 
 from stylealae import StyleALAE
 from stylealae.config import LossConfig, ModelConfig
-from stylealae.draws import StyleDraw
 from stylealae.errors import CheckpointError
-from stylealae.interop import places, released_to_ours
+from stylealae.interop.released import places, released_to_ours
 from stylealae.losses import r1_penalty
+from stylealae.phase_inputs import StyleDraw
 from stylealae.phases import phases_of
 from stylealae.schedule import Growth
 from tests.bench.released import Released

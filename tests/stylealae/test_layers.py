@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as fn
 
-from stylealae.layers import DownConv2d, EqualConv2d, EqualLinear, UpConv2d
+from stylealae.ops.layers import DownConv2d, EqualConv2d, EqualLinear, UpConv2d
 
 
 def of_the_same_weight(kind):

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from stylealae.config import LossConfig, ModelConfig
-from stylealae.draws import Chance
 from stylealae.networks import Networks, build
+from stylealae.phase_inputs import Chance
 from stylealae.phases import Phase, phases_of
 from stylealae.schedule import Progress
 

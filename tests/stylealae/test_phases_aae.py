@@ -9,10 +9,10 @@ from torch import Tensor
 
 from stylealae import losses
 from stylealae.config_mlp import SECTIONS, ClassLossConfig, CodeModelConfig, VaeModelConfig
-from stylealae.draws import CodeDraw
 from stylealae.family import FAMILIES
-from stylealae.networks.lettered import Lettered
+from stylealae.networks.group import Lettered
 from stylealae.networks.mlp import ClassAae, Encoder, HeadsAae, InformedAae, Window
+from stylealae.phase_inputs import CodeDraw
 from stylealae.phases import Phase
 from stylealae.priors import rng
 from stylealae.schedule import Progress

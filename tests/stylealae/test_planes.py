@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as fn
 from torch import Tensor
 
-from stylealae import planes
+from stylealae.ops import fused
 
 N, C, R = 3, 4, 6
 
@@ -13,7 +13,7 @@ N, C, R = 3, 4, 6
 @pytest.fixture(params=[1, 50, 1 << 20], ids=["a plane a tile", "odd tiles", "one tile"])
 def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles of several sizes: the result may not depend on them."""
-    monkeypatch.setattr(planes, "TILE", request.param)
+    monkeypatch.setattr(fused, "TILE", request.param)
 
 
 def draw(*shape: int) -> Tensor:
@@ -45,7 +45,7 @@ def test_styled_is_noise_bias_activation_norm_and_style(noise):
     scale, shift = draw(N, C), draw(N, C)
     grain = draw(N, 1, R, R).detach() if noise else None
     inputs = (x, bias, scale, shift, *((weight,) if noise else ()))
-    ours = planes.styled(x.clone(), bias, scale, shift, grain=grain, grain_weight=weight, eps=1e-8)
+    ours = fused.styled(x.clone(), bias, scale, shift, grain=grain, grain_weight=weight, eps=1e-8)
     plain = styled_plainly(x, bias, scale, shift, weight, grain)
     torch.testing.assert_close(ours, plain)
     g = torch.randn_like(plain)
@@ -58,7 +58,7 @@ def test_styled_is_noise_bias_activation_norm_and_style(noise):
 @pytest.mark.usefixtures("tile")
 def test_normalised_is_bias_activation_and_norm_with_its_statistics():
     x, bias = draw(N, C, R, R), draw(C)
-    ours = planes.normalised(x.clone(), bias, eps=1e-5)
+    ours = fused.normalised(x.clone(), bias, eps=1e-5)
     plain = normalised_plainly(x, bias)
     weights = [torch.randn_like(a) for a in plain]
     for a, b in zip(ours, plain, strict=True):
@@ -75,11 +75,11 @@ def test_normalised_and_blur_are_twice_differentiable():
     x, bias = draw(2, 2, 4, 4), draw(2)
 
     def all_outputs(x: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return planes.normalised(x.clone(), bias, eps=1e-5)
+        return fused.normalised(x.clone(), bias, eps=1e-5)
 
     assert torch.autograd.gradcheck(all_outputs, (x, bias))
     assert torch.autograd.gradgradcheck(all_outputs, (x, bias))
-    assert torch.autograd.gradgradcheck(planes.blur, draw(2, 2, 4, 5))
+    assert torch.autograd.gradgradcheck(fused.blur, draw(2, 2, 4, 5))
 
 
 @pytest.mark.usefixtures("tile")
@@ -89,7 +89,7 @@ def test_blur_is_the_binomial_kernel_with_zero_padding(size):
     tap = torch.tensor([1.0, 2.0, 1.0], dtype=torch.float64)
     kernel = (torch.outer(tap, tap) / 16).expand(3, 1, 3, 3)
     plain = fn.conv2d(x, kernel, padding=1, groups=3)
-    ours = planes.blur(x)
+    ours = fused.blur(x)
     torch.testing.assert_close(ours, plain)
     g = torch.randn_like(plain)
     torch.testing.assert_close(*(torch.autograd.grad(y, x, g)[0] for y in (ours, plain)))
@@ -98,16 +98,16 @@ def test_blur_is_the_binomial_kernel_with_zero_padding(size):
 def test_half_precision_is_rounded_once():
     x, bias = torch.randn(2, 3, 8, 8).bfloat16(), torch.randn(3)
     exact, mean, var = normalised_plainly(x.double(), bias.double())
-    out, our_mean, our_var = planes.normalised(x.clone(), bias, eps=1e-5)
+    out, our_mean, our_var = fused.normalised(x.clone(), bias, eps=1e-5)
     assert out.dtype == torch.bfloat16
     assert our_mean.dtype == our_var.dtype == torch.float32
     torch.testing.assert_close(out, exact.bfloat16(), rtol=2**-7, atol=1e-6)
     torch.testing.assert_close(our_mean.double(), mean, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(our_var.double(), var, rtol=1e-5, atol=1e-5)
-    assert planes.blur(x).dtype == torch.bfloat16
+    assert fused.blur(x).dtype == torch.bfloat16
 
 
 def test_no_images_are_no_error():
     x = torch.zeros(0, 3, 8, 8)
-    assert planes.blur(x).shape == x.shape
-    assert planes.normalised(x.clone(), torch.zeros(3), eps=1e-5)[0].shape == x.shape
+    assert fused.blur(x).shape == x.shape
+    assert fused.normalised(x.clone(), torch.zeros(3), eps=1e-5)[0].shape == x.shape

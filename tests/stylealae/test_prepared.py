@@ -5,8 +5,8 @@ import torch
 
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
+from stylealae.interop.prepared import PreparedGenerator
 from stylealae.networks import build
-from stylealae.prepared import PreparedGenerator
 
 SMALL = ModelConfig(
     resolution=16, start_channels=4, max_channels=8, z_width=8, w_width=8, mapping_layers=2

@@ -6,10 +6,10 @@ import torch
 
 from stylealae import StyleALAE, latents
 from stylealae.config import ModelConfig
+from stylealae.editing.refinement import psnr
 from stylealae.errors import ConfigError
+from stylealae.image_grid import contact_sheet, paired_sheet, to_uint8
 from stylealae.networks import build
-from stylealae.refinement import psnr
-from stylealae.sheets import contact_sheet, paired_sheet, to_uint8
 
 SMALL = ModelConfig(
     resolution=16, start_channels=4, max_channels=8, z_width=8, w_width=8, mapping_layers=2

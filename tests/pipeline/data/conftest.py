@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data.manifest import Manifest
-from pipeline.data.shards import prepare
-from pipeline.data.sources import open_source
+from pipeline.data.format.manifest import Manifest
+from pipeline.data.prepare.shards import prepare
+from pipeline.data.sources.registry import open_source
 
 PHOTOS = 100
 

@@ -16,16 +16,16 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.data.index import index_tail
-from pipeline.data.ledger import open_place
-from pipeline.data.manifest import (
+from pipeline.data.format.index import index_tail
+from pipeline.data.format.manifest import (
     Manifest,
     Shard,
     ShardFile,
     shard_path,
 )
-from pipeline.data.shardlist import ShardList, complete, splits_of
-from pipeline.data.store import open_store
+from pipeline.data.format.shard_list import ShardList, complete, splits_of
+from pipeline.data.prepare.output import open_place
+from pipeline.storage.store import open_store
 
 Pixels = NDArray[np.uint8]
 Member = tuple[str, bytes]

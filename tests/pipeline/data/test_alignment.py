@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data.alignment import align, square_of
-from pipeline.data.landmarks import Points, detector, read_points, read_table
 from pipeline.data.pixels import Pixels
+from pipeline.faces.alignment import align, square_of
+from pipeline.faces.landmarks import Points, detector, read_points, read_table
 from stylealae.errors import DataError
 
 LONDON = Path(__file__).resolve().parents[4] / "shared/data/london1024_20.tar"

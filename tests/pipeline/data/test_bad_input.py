@@ -17,13 +17,13 @@ import pytest
 import torch
 import webdataset as wds
 
-from pipeline.data.ledger import open_place
-from pipeline.data.manifest import MANIFEST, Manifest, shard_path
-from pipeline.data.shardlist import ShardList, complete, list_name
-from pipeline.data.store import open_store
-from pipeline.data.stream import Stream
-from pipeline.data.verify import verify
-from pipeline.sections import DataConfig
+from pipeline.config.sections import DataConfig
+from pipeline.data.format.manifest import MANIFEST, Manifest, shard_path
+from pipeline.data.format.shard_list import ShardList, complete, list_name
+from pipeline.data.loader.loader import Stream
+from pipeline.data.prepare.output import open_place
+from pipeline.data.prepare.verify import verify
+from pipeline.storage.store import open_store
 from stylealae.errors import DataError
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -291,8 +291,8 @@ def test_a_shard_without_an_intact_image_stops_the_run(folder: Path, cfg: DataCo
 
 CUT = """
 import os, sys
-from pipeline.sections import DataConfig
-from pipeline.data.stream import Stream
+from pipeline.config.sections import DataConfig
+from pipeline.data.loader.loader import Stream
 from stylealae.errors import DataError
 folder, tar = sys.argv[1:]
 cfg = DataConfig(ram_gib=0.0, shuffle_img=10, prefetch=1)

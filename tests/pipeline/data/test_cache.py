@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.cache import Cache
+from pipeline.storage.cache import Cache
 from stylealae.errors import DataError
 
 
@@ -65,7 +65,7 @@ def test_a_lower_limit_is_met_at_the_start(tmp_path: Path) -> None:
 READER = """
 import sys, fcntl, hashlib, random
 from pathlib import Path
-from pipeline.data.cache import Cache
+from pipeline.storage.cache import Cache
 folder, seed = Path(sys.argv[1]), int(sys.argv[2])
 cache, draw = Cache(folder, 20_000), random.Random(seed)
 for _ in range(300):

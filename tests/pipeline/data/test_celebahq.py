@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data.sources import open_source
+from pipeline.data.sources.registry import open_source
 from stylealae.errors import DataError
 
 CELEBA = ("000005.jpg", "119613.jpg", "000777.jpg")  # files of CelebA that 0, 1 and 2 were made of

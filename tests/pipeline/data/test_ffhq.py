@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data.ffhq import Ffhq
-from pipeline.data.sources import open_source
+from pipeline.data.sources.ffhq import Ffhq
+from pipeline.data.sources.registry import open_source
 from stylealae.errors import DataError
 
 NUMBERS = (0, 1, 2, 999, 1000, 59_999, 60_000, 69_999)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import webdataset as wds
 
-from pipeline.data.index import INDEX, Index, index_tail
-from pipeline.data.manifest import Manifest, shard_path
-from pipeline.data.shardlist import ShardList
-from pipeline.data.store import open_store
+from pipeline.data.format.index import INDEX, Index, index_tail
+from pipeline.data.format.manifest import Manifest, shard_path
+from pipeline.data.format.shard_list import ShardList
+from pipeline.storage.store import open_store
 
 
 def test_plain_webdataset_reads_every_tar(dataset: Path) -> None:

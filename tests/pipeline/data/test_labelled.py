@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data.labelled import first_of_each, without_last
-from pipeline.data.reader import Images
-from pipeline.data.stream import Stream
-from pipeline.sections import DataConfig
+from pipeline.config.sections import DataConfig
+from pipeline.data.loader.dataset import Images
+from pipeline.data.loader.loader import Stream
+from pipeline.data.loader.subset import first_of_each, without_last
 from stylealae.errors import DataError
 
 CFG = DataConfig(label="class", labelled_img=40, validation_img=20, flip=False)
@@ -89,7 +89,7 @@ def test_a_class_with_too_few_images_is_named(digits: Path) -> None:
 def test_labels_are_read_no_further_than_needed(
     digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.data.labelled.CHUNK_IMG", 60)
+    monkeypatch.setattr("pipeline.data.loader.subset.CHUNK_IMG", 60)
     with stream(digits, DataConfig(label="class")) as s:
         images, asked = s._reader("train", "class"), []
         values = images.values

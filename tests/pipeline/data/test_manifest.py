@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.ledger import open_place
-from pipeline.data.manifest import MANIFEST, Manifest
-from pipeline.data.shardlist import ShardList, complete
-from pipeline.data.store import open_store
+from pipeline.data.format.manifest import MANIFEST, Manifest
+from pipeline.data.format.shard_list import ShardList, complete
+from pipeline.data.prepare.output import open_place
+from pipeline.storage.store import open_store
 from stylealae.errors import DataError
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.movies import write_movie
+from pipeline.export.video import write_movie
 
 
 def test_a_movie_shows_its_frames(tmp_path: Path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.data.order import Ints, Order, _splitmix64, flips
+from pipeline.data.loader.shuffle import Ints, Order, _splitmix64, flips
 from stylealae.errors import DataError
 
 SHARDS = [40, 7, 0, 33, 20, 1, 60]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipeline.data.sources import open_source
+from pipeline.data.sources.registry import open_source
 from stylealae.errors import DataError
 
 pa = pytest.importorskip("pyarrow")

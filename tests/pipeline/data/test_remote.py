@@ -21,14 +21,14 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data import remote
-from pipeline.data.batch import Batch
-from pipeline.data.cache import Cache
-from pipeline.data.manifest import MANIFEST, Manifest, shard_path
-from pipeline.data.store import Piece, open_store
-from pipeline.data.stream import Stream
-from pipeline.data.verify import verify
-from pipeline.sections import DataConfig
+from pipeline.config.sections import DataConfig
+from pipeline.data.format.manifest import MANIFEST, Manifest, shard_path
+from pipeline.data.loader.batch import Batch
+from pipeline.data.loader.loader import Stream
+from pipeline.data.prepare.verify import verify
+from pipeline.storage import remote
+from pipeline.storage.cache import Cache
+from pipeline.storage.store import Piece, open_store
 from stylealae.errors import DataError
 
 pytest.importorskip("s3fs")

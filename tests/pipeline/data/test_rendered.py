@@ -7,7 +7,14 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline.data.rendered import LABELS, RANGES, FaceParameters, draw, render, sample_parameters
+from pipeline.data.rendered.faces import (
+    LABELS,
+    RANGES,
+    FaceParameters,
+    draw,
+    render,
+    sample_parameters,
+)
 from stylealae.errors import ConfigError
 
 TELLING = FaceParameters(
@@ -33,7 +40,7 @@ def test_the_same_number_is_the_same_picture_in_another_process() -> None:
     x, _ = render(7, 32)
     assert np.array_equal(x, render(7, 32)[0])
     code = (
-        "import sys; from pipeline.data.rendered import render;"
+        "import sys; from pipeline.data.rendered.faces import render;"
         "sys.stdout.buffer.write(render(7, 32)[0].tobytes())"
     )
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout

@@ -17,14 +17,14 @@ import pytest
 import webdataset as wds
 from PIL import Image
 
-from pipeline.data.files import Folder
-from pipeline.data.manifest import MANIFEST, Manifest, shard_path
-from pipeline.data.shardlist import ShardList
-from pipeline.data.shards import REPORT, prepare
-from pipeline.data.source import Options, Sample, Source
-from pipeline.data.sources import open_source
-from pipeline.data.store import open_store
-from pipeline.data.verify import verify
+from pipeline.data.format.manifest import MANIFEST, Manifest, shard_path
+from pipeline.data.format.shard_list import ShardList
+from pipeline.data.prepare.shards import REPORT, prepare
+from pipeline.data.prepare.verify import verify
+from pipeline.data.sources.files import Folder
+from pipeline.data.sources.registry import open_source
+from pipeline.data.sources.source import Options, Sample, Source
+from pipeline.storage.store import open_store
 from stylealae.errors import DataError
 
 SIDES = (4, 8, 16, 32)
@@ -152,8 +152,8 @@ def test_ctrl_c_stops_all_processes_cleanly(tmp_path: Path) -> None:
     script.write_text(
         "import signal\n"
         "from pathlib import Path\n"
-        "from pipeline.data.shards import prepare\n"
-        "from pipeline.data.sources import open_source\n"
+        "from pipeline.data.prepare.shards import prepare\n"
+        "from pipeline.data.sources.registry import open_source\n"
         "if __name__ == '__main__':\n"
         # A background shell hands its children a SIGINT that is ignored.
         "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -192,8 +192,8 @@ def test_killed_in_the_middle_and_run_again(tmp_path: Path) -> None:
     arguments = f"open_source({str(image.parent)!r}), Path(OUT), (64,), workers=2, shard_img=25"
     script = (
         "import sys\nfrom pathlib import Path\n"
-        "from pipeline.data.shards import prepare\n"
-        "from pipeline.data.sources import open_source\n"
+        "from pipeline.data.prepare.shards import prepare\n"
+        "from pipeline.data.sources.registry import open_source\n"
         f"if __name__ == '__main__':\n    OUT = sys.argv[1]\n    prepare({arguments})\n"
     )
     (tmp_path / "run.py").write_text(script)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pipeline.data.images import load_images
-from pipeline.data.sources import open_source
+from pipeline.data.sources.registry import open_source
 from stylealae.errors import DataError
 
 REAL = Path(__file__).resolve().parents[4] / "shared" / "data"
@@ -157,7 +157,7 @@ def test_any_folder_takes_attributes_as_celeba_lists_them(photos: Path, tmp_path
 def test_a_zip_cannot_swell_without_bound(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.data.containers.MAX_BYTES", 10_000)
+    monkeypatch.setattr("pipeline.data.sources.containers.MAX_BYTES", 10_000)
     path = tmp_path / "bomb.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(photos / "000.v1.png", "a.png")

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.data.batch import Batch, on_device
-from pipeline.data.shards import prepare
-from pipeline.data.sources import open_source
-from pipeline.data.stream import Stream
-from pipeline.sections import DataConfig
+from pipeline.config.sections import DataConfig
+from pipeline.data.loader.batch import Batch, on_device
+from pipeline.data.loader.loader import Stream
+from pipeline.data.prepare.shards import prepare
+from pipeline.data.sources.registry import open_source
 from stylealae.errors import DataError
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -10,7 +10,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from pipeline.data.pixels import pyramid
-from pipeline.data.sources import open_source
+from pipeline.data.sources.registry import open_source
 from stylealae.errors import DataError
 
 pytest.importorskip("google_crc32c")

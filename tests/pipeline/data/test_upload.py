@@ -17,16 +17,16 @@ import torch
 from click.testing import CliRunner
 from fsspec.implementations.memory import MemoryFileSystem
 
-from pipeline.cli import main
-from pipeline.data import remote
-from pipeline.data.bucket import Bucket as Place
-from pipeline.data.ledger import RECIPE
-from pipeline.data.manifest import MANIFEST, Manifest
-from pipeline.data.shards import prepare
-from pipeline.data.sources import open_source
-from pipeline.data.stream import Stream
-from pipeline.data.verify import verify
-from pipeline.sections import DataConfig
+from pipeline.cli.app import main
+from pipeline.config.sections import DataConfig
+from pipeline.data.format.manifest import MANIFEST, Manifest
+from pipeline.data.loader.loader import Stream
+from pipeline.data.prepare.bucket import Bucket as Place
+from pipeline.data.prepare.output import RECIPE
+from pipeline.data.prepare.shards import prepare
+from pipeline.data.prepare.verify import verify
+from pipeline.data.sources.registry import open_source
+from pipeline.storage import remote
 from stylealae.errors import DataError
 
 pytest.importorskip("s3fs")
@@ -227,8 +227,8 @@ def test_a_place_with_other_things_is_refused(store: Bucket, photos: Path) -> No
 
 SCRIPT = """
 import sys
-from pipeline.data.shards import prepare
-from pipeline.data.sources import open_source
+from pipeline.data.prepare.shards import prepare
+from pipeline.data.sources.registry import open_source
 if __name__ == "__main__":
     prepare(open_source(sys.argv[1]), sys.argv[2], (8, 16), workers=2, shard_img=10)
 """

@@ -1,0 +1,108 @@
+"""Shards as Ray tasks, one each: how `stylealae prepare` works on a cluster."""
+
+import pickle
+import time
+from collections import deque
+from collections.abc import Generator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import ray
+import ray.exceptions
+
+from pipeline.data.prepare.processes import Job, Note, Report, Work
+from pipeline.data.sources.source import Source
+from stylealae.errors import DataError, UserError
+
+__all__ = ["over_tasks"]
+
+POLL_S = 0.5
+STOP_S = 60
+
+
+@ray.remote(num_cpus=0)
+class Tally:
+    """How many images each unfinished job has done."""
+
+    def __init__(self) -> None:
+        self._done: dict[int, int] = {}
+
+    def set(self, number: int, images: int) -> None:
+        """From a task: so many images of its job are done."""
+        self._done[number] = images
+
+    def done(self) -> dict[int, int]:
+        """Images done by number of the job."""
+        return self._done
+
+
+def over_tasks(
+    source: Source, work: Work, jobs: Sequence[Job], workers: int, report: Report
+) -> Generator[Note]:
+    """A Runner on the Ray that is connected; input and output must be where all its nodes look."""
+    run = ray.remote(num_cpus=1)(_run)
+    opened = ray.put(pickle.dumps(source))
+    tally = Tally.remote()  # type: ignore[attr-defined]
+    waiting = deque(range(len(jobs)))
+    pending: dict[Any, int] = {}  # a task's result -> number of its job
+    finished_img = 0
+    try:
+        while waiting or pending:
+            room = (workers or _cores()) - len(pending)
+            for _ in range(min(room, len(waiting))):
+                number = waiting.popleft()
+                pending[run.remote(work, opened, jobs[number], tally, number)] = number
+            ready, _ = ray.wait(list(pending), timeout=POLL_S)
+            for task in ready:
+                finished_img += jobs[pending.pop(task)].images
+                yield _note(task)
+            done = ray.get(tally.done.remote())
+            report(finished_img + sum(done.get(number, 0) for number in pending.values()))
+    finally:
+        for task in pending:
+            ray.cancel(task)  # a KeyboardInterrupt: it removes what it had begun to write
+        if pending:
+            ray.wait(list(pending), num_returns=len(pending), timeout=STOP_S)
+        ray.kill(tally)
+
+
+def _run(work: Work, opened: bytes, job: Job, tally: Any, number: int) -> Note:
+    """The work of one job, on whichever node has a core."""
+    done, told = 0, time.monotonic()
+
+    def tick(images: int = 1) -> None:
+        nonlocal done, told
+        done += images
+        if time.monotonic() > told + POLL_S:
+            told = time.monotonic()
+            tally.set.remote(number, done)
+
+    return work(_source(opened), job, tick)
+
+
+@lru_cache(maxsize=1)
+def _source(opened: bytes) -> Source:
+    """The source, opened once a process and not once a shard."""
+    source: Source = pickle.loads(opened)
+    return source
+
+
+def _note(task: Any) -> Note:
+    """What a task gave back; its error as it would be without Ray."""
+    try:
+        note: Note = ray.get(task)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, (UserError, OSError)):
+            raise error.cause from None
+        raise
+    except ray.exceptions.RayError as error:
+        raise DataError(
+            f"a Ray task died ({type(error).__name__}), perhaps for want of memory: run the same "
+            "command with fewer --workers, finished shards are kept"
+        ) from error
+    return note
+
+
+def _cores() -> int:
+    """The cores of all nodes that are there now."""
+    return max(int(ray.cluster_resources().get("CPU", 1)), 1)

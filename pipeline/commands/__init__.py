@@ -1,1 +1,0 @@
-"""The subcommands of `stylealae`, a file for each part of its work."""

@@ -1,0 +1,220 @@
+"""A run is one typed value: method + data + engine + cluster, from defaults, YAML and overrides."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from pipeline.config.sections import (
+    CheckpointConfig,
+    ClusterConfig,
+    DataConfig,
+    EngineConfig,
+    LogConfig,
+    MetricConfig,
+)
+from pipeline.config.world_sizes import allowed, bounds
+from stylealae.config import (
+    LossConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    ShapeConfig,
+    TermsConfig,
+)
+from stylealae.config_mlp import SECTIONS
+from stylealae.errors import ConfigError
+from stylealae.schedule import Progress, at_stage, progress_at, stage_span
+
+__all__ = [
+    "RunConfig",
+    "as_yaml",
+    "load",
+    "parse",
+]
+
+BASE = re.compile(r"^base: *(\S+) *$", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides what a run does."""
+
+    family: Literal[
+        "stylealae", "alae", "autoencoder", "aae", "aae_informed", "aae_supervised", "aae_classes",
+        "aae_heads", "vae", "gan",
+    ] = "stylealae"  # fmt: skip
+    """What is trained; it decides which keys `model` and `loss` have."""
+    run_dir: str = "runs/default"
+    """Folder or URL of the run, the same for all hosts: checkpoints, snapshots, logs, pictures."""
+    seed: int = 0
+    """Every draw is keyed by (seed, purpose, images seen)."""
+    model: ShapeConfig = field(default_factory=ModelConfig)
+    """Shape of the networks."""
+    loss: TermsConfig = field(default_factory=LossConfig)
+    """Weights of the losses."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """From gradients to steps."""
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    """Growth, batch and learning rate."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """Images."""
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    """Precision and ZeRO."""
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    """Saving."""
+    log: LogConfig = field(default_factory=LogConfig)
+    """Logging."""
+    metrics: MetricConfig = field(default_factory=MetricConfig)
+    """Measuring while training."""
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    """Workers."""
+
+    def __post_init__(self) -> None:
+        if self.loss.wants_labels and not self.data.label:
+            raise ConfigError(
+                f"the family {self.family} learns from labels and data.label is empty: name a "
+                "label of the data set (`stylealae inspect` lists them), as in data.label=class"
+            )
+        for stage in self.stages:
+            if not self.worker_counts(stage):
+                check_shares(
+                    stage,
+                    batch=at_stage(self.schedule.batch, stage),
+                    ranks=bounds(at_stage(self.cluster.workers, stage))[1],
+                    micro_batch=at_stage(self.engine.micro_batch, stage),
+                )
+
+    def worker_counts(self, stage: int) -> tuple[int, ...]:
+        """The numbers of workers that a stage may have, the least first, the wanted one last."""
+        return allowed(
+            at_stage(self.cluster.workers, stage),
+            batch=at_stage(self.schedule.batch, stage),
+            micro_batch=at_stage(self.engine.micro_batch, stage),
+        )
+
+    @property
+    def stages(self) -> range:
+        """The stages of the run in their order; the one stage of networks that do not grow."""
+        return range(self.model.first_stage, self.model.last_stage + 1)
+
+    @property
+    def last_stage(self) -> int:
+        """The stage of the full resolution."""
+        return self.model.last_stage
+
+    def span(self, stage: int) -> tuple[int, int]:
+        """First image of a stage and the first after it."""
+        return stage_span(stage, self.last_stage, self.schedule, self.model.first_stage)
+
+    def progress(self, seen: int) -> Progress:
+        """Where the run stands once `seen` real images have been shown."""
+        return progress_at(seen, self.last_stage, self.schedule, self.model.first_stage)
+
+
+def check_shares(stage: int, *, batch: int, ranks: int, micro_batch: int) -> None:
+    """Refuses a global batch that the ranks cannot share evenly."""
+    if batch % ranks:
+        raise ConfigError(
+            f"stage {stage} has a batch of {batch} images, which {ranks} ranks cannot share "
+            f"evenly: make schedule.batch[{stage}] a multiple of {ranks}, or change cluster.workers"
+        )
+    share = batch // ranks
+    if micro_batch and share > micro_batch and share % micro_batch:
+        raise ConfigError(
+            f"stage {stage} gives each of {ranks} ranks {share} images, which is no multiple of "
+            f"engine.micro_batch {micro_batch}: change one of them"
+        )
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Defaults, then the file, then `key=value` overrides; an unknown key is an error.
+
+    A file may name another one beside it, `base: base.yaml`, which it goes on from.
+    """
+    try:
+        text = path.read_text()
+        named = BASE.search(text)
+        base = (path.parent / named.group(1)).read_text() if named else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the config {path}: {error}") from error
+    return parse(BASE.sub("", text), overrides, origin=str(path), base=base)
+
+
+def parse(
+    text: str, overrides: Sequence[str] = (), *, origin: str = "config", base: str = ""
+) -> RunConfig:
+    """As `load`, from YAML text, and that of a base.
+
+    Raises:
+        ConfigError: the YAML does not parse, or a key is unknown, mistyped or out of range.
+    """
+    for override in overrides:
+        if "=" not in override:
+            raise ConfigError(
+                f"{override!r} is no override: write key=value, as in schedule.lr=[0.002]"
+            )
+    try:
+        yaml = OmegaConf.create(text or "{}")
+        if not OmegaConf.is_dict(yaml):
+            raise ConfigError(f"{origin}: found a list, a config is made of lines `key: value`")
+        last = OmegaConf.from_dotlist([_with_empty_text(o) for o in overrides])
+        given: Any = OmegaConf.merge(OmegaConf.create(base or "{}"), yaml, last)
+        config = OmegaConf.merge(_schema(str(given.get("family", "stylealae"))), given)
+        return cast(RunConfig, OmegaConf.to_object(config))
+    except YAMLError as error:
+        raise ConfigError(f"{origin}: {_first_lines(error)}") from error
+    except OmegaConfBaseException as error:
+        told = _first_lines(error)
+        if "$VALUE" in told:  # omegaconf names neither key nor value for an entry of a tuple
+            told = f"a value of the wrong type in {', '.join(_wrong(given))}"
+        raise ConfigError(f"{origin}: {told}") from error
+
+
+def as_yaml(cfg: RunConfig) -> str:
+    """The resolved config as YAML that `parse` turns back into the same value."""
+    return OmegaConf.to_yaml(OmegaConf.structured(cfg))
+
+
+def as_dict(cfg: RunConfig) -> dict[str, Any]:
+    """The resolved config as plain dicts and lists."""
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(cfg)))
+
+
+def _schema(family: str) -> Any:
+    """The defaults of a family, typed: `model` and `loss` have the keys that it knows."""
+    model, loss = SECTIONS.get(family, SECTIONS["stylealae"])  # the merge refuses another one
+    sections = OmegaConf.structured(RunConfig)
+    OmegaConf.set_readonly(sections, False)  # it is, as RunConfig is frozen
+    sections.model, sections.loss = OmegaConf.structured(model), OmegaConf.structured(loss)
+    return sections
+
+
+def _with_empty_text(override: str) -> str:
+    """`data.label=` as "", where the parser takes it for null; a section is not emptied so."""
+    return f"{override}''" if override.endswith("=") and "." in override else override
+
+
+def _wrong(given: Any) -> Iterator[str]:
+    """The keys whose value does not fit, found by trying each alone."""
+    schema = _schema(str(given.get("family", "stylealae")))
+    for section, part in given.items():
+        for key, value in part.items() if OmegaConf.is_dict(part) else ():
+            try:
+                OmegaConf.merge(schema, {section: {key: value}})
+            except OmegaConfBaseException:
+                yield f"{section}.{key}={value}"
+
+
+def _first_lines(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines()]
+    return "; ".join(
+        line
+        for line in lines
+        if line and "object_type" not in line and "reference_type" not in line
+    )

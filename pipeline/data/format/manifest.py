@@ -1,0 +1,198 @@
+"""What a dataset holds: counts, resolutions, hashes; written, and read back in constant time.
+
+A dataset is a folder or an object-store prefix: `manifest.json`, and for every resolution
+`r0064/shards.json` and the tars `r0064/000000.tar`, `r0064/000001.tar`, ... with the same samples
+in the same order. The manifest holds the hash of each shards.json, which holds the hashes of the
+tars; neither holds anything per sample. docs/format.md is the reference.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.storage.store import Store, Where, open_store
+from stylealae.errors import DataError
+
+__all__ = [
+    "DOWNSCALE",
+    "FORMAT",
+    "MANIFEST",
+    "Manifest",
+    "Refused",
+    "Shard",
+    "ShardFile",
+    "Split",
+    "shard_path",
+    "tar_name",
+]
+
+FORMAT = 2
+"""Version of the layout that docs/format.md describes; another one is refused."""
+MANIFEST = "manifest.json"
+DOWNSCALE = "mean2x2"
+"""Successive 2x2 means in float from the largest resolution, rounded once at writing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardFile:
+    """One tar: a shard at one resolution."""
+
+    sha256: str
+    """Hash of the whole file, hexadecimal."""
+    bytes: int
+    """Length of the file."""
+    index_at: int
+    """Where its last member, the index, begins."""
+    index_sha256: str
+    """Hash of everything from there on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """A run of consecutive samples of one split, held once per resolution."""
+
+    number: int
+    """Position in the dataset; it names the files."""
+    split: str
+    """The split that all of its samples belong to."""
+    samples: int
+    """Images in it: the same at every resolution."""
+    files: Mapping[int, ShardFile]
+    """The tar of each resolution."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """An input that was left out."""
+
+    name: str
+    """The file's name inside the source."""
+    reason: str
+    """Why it could not be used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Consecutive shards that belong together."""
+
+    shards: int
+    """How many: the first split begins with shard 0, the next where it ends."""
+    samples: int
+    """Images in them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """Everything about a dataset but its shards and samples."""
+
+    source: str
+    """Kind of source the images came from."""
+    licence: str
+    """Licence of the images, as the source or the user states it."""
+    channels: int
+    """1 for grey, 3 for RGB."""
+    resolutions: tuple[int, ...]
+    """Sides in pixels, ascending."""
+    encoding: Mapping[int, str]
+    """Per resolution `block` (raw uint8 NCHW), or `webp`, `png`, `jpeg` (a file a sample)."""
+    downscale: str
+    """Name of the filter that made the smaller resolutions from the largest."""
+    labels: tuple[str, ...]
+    """Names of the labels that stand beside the pixels."""
+    broken: int
+    """Inputs that could not be used."""
+    refused: tuple[Refused, ...]
+    """The first of them by name and reason."""
+    enlarged: int
+    """Images that were smaller than the largest resolution and were enlarged to it."""
+    recipe: Mapping[str, str]
+    """The input's fingerprint and the options: preparing again with others is refused."""
+    splits: Mapping[str, Split]
+    """The splits by name, in the order of their shards."""
+    shards: Mapping[int, str]
+    """SHA-256 of each resolution's shards.json."""
+
+    @classmethod
+    def read(cls, dataset: Where | Store) -> "Manifest":
+        """The manifest of a dataset, by path or URL; DataError if there is none to be read."""
+        store = dataset if isinstance(dataset, Store) else open_store(dataset)
+        place = store.url(MANIFEST)
+        try:
+            text = store.read(MANIFEST)
+            found = json.loads(text)
+        except FileNotFoundError:
+            raise DataError(
+                f"{store.where} holds no {MANIFEST}, so it is no prepared dataset: "
+                "make one with `stylealae prepare`, or correct data.path"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{place} cannot be read ({error}): run `stylealae prepare` again"
+            ) from error
+        version = found.get("format") if isinstance(found, dict) else None
+        if version != FORMAT:
+            raise DataError(
+                f"{place} has format {version!r} and this version reads format {FORMAT}: "
+                "prepare the dataset anew, into an empty folder"
+            )
+        try:
+            return _from_json(found)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(
+                f"{place} is damaged ({error!r}): run `stylealae prepare` again"
+            ) from error
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON: equal for equal datasets, on any machine."""
+        text = json.dumps(self.json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def shards_of(self, split: str) -> range:
+        """Numbers of the shards of one split; none for an unknown name."""
+        end = 0
+        for name, part in self.splits.items():
+            begin, end = end, end + part.shards
+            if name == split:
+                return range(begin, end)
+        return range(0)
+
+    def samples(self, split: str) -> int:
+        """Number of images in one split; 0 for an unknown name."""
+        return self.splits[split].samples if split in self.splits else 0
+
+    def json(self) -> dict[str, Any]:
+        """What manifest.json holds."""
+        return {"format": FORMAT, **asdict(self)}
+
+
+def _from_json(found: dict[str, Any]) -> Manifest:
+    resolutions = tuple(int(r) for r in found["resolutions"])
+    return Manifest(
+        source=str(found["source"]),
+        licence=str(found["licence"]),
+        channels=int(found["channels"]),
+        resolutions=resolutions,
+        encoding={r: str(found["encoding"][str(r)]) for r in resolutions},
+        downscale=str(found["downscale"]),
+        labels=tuple(found["labels"]),
+        broken=int(found["broken"]),
+        refused=tuple(Refused(**entry) for entry in found["refused"]),
+        enlarged=int(found["enlarged"]),
+        recipe=dict(found["recipe"]),
+        splits={str(name): Split(**part) for name, part in found["splits"].items()},
+        shards={r: str(found["shards"][str(r)]) for r in resolutions},
+    )
+
+
+def tar_name(number: int, resolution: int) -> str:
+    """The name of a shard's tar inside the dataset: `r0064/000012.tar`."""
+    return f"r{resolution:04d}/{number:06d}.tar"
+
+
+def shard_path(folder: Path, number: int, resolution: int) -> Path:
+    """Where the tar of a shard lies in a folder."""
+    return Path(folder) / tar_name(number, resolution)

@@ -1,0 +1,1 @@
+"""Tar to tensor: shuffle, shard reader, data set, loader, batch on the device."""

@@ -1,0 +1,65 @@
+"""A rank's part of a global batch, and how it becomes what the networks see.
+
+Pixels travel as uint8, to a GPU from pinned memory while the step before is computed; flip, scaling
+and the fade-in blend happen there.
+
+N batch (of this rank), C channels, R resolution
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as fn
+from torch import Tensor
+
+from pipeline.data.loader.device_copy import await_copy
+
+__all__ = ["Batch", "classes_of", "on_device"]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """This rank's part of one global batch."""
+
+    x: Tensor
+    """[N, C, R, R] uint8, not flipped yet."""
+    flip: Tensor
+    """[N] bool: which images are to be mirrored."""
+    sample_ids: Tensor
+    """[N] int64: place of each image in its split, in manifest order."""
+    labels: Tensor | None = None
+    """[N] float32: the label named by data.label, NaN where unknown; None if none is named."""
+    arrived: torch.cuda.Event | None = None
+    """On a GPU: when `x` and `flip` are there."""
+
+    @property
+    def classes(self) -> Tensor:
+        """[N] int64: the label as a class, -1 where it is unknown."""
+        return classes_of(len(self.x), self.labels)
+
+
+def on_device(batch: Batch | Tensor, alpha: float, device: torch.device | str) -> Tensor:
+    """[N, C, R, R] float32 in [-1, 1] on `device`: flipped, scaled and cross-faded by `alpha`.
+
+    Images alone, [N, C, R, R] uint8, are not flipped.
+    """
+    if isinstance(batch, Tensor):
+        x = batch.to(device, non_blocking=True)
+    else:
+        if batch.arrived is not None:
+            await_copy((batch.x, batch.flip), batch.arrived)
+        x = batch.x.to(device, non_blocking=True)
+        flip = batch.flip.to(device, non_blocking=True)
+        x = torch.where(flip[:, None, None, None], x.flip(3), x)
+    x = x.to(torch.float32) / 127.5 - 1.0
+    if alpha < 1.0 and x.shape[-1] > 4:  # 4x4 has nothing to fade from
+        coarse = fn.interpolate(fn.avg_pool2d(x, 2), scale_factor=2, mode="nearest")
+        x = torch.lerp(coarse, x, alpha)
+    return x
+
+
+def classes_of(n: int, labels: Tensor | None) -> Tensor:
+    """[n] float32, NaN where unknown -> [n] int64, -1 there; None is all unknown."""
+    if labels is None:
+        return torch.full((n,), -1)
+    return torch.where(labels.isnan(), -1.0, labels).long()

@@ -1,0 +1,88 @@
+"""Which shards to make of a source, and how: fixed from the start, whoever makes them."""
+
+from dataclasses import dataclass
+
+from pipeline.data.format.manifest import FORMAT
+from pipeline.data.pixels import FITS, Fit
+from pipeline.data.prepare.output import NOTES, Place
+from pipeline.data.sources.source import Source
+from stylealae.errors import DataError
+
+__all__ = ["Job", "Making", "jobs_of", "recipe_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Making:
+    """How shards are made."""
+
+    resolutions: tuple[int, ...]
+    """Sides in pixels, powers of two."""
+    fit: Fit = "crop"
+    """What makes an image square."""
+    shard_img: int = 1024
+    """Images in a shard."""
+    max_broken: int | None = None
+    """More unusable images than this stop the work; None allows any number."""
+
+    def __post_init__(self) -> None:
+        """Put the resolutions in ascending order, and refuse what cannot be made."""
+        sides = tuple(sorted(set(self.resolutions)))
+        if not sides or any(side < 4 or side & (side - 1) for side in sides):
+            raise DataError(
+                f"resolutions are {list(self.resolutions)}: give powers of two from 4 up, as 4 8 16"
+            )
+        if self.shard_img < 1:
+            raise DataError(f"shard_img is {self.shard_img}: a shard covers at least 1 image")
+        if self.fit not in FITS:
+            raise DataError(f"fit is {self.fit!r}: choose {' or '.join(FITS)}")
+        object.__setattr__(self, "resolutions", sides)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One shard to make: a range of source indices, at every resolution."""
+
+    number: int
+    split: str
+    start: int
+    stop: int
+    out: Place
+    how: Making
+
+    @property
+    def images(self) -> int:
+        """Number of source indices that it covers."""
+        return self.stop - self.start
+
+    @property
+    def note(self) -> str:
+        """Name of the file that says that the shard is finished, and what is in it."""
+        return f"{NOTES}/{self.number:06d}.json"
+
+
+def jobs_of(source: Source, out: Place, how: Making) -> list[Job]:
+    """Fixed ranges of source indices, none across a split's end."""
+    pieces = [
+        (split, start, min(start + how.shard_img, whole.stop))
+        for split, whole in source.splits.items()
+        for start in range(whole.start, whole.stop, how.shard_img)
+    ]
+    return [
+        Job(number, split, start, stop, out, how)
+        for number, (split, start, stop) in enumerate(pieces)
+    ]
+
+
+def recipe_of(source: Source, how: Making) -> dict[str, str]:
+    """What decides the bytes of the shards: another recipe makes another dataset."""
+    return {
+        "format": str(FORMAT),
+        "source": source.name,
+        "images": str(len(source)),
+        "fingerprint": source.fingerprint,
+        "channels": str(source.channels),
+        "splits": ", ".join(f"{name} {len(part)}" for name, part in source.splits.items()),
+        "resolutions": " ".join(map(str, how.resolutions)),
+        "fit": how.fit,
+        "shard_img": str(how.shard_img),
+    }

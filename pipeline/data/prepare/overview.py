@@ -1,0 +1,98 @@
+"""What a dataset holds, for people: counts, splits, labels, and pictures of every resolution."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from rich.table import Table
+
+from pipeline.data.format.manifest import Manifest
+from pipeline.data.loader.dataset import Images
+from pipeline.data.loader.shard_reader import Tars
+from pipeline.storage.store import Where, open_store
+from stylealae.image_grid import Row
+
+__all__ = ["overview", "rows_to_draw"]
+
+CLASSES = 12  # of a label, named in the table
+
+
+@dataclass
+class Column:
+    """What is known about one label."""
+
+    classes: Counter[str] = field(default_factory=Counter)
+    low: float = float("inf")
+    high: float = float("-inf")
+    numbers: int = 0
+    missing: int = 0
+
+    def add(self, values: list[float | str | None]) -> None:
+        """Count some values."""
+        for value in values:
+            if value is None:
+                self.missing += 1
+            elif isinstance(value, str):
+                self.classes[value] += 1
+            else:
+                self.numbers += 1
+                self.low, self.high = min(self.low, value), max(self.high, value)
+
+    def told(self) -> str:
+        """The range, or the classes with their counts."""
+        parts = [f"{self.low:g} to {self.high:g}"] if self.numbers else []
+        parts += [f"{name} {n:,}" for name, n in self.classes.most_common(CLASSES)]
+        if len(self.classes) > CLASSES:
+            parts.append(f"and {len(self.classes) - CLASSES} more")
+        if self.missing:
+            parts.append(f"unknown {self.missing:,}")
+        return ", ".join(parts)
+
+
+def overview(dataset: Where) -> Table:
+    """A table of two columns; labels are read from the smallest resolution."""
+    store = open_store(dataset)
+    manifest = Manifest.read(store)
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("source", manifest.source)
+    table.add_row("licence", manifest.licence)
+    table.add_row("channels", str(manifest.channels))
+    for name, split in manifest.splits.items():
+        table.add_row(f"split {name}", f"{split.samples:,} images in {split.shards:,} shards")
+    opened = [Tars(store, manifest, resolution) for resolution in manifest.resolutions]
+    for tars in opened:
+        side, length = tars.list.resolution, int(tars.list.bytes.sum())
+        table.add_row(f"{side}x{side}", f"{tars.encoding}, {length / (1 << 20):,.1f} MiB")
+    for label, column in _columns(opened[0], manifest.labels).items():
+        table.add_row(f"label {label}", column.told())
+    table.add_row("enlarged", f"{manifest.enlarged:,}")
+    table.add_row("broken", f"{manifest.broken:,} inputs were refused")
+    for entry in manifest.refused:
+        table.add_row("", f"{entry.name}: {entry.reason}")
+    return table
+
+
+def rows_to_draw(dataset: Where, count: int) -> Iterator[tuple[int, list[Row]]]:
+    """For each resolution the first images of every split, as rows of a contact sheet."""
+    store = open_store(dataset)
+    manifest = Manifest.read(store)
+    for resolution in manifest.resolutions:
+        rows = []
+        for split, part in manifest.splits.items():
+            images = Images(store, manifest, split, resolution)
+            x = torch.from_numpy(images.take(np.arange(min(count, part.samples)))[0])
+            rows.append((f"{split}, {resolution}x{resolution}", x.to(torch.float32) / 127.5 - 1.0))
+        yield resolution, rows
+
+
+def _columns(tars: Tars, labels: tuple[str, ...]) -> dict[str, Column]:
+    """Every label of the dataset, counted."""
+    columns = {label: Column() for label in labels}
+    for shard in range(len(tars.list.sha256)) if labels else ():
+        for span in range(len(tars.index(shard).sha256)):
+            beside = tars.span(shard, span).beside
+            for label, column in columns.items():
+                column.add(beside["labels"][label])
+    return columns

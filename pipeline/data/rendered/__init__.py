@@ -1,0 +1,1 @@
+"""Rendered faces, the embedded data set: portraits drawn from numbers."""

@@ -1,0 +1,1 @@
+"""What images come from: a source a kind of input, each random access in a fixed order."""

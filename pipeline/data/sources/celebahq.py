@@ -1,0 +1,110 @@
+"""CelebA-HQ as people have it: numbered images, with CelebA's 40 attributes where they are there.
+
+    CelebA-HQ-img/0.jpg ... CelebA-HQ-img/29999.jpg      CelebAMask-HQ: images,
+    CelebAMask-HQ-attribute-anno.txt                     and their attributes by file name
+
+    00000.png ...                                        any folder of CelebA-HQ:
+    image_list.txt                                       its numbers -> files of CelebA
+    list_attr_celeba.txt                                 attributes by file of CelebA
+
+The lists lie inside the input, beside it, or beside the file of labels. CelebA itself, whose files
+bear the names in list_attr_celeba.txt, reads the same way.
+"""
+
+import logging
+import re
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path, PurePosixPath
+
+from pipeline.data.sources.files import Files
+from pipeline.data.sources.labels import Row, Table, read_table
+from stylealae.errors import DataError
+
+__all__ = ["CelebaHQ"]
+
+log = logging.getLogger(__name__)
+
+IMAGES = "CelebA-HQ-img"
+OWN = "CelebAMask-HQ-attribute-anno.txt"
+CELEBA = "list_attr_celeba.txt"
+MAPPINGS = ("image_list.txt", "CelebA-HQ-to-CelebA-mapping.txt")
+
+
+class CelebaHQ(Files):
+    """Images in the order of their numbers, the last 1,000 of 30,000 set aside for tests."""
+
+    name = "celebahq"
+    licence = "non-commercial research (CelebA agreement)"
+    test_fraction = 1 / 30
+
+    @classmethod
+    def fits(cls, path: Path, entries: Collection[str]) -> bool:
+        """Whether one of the lists, or CelebAMask-HQ's folder of images, is inside."""
+        names = {PurePosixPath(name).name for name in entries}
+        inside = any(IMAGES in PurePosixPath(name).parts for name in entries)
+        return inside or path.name == IMAGES or not names.isdisjoint({OWN, CELEBA, *MAPPINGS})
+
+    def chosen(self, images: list[str]) -> list[str]:
+        """CelebAMask-HQ's photos without its masks; by number, then by name."""
+        photos = [name for name in images if IMAGES in PurePosixPath(name).parts]
+        return sorted(photos or images, key=lambda name: (_number(name), name))
+
+    def read_labels(self, names: Iterable[str]) -> Table:
+        """The attributes, found by the image's own name or by its number in CelebA's list."""
+        self._celeba: Mapping[int, str] = {}
+        inside = list(names)
+        listed = self._list(inside, (OWN, CELEBA))
+        if self.options.labels is not None:
+            listed = self.options.labels, Path(self.options.labels).read_bytes()
+        if listed is None:
+            return super().read_labels(inside)
+        if mapping := self._list(inside, MAPPINGS):
+            self._celeba = _read_mapping(*mapping)
+        return read_table(*listed)
+
+    def row(self, key: str) -> Row | None:
+        """An image's attributes."""
+        celeba = self._celeba.get(_number(key), "")
+        return self.table.rows.get(celeba) or super().row(key)
+
+    def report(self) -> None:
+        """Say that attributes are missing where no list is."""
+        if not self.table.names:
+            log.warning(
+                "%s: neither %s nor %s inside or beside it: attributes are not carried",
+                self.input, OWN, CELEBA,
+            )  # fmt: skip
+        super().report()
+
+    def _list(self, inside: list[str], wanted: tuple[str, ...]) -> tuple[str, bytes] | None:
+        """The first list of these names inside the input, beside it or beside the labels."""
+        beside = [Path(self.input).absolute().parent]
+        if self.options.labels is not None:
+            beside.append(Path(self.options.labels).absolute().parent)
+        for name in wanted:
+            for found in inside:
+                if PurePosixPath(found).name == name:
+                    return f"{self.input}: {found}", self.files.read(found)
+            for folder in beside:
+                if (folder / name).is_file():
+                    return str(folder / name), (folder / name).read_bytes()
+        return None
+
+
+def _number(name: str) -> int:
+    """The number at the end of a file's stem, as in 17.jpg, 00017.png and imgHQ00017.png."""
+    digits = re.search(r"\d+$", PurePosixPath(name).stem)
+    return int(digits[0]) if digits else -1
+
+
+def _read_mapping(where: str, data: bytes) -> dict[int, str]:
+    """Number in CelebA-HQ -> file in CelebA, from the columns `idx` and `orig_file`."""
+    lines = [line.split() for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
+    try:
+        number, file = lines[0].index("idx"), lines[0].index("orig_file")
+        return {int(words[number]): words[file] for words in lines[1:]}
+    except (IndexError, ValueError) as error:
+        raise DataError(
+            f"{where} does not list CelebA-HQ ({error}): its first line is to name the columns, "
+            "idx and orig_file among them"
+        ) from error

@@ -1,0 +1,146 @@
+"""FFHQ as NVIDIA hands it out: numbered PNGs, and a JSON with hashes, licences and categories.
+
+    images1024x1024/00000/00000.png ... images1024x1024/69000/69999.png
+    thumbnails128x128/00000/00000.png ...
+    ffhq-dataset-v2.json
+
+The input is the folder of these, one of its folders, or a zip of one; the JSON lies inside it,
+beside it, or is given as the file of labels. The first 60,000 images are for training.
+"""
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pipeline.data import pixels
+from pipeline.data.pixels import Pixels
+from pipeline.data.sources.files import Files
+from pipeline.data.sources.labels import Table
+from stylealae.errors import DataError
+
+__all__ = ["Ffhq"]
+
+log = logging.getLogger(__name__)
+
+FOLDERS = ("images1024x1024", "thumbnails128x128")
+METADATA = "ffhq-dataset-v2.json"
+TRAINING = 60_000
+_BEGIN = re.compile(r'\s*[{,]\s*"(\d+)"\s*:\s*')
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the JSON says of one image."""
+
+    labels: tuple[str, str, str, str]
+    """Category, licence, author and address of the photo."""
+    file_md5: tuple[str, ...]
+    """Of the PNG, at 1024 and at 128 pixels."""
+    pixel_md5: tuple[str, ...]
+    """Of the pixels, at 1024 and at 128 pixels."""
+
+
+class Ffhq(Files):
+    """Numbered images in the order of their numbers, checked against the JSON if it is there."""
+
+    name = "ffhq"
+    licence = "CC BY-NC-SA 4.0 (NVIDIA); each photo under its photographer's, see the label licence"
+
+    @classmethod
+    def fits(cls, path: Path, entries: Collection[str]) -> bool:
+        """Whether the folder or zip, or something in it, has one of FFHQ's names."""
+        tops = {PurePosixPath(name).parts[0] for name in entries if name}
+        return not tops.isdisjoint({*FOLDERS, METADATA}) or path.stem in FOLDERS
+
+    def chosen(self, images: list[str]) -> list[str]:
+        """The largest size that is there, by number."""
+        for folder in FOLDERS:
+            inside = [name for name in images if folder in PurePosixPath(name).parts]
+            if inside:
+                images = inside
+                break
+        numbered = [name for name in images if PurePosixPath(name).stem.isdecimal()]
+        return sorted(numbered, key=lambda name: (_number(name), name))
+
+    def read_labels(self, names: Iterable[str]) -> Table:
+        """Category, licence, author and photo of each image; nothing without the JSON."""
+        self._entries = dict(_entries(*text)) if (text := self._metadata(names)) else {}
+        if not self._entries:
+            return Table()
+        rows = {key: e.labels for key in self._keys if (e := self._entries.get(_number(key)))}
+        return Table(("category", "licence", "author", "photo_url"), rows)
+
+    def _metadata(self, names: Iterable[str]) -> tuple[str, bytes] | None:
+        """The JSON: its name and content."""
+        inside = [name for name in names if PurePosixPath(name).name == METADATA]
+        beside = Path(self.input).absolute().with_name(METADATA)
+        if self.options.labels is not None:
+            return self.options.labels, Path(self.options.labels).read_bytes()
+        if inside:
+            return inside[0], self.files.read(inside[0])
+        return (str(beside), beside.read_bytes()) if beside.is_file() else None
+
+    @property
+    def tests(self) -> int | None:
+        """Images from number 60,000 on; unsaid if there are none, or no others."""
+        tests = sum(_number(key) >= TRAINING for key in self._keys)
+        return tests if 0 < tests < len(self) else None
+
+    def examine(self, key: str, data: bytes, image: Pixels) -> tuple[str, ...]:
+        """Compare hashes: other pixels are refused, the same pixels in another file are noted."""
+        if not self._entries:
+            return ()
+        entry = self._entries.get(_number(key))
+        if entry is None:
+            raise DataError(f"{METADATA} does not list this number: it is no image of FFHQ")
+        if self.channels == 1:
+            image, _ = pixels.decode(data, 3)
+        found = hashlib.md5(image.tobytes()).hexdigest()
+        same_file = hashlib.md5(data).hexdigest() in entry.file_md5
+        if found not in entry.pixel_md5:
+            raise DataError(
+                f"its pixels have md5 {found}, {METADATA} says {' or '.join(entry.pixel_md5)}"
+                f"{'' if same_file else ', and the file differs too'}: fetch it again"
+            )
+        return () if same_file else ("the published pixels in another file",)
+
+    def report(self) -> None:
+        """Say that nothing can be checked where the JSON is missing."""
+        super().report()
+        if not self._entries:
+            log.warning(
+                "%s: no %s inside or beside it: hashes are not checked, and licences not carried",
+                self.input, METADATA,
+            )  # fmt: skip
+
+
+def _number(name: str) -> int:
+    return int(PurePosixPath(name).stem)
+
+
+def _entries(where: str, data: bytes) -> Iterator[tuple[int, Entry]]:
+    """Number and entry of each image, one parsed at a time: all at once would take 2 GB."""
+    text, decoder, at = data.decode("utf-8", "replace"), json.JSONDecoder(), 0
+    try:
+        while begin := _BEGIN.match(text, at):
+            entry, at = decoder.raw_decode(text, begin.end())
+            yield int(begin[1]), _entry(entry)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{where} cannot be read as {METADATA} ({error!r})") from error
+    if at == 0 or text[at:].strip() != "}":
+        raise DataError(f"{where} is cut short or is not {METADATA}: fetch it again")
+
+
+def _entry(found: dict[str, Any]) -> Entry:
+    about = found["metadata"]
+    sizes = (found["image"], found["thumbnail"])
+    return Entry(
+        (found["category"], about["license"], about["author"], about["photo_url"]),
+        tuple(size["file_md5"] for size in sizes),
+        tuple(size["pixel_md5"] for size in sizes),
+    )

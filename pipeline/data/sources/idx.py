@@ -1,0 +1,113 @@
+"""The MNIST family: a folder with train and t10k files in IDX form, plain or gzipped."""
+
+import gzip
+import hashlib
+import math
+import zlib
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.pixels import Pixels, recoloured
+from pipeline.data.sources.source import Options, Sample, Source
+from stylealae.errors import DataError
+
+__all__ = ["Idx"]
+
+
+class Idx(Source):
+    """Grey images with a class each; those of 28x28 get a border of two pixels on every side."""
+
+    name = "idx"
+    channels = 1
+    label_names = ("class",)
+
+    def __init__(self, input: str, options: Options) -> None:
+        """Read all files."""
+        super().__init__(input, options)
+        self._parts: dict[str, tuple[Pixels, Pixels]] = {}
+        digest = hashlib.sha256()
+        for split, prefix in (("train", "train"), ("test", "t10k")):
+            if (path := _find(Path(input), f"{prefix}-images", 3)) is None:
+                continue
+            pixels = _read(path, 3)
+            labels_path = _find(Path(input), f"{prefix}-labels", 1)
+            if labels_path is None:
+                raise DataError(
+                    f"{path} has no labels beside it: add {prefix}-labels-idx1-ubyte[.gz]"
+                )
+            labels = _read(labels_path, 1)
+            if len(labels) != len(pixels):
+                raise DataError(
+                    f"{path} has {len(pixels)} images, {labels_path} {len(labels)} labels"
+                )
+            digest.update(pixels.tobytes())
+            digest.update(labels.tobytes())
+            if pixels.shape[1:] == (28, 28):
+                pixels = np.pad(pixels, ((0, 0), (2, 2), (2, 2)))
+            self._parts[split] = pixels, labels
+        if not self._parts:
+            raise DataError(f"{input} holds no IDX images: looked for train-images-idx3-ubyte[.gz]")
+        self.fingerprint = digest.hexdigest()
+
+    @classmethod
+    def fits(cls, path: Path, entries: Collection[str]) -> bool:
+        """Whether a folder holds a file of images for training or for tests."""
+        return path.is_dir() and any(_find(path, f"{p}-images", 3) for p in ("train", "t10k"))
+
+    def __len__(self) -> int:
+        return sum(len(labels) for _, labels in self._parts.values())
+
+    @property
+    def tests(self) -> int | None:
+        """The images of the t10k file; unsaid if there is one file only."""
+        return len(self._parts["test"][1]) if len(self._parts) == 2 else None
+
+    def key(self, i: int) -> str:
+        """Split file and place in it, as `train-00012` or `test-00007`."""
+        split, k = self._place(i)
+        return f"{split}-{k:05d}"
+
+    def read(self, i: int, side: int = 256) -> Sample:
+        """Image i at its own size."""
+        split, k = self._place(i)
+        pixels, labels = self._parts[split]
+        image, changes = recoloured(pixels[k][:, :, None], self.channels)
+        return Sample(self.key(i), image, {"class": float(labels[k])}, changes)
+
+    def _place(self, i: int) -> tuple[str, int]:
+        for split, (_, labels) in self._parts.items():
+            if i < len(labels):
+                return split, i
+            i -= len(labels)
+        raise IndexError(i)
+
+
+def _find(folder: Path, stem: str, axes: int) -> Path | None:
+    """The file `train-images-idx3-ubyte`, also with a dot or a prefix, also gzipped."""
+    found = sorted(folder.glob(f"*{stem}[-.]idx{axes}-ubyte*"))
+    if len({path.name.removesuffix(".gz") for path in found}) > 1:
+        raise DataError(f"{folder} holds several {stem} files: {', '.join(p.name for p in found)}")
+    return found[0] if found else None
+
+
+def _read(path: Path, axes: int) -> NDArray[np.uint8]:
+    """An IDX file of bytes -> its array of `axes` axes."""
+    try:
+        data = path.read_bytes()
+        data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    if data[:4] != bytes([0, 0, 8, axes]) or len(data) < 4 + 4 * axes:
+        raise DataError(
+            f"{path} begins with {data[:4].hex()}, not with 000008{axes:02x}: it is no IDX file"
+        )
+    shape = tuple(int(n) for n in np.frombuffer(data, ">u4", axes, 4))
+    if len(data) != 4 + 4 * axes + math.prod(shape):
+        raise DataError(
+            f"{path} has {len(data):,} bytes, an array of {shape} needs "
+            f"{4 + 4 * axes + math.prod(shape):,}: fetch it again"
+        )
+    return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape)

@@ -1,0 +1,118 @@
+"""The sources by name, and how an input is recognised."""
+
+import hashlib
+import importlib
+from collections.abc import Collection
+from pathlib import Path
+
+from pipeline.data.pixels import recoloured
+from pipeline.data.sources.celebahq import CelebaHQ
+from pipeline.data.sources.containers import entries_of, open_container
+from pipeline.data.sources.ffhq import Ffhq
+from pipeline.data.sources.files import Folder, Tar, Zip
+from pipeline.data.sources.idx import Idx
+from pipeline.data.sources.lsun import Lsun
+from pipeline.data.sources.parquet import Parquet
+from pipeline.data.sources.source import Options, Sample, Source
+from pipeline.data.sources.stylegan import StyleganZip
+from pipeline.data.sources.tfrecord import TfRecord
+from stylealae.errors import DataError
+
+__all__ = ["SOURCES", "open_source"]
+
+
+class Rendered(Source):
+    """`rendered:6000`: that many drawn faces, the same everywhere, their parameters as labels."""
+
+    name = "rendered"
+    licence = "CC0-1.0 (drawn by this program)"
+
+    def __init__(self, input: str, options: Options) -> None:
+        """Read the count from `rendered:6000` or `6000`."""
+        super().__init__(input, options)
+        count = input.removeprefix("rendered").removeprefix(":") or "6000"
+        if not count.isdecimal() or int(count) == 0:
+            raise DataError(
+                f"{input!r} states no number of images: write for example rendered:6000"
+            )
+        self._count = int(count)
+        self._render = importlib.import_module("pipeline.data.rendered.faces").render
+        pixels, labels = self._render(0, 32)
+        self.label_names = tuple(sorted(labels))
+        self.fingerprint = hashlib.sha256(pixels.tobytes()).hexdigest()  # of the drawing program
+
+    @classmethod
+    def fits(cls, path: Path, entries: Collection[str]) -> bool:
+        """Whether it is written as `rendered` or `rendered:6000`."""
+        return str(path).partition(":")[0] == "rendered"
+
+    def __len__(self) -> int:
+        return self._count
+
+    def key(self, i: int) -> str:
+        """Name of image i."""
+        return f"rendered-{i:08d}"
+
+    def read(self, i: int, side: int = 256) -> Sample:
+        """Image i, drawn `side` pixels wide."""
+        pixels, labels = self._render(i, side)
+        image, changes = recoloured(pixels, self.channels)
+        return Sample(self.key(i), image, labels, changes)
+
+
+KINDS: tuple[type[Source], ...] = (
+    *(Rendered, Idx, TfRecord, Lsun, Parquet),
+    *(Ffhq, StyleganZip, CelebaHQ, Folder, Zip, Tar),
+)
+"""In the order in which an input is tried on them: the general ones last."""
+SOURCES: dict[str, type[Source]] = {kind.name: kind for kind in KINDS}
+
+
+def open_source(
+    input: str,
+    name: str = "auto",
+    *,
+    channels: int | None = None,
+    test_fraction: float | None = None,
+    licence: str | None = None,
+    labels: str | None = None,
+) -> Source:
+    """The images of `input`: a path, or `rendered:6000`; `auto` finds out what the path holds.
+
+    `channels` 1 or 3 overrides the source's own. `test_fraction` of the images, from the end, form
+    the test split; without it, those that the input sets aside itself, else 1/50, but at least 16
+    of 64 and more. `labels` is a file of labels to take instead of the source's own.
+    """
+    options = Options(
+        channels=channels, test_fraction=test_fraction, licence=licence, labels=labels
+    )
+    kind = _kind_of(input, name)
+    if labels is not None and not kind.takes_labels:
+        raise DataError(
+            f"{input} brings its own labels, {labels} cannot replace them: leave it out"
+        )
+    source = kind(input, options)
+    source.report()
+    return source
+
+
+def _kind_of(input: str, name: str) -> type[Source]:
+    path = Path(input)
+    if name not in ("auto", *SOURCES):
+        raise DataError(f"there is no source {name!r}: choose {', '.join(SOURCES)} or auto")
+    if name == Rendered.name or (name == "auto" and Rendered.fits(path, ())):
+        return Rendered
+    if not path.exists():
+        raise DataError(
+            f"{input} does not exist: give a folder, zip or tar of images, or rendered:6000"
+        )
+    entries = entries_of(path)
+    if name == CelebaHQ.name and Parquet.fits(path, entries):
+        return Parquet  # as Hugging Face hands it out
+    if name != "auto":
+        return SOURCES[name]
+    kind = next((kind for kind in KINDS if kind.fits(path, entries)), None)
+    if kind is None:
+        open_container(input)  # says what is wrong with it
+        raise DataError(f"{input} is of no kind that is known: name it with --source")
+    return kind

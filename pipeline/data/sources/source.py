@@ -1,0 +1,132 @@
+"""What a source of images is: (key, uint8 HWC, labels), one by one, in a fixed order.
+
+A source is random access and cheap to open again in another process: pickling one stores only how
+it was opened. `read` raises DataError for an image that cannot be used; the caller counts it.
+"""
+
+import importlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.data.pixels import Pixels
+from pipeline.data.sources.labels import Label
+from stylealae.errors import DataError
+
+__all__ = ["Options", "Sample", "Source", "needed"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with its name and what is known about it."""
+
+    key: str
+    """Name of the image inside the source, unique there."""
+    image: Pixels
+    """[H, W, C] uint8, upright."""
+    labels: Mapping[str, Label]
+    """A value for each of the source's label names."""
+    changes: tuple[str, ...] = ()
+    """What the file had to be converted from, such as `palette to RGB`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a user may say about an input."""
+
+    channels: int | None = None
+    """1 or 3; None is the source's own."""
+    test_fraction: float | None = None
+    """Share of the images, from the end, that form the test split; None is the source's split."""
+    licence: str | None = None
+    """Licence of the images; None is the source's own."""
+    labels: str | None = None
+    """A file of labels to take instead of the source's own."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that mean nothing."""
+        if self.channels not in (None, 1, 3):
+            raise DataError(f"channels is {self.channels}: images are grey (1) or RGB (3)")
+        if self.test_fraction is not None and not 0 <= self.test_fraction < 1:
+            raise DataError(
+                f"test_fraction is {self.test_fraction}: it is a share, from 0 to below 1"
+            )
+        if self.labels is not None and not Path(self.labels).is_file():
+            raise DataError(f"{self.labels} does not exist: give a file of labels")
+
+
+class Source(ABC):
+    """Images 0 ... len - 1 of one input."""
+
+    name: str
+    """Kind of source: a key of `sources.SOURCES`."""
+    licence = "not stated"
+    channels = 3
+    test_fraction = 1 / 50
+    takes_labels = False
+    """Whether a file of labels can be given."""
+    label_names: tuple[str, ...] = ()
+    fingerprint = ""
+    """Equal for equal inputs, wherever they lie."""
+
+    def __init__(self, input: str, options: Options) -> None:
+        """Open `input`; subclasses list what it holds."""
+        self.input, self.options = input, options
+        self.channels = options.channels or self.channels
+        self.licence = options.licence or self.licence
+
+    @classmethod
+    def fits(cls, path: Path, entries: Collection[str]) -> bool:
+        """Whether `path` looks like such an input; `entries` are the names in a folder or zip."""
+        return False
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of images, broken ones included."""
+
+    @abstractmethod
+    def key(self, i: int) -> str:
+        """Name of image i."""
+
+    @abstractmethod
+    def read(self, i: int, side: int = 256) -> Sample:
+        """Image i; sources that have it in several sizes choose one for a picture of `side`."""
+
+    @property
+    def tests(self) -> int | None:
+        """How many images, from the end, the input itself sets aside for tests; None is unsaid."""
+        return None
+
+    @property
+    def splits(self) -> dict[str, range]:
+        """Which images belong to which split: contiguous ranges that cover all images."""
+        n, fraction = len(self), self.options.test_fraction
+        tests = self.tests if fraction is None else None
+        if tests is None:
+            fraction = self.test_fraction if fraction is None else fraction
+            tests = math.floor(n * fraction + 0.5)
+            if n >= 64 and fraction > 0:
+                tests = max(tests, 16)
+        parts = (("train", range(n - tests)), ("test", range(n - tests, n)))
+        return {name: part for name, part in parts if part}
+
+    def report(self) -> None:  # noqa: B027 - most sources have nothing to say
+        """Log what was left aside in opening the input."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it was opened, not what it found: another process opens it again."""
+        return type(self), (self.input, self.options)
+
+
+def needed(library: str, what: str) -> Any:
+    """A library that only some inputs need; DataError says how to get it."""
+    try:
+        return importlib.import_module(library)
+    except ImportError as error:
+        raise DataError(
+            f"reading {what} needs {library}, which is not installed: "
+            "pip install 'stylealae[sources]'"
+        ) from error

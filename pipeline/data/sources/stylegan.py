@@ -1,0 +1,47 @@
+"""StyleGAN's zip, or folder, of images with a dataset.json that holds their labels.
+
+00000/img00000000.png ...
+dataset.json      {"labels": [["00000/img00000000.png", 6], ...]}, or a list of numbers each
+"""
+
+import json
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.data.sources.files import Files
+from pipeline.data.sources.labels import Table, table_of
+from stylealae.errors import DataError
+
+__all__ = ["StyleganZip"]
+
+LABELS = "dataset.json"
+
+
+class StyleganZip(Files):
+    """Image files with the labels of dataset.json: a class, or a vector of numbers."""
+
+    name = "stylegan-zip"
+
+    @classmethod
+    def fits(cls, path: Path, entries: Collection[str]) -> bool:
+        """Whether there is a dataset.json at the top."""
+        return LABELS in entries
+
+    def read_labels(self, names: Iterable[str]) -> Table:
+        """The labels in dataset.json; none if it holds null."""
+        if self.options.labels is not None:
+            return super().read_labels(names)
+        if LABELS not in self.files.sizes:
+            raise DataError(f"{self.input} holds no {LABELS}: give --source folder, zip or tar")
+        try:
+            pairs = json.loads(self.files.read(LABELS))["labels"]
+            known = {str(name).replace("\\", "/"): v for name, v in pairs or () if v is not None}
+            vectors = np.array(list(known.values()), np.float64)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{self.input}: {LABELS} cannot be read ({error!r}): wanted "
+                '{"labels": [[name, class or vector], ...]}'
+            ) from error
+        return table_of(list(known), vectors) if known else Table()

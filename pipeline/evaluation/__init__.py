@@ -1,0 +1,1 @@
+"""Measuring a trained model: context, metric registry, metrics, figures."""

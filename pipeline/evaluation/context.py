@@ -1,0 +1,173 @@
+"""What a metric looks at: a model, images of a data set, and how many of each.
+
+Work is cut into batches that are the same at any world size, and a rank takes every world-th: so an
+image goes through a network in the same company, and a metric has the same value, on 1 rank or 64.
+
+Legend: N images of a batch, C channels, R resolution, K features.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.config.sections import DataConfig
+from pipeline.data.format.manifest import Manifest
+from pipeline.data.loader.batch import on_device
+from pipeline.data.loader.dataset import Floats, Images
+from pipeline.data.loader.loader import GIB
+from pipeline.data.loader.shuffle import Ints
+from pipeline.storage.store import open_store
+from pipeline.world import World
+from stylealae.errors import DataError
+from stylealae.metrics.features import Extractor
+from stylealae.priors import rng
+
+__all__ = ["Part", "Pictures", "Subject", "Tick", "Values"]
+
+M = TypeVar("M")
+BLOCK = 64  # samples that are drawn together
+Values = dict[str, float]
+"""What a metric found: names, without the `metric/` of their tags, and numbers."""
+Tick = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the samples of one pass, in a row."""
+
+    first: int
+    """Number of the first."""
+    count: int
+    """How many."""
+
+    @property
+    def rows(self) -> slice:
+        """Where they stand among all."""
+        return slice(self.first, self.first + self.count)
+
+
+class Pictures:
+    """The images of a data set at one resolution, by split and number."""
+
+    def __init__(self, dataset: str | Path, resolution: int, cfg: DataConfig | None = None) -> None:
+        """Reads the manifest; `cfg` says where what comes from an object store is kept."""
+        if Path(dataset).is_file():
+            raise DataError(
+                f"{dataset} is a file, and images are looked up in a prepared data set: make one "
+                f"with `stylealae prepare {dataset} --out FOLDER --resolutions 4..{resolution}`"
+            )
+        cfg = cfg or DataConfig()
+        cache, limit = Path(cfg.cache).expanduser(), int(cfg.cache_gib * GIB)
+        self._store = open_store(dataset, cache=cache, cache_bytes=limit, patience_s=cfg.patience_s)
+        self.manifest = Manifest.read(self._store)
+        self.resolution = resolution
+        self._readers: dict[tuple[str, str, int], Images] = {}
+        if resolution not in self.manifest.resolutions:
+            raise DataError(
+                f"{dataset} has images of {', '.join(map(str, self.manifest.resolutions))} pixels "
+                f"and the model makes {resolution}: prepare it again with --resolutions up to that"
+            )
+
+    def count(self, split: str) -> int:
+        """Images of a split; 0 if there is none of that name."""
+        return self.manifest.samples(split)
+
+    def take(self, split: str, ids: Ints) -> Tensor:
+        """Images by their numbers in a split, as they are stored.  [N] -> uint8 [N, C, R, R]"""
+        return torch.from_numpy(self._reader(split, "", self.resolution).take(ids)[0])
+
+    def labels(self, split: str, name: str, ids: Ints) -> Floats:
+        """A label of some images, NaN where it is unknown.  [N] -> [N]"""
+        values = self._reader(split, name, min(self.manifest.resolutions)).take(ids)[1]
+        assert values is not None
+        return values
+
+    def _reader(self, split: str, label: str, resolution: int) -> Images:
+        key = split, label, resolution
+        if key not in self._readers:
+            self._readers[key] = Images(self._store, self.manifest, split, resolution, label=label)
+        return self._readers[key]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject(Generic[M]):
+    """A model under measurement: `Subject[StyleALAE]`, or of another class of the family."""
+
+    model: M
+    """In evaluation mode, on `world.device`."""
+    pictures: Pictures
+    """The data set, at the model's resolution."""
+    world: World
+    """The ranks that measure together."""
+    extractors: Mapping[str, Extractor] = field(default_factory=dict)
+    """Feature extractors by role: `random`, `inception`, `vgg16`, `custom`."""
+    labels: tuple[str, ...] = ()
+    """Labels of the data set that metrics of attributes look at."""
+    samples: int = 50_000
+    """How many images, or pairs of them, a metric draws at most."""
+    batch: int = 32
+    """Images that go through a network at once."""
+    alpha: float = 1.0
+    """Weight of the newest block, when measured while it fades in."""
+    seed: int = 0
+    """Every draw is keyed by (seed, purpose, number of the sample)."""
+    cache: Path | None = None
+    """Folder for statistics of real images; None keeps none."""
+    keep: frozenset[str] = frozenset()
+    """Roles whose features are kept image by image for the next metric, not only summed."""
+    memo: dict[Any, Any] = field(default_factory=dict)
+    """What metrics leave for each other."""
+    tick: Tick = lambda _what, _done, _all: None
+    """Shown progress."""
+
+    def mine(self, n: int, what: str) -> Iterator[Part]:
+        """This rank's parts of n samples; `what` is shown while they are worked on."""
+        stride = self.batch * self.world.size
+        for first in range(self.world.rank * self.batch, n, stride):
+            yield Part(first, min(self.batch, n - first))
+            self.tick(what, min(first - first % stride + stride, n), n)
+
+    def gathered(self, n: int, width: int, what: str, rows_of: Callable[[Part], Tensor]) -> Tensor:
+        """Rows of numbers, of which each rank computes its parts.  -> [n, width] on every CPU
+
+        Collective.
+        """
+        found = torch.zeros(n, width, dtype=torch.float32, device=self.world.device)
+        for part in self.mine(n, what):
+            found[part.rows] = rows_of(part).float()
+        return self.world.sum(found).cpu()  # the other ranks' rows are zeros here
+
+    def draws(
+        self, purpose: str, part: Part, draw: Callable[[int, torch.Generator], Tensor]
+    ) -> Tensor:
+        """What `draw` gives for these samples, the same whatever the batch.  -> [N, ...]"""
+        first = part.first - part.first % BLOCK
+        blocks = range(first, part.first + part.count, BLOCK)
+        drawn = [draw(BLOCK, rng(self.seed, f"metric/{purpose}", block)) for block in blocks]
+        rows = slice(part.first - first, part.first - first + part.count)
+        return torch.cat(drawn)[rows].to(self.world.device)
+
+    def real_count(self, split: str) -> int:
+        """How many images of a split are looked at."""
+        return min(self.samples, self.pictures.count(split))
+
+    def ids(self, split: str, part: Part) -> Ints:
+        """The numbers of some of those images: spread over the split, which may be sorted."""
+        looked_at, there = self.real_count(split), self.pictures.count(split)
+        return np.arange(part.first, part.first + part.count) * there // looked_at
+
+    def real(self, split: str, part: Part) -> Tensor:
+        """Some of those images.  -> [N, C, R, R] in [-1, 1]"""
+        pixels = self.pictures.take(split, self.ids(split, part))
+        return on_device(pixels, 1.0, self.world.device)
+
+    @property
+    def held_out(self) -> str:
+        """The split that reconstructions are measured on: `test`, or `train` if it has none."""
+        return "test" if self.pictures.count("test") else "train"

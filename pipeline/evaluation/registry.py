@@ -1,0 +1,251 @@
+"""Metrics by name: what each measures, by which protocol, what it needs, which models it takes."""
+
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from pipeline.evaluation import attribute_metrics, code_metrics, image_metrics
+from pipeline.evaluation.context import Subject, Values
+from stylealae.api import StyleALAE
+from stylealae.api_mlp import AlaeMlpModel, ClassModel, CodeModel, GanModel, MlpModel
+from stylealae.errors import ConfigError
+from stylealae.metrics.features import KNOWN
+from stylealae.metrics.ppl import Sampling, Space
+
+__all__ = ["METRICS", "Metric", "require", "require_extractors", "usual"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A measure, and what it asks for."""
+
+    measure: Callable[[Subject[Any]], Values]
+    """Collective; docs/metrics.md says what its values mean."""
+    protocol: str
+    """In a line, for the record beside every number: what is compared with what, and how."""
+    extractor: str = ""
+    """Role of the feature extractor that it needs; empty for none."""
+    rows: bool = False
+    """Whether it needs the features of each image, and not only their sums."""
+    labels: bool = False
+    """Whether it needs labels of the data set."""
+    real: Literal["", "train", "held out"] = ""
+    """Which real images it looks at: those of train, or of the test split where there is one."""
+    generates: bool = True
+    """Whether it looks at images of latents that it draws."""
+    models: tuple[type, ...] = (StyleALAE,)
+    """Classes of the models that it can look at."""
+
+
+def _by(measure: Callable[..., Values], role: str, protocol: str, **needs: Any) -> Metric:
+    """A metric over the features of one extractor."""
+    return Metric(
+        measure=partial(measure, by=role),
+        protocol=f"{protocol}; features: {role}",
+        extractor=role,
+        **needs,
+    )
+
+
+def _path(role: str, space: Space, sampling: Sampling) -> Metric:
+    protocol = f"path length in {space}, {sampling}, step 1e-4, no crop, at most 256x256, 1..99 %"
+    return _by(partial(image_metrics.ppl, space=space, sampling=sampling), role, protocol)
+
+
+def _planes(role: str, space: Space) -> Metric:
+    protocol = f"linear SVM in {space}, surest half, predictor fitted to labels of train"
+    measure = partial(attribute_metrics.separability, space=space)
+    return _by(measure, role, protocol, rows=True, labels=True, real="train")
+
+
+def _set(measure: Callable[..., Values], role: str, protocol: str, rows: bool = True) -> Metric:
+    """A comparison of generated images with real ones, as sets of features."""
+    protocol = f"{protocol}; real train, generated untruncated with noise"
+    return _by(measure, role, protocol, rows=rows, real="train")
+
+
+def _again(measure: Callable[..., Values], role: str, protocol: str) -> Metric:
+    """A comparison of reconstructions with their originals."""
+    protocol = f"{protocol} of G(E(x)) without noise from x, test"
+    if not role:
+        return Metric(measure=measure, protocol=protocol, real="held out", generates=False)
+    return _by(measure, role, protocol, real="held out", generates=False)
+
+
+FRECHET = "Frechet distance"
+KID = "kernel distance, 100 subsets of 1000 or half, cubic kernel"
+BALLS = "improved precision and recall, k = 3"
+DENSITY = "density and coverage, k = 5"
+LPIPS = "mean LPIPS, at most 256x256,"
+
+METRICS: dict[str, Metric] = {
+    "fid": _set(image_metrics.fid, "inception", FRECHET, rows=False),
+    "fid-random": _set(image_metrics.fid, "random", FRECHET, rows=False),
+    "fid-custom": _set(image_metrics.fid, "custom", FRECHET, rows=False),
+    "kid": _set(image_metrics.kid, "inception", KID),
+    "kid-random": _set(image_metrics.kid, "random", KID),
+    "kid-custom": _set(image_metrics.kid, "custom", KID),
+    "precision-recall": _set(image_metrics.precision_recall, "vgg16", BALLS),
+    "precision-recall-random": _set(image_metrics.precision_recall, "random", BALLS),
+    "precision-recall-custom": _set(image_metrics.precision_recall, "custom", BALLS),
+    "density-coverage": _set(image_metrics.density_coverage, "vgg16", DENSITY),
+    "density-coverage-random": _set(image_metrics.density_coverage, "random", DENSITY),
+    "density-coverage-custom": _set(image_metrics.density_coverage, "custom", DENSITY),
+    "rfid": _again(image_metrics.fid_of_reconstructions, "inception", FRECHET),
+    "rfid-random": _again(image_metrics.fid_of_reconstructions, "random", FRECHET),
+    "lpips": _again(image_metrics.lpips, "vgg16", LPIPS),
+    "lpips-random": _again(image_metrics.lpips, "random", LPIPS),
+    "psnr": _again(image_metrics.psnr, "", "mean PSNR in 8 bits"),
+    "ssim": _again(image_metrics.ssim, "", "mean SSIM in 8 bits, 11x11 Gaussian of 1.5,"),
+    "reciprocity": Metric(
+        measure=image_metrics.reciprocity,
+        protocol="mean squared E(G(F(z))) - F(z) without noise; share: of the variance of w",
+    ),
+    "ppl-z-full": _path("vgg16", "z", "full"),
+    "ppl-z-end": _path("vgg16", "z", "end"),
+    "ppl-w-full": _path("vgg16", "w", "full"),
+    "ppl-w-end": _path("vgg16", "w", "end"),
+    "ppl-z-full-random": _path("random", "z", "full"),
+    "ppl-z-end-random": _path("random", "z", "end"),
+    "ppl-w-full-random": _path("random", "w", "full"),
+    "ppl-w-end-random": _path("random", "w", "end"),
+    "separability-z": _planes("inception", "z"),
+    "separability-w": _planes("inception", "w"),
+    "separability-z-random": _planes("random", "z"),
+    "separability-w-random": _planes("random", "w"),
+    "separability-codes": Metric(
+        measure=attribute_metrics.separability_of_codes,
+        protocol="linear SVM in w = E(x), train, labels of the data set; accuracy held out",
+        labels=True,
+        real="train",
+        generates=False,
+    ),
+    "error": Metric(
+        measure=code_metrics.error,
+        protocol="share of images, test, whose likeliest class y is not their label",
+        models=(ClassModel,),
+    ),
+    "cluster-error": Metric(
+        measure=code_metrics.cluster_error,
+        protocol="the same, test, a cluster having the label of its surest validation image",
+        models=(ClassModel,),
+    ),
+    "parzen": Metric(
+        measure=code_metrics.log_likelihood,
+        protocol="Parzen window on 10,000 samples, test, sigma chosen on validation images, nats",
+        models=(CodeModel, GanModel, AlaeMlpModel),
+    ),
+    "knn-svm": Metric(
+        measure=code_metrics.neighbours,
+        protocol="1-NN and linear SVM (C = 1, standardised) in z = E(x), train to test",
+        models=(CodeModel,),
+    ),
+    "knn-svm-pixels": Metric(
+        measure=code_metrics.neighbours_of_pixels,
+        protocol="1-NN and linear SVM (C = 1, standardised) in grey values, train to test",
+        models=(MlpModel,),
+    ),
+    "knn-svm-zw": Metric(
+        measure=code_metrics.neighbours_in_z_and_w,
+        protocol="1-NN and linear SVM (C = 1, standardised) in w = E(x), and in the z that F takes "
+        "there (gradient descent; -few: 10,000 of train, 5,000 of test), train to test",
+        models=(AlaeMlpModel,),
+    ),
+    "prior-fit": Metric(
+        measure=code_metrics.prior_fit,
+        protocol="codes of test, drawn from q(z|x), against as many samples of p(z): squared MMD "
+        "(5 Gaussian kernels), held-out accuracy of a classifier",
+        models=(CodeModel,),
+    ),
+    "reciprocity-w": Metric(
+        measure=code_metrics.reciprocity,
+        protocol="mean squared E(G(w)) - w of w = F(z), over W; share: of w's variance",
+        models=(AlaeMlpModel,),
+    ),
+}
+
+
+USUAL = (
+    "fid-random", "kid-random", "psnr", "ssim", "reciprocity", "reciprocity-w", "prior-fit",
+    "cluster-error", "parzen",
+)  # fmt: skip
+"""Metrics that are quick, and need neither a file nor named labels."""
+
+
+def usual(model: object) -> list[str]:
+    """Those metrics to measure a model by when none are named."""
+    return [name for name in USUAL if isinstance(model, METRICS[name].models)]
+
+
+def require_extractors(names: Sequence[str], roles: Set[str]) -> None:
+    """Refuses names that do not exist, or need an extractor that is not there.
+
+    Raises:
+        ConfigError: it says which file is wanted, from where, and what runs without it.
+    """
+    for name in names:
+        if name not in METRICS:
+            raise ConfigError(f"there is no metric {name!r}: choose from {', '.join(METRICS)}")
+    wanted = {METRICS[name].extractor for name in names} - {""} - roles
+    if not wanted:
+        return
+    lines = []
+    for role in sorted(wanted):
+        asking = ", ".join(n for n in names if METRICS[n].extractor == role)
+        lines.append(f"{asking}: {_wanted(role)}")
+    kinds = {kind for name in names for kind in METRICS[name].models}
+    runs = ", ".join(
+        n for n, m in METRICS.items() if m.extractor in ("", *roles) and kinds & {*m.models}
+    )
+    told = "\n  ".join(lines)
+    raise ConfigError(
+        f"nothing was computed, for a feature extractor is missing:\n  {told}\n"
+        f"Fetch it once (nothing is downloaded here) and add --features FILE, in a config "
+        f"metrics.features=[FILE]. Without it run: {runs}"
+    )
+
+
+def require(names: Sequence[str], subject: Subject[Any]) -> None:
+    """Refuses, before anything is computed, metrics that this subject cannot be measured by.
+
+    Raises:
+        ConfigError: a name is unknown, a model is of a class that a metric does not take, or an
+            extractor, a label or images are missing.
+    """
+    require_extractors(names, subject.extractors.keys())
+    kind, there = type(subject.model), subject.pictures.manifest.labels
+    for name in names:
+        metric = METRICS[name]
+        if not issubclass(kind, metric.models):
+            takes = " or ".join(m.__name__ for m in metric.models)
+            fitting = ", ".join(n for n, m in METRICS.items() if issubclass(kind, m.models))
+            raise ConfigError(
+                f"{name} measures a {takes} and this is a {kind.__name__}, which takes "
+                f"{fitting or 'none of the metrics'}: change the list of metrics"
+            )
+        if metric.labels and not subject.labels:
+            raise ConfigError(
+                f"{name} needs labels, and none are named: add --labels, of "
+                f"{', '.join(there) or 'which this data set has none'}"
+            )
+    unknown = [n for n in subject.labels if n not in there and n.partition(":")[0] not in there]
+    if unknown:
+        raise ConfigError(
+            f"the data set has no label {', '.join(unknown)}: its labels are "
+            f"{', '.join(there) or 'none'}"
+        )
+    if subject.samples < 2 or subject.batch < 1:
+        raise ConfigError(
+            f"{subject.samples} samples by {subject.batch}: take at least 2, by 1 or more"
+        )
+    if any(METRICS[name].labels for name in names):
+        for label in subject.labels:
+            attribute_metrics.known_of(subject, label)
+
+
+def _wanted(role: str) -> str:
+    if role not in KNOWN:
+        return "a TorchScript file of your own, with --sha256 of it"
+    known = KNOWN[role]
+    return f"{known.file} ({known.of}) from {known.url}, sha256 {known.sha256}"

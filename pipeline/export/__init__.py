@@ -1,0 +1,1 @@
+"""A trained model for others: model card, video."""

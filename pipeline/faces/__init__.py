@@ -1,0 +1,1 @@
+"""Photos to aligned crops: landmarks, detectors, alignment."""

@@ -1,0 +1,156 @@
+"""What the studio does with a model: encode, compose styles, paint; no web in it.
+
+Legend: N styles, L layers of G, W width of w, C channels, R resolution.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.studio.recipe import Face, Recipe, bands_of
+from stylealae import StyleALAE, latents
+from stylealae.editing.directions import Directions, principal, sefa
+from stylealae.errors import ConfigError
+from stylealae.image_grid import to_uint8
+from stylealae.interop.prepared import PreparedGenerator
+from stylealae.priors import rng
+
+__all__ = ["Studio"]
+
+STYLES = 1024
+"""Styles of the prior from which directions are found and units taken."""
+COMPONENTS, STYLES_A_BAND = 6, 4
+REACH = 3.0
+"""Sliders go so many standard deviations to either side."""
+
+
+class Studio:
+    """A model, the directions its sliders move along, and how to paint a recipe."""
+
+    def __init__(self, m: StyleALAE, attributes: Directions | None = None) -> None:
+        self.m = m
+        self.layers = 2 * (m.stage + 1)
+        self.bands = bands_of(self.layers)
+        w = m.styles(STYLES).cpu()  # [N, W]
+        self.labelled = attributes is not None
+        self.attributes = attributes or principal(w, min(COMPONENTS, m.model.w_width))
+        wide = self.attributes.vectors.shape[1]
+        if wide != m.model.w_width:
+            raise ConfigError(
+                f"the directions are for styles of {wide} numbers, this model's have "
+                f"{m.model.w_width}: fit directions for this model with `stylealae directions`"
+            )
+        self.styles = tuple(
+            _named(sefa(m.nets.G, w, min(STYLES_A_BAND, m.model.w_width), (b.first, b.last)),
+                   [f"{b.name} {k + 1}" for k in range(STYLES_A_BAND)])
+            for b in self.bands
+        )  # fmt: skip
+        self._G = PreparedGenerator(m.nets, m.stage)
+        self._drafts_help = self._bfloat16_is_quicker()
+
+    def about(self) -> dict[str, Any]:
+        """What the page needs to know of the model: sizes, sliders, bands."""
+        return {
+            "resolution": self.m.resolution,
+            "channels": self.m.model.channels,
+            "seen": self.m.seen,
+            "labelled": self.labelled,
+            "reach": REACH,
+            "attributes": [{"name": n, "told": self._told(n)} for n in self.attributes.names],
+            "bands": [
+                {"name": b.name, "caption": b.caption, "styles": list(d.names)}
+                for b, d in zip(self.bands, self.styles, strict=True)
+            ],
+        }
+
+    def _told(self, attribute: str) -> str:
+        """How good a fitted direction is, if it was measured."""
+        found = self.attributes.about.get("attributes", {}).get(attribute, {})
+        if not {"accuracy", "chance"} <= found.keys():
+            return ""
+        return (
+            f"told apart in {found['accuracy']:.0%} of the images that were not fitted, "
+            f"by guessing in {found['chance']:.0%}"
+        )
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The style of one image.  [C, R, R] in [-1, 1] -> [W]"""
+        return self.m.encode(x[None])[0]
+
+    def compose(self, recipe: Recipe) -> Tensor:
+        """The styles of a picture: mixed first, then moved.  -> [1, L, W]"""
+        w = self._styles_of(recipe.face)
+        if recipe.other is not None:
+            w = torch.lerp(w, self._styles_of(recipe.other), self._shares(recipe).to(w))
+        known = [self.attributes, *self.styles]
+        strange = set(recipe.amounts) - {name for d in known for name in d.names}
+        if strange:
+            raise ConfigError(f"this model has no slider {sorted(strange)[0]!r}: reload the page")
+        for directions in known:
+            amounts = {k: v for k, v in recipe.amounts.items() if k in directions.names and v}
+            if amounts:
+                w = directions.move(w, amounts, self.layers)
+        return w
+
+    def paint(self, recipe: Recipe, *, draft: bool = False) -> np.ndarray:
+        """The picture of a recipe.  -> uint8 [R, R, 3]
+
+        A draft may be computed in bfloat16, where this machine is quicker at it.
+        """
+        w = self.compose(recipe)
+        with self._bfloat16() if draft and self._drafts_help else nullcontext():
+            if recipe.grain:
+                x = self.m.generate(w, noise=rng(0, "studio/grain", 0, self.m.device))
+            else:
+                x = self._G(w)
+        picture: np.ndarray = to_uint8(x)[0]
+        return picture
+
+    def _styles_of(self, face: Face) -> Tensor:
+        """[1, L, W]"""
+        m = self.m
+        if face.w is None:
+            layered = latents.per_layer(m.styles(1, face.seed), self.layers)
+            return latents.truncate(layered, m.w_mean, face.truncation)
+        width = m.model.w_width
+        if face.w.numel() not in (width, self.layers * width):
+            raise ConfigError(
+                f"a style of {face.w.numel()} numbers is none of this model, which has "
+                f"{self.layers} layers of {width}: reload the page and load the face again"
+            )
+        w = face.w.view(-1, width)  # [1, W] or [L, W]
+        return w.expand(self.layers, -1)[None].to(m.device)
+
+    def _shares(self, recipe: Recipe) -> Tensor:
+        """Of the second face in every layer.  -> [L, 1]"""
+        share = torch.zeros(self.layers, 1)
+        for band in self.bands:
+            share[band.first : band.last + 1] = recipe.mix.get(band.name, 0.0)
+        return share
+
+    def _bfloat16(self) -> AbstractContextManager[None]:
+        return torch.autocast(self.m.device.type, torch.bfloat16)
+
+    def _bfloat16_is_quicker(self) -> bool:
+        """Measured, for no flag of a processor tells; this also makes the first picture quick."""
+        if self.m.device.type != "cpu":
+            return False
+        w = latents.per_layer(self.m.w_mean[None, : self.layers], self.layers)
+        plain = min(self._seconds(w) for _ in range(2))
+        with self._bfloat16():
+            return 1.2 * min(self._seconds(w) for _ in range(2)) < plain
+
+    def _seconds(self, w: Tensor) -> float:
+        began = time.perf_counter()
+        self._G(w)
+        return time.perf_counter() - began
+
+
+def _named(directions: Directions, names: Sequence[str]) -> Directions:
+    return replace(directions, names=tuple(names[: len(directions)]))

@@ -1,0 +1,133 @@
+"""A photo from somewhere in the world -> what E takes, or a sentence that says why not.
+
+C channels, R resolution.
+"""
+
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from pipeline.data import pixels
+from pipeline.faces.alignment import align
+from pipeline.faces.landmarks import Detector
+from stylealae.errors import DataError
+
+__all__ = ["MAX_BYTES", "Crop", "read_photo"]
+
+MAX_BYTES = 20 << 20
+MAX_PIXELS = 50_000_000
+TOO_LARGE = (
+    f"it claims more than {MAX_PIXELS // 10**6} million pixels: save it at "
+    f"{math.isqrt(MAX_PIXELS) // 1000 * 1000} pixels a side or fewer"
+)
+MIN_SIDE = 16
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+"""Read by decoders that start no other program; Pillow's EPS would."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crop:
+    """A square of an upright photo, in shares of its width, height and shorter side."""
+
+    left: float
+    top: float
+    side: float
+
+    @classmethod
+    def parsed(cls, given: Mapping[str, str]) -> "Crop | None":
+        """The crop of a query string; None if it names none.
+
+        Raises:
+            DataError: its numbers are none.
+        """
+        if "side" not in given:
+            return None
+        try:
+            crop = cls(
+                left=float(given["left"]), top=float(given["top"]), side=float(given["side"])
+            )
+        except (KeyError, ValueError) as error:
+            raise DataError("the crop could not be read: load the photo again") from error
+        if not (0 <= crop.left <= 1 and 0 <= crop.top <= 1 and 0 < crop.side <= 1):  # NaN too
+            raise DataError("the crop lies outside of the photo: load the photo again")
+        return crop
+
+    def of(self, image: pixels.Pixels) -> pixels.Pixels:
+        """[H, W, C] -> [S, S, C]"""
+        height, width, _ = image.shape
+        side = max(1, round(self.side * min(height, width)))
+        top = min(round(self.top * height), height - side)
+        left = min(round(self.left * width), width - side)
+        return image[top : top + side, left : left + side]
+
+
+def read_photo(
+    data: bytes,
+    resolution: int,
+    channels: int,
+    crop: Crop | None = None,
+    find: Detector | None = None,
+) -> tuple[Tensor, tuple[str, ...]]:
+    """[C, R, R] in [-1, 1], shrunk as `stylealae prepare` does it, and what is to be said of it.
+
+    Without a crop, a detector's largest face is cut out as FFHQ's are; without either, the middle.
+
+    Raises:
+        DataError: it is no photo, or not one that can be used.
+    """
+    _check(data)
+    image, _ = pixels.decode(data, channels)
+    if min(image.shape[:2]) < MIN_SIDE:
+        raise DataError(
+            f"it has only {image.shape[1]}x{image.shape[0]} pixels: use one of {MIN_SIDE}x"
+            f"{MIN_SIDE} or more"
+        )
+    told = []
+    faces = find(image) if find is not None and crop is None and channels == 3 else ()
+    if crop is not None:
+        image = crop.of(image)
+    elif faces:
+        told.append("It was turned and cropped by its eyes and mouth.")
+        if len(faces) > 1:
+            told.append(f"{len(faces)} faces were found: the largest was taken.")
+        image = align(image, faces[0], resolution)
+    elif image.shape[0] != image.shape[1]:
+        told.append("The middle of the photo was taken.")
+    if find is not None and crop is None and not faces:
+        told.append("No face was found in it: crop it by hand.")
+    side = min(image.shape[:2])
+    if side < resolution:
+        told.append(f"It has {side}×{side} pixels, the model works at {resolution}×{resolution}: "  # noqa: RUF001
+                    "it was enlarged, and fine detail is the model's own.")  # fmt: skip
+    if float(image.std()) < 2.0:
+        told.append("It is nearly of one colour: there is no face to be seen in it.")
+    planes, _ = pixels.square(image, resolution)
+    made = pixels.pyramid(planes, (resolution,))[resolution]  # [C, R, R] uint8
+    return torch.from_numpy(made).float() / 127.5 - 1.0, tuple(told)
+
+
+def _check(data: bytes) -> None:
+    """Refuses by the first bytes, before a pixel is decoded."""
+    if not data:
+        raise DataError("the file is empty: choose a photo")
+    if len(data) > MAX_BYTES:
+        raise DataError(f"it has more than {MAX_BYTES >> 20} MB: save a smaller one")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+    except UnidentifiedImageError as error:
+        raise DataError(
+            "it is no image that can be read here: use JPEG, PNG or WebP (an iPhone's HEIC is to "
+            "be exported as JPEG)"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise DataError(TOO_LARGE) from error
+    except Exception as error:  # damaged headers make Pillow raise nearly anything
+        raise DataError(f"it is damaged ({error}): use another file") from error
+    if width * height > MAX_PIXELS:
+        raise DataError(TOO_LARGE)

@@ -1,0 +1,1 @@
+"""Training one stage: the loop, the engine, checkpoints, logs."""

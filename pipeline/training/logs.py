@@ -1,0 +1,212 @@
+"""What a run tells: TensorBoard scalars and pictures, metrics.jsonl, and progress for the console.
+
+The axis is images seen.  Tags are grouped: loss/, metric/, image/, time/ (the clock, and where the
+schedule stands) and system/.  Every call is right on every rank; only rank zero writes.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from pipeline.config.sections import LogConfig
+from pipeline.storage import Storage
+from pipeline.training.environment import environment, memory_scalars
+from pipeline.training.fencing import Fence
+from pipeline.training.progress import Report
+from pipeline.world import World
+from stylealae.errors import DivergenceError
+from stylealae.family import Model
+from stylealae.image_grid import contact_sheet
+from stylealae.schedule import Progress
+
+__all__ = ["Log", "due", "show"]
+
+METRICS = "metrics.jsonl"
+
+
+def due(seen: int, every: int, batch: int) -> bool:
+    """True if a multiple of `every` images was passed by the last batch."""
+    return seen // every > (seen - batch) // every
+
+
+class Log:
+    """The log of one stage of a run."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        cfg: LogConfig,
+        world: World,
+        *,
+        seen: int,
+        span: tuple[int, int],
+        total: int,
+        report: Callable[[Report], None],
+        fence: Fence | None = None,
+    ) -> None:
+        self.cfg, self.world, self.run_dir = cfg, world, storage.working
+        self.span, self.total, self._report = span, total, report
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+        self._since = (time.monotonic(), seen)
+        self._waited_s = 0.0
+        self._notes: dict[str, float] = {"system/restarts": fence.restarts if fence else 0.0}
+        self._fence = None if storage.remote else fence  # else this folder is nobody else's
+        self._writer: SummaryWriter | None = None
+        self._shown = _opened(Path(cfg.batches), world) if cfg.batches else None
+        if world.rank == 0:
+            _forget_after(storage, seen)
+            self._writer = SummaryWriter(str(self.run_dir / "tensorboard"), purge_step=seen + 1)
+            where = {"seen": seen, "ranks": world.size, **environment(world.device)}
+            with (self.run_dir / "environment.jsonl").open("a") as stream:
+                stream.write(json.dumps(where) + "\n")
+
+    def note(self, tag: str, value: float) -> None:
+        """A number of rank 0 for every row from now on: what the last save took, say."""
+        self._notes[tag] = value
+
+    def batch(self, seen: int, sample_ids: Tensor) -> None:
+        """Notes which images this rank is shown next, [n] ids, if the config asks for it."""
+        if self._shown is not None:
+            self._shown.write(json.dumps({"seen": seen, "ids": sample_ids.tolist()}) + "\n")
+
+    def scalar(self, tag: str, value: Tensor) -> None:
+        """Adds a value of this iteration; the mean over the interval and the ranks is written."""
+        self._sums[tag] = self._sums.get(tag, torch.zeros_like(value)) + value
+        self._count += tag == next(iter(self._sums))
+
+    def write_if_due(self, seen: int, at: Progress, waited_s: float, replaced: int) -> None:
+        """Writes the scalars if their interval has passed; losses must be finite.  Collective.
+
+        `waited_s` are seconds that this rank has waited for images, `replaced` images that it was
+        given in place of unusable ones, both since it began.
+        """
+        if not due(seen, self.cfg.scalars_img, at.batch) and seen < self.span[1]:
+            return
+        now, (then, seen_then) = time.monotonic(), self._since
+        losses = self.require_finite(seen)
+        iterations = (seen - seen_then) / at.batch
+        everywhere = self.world.mean([waited_s - self._waited_s, float(replaced)])
+        mine = (waited_s - self._waited_s) / (now - then)
+        each = self.world.each(mine) if self.world.size > 1 else []
+        row = {
+            **losses,
+            "time/stage": at.stage,
+            "time/alpha": at.alpha,
+            "time/lr": at.lr,
+            "time/step_s": (now - then) / iterations,
+            "time/data_wait": everywhere[0] / (now - then),
+            "system/replaced": everywhere[1] * self.world.size,
+            "time/img_per_s": (seen - seen_then) / (now - then),
+            **{f"time/data_wait/rank_{rank:03d}": wait for rank, wait in enumerate(each)},
+            **memory_scalars(self.world.device),
+            **self._notes,
+        }
+        self._sums, self._count = {}, 0
+        self._since, self._waited_s = (now, seen), waited_s
+        self.row(seen, row)
+        if self._writer is None:
+            return
+        self._report(
+            Report(
+                resolution=at.resolution,
+                alpha=at.alpha,
+                seen=seen,
+                stage_first=self.span[0],
+                stage_end=self.span[1],
+                total=self.total,
+                img_per_s=row["time/img_per_s"],
+                losses={tag.split("/")[1]: value for tag, value in losses.items()},
+            )
+        )
+
+    def row(self, seen: int, row: Mapping[str, float]) -> None:
+        """Writes numbers by tag; the same ones are given on every rank."""
+        if self._writer is None:
+            return
+        if self._fence is not None:
+            self._fence.require()  # an orphan leaves the new holder's rows alone
+        for tag, value in row.items():
+            self._writer.add_scalar(tag, value, seen)
+        with (self.run_dir / METRICS).open("a") as stream:
+            stream.write(json.dumps({"seen": seen, **row}) + "\n")
+
+    def require_finite(self, seen: int) -> dict[str, float]:
+        """The mean losses since the last row, over the ranks.  Collective.
+
+        Raises:
+            DivergenceError: one of them is no longer finite.
+        """
+        means = self.world.mean([float(s) / self._count for s in self._sums.values()])
+        losses = dict(zip(self._sums, means, strict=True))
+        broken = [tag for tag, value in losses.items() if not np.isfinite(value)]
+        if broken:
+            raise DivergenceError(
+                f"{', '.join(broken)} is not finite after {seen:,} images: training stopped. Try "
+                "a lower schedule.lr, or engine.precision=fp32"
+            )
+        return losses
+
+    def grid_if_due(
+        self, seen: int, at: Progress, model: Callable[[], Model], originals: Tensor
+    ) -> None:
+        """Draws originals, reconstructions and samples if that is due; [N, C, R, R] in [-1, 1]."""
+        at_end = seen >= self.span[1]
+        if self._writer is None or not (due(seen, self.cfg.grid_img, at.batch) or at_end):
+            return
+        n = min(self.cfg.grid_size, len(originals))
+        sheet = contact_sheet(model().rows(originals[:n], at.alpha), columns=n)
+        folder = self.run_dir / "images"
+        folder.mkdir(exist_ok=True)
+        sheet.save(folder / f"{at.resolution:04d}-seen-{seen:010d}.png")
+        self._writer.add_image("image/sheet", np.asarray(sheet), seen, dataformats="HWC")
+
+    def close(self) -> None:
+        """Flushes everything."""
+        if self._shown is not None:
+            self._shown.close()
+        if self._writer is not None:
+            self._writer.close()
+
+
+def show(run_dir: Path, tag: str, picture: Image.Image, seen: int) -> None:
+    """Puts a picture into the TensorBoard of a run that is over."""
+    with SummaryWriter(str(run_dir / "tensorboard")) as writer:
+        writer.add_image(tag, np.asarray(picture), seen, dataformats="HWC")
+
+
+def _opened(folder: Path, world: World) -> TextIO:
+    """A file of this process alone, whose every line is written out at once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{world.rank}-of-{world.size}-{os.getpid()}-{time.time_ns()}.jsonl"
+    return (folder / name).open("x", buffering=1)
+
+
+def _forget_after(storage: Storage, seen: int) -> None:
+    """Drops rows that an interrupted attempt wrote beyond the checkpoint it is resumed from."""
+    path = storage.working / METRICS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        rows = storage.read(METRICS).decode().splitlines(True)
+    except FileNotFoundError:
+        rows = []
+    kept = {n: row for row in rows if (n := _seen_of(row)) <= seen}  # of an orphan's, the last
+    scratch = path.with_suffix(".partial")
+    scratch.write_text("".join(kept[n] for n in sorted(kept)))
+    os.replace(scratch, path)
+
+
+def _seen_of(line: str) -> int:
+    try:
+        return int(json.loads(line)["seen"])
+    except (ValueError, KeyError):  # torn by a kill in mid-write
+        return 1 << 62

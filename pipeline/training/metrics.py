@@ -1,0 +1,58 @@
+"""Metrics while training: every so many images, on all ranks, of the running averages.
+
+They draw from addresses of their own and read the data set beside the stream, so a run with them
+trains as it would without.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import RunConfig
+from pipeline.evaluation.context import Pictures, Subject
+from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.registry import require
+from pipeline.training.logs import Log, due
+from pipeline.world import World
+from stylealae.metrics.features import extractors
+from stylealae.schedule import Progress
+
+__all__ = ["Metrics"]
+
+
+class Metrics:
+    """The metrics of one stage of a run."""
+
+    def __init__(self, cfg: RunConfig, world: World, log: Log, model: Callable[[], Any]) -> None:
+        """Refuses, before the first step, metrics that cannot be computed; opens nothing if off."""
+        self.cfg, self.log, self.model = cfg.metrics, log, model
+        if not cfg.metrics.every_img:
+            return
+        measured = model()
+        self.subject = Subject(
+            model=measured,
+            pictures=Pictures(cfg.data.path, measured.resolution, cfg.data),
+            world=world,
+            extractors=extractors(cfg.metrics.features, world.device),
+            labels=cfg.metrics.labels,
+            samples=cfg.metrics.samples,
+            batch=cfg.metrics.batch,
+            seed=cfg.seed,
+            cache=Path(cfg.metrics.cache).expanduser(),
+        )
+        require(cfg.metrics.names, self.subject)
+
+    def write_if_due(self, seen: int, at: Progress) -> None:
+        """Measures and writes, if their interval has passed or the stage ends.  Collective."""
+        every, at_end = self.cfg.every_img, seen >= self.log.span[1]
+        if not every or not (due(seen, every, at.batch) or at_end):
+            return
+        began = time.monotonic()
+        subject = replace(self.subject, model=self.model(), alpha=at.alpha)
+        results = evaluate(self.cfg.names, subject)
+        found = {f"metric/{name}": value for r in results for name, value in r.values.items()}
+        row = {tag: value for tag, value in found.items() if isfinite(value)}
+        self.log.row(seen, {**row, "time/metrics_s": time.monotonic() - began})

@@ -1,0 +1,1 @@
+"""Edits in w: directions, attributes, refinement."""

@@ -1,0 +1,1 @@
+"""Other formats: snapshots, the authors' checkpoints, torch.export and ONNX."""
