@@ -18,8 +18,7 @@ demo: setup
 	@$(BIN)/python launch/demo.py $(if $(DATA),'input=$(DATA)') $(if $(RES),model.resolution=$(RES)) $(ARGS)
 
 test: setup
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not ray' $(ARGS) || [ $$? -eq 5 ]  # 5: none
-	@$(BIN)/python -m pytest -m ray $(ARGS) || [ $$? -eq 5 ]
+	@$(BIN)/python -m tests.suite $(ARGS)
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -5,6 +5,7 @@ code, every output, loss and gradient (as norm and dot product with cos(0, 1, 2,
 """
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -41,8 +42,20 @@ def relative(ours: Tensor, theirs: Tensor) -> float:
     )
 
 
+def condition(loss: float) -> float:
+    """How many times a relative error of the logits t the loss softplus(-t) shows.
+
+    A critic that is sure has t far above 0, where softplus(-t) is exp(-t): every error of t is one
+    relative to the loss, t times as large as it is relative to t.
+    """
+    t = -math.log(math.expm1(loss))
+    return max(1.0, abs(t) * -math.expm1(-loss) / loss)
+
+
+# float32 rounds by 6e-8; R1 at 256x256 is some hundred layers deep, whose sums of some hundred
+# terms every instruction set adds in another order: 1e-5 was seen, ten times that is allowed.
 @needs_fixtures
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-5), (torch.float32, 2e-5)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-5), (torch.float32, 1e-4)])
 @pytest.mark.parametrize("name", MODELS)
 def test_values_are_the_released_ones(name, dtype, tolerance):
     tensors, cases = golden(name)
@@ -67,7 +80,10 @@ def test_values_are_the_released_ones(name, dtype, tolerance):
         for phase in phases_of(cfg):
             ours[f"loss_{phase.name}"] = phase.loss(nets, x, draw_of(z, at), at, cfg)
         for key, value in ours.items():
-            assert relative(value, tensors[prefix + key]) < tolerance, (case, key)
+            allowed = tolerance
+            if key == "loss_generator":
+                allowed *= condition(case[key])
+            assert relative(value, tensors[prefix + key]) < allowed, (case, key)
 
 
 @needs_fixtures

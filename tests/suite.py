@@ -1,0 +1,79 @@
+"""Both parts of the suite, without Ray and with it, whatever the first says, and one summary.
+
+python -m tests.suite [what pytest takes]
+"""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+WITHOUT_RAY = ("-n", "2", "--dist", "loadfile", "-m", "not ray")
+WITH_RAY = ("-m", "ray")
+NO_TESTS = 5
+"""Pytest's exit status if none was selected, which is all right for one part."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How one run of pytest ended."""
+
+    passed: int
+    skipped: int
+    failures: tuple[str, ...]
+    """The names of the tests that failed, or a sentence if pytest itself did."""
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {len(self.failures)} failed, {self.skipped} skipped"
+
+    def __add__(self, other: "Outcome") -> "Outcome":
+        return Outcome(
+            passed=self.passed + other.passed,
+            skipped=self.skipped + other.skipped,
+            failures=self.failures + other.failures,
+        )
+
+
+def run(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Outcome:
+    """The outcome of pytest with these arguments; what it prints is seen while it runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder, "junit.xml")
+        command = [sys.executable, "-m", "pytest", *arguments, f"--junitxml={record}"]
+        status = subprocess.run(command, env=environment, check=False).returncode
+        cases = list(ElementTree.parse(record).iter("testcase")) if record.exists() else []
+    skipped = [c for c in cases if c.find("skipped") is not None]
+    failed = [c for c in cases if c.find("failure") is not None or c.find("error") is not None]
+    failures = [f"{c.get('classname')}::{c.get('name')}" for c in failed]
+    if status not in (0, NO_TESTS) and not failures:
+        failures = [f"pytest itself, with status {status}"]
+    return Outcome(
+        passed=len(cases) - len(skipped) - len(failed),
+        skipped=len(skipped),
+        failures=tuple(failures),
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """1 if a test of either part failed, else 0; the last line counts those of both."""
+    parts = {
+        "without Ray": run([*WITHOUT_RAY, *arguments]),
+        "with Ray": run([*WITH_RAY, *arguments]),
+    }
+    print()
+    for name, outcome in parts.items():
+        print(f"{name + ':':13}{outcome}")
+        for failure in outcome.failures:
+            print(f"  FAILED {failure}")
+    both = parts["without Ray"] + parts["with Ray"]
+    print(f"both: {both}")
+    return bool(both.failures)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
