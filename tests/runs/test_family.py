@@ -15,7 +15,9 @@ from pipeline.config import RunConfig, parse
 from pipeline.evaluation.registry import usual
 from pipeline.storage import open_storage
 from pipeline.training.checkpoints import latest, stage_folder
-from pipeline.training.trainer import begin, readable_by, train_stage
+from pipeline.training.resume import newest_of
+from pipeline.training.stage import readable_by
+from pipeline.training.trainer import train_stage
 from pipeline.world import World
 from stylealae import family
 from stylealae.config_mlp import SECTIONS
@@ -138,6 +140,6 @@ def test_a_key_that_came_after_a_checkpoint_must_be_at_its_default(
     monkeypatch.setattr("pipeline.training.checkpoints.latest", lambda *_: found)
     other = config("aae_classes", digits, tmp_path, "model.class_shares=[2,1,1,1,1,1,1,1,1,1]")
     storage, manifest = open_storage(before.run_dir), readable_by(before)
-    assert begin(before, storage, manifest, world)[1] == found.state["seen"]
+    assert newest_of(before, storage, manifest.digest, world) is found
     with pytest.raises(CheckpointError, match="class_shares"):
-        begin(other, storage, manifest, world)
+        newest_of(other, storage, manifest.digest, world)

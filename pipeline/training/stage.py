@@ -1,0 +1,127 @@
+"""Setting up a stage: everything that the loop calls, opened once and closed together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from pipeline.config import RunConfig, check_shares
+from pipeline.data.format.manifest import Manifest
+from pipeline.data.loader.batch import on_device
+from pipeline.data.loader.loader import Stream
+from pipeline.storage import Storage, open_storage
+from pipeline.training import checkpoints
+from pipeline.training.async_checkpoint import Saver
+from pipeline.training.fencing import Fence
+from pipeline.training.logs import Log
+from pipeline.training.metrics import Metrics
+from pipeline.training.progress import Report
+from pipeline.training.resume import newest_of
+from pipeline.training.state import TrainState
+from pipeline.world import World
+from stylealae.errors import ConfigError
+from stylealae.family import FAMILIES
+from stylealae.phase_inputs import Chance
+from stylealae.phases import Phase
+from stylealae.schedule import at_stage
+
+__all__ = ["Stage", "open_stage"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage under training, and the services of its loop."""
+
+    cfg: RunConfig
+    number: int
+    end: int
+    """Images seen when it is done."""
+    data: str
+    """Digest of the data set's manifest."""
+    storage: Storage
+    state: TrainState
+    loader: Stream
+    inputs: Chance
+    log: Log
+    saver: Saver
+    metrics: Metrics
+    originals: Tensor
+    """Held-out images for the image grid [n, C, R, R] in [-1, 1]."""
+
+    def phases(self, seen: int, batch: int) -> tuple[Phase, ...]:
+        """The phases of the iteration that begins after `seen` images, in their order."""
+        return FAMILIES[self.cfg.family].phases(self.cfg.loss, seen // batch)
+
+    def save(self) -> None:
+        """Begins to save a checkpoint.  Collective."""
+        self.log.require_finite(self.state.seen)
+        about = checkpoints.describe(self.cfg, self.number, self.state.seen, self.data)
+        with self.state.gathered() as parts:
+            self.saver.save(parts, about)  # copies; a thread publishes
+
+    def close(self) -> None:
+        """Waits for a save under way, and gives everything back."""
+        self.saver.close()
+        self.loader.close()
+        self.log.close()
+        self.state.close()
+
+
+def open_stage(
+    cfg: RunConfig,
+    stage: int,
+    world: World,
+    *,
+    report: Callable[[Report], None],
+    fence: Fence | None,
+) -> Stage:
+    """A stage from the newest checkpoint of its run, its loader begun.  Collective.
+
+    Raises:
+        UserError: the config, the data set or a checkpoint do not fit each other.
+    """
+    storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
+    manifest = readable_by(cfg)
+    span, batch = cfg.span(stage), at_stage(cfg.schedule.batch, stage)
+    micro = at_stage(cfg.engine.micro_batch, stage)
+    check_shares(stage, batch=batch, ranks=world.size, micro_batch=micro)
+    state = TrainState(cfg, stage, world, newest_of(cfg, storage, manifest.digest, world))
+    loader = Stream(
+        cfg.data.path, cfg.data, seed=cfg.seed, resolution=4 << stage,
+        rank=world.rank, world=world.size, device=world.device,
+    )  # fmt: skip
+    inputs = FAMILIES[cfg.family].chance(
+        cfg.model, cfg.loss, seed=cfg.seed, mine=world.share(batch), device=world.device,
+        labelled=loader.labelled,
+    )  # fmt: skip
+    log = Log(
+        storage, cfg.log, world, seen=state.seen, span=span, total=cfg.span(cfg.last_stage)[1],
+        report=report, fence=fence,
+    )  # fmt: skip
+    opened = Stage(
+        cfg=cfg,
+        number=stage,
+        end=span[1],
+        data=manifest.digest,
+        storage=storage,
+        state=state,
+        loader=loader,
+        inputs=inputs,
+        log=log,
+        saver=Saver(storage, cfg.checkpoint, world, fence, log.note),
+        metrics=Metrics(cfg, world, log, state.model),
+        originals=on_device(loader.fixed(cfg.log.grid_size), 1.0, world.device),
+    )
+    loader.start(state.seen, batch, span[1])
+    return opened
+
+
+def readable_by(cfg: RunConfig) -> Manifest:
+    """The manifest of the run's data set, if the networks can take its images."""
+    manifest = Manifest.read(cfg.data.path)
+    if manifest.channels != cfg.model.channels:
+        raise ConfigError(
+            f"model.channels is {cfg.model.channels} and the images of {cfg.data.path} have "
+            f"{manifest.channels}: set model.channels={manifest.channels}"
+        )
+    return manifest
