@@ -11,8 +11,9 @@ from typing import Any
 from pipeline.config import RunConfig, check_shares
 from pipeline.data.format.manifest import Manifest
 from pipeline.data.loader.batch import on_device
-from pipeline.data.loader.loader import Stream
-from pipeline.storage import Storage, open_storage
+from pipeline.data.loader.dataset import Dataset
+from pipeline.data.loader.loader import Loader
+from pipeline.storage import Storage
 from pipeline.training import checkpoints
 from pipeline.training.async_checkpoint import Saver
 from pipeline.training.checkpoints import Checkpoint
@@ -38,16 +39,16 @@ def train_stage(
     cfg: RunConfig,
     stage: int,
     world: World,
+    storage: Storage,
     *,
     stop: Callable[[], bool] = lambda: False,
     report: Callable[[Report], None] = lambda _: None,
     fence: Fence | None = None,
 ) -> bool:
     """Trains one stage; True when it is done, False if `stop` said so first.  Collective."""
-    storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
     span, family = cfg.span(stage), FAMILIES[cfg.family]
-    manifest = readable_by(cfg)
-    nets, seen, found = begin(cfg, storage, manifest, world)
+    dataset = readable_by(cfg, stage)
+    nets, seen, found = begin(cfg, storage, dataset.manifest, world)
     # A stage that was killed between its last checkpoint and its snapshot is still this stage.
     at = cfg.progress(min(seen, span[1] - 1))
     micro = at_stage(cfg.engine.micro_batch, stage)
@@ -59,15 +60,12 @@ def train_stage(
         ema.load_state_dict(found.tensors("ema"))
         if found.state["stage"] == stage:  # another stage starts fresh optimisers
             engine.load_state_dict(found.tensors("adam"))
-    stream = Stream(
-        cfg.data.path, cfg.data, seed=cfg.seed, resolution=4 << stage,
-        rank=world.rank, world=world.size, device=world.device,
-    )  # fmt: skip
+    loader = Loader(dataset, seed=cfg.seed, rank=world.rank, world=world.size, device=world.device)
     chance = family.chance(
         cfg.model, cfg.loss, seed=cfg.seed, mine=world.share(at.batch), device=world.device,
-        labelled=stream.labelled,
+        labelled=loader.labelled,
     )  # fmt: skip
-    originals = on_device(stream.fixed(cfg.log.grid_size), 1.0, world.device)
+    originals = on_device(dataset.first(cfg.log.grid_size), 1.0, world.device)
     total = cfg.span(cfg.last_stage)[1]
     log = Log(
         storage, cfg.log, world, seen=seen, span=span, total=total, report=report, fence=fence
@@ -79,19 +77,19 @@ def train_stage(
 
     def save() -> None:
         log.require_finite(seen)
-        about = checkpoints.describe(cfg, stage, seen, manifest.digest)
+        about = checkpoints.describe(cfg, stage, seen, dataset.manifest.digest)
         adam = engine.state_dict()
         with engine.gathered():
             parts = {"networks": nets.state_dict(), "ema": ema.state_dict(), "adam": adam}
             saver.save(parts, about)  # copies; a thread publishes
 
-    metrics = Metrics(cfg, world, log, model)
+    metrics = Metrics(cfg, dataset, world, log, model)
     stopped = False
-    stream.start(seen, at.batch, span[1])
+    loader.start(seen, at.batch, span[1])
     try:
         while seen < span[1] and not stopped:
             at = cfg.progress(seen)
-            batch = stream.next()
+            batch = loader.next()
             log.batch(seen, batch.sample_ids)
             x = on_device(batch, at.alpha, world.device)  # [n, C, R, R] in [-1, 1]
             for phase in family.phases(cfg.loss, seen // at.batch):
@@ -101,7 +99,7 @@ def train_stage(
             with engine.gathered():
                 ema.update(nets, chance.z("w_mean", seen, at), at)
             seen += at.batch
-            log.write_if_due(seen, at, stream.waited_s, stream.replaced)
+            log.write_if_due(seen, at, loader.waited_s, loader.replaced)
             log.grid_if_due(seen, at, model, originals)
             metrics.write_if_due(seen, at)
             stopped = due(seen, STOP_POLL_IMG, at.batch) and world.any(stop() or saver.failed)
@@ -116,7 +114,7 @@ def train_stage(
         raise DivergenceError(f"{error}. Last good checkpoint: {good and good.where}") from error
     finally:
         saver.close()
-        stream.close()
+        loader.close()
         log.close()
         engine.close()
     if seen >= span[1]:
@@ -168,12 +166,13 @@ def _as_saved(model: ShapeConfig) -> dict[str, Any]:
     return saved
 
 
-def readable_by(cfg: RunConfig) -> Manifest:
-    """The manifest of the run's data set, if the networks can take its images."""
-    manifest = Manifest.read(cfg.data.path)
-    if manifest.channels != cfg.model.channels:
+def readable_by(cfg: RunConfig, stage: int) -> Dataset:
+    """The run's data set at a stage's resolution, if the networks can take its images."""
+    dataset = Dataset.open(cfg.data, 4 << stage)
+    channels = dataset.manifest.channels
+    if channels != cfg.model.channels:
         raise ConfigError(
             f"model.channels is {cfg.model.channels} and the images of {cfg.data.path} have "
-            f"{manifest.channels}: set model.channels={manifest.channels}"
+            f"{channels}: set model.channels={channels}"
         )
-    return manifest
+    return dataset
