@@ -84,11 +84,11 @@ def align(
         log.warning("passed over: %d more", len(refused) - NAMED)
     if sheet:
         _draw(made[:32], sheet)
-    small = sum(crop.window < size for _, crop in made)
+    small = sum(crop.photo_side < size for _, crop in made)
     if small:
         log.warning("%d of %d faces are smaller than %d pixels in their photo and were enlarged",
                     small, len(made), size)  # fmt: skip
-    windows = sorted(crop.window for _, crop in made)
+    windows = sorted(crop.photo_side for _, crop in made)
     tell(command="align", aligned=len(made), refused=len(refused), enlarged=small, size=size,
          window_px={"smallest": windows[0], "median": windows[len(windows) // 2]},
          several_faces=sum(crop.faces > 1 for _, crop in made), out=str(out))  # fmt: skip
@@ -120,5 +120,5 @@ def _draw(made: "Sequence[tuple[str, Aligned]]", sheet: Path) -> None:
     side = min(256, made[0][1].crop.shape[0])
     small = [np.asarray(Image.fromarray(crop.crop).resize((side, side))) for _, crop in made]
     x = torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    headings = [f"{name}\nfrom {crop.window:.0f} px" for name, crop in made]
+    headings = [f"{name}\nfrom {crop.photo_side:.0f} px" for name, crop in made]
     write_picture(paired_sheet([("aligned", x)], headings), sheet)

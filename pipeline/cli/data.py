@@ -66,7 +66,7 @@ def prepare(
 
     from pipeline.data.prepare import shards
     from pipeline.data.sources.registry import open_source
-    from pipeline.storage.store import is_url, local_path
+    from pipeline.storage import is_url, local_path
 
     place = local_path(out)
     if ray and not is_url(place):

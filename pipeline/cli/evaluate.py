@@ -81,7 +81,9 @@ def evaluate(
     Without a file, the names that end in -random work: their extractor is built in, and their
     numbers compare with each other only. docs/metrics.md says what each metric shows.
     """  # noqa: D301
-    from pipeline.evaluation.context import Pictures, Subject
+    from pipeline.config.sections import DataConfig
+    from pipeline.data.loader.dataset import Dataset
+    from pipeline.evaluation.context import Subject
     from pipeline.evaluation.evaluate import evaluate as results_of
     from pipeline.evaluation.registry import require_extractors, usual
     from stylealae import StyleALAE, family
@@ -97,9 +99,10 @@ def evaluate(
         if released
         else family.load(snapshot, world.device)
     )
+    dataset = Dataset.open(DataConfig(path=data), m.resolution)
     with _progress(world) as tick:
         subject = Subject(
-            model=m, pictures=Pictures(data, m.resolution), world=world, extractors=found,
+            model=m, pictures=dataset, world=world, extractors=found,
             labels=tuple(label for label in labels.split(",") if label), samples=samples,
             batch=batch, seed=seed, cache=cache.expanduser(), tick=tick,
         )  # fmt: skip

@@ -90,9 +90,8 @@ def _origin(m: "StyleALAE", model: Path) -> str:
 def _data(data: str) -> tuple[str, str]:
     """Licence of a prepared data set, and what it is."""
     from pipeline.data.format.manifest import Manifest
-    from pipeline.storage.store import open_store
 
-    manifest = Manifest.read(open_store(data))
+    manifest = Manifest.read(data)
     count = sum(split.samples for split in manifest.splits.values())
     return manifest.licence, f"{count:,} images of the kind `{manifest.source}`"
 

@@ -75,7 +75,7 @@ def launch(
 
     storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
     if all(is_done(storage, stage) for stage in cfg.stages):
-        _show_results(cfg, "this run is complete")
+        _show_results(cfg, storage, "this run is complete")
         return
     if inputs or source:
         prepare(
@@ -90,10 +90,10 @@ def launch(
     cores = max(1, int(most * cfg.cluster.cpus_per_worker))
     with Console() as console, driver.connected(cores):
         console.say(f"training {_near(storage)}; watch it with: {_tensorboard(storage)}")
-        if not driver.run(cfg, console.show, console.say):
+        if not driver.run(cfg, storage, console.show, console.say):
             console.say("stopped with a checkpoint: the same command goes on from there")
             sys.exit(130)
-    _show_results(cfg, "done")
+    _show_results(cfg, storage, "done")
 
 
 def prepare(
@@ -125,22 +125,19 @@ def runner_on(address: str) -> Iterator["Runner"]:
         yield over_tasks
 
 
-def _show_results(cfg: RunConfig, headline: str) -> None:
+def _show_results(cfg: RunConfig, storage: "Storage", headline: str) -> None:
     """Draws the two pictures of a finished run and says where everything lies."""
     from pipeline.data.loader.batch import on_device
-    from pipeline.data.loader.loader import Stream
+    from pipeline.data.loader.dataset import Dataset
     from pipeline.report.page import write_report
-    from pipeline.storage import open_storage
     from pipeline.training.checkpoints import snapshot
     from stylealae import family
     from stylealae.image_grid import contact_sheet
 
-    storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
     model, here = snapshot(storage, cfg.last_stage), storage.working
     if not (here / "samples.png").exists():
         m = family.load(model)
-        stream = Stream(cfg.data.path, cfg.data, seed=cfg.seed, resolution=m.resolution)
-        x = on_device(stream.fixed(32), 1.0, m.device)
+        x = on_device(Dataset.open(cfg.data, m.resolution).first(32), 1.0, m.device)
         for name, rows in reversed(m.sheets(x).items()):  # samples come last
             contact_sheet(rows).save(here / f"{name}.png")
     drawn = [here / f"{name}.png" for name in ("samples", "reconstructions")]
@@ -244,7 +241,7 @@ def _anchored(cfg: RunConfig) -> RunConfig:
 
     A job's current folder is a copy of the code that Ray throws away.  A URL stays.
     """
-    from pipeline.storage.store import is_url
+    from pipeline.storage import is_url
 
     in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
     base = Path.home() / "stylealae" if in_job else Path.cwd()

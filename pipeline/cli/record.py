@@ -37,7 +37,9 @@ def record(
     """  # noqa: D301
     import torch
 
-    from pipeline.evaluation.context import Pictures, Subject
+    from pipeline.config.sections import DataConfig
+    from pipeline.data.loader.dataset import Dataset
+    from pipeline.evaluation.context import Subject
     from pipeline.evaluation.evaluate import evaluate
     from pipeline.report import results
     from pipeline.world import World
@@ -47,7 +49,8 @@ def record(
     for run in runs:
         m = family.load(snapshot_of(run))
         world = World(0, 1, torch.device("cpu"))
-        subject = Subject(model=m, pictures=Pictures(data, m.resolution), world=world, batch=1000)
+        dataset = Dataset.open(DataConfig(path=data), m.resolution)
+        subject = Subject(model=m, pictures=dataset, world=world, batch=1000)
         (result,) = evaluate([metric], subject)
         found.append(_chosen(result.values, figures))
     entry = results.entry_of(

@@ -111,8 +111,9 @@ def train(config: Path, overrides: Sequence[str]) -> None:
                 claimed = claimed or Fence.claimed_by(world, storage)
                 fence = claimed and claimed.group(stage + 1, stage)
                 done = train_stage(
-                    cfg, stage, world, stop=asked.is_set, report=console.show, fence=fence
-                )
+                    cfg, stage, world, storage,
+                    stop=asked.is_set, report=console.show, fence=fence,
+                )  # fmt: skip
     if not done:
         raise KeyboardInterrupt
 

@@ -30,7 +30,7 @@ from pipeline.cluster.placement import Growth, choose, draining, has_room
 from pipeline.cluster.rendezvous import meeting
 from pipeline.cluster.worker import work
 from pipeline.config import RunConfig, as_yaml
-from pipeline.storage import Storage, open_storage
+from pipeline.storage import Storage
 from pipeline.training.checkpoints import furthest, is_done
 from pipeline.training.fencing import Fence
 from pipeline.training.progress import Report
@@ -60,14 +60,18 @@ class Driver:
     say: Say
 
 
-def run(cfg: RunConfig, report: Callable[[Report], None], say: Say = log.warning) -> bool:
+def run(
+    cfg: RunConfig,
+    storage: Storage,
+    report: Callable[[Report], None],
+    say: Say = log.warning,
+) -> bool:
     """Trains all stages that are not done; False if it was stopped before the end.
 
     Raises:
         UserError: what a worker found wrong with the config, the data or a checkpoint, or a
             failure that trying again would not mend.
     """
-    storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
     with _only_driver(storage), tempfile.TemporaryDirectory(prefix="stylealae-") as scratch:
         link = linked()
         with _stop_on_signals(link) as asked:

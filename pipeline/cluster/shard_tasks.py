@@ -5,12 +5,13 @@ import time
 from collections import deque
 from collections.abc import Generator, Sequence
 from functools import lru_cache
-from typing import Any
 
 import ray
 import ray.exceptions
+from ray.actor import ActorHandle
 
-from pipeline.data.prepare.processes import Job, Note, Report, Work
+from pipeline.data.prepare.jobs import ShardJob, ShardNote
+from pipeline.data.prepare.processes import OnProgress, Work
 from pipeline.data.sources.source import Source
 from stylealae.errors import DataError, UserError
 
@@ -37,14 +38,14 @@ class Tally:
 
 
 def over_tasks(
-    source: Source, work: Work, jobs: Sequence[Job], workers: int, report: Report
-) -> Generator[Note]:
+    source: Source, work: Work, jobs: Sequence[ShardJob], workers: int, report: OnProgress
+) -> Generator[ShardNote]:
     """A Runner on the Ray that is connected; input and output must be where all its nodes look."""
     run = ray.remote(num_cpus=1)(_run)
     opened = ray.put(pickle.dumps(source))
     tally = Tally.remote()  # type: ignore[attr-defined]
     waiting = deque(range(len(jobs)))
-    pending: dict[Any, int] = {}  # a task's result -> number of its job
+    pending: dict[ray.ObjectRef, int] = {}  # a task's result -> number of its job
     finished_img = 0
     try:
         while waiting or pending:
@@ -66,15 +67,15 @@ def over_tasks(
         ray.kill(tally)
 
 
-def _run(work: Work, opened: bytes, job: Job, tally: Any, number: int) -> Note:
+def _run(work: Work, opened: bytes, job: ShardJob, tally: ActorHandle, number: int) -> ShardNote:
     """The work of one job, on whichever node has a core."""
-    done, told = 0, time.monotonic()
+    done, sent = 0, time.monotonic()
 
     def tick(images: int = 1) -> None:
-        nonlocal done, told
+        nonlocal done, sent
         done += images
-        if time.monotonic() > told + POLL_S:
-            told = time.monotonic()
+        if time.monotonic() > sent + POLL_S:
+            sent = time.monotonic()
             tally.set.remote(number, done)
 
     return work(_source(opened), job, tick)
@@ -87,10 +88,10 @@ def _source(opened: bytes) -> Source:
     return source
 
 
-def _note(task: Any) -> Note:
+def _note(task: ray.ObjectRef) -> ShardNote:
     """What a task gave back; its error as it would be without Ray."""
     try:
-        note: Note = ray.get(task)
+        note: ShardNote = ray.get(task)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, (UserError, OSError)):
             raise error.cause from None

@@ -35,9 +35,9 @@ def work(job: dict[str, Any]) -> None:
     torch.set_num_threads(cfg.engine.threads or share)
     fence, group = None, 0
     try:
+        storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
         if context.get_world_rank() == 0:  # it writes
             group = ray.get(link.begin.remote())
-            storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
             fence = Fence(storage, job["token"]).group(group, stage)
         ray.get(link.here.remote(ray.get_runtime_context().get_node_id()))
         world = joined(
@@ -49,6 +49,7 @@ def work(job: dict[str, Any]) -> None:
                 cfg,
                 stage,
                 world,
+                storage,
                 stop=stop.is_set,
                 report=lambda line: link.report.remote(line) and None,
                 fence=fence,

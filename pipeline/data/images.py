@@ -14,20 +14,19 @@ import torch
 from torch import Tensor
 
 from pipeline.data import pixels
-from pipeline.data.format.manifest import Manifest
-from pipeline.data.loader.shard_reader import Tars
+from pipeline.data.format.manifest import MANIFEST, Manifest, data_storage
+from pipeline.data.format.types import Label
+from pipeline.data.loader.shard_reader import ShardReader
 from pipeline.data.pixels import Pixels
-from pipeline.data.sources.labels import Label
 from pipeline.data.sources.registry import open_source
 from pipeline.data.sources.source import Sample
-from pipeline.storage.store import is_url, open_store
+from pipeline.storage import is_url
+from pipeline.storage.pieces import open_pieces
 from stylealae.errors import DataError
 
 __all__ = ["Image", "batches", "load_images", "read_images"]
 
 log = logging.getLogger(__name__)
-
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -119,22 +118,20 @@ def _samples(path: Path, side: int, channels: int, labels: Path | None) -> Itera
 
 def _prepared(path: str, resolution: int, channels: int) -> Iterator[Image]:
     """All splits of a prepared data set, in its order."""
-    store = open_store(path)
-    manifest = Manifest.read(store)
+    storage = data_storage(path)
+    manifest = Manifest.read(storage)
     if manifest.channels != channels:
         raise DataError(
             f"{path} holds images of {manifest.channels} channels, the model takes {channels}: "
             "prepare the data set with --channels"
         )
-    tars = Tars(store, manifest, resolution)
-    for shard in range(len(tars.list.sha256)):
-        first = tars.index(shard).first
-        for span in range(len(first) - 1):
-            count = int(first[span + 1] - first[span])
-            every = np.arange(count)
-            x = np.empty((count, *tars.shape), np.uint8)
-            tars.copy(shard, span, every, every, x)
-            beside = tars.span(shard, span).beside
-            for i, name in enumerate(beside["ids"]):
-                known = {label: values[i] for label, values in beside["labels"].items()}
-                yield Image(name, x[i], known)
+    reader = ShardReader(open_pieces(storage), manifest, resolution)
+    for shard, span in reader.spans():
+        first = reader.index(shard).first
+        every = np.arange(int(first[span + 1] - first[span]))
+        x = np.empty((len(every), *reader.shape), np.uint8)
+        reader.copy(shard, span, every, every, x)
+        description = reader.span(shard, span).description
+        for i, name in enumerate(description["ids"]):
+            known = {label: values[i] for label, values in description["labels"].items()}
+            yield Image(name, x[i], known)

@@ -15,19 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.config.sections import DataConfig
-from pipeline.data.format.manifest import Manifest
+from pipeline.data.format.types import Ints
 from pipeline.data.loader.batch import on_device
-from pipeline.data.loader.dataset import Floats, Images
-from pipeline.data.loader.loader import GIB
-from pipeline.data.loader.shuffle import Ints
-from pipeline.storage.store import open_store
+from pipeline.data.loader.dataset import Dataset
 from pipeline.world import World
-from stylealae.errors import DataError
 from stylealae.metrics.features import Extractor
 from stylealae.priors import rng
 
-__all__ = ["Part", "Pictures", "Subject", "Tick", "Values"]
+__all__ = ["Part", "Subject", "Tick", "Values"]
 
 M = TypeVar("M")
 BLOCK = 64  # samples that are drawn together
@@ -52,56 +47,13 @@ class Part:
         return slice(self.first, self.first + self.count)
 
 
-class Pictures:
-    """The images of a data set at one resolution, by split and number."""
-
-    def __init__(self, dataset: str | Path, resolution: int, cfg: DataConfig | None = None) -> None:
-        """Reads the manifest; `cfg` says where what comes from an object store is kept."""
-        if Path(dataset).is_file():
-            raise DataError(
-                f"{dataset} is a file, and images are looked up in a prepared data set: make one "
-                f"with `stylealae prepare {dataset} --out FOLDER --resolutions 4..{resolution}`"
-            )
-        cfg = cfg or DataConfig()
-        cache, limit = Path(cfg.cache).expanduser(), int(cfg.cache_gib * GIB)
-        self._store = open_store(dataset, cache=cache, cache_bytes=limit, patience_s=cfg.patience_s)
-        self.manifest = Manifest.read(self._store)
-        self.resolution = resolution
-        self._readers: dict[tuple[str, str, int], Images] = {}
-        if resolution not in self.manifest.resolutions:
-            raise DataError(
-                f"{dataset} has images of {', '.join(map(str, self.manifest.resolutions))} pixels "
-                f"and the model makes {resolution}: prepare it again with --resolutions up to that"
-            )
-
-    def count(self, split: str) -> int:
-        """Images of a split; 0 if there is none of that name."""
-        return self.manifest.samples(split)
-
-    def take(self, split: str, ids: Ints) -> Tensor:
-        """Images by their numbers in a split, as they are stored.  [N] -> uint8 [N, C, R, R]"""
-        return torch.from_numpy(self._reader(split, "", self.resolution).take(ids)[0])
-
-    def labels(self, split: str, name: str, ids: Ints) -> Floats:
-        """A label of some images, NaN where it is unknown.  [N] -> [N]"""
-        values = self._reader(split, name, min(self.manifest.resolutions)).take(ids)[1]
-        assert values is not None
-        return values
-
-    def _reader(self, split: str, label: str, resolution: int) -> Images:
-        key = split, label, resolution
-        if key not in self._readers:
-            self._readers[key] = Images(self._store, self.manifest, split, resolution, label=label)
-        return self._readers[key]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Subject(Generic[M]):
     """A model under measurement: `Subject[StyleALAE]`, or of another class of the family."""
 
     model: M
     """In evaluation mode, on `world.device`."""
-    pictures: Pictures
+    pictures: Dataset
     """The data set, at the model's resolution."""
     world: World
     """The ranks that measure together."""

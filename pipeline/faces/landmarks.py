@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import cv2
 import numpy as np
@@ -33,7 +32,7 @@ class Points:
 
     @classmethod
     def of(cls, points: Array) -> "Points":
-        """From the landmarks of a known scheme, told by their number.  [n, 2]
+        """From the landmarks of a known scheme, which their number shows.  [n, 2]
 
         Raises:
             DataError: the scheme is not known.
@@ -46,7 +45,7 @@ class Points:
         return cls(*(points[rows].mean(0) for rows in SCHEMES[len(points)][1]))
 
 
-SCHEMES: dict[int, tuple[str, tuple[Any, Any, Any, Any]]] = {
+SCHEMES: dict[int, tuple[str, tuple[Sequence[int], ...]]] = {
     4: ("eyes, mouth corners", ([0], [1], [2], [3])),
     5: ("eyes, nose, mouth corners", ([0], [1], [3], [4])),
     68: ("iBUG, dlib, FFHQ", (range(36, 42), range(42, 48), [48], [54])),

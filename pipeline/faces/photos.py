@@ -34,7 +34,7 @@ class Aligned:
     crop: Pixels
     faces: int
     """How many faces a detector found; 1 where the landmarks were given."""
-    window: float
+    photo_side: float
     """Side of the square in the photo, in its pixels."""
 
 

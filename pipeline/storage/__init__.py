@@ -1,38 +1,63 @@
-"""Where a run lies: a folder that all hosts see (a local disk, NFS), or an object store.
+"""Where files lie: a folder that all hosts see (a local disk, NFS), or an object store.
 
     storage = open_storage("s3://bucket/runs/ffhq")
-    with storage.publishing("0064/seen-0000012800") as scratch:
+    with storage.publish("0064/seen-0000012800") as scratch:
         ...                                        write files into scratch
     storage.verified("0064/seen-0000012800")       a folder on this host that holds them
 
-What is published appears whole or not at all, with a manifest.json that holds the hash of every
-file; what is used was checked against it.  A folder is written aside, brought to disk and renamed;
-for an object store see `pipeline.storage.run_bucket`.  `create` makes a file that nobody else has
-made, on which the fence of a run rests.
+storage.py       what can be done there
+local.py         a folder
+object_store.py  an object store, through fsspec
+retry.py         calls to it, retried with exponential backoff
+publish.py       folders that appear whole or not at all, with a manifest of hashes
+pieces.py        byte ranges of files, checked against their hash
+cache.py         pieces from an object store, on a local disk
 """
 
-from functools import lru_cache
 from pathlib import Path
 
-from pipeline.storage.run_folder import Folder, Storage, nothing, published
-from pipeline.storage.store import is_url
+from pipeline.storage.publish import nothing, published
+from pipeline.storage.storage import Storage
+from stylealae.errors import CheckpointError, UserError
 
-__all__ = ["Storage", "Where", "nothing", "open_storage", "published"]
+__all__ = ["PATIENCE_S", "Storage", "Where", "is_url", "local_path", "nothing", "open_storage"]
+__all__ += ["published"]
 
 PATIENCE_S = 300.0
-Where = str | Path | Storage
+Where = str | Path
 
 
-def open_storage(where: Where, patience_s: float = PATIENCE_S) -> Storage:
-    """The run at a path or URL; an object store may be down for `patience_s` seconds."""
-    if isinstance(where, Storage):
-        return where
-    place = str(where).removeprefix("file://").rstrip("/") or "/"
-    return _bucket(place, patience_s) if is_url(place) else Folder(place)
+def open_storage(
+    where: Where,
+    patience_s: float = PATIENCE_S,
+    *,
+    setting: str = "checkpoint.patience_s",
+    error: type[UserError] = CheckpointError,
+) -> Storage:
+    """The storage at a path or URL, a run's unless said otherwise; nothing is read yet.
+
+    Args:
+        where: a path, also as `file://`, or a URL that fsspec knows.
+        patience_s: how long a call to an object store is retried.
+        setting: the config key of `patience_s`, for messages.
+        error: what is raised when it has passed.
+    """
+    location = local_path(where)
+    if not is_url(location):
+        from pipeline.storage.local import LocalStorage
+
+        return LocalStorage(location)
+    from pipeline.storage.object_store import ObjectStorage  # fsspec is heavy
+    from pipeline.storage.retry import RetryPolicy
+
+    return ObjectStorage(location, RetryPolicy(setting=setting, error=error, patience_s=patience_s))
 
 
-@lru_cache(maxsize=16)
-def _bucket(place: str, patience_s: float) -> Storage:
-    from pipeline.storage.run_bucket import Bucket  # fsspec is heavy
+def is_url(where: Where) -> bool:
+    """Whether this names a location by its protocol, `s3://...`, and not a path."""
+    return "://" in str(where)
 
-    return Bucket(place, patience_s)
+
+def local_path(where: Where) -> str:
+    """A path, also of `file://`, or another URL, without a slash at the end."""
+    return str(where).removeprefix("file://").rstrip("/") or "/"

@@ -3,6 +3,7 @@
 A piece is a file named by its key. It is written aside and renamed, so a reader finds the whole of
 it or nothing; a reader holds a map of it, which outlives the file's removal. What is used stands in
 `.used`, changed under a lock of the file system (flock), which a killed process lets go of.
+Fsspec's own caches bound no size on disk, share no lock between processes and check no hash.
 """
 
 import fcntl

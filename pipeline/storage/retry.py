@@ -1,128 +1,119 @@
-"""An object store through fsspec, met with patience.
+"""Calls to an object store, retried with exponential backoff and jitter.
 
-An answer of 5xx, a reset or a stall is met by the same call again, after growing pauses, for as
-long as the run allows; the first failure and the recovery are logged.
+An answer of 5xx, a reset and a stall are retried for as long as the policy allows; the first
+failure and the recovery are logged.
 """
 
 import errno
 import logging
-import random
-import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import NoReturn, TypeVar
 
-import fsspec
-from fsspec.asyn import sync
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
-from stylealae.errors import DataError, UserError
+from pipeline.storage.storage import Sleep
+from stylealae.errors import UserError
 
-__all__ = ["STALL_S", "Objects", "told"]
+__all__ = ["Retry", "RetryPolicy", "describe"]
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-STALL_S = 30.0  # without an answer for so long, and a second more a MiB, a call is given up
-OPTIONS: dict[str, dict[str, Any]] = {
-    # Retries are ours, so that they are told and bounded: botocore's are turned off.
-    "s3": {
-        "use_listings_cache": False,
-        "max_concurrency": 4,  # parts of 50 MiB of one upload, all in memory
-        "config_kwargs": {
-            "max_pool_connections": 32,
-            "connect_timeout": 10,
-            "read_timeout": 20,
-            "retries": {"total_max_attempts": 1},
-        },
-    }
-}
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """How long a store that fails is retried, and what is raised then."""
+
+    setting: str
+    """The config key of `patience_s`, for messages, as in `data.patience_s`."""
+    error: type[UserError]
+    """What is raised when retrying has no more use."""
+    patience_s: float = 300.0
+    """How long a call is retried before it fails."""
+    sleep: Sleep = time.sleep
+    """Waits between two attempts."""
+    now: Callable[[], float] = time.monotonic
+    """The clock, in seconds."""
 
 
-class Objects:
-    """What lies below a URL; a call that fails is made again for `patience_s` seconds."""
+class Retry:
+    """Retries calls to one store, and remembers whether it is failing."""
 
-    def __init__(self, where: str, patience_s: float, key: str, wrong: type[UserError]) -> None:
-        """Opens the URL; nothing is read yet.
+    def __init__(self, where: str, policy: RetryPolicy) -> None:
+        """`where` is the store's URL, for messages."""
+        self._where, self._policy, self._failing = where, policy, False
 
-        Args:
-            where: the URL.
-            patience_s: how long a call is tried before it fails.
-            key: the setting that says so, for messages, as in `data.patience_s`.
-            wrong: what is raised then.
+    def __call__(self, name: str, call: Callable[[], T], *, does: str = "read") -> T:
+        """What `call` returns, which concerns the file `name`.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            FileExistsError: it exists, and was to be created.
+            UserError: of the policy's kind: the store failed for too long, or for good.
         """
-        self.where, self._patience_s, self._key, self._wrong = where, patience_s, key, wrong
-        self.fs, self.root = _filesystem(where)
-        self.leaving = threading.Event()
-        """Set when waiting for a store that is out of order has no more use."""
-        self.still: Callable[[], None] = lambda: None
-        """Called between attempts; it raises to give up."""
-        self._failing = False
+        policy = self._policy
+        began = policy.now()
 
-    def call(self, method: str, *args: Any, timeout: float = STALL_S, **options: Any) -> Any:
-        """A method of the file system, given up after `timeout` seconds where that can be done."""
-        if not self.fs.async_impl:
-            return getattr(self.fs, method)(*args, **options)
-        work = getattr(self.fs, f"_{method}")
-        return sync(self.fs.loop, work, *args, timeout=timeout, **options)
+        def waited() -> float:
+            return policy.now() - began
 
-    def patiently(self, name: str, call: Callable[[], T], *, does: str = "read") -> T:
-        """What `call` gives back, tried again with growing pauses while the store is failing."""
-        since, pause = time.monotonic(), 0.25
-        while True:
-            try:
-                found = call()
-            except (FileNotFoundError, FileExistsError, UserError):
-                raise
-            except Exception as error:  # whatever the libraries below raise
-                if getattr(error, "errno", 0) == errno.EINVAL:  # as for a range beyond the end
-                    raise
-                waited = time.monotonic() - since
-                if _hopeless(error) or waited > self._patience_s or self.leaving.is_set():
-                    raise self._wrong(
-                        f"{self.where}/{name} cannot be {does} ({told(error)}), tried for "
-                        f"{waited:.0f} s: look after the store, the network and the credentials, "
-                        f"or raise {self._key}; the same command goes on from here"
-                    ) from error
-                if not self._failing:
-                    self._failing = True
-                    log.warning(
-                        "%s does not answer (%s): trying again for up to %.0f s",
-                        *(self.where, told(error), self._patience_s),
-                    )
-                self.still()
-                # ranks should not march in step
-                self.leaving.wait(pause * random.uniform(0.5, 1.0))
-                pause = min(2 * pause, 10.0)
-                continue
-            if self._failing:
-                self._failing = False
-                log.warning("%s answers again", self.where)
-            return found
+        def refuse(state: RetryCallState) -> NoReturn:
+            error = _error_of(state)
+            raise policy.error(
+                f"{self._where}/{name} cannot be {does} ({describe(error)}), tried for "
+                f"{waited():.0f} s: look after the store, the network and the credentials, "
+                f"or raise {policy.setting}; the same command goes on from here"
+            ) from error
+
+        found = Retrying(
+            retry=retry_if_exception(_may_pass),
+            wait=wait_random_exponential(multiplier=0.25, max=10.0),  # ranks do not march in step
+            stop=lambda state: _hopeless(_error_of(state)) or waited() > policy.patience_s,
+            sleep=policy.sleep,
+            before_sleep=self._note_failure,
+            retry_error_callback=refuse,
+        )(call)
+        if self._failing:
+            self._failing = False
+            log.warning("%s answers again", self._where)
+        return found
+
+    def _note_failure(self, state: RetryCallState) -> None:
+        if not self._failing:
+            self._failing = True
+            log.warning(
+                "%s does not answer (%s): trying again for up to %.0f s",
+                *(self._where, describe(_error_of(state)), self._policy.patience_s),
+            )
 
 
-def _filesystem(where: str) -> tuple[Any, str]:
-    """Fsspec's file system for a URL, and the path in it."""
-    protocol = where.partition("://")[0]
-    try:
-        fs, path = fsspec.core.url_to_fs(where, **OPTIONS.get(protocol, {}))
-    except (ImportError, ValueError) as error:
-        raise DataError(
-            f"{where} cannot be opened ({error}): install what reads {protocol}:// "
-            "(s3fs, gcsfs or adlfs), or correct the URL"
-        ) from error
-    if hasattr(fs, "retries"):
-        fs.retries = 1
-    return fs, path.rstrip("/")
+def _error_of(state: RetryCallState) -> BaseException:
+    """What the last attempt raised."""
+    error = state.outcome.exception() if state.outcome else None
+    assert error is not None
+    return error
 
 
-def _hopeless(error: Exception) -> bool:
+def _may_pass(error: BaseException) -> bool:
+    """Whether an error says something about the store, and nothing about the file or the call."""
+    about_the_file = FileNotFoundError, FileExistsError, UserError
+    return (
+        isinstance(error, Exception)  # whatever the libraries below raise
+        and not isinstance(error, about_the_file)
+        and getattr(error, "errno", 0) != errno.EINVAL  # as for a range beyond the end
+    )
+
+
+def _hopeless(error: BaseException) -> bool:
     """Whether trying again cannot help: no or wrong credentials, or a library that is too old."""
     never = PermissionError, TypeError, NotImplementedError
     return isinstance(error, never) or "redential" in type(error).__name__
 
 
-def told(error: Exception) -> str:
+def describe(error: BaseException) -> str:
     """The kind of an error, and what it says."""
     text = str(error).strip()
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pipeline.config import RunConfig, as_dict
-from pipeline.storage import Storage, Where, nothing, open_storage
+from pipeline.storage import Storage, nothing
 from pipeline.training.fencing import Fence
 from pipeline.world import World
 from stylealae.errors import CheckpointError, DivergenceError, UserError
@@ -78,7 +78,7 @@ def describe(cfg: RunConfig, stage: int, seen: int, data: str) -> dict[str, Any]
 
 
 def save(
-    where: Where,
+    storage: Storage,
     parts: Mapping[str, Mapping[str, Tensor]],
     state: Mapping[str, Any],
     fence: Fence | None = None,
@@ -86,7 +86,7 @@ def save(
     """Writes a checkpoint, verifies what lies on disk and publishes it; its name in the run.
 
     Args:
-        where: folder or URL of the run.
+        storage: where the run lies.
         parts: the gathered tensors of `networks`, `ema` and `adam`, on the CPU.
         state: what `describe` gives.
         fence: the right to write; without one nobody else may be writing.
@@ -96,7 +96,7 @@ def save(
             it are untouched.
         DivergenceError: a tensor is not finite.
     """
-    seen, storage = state["seen"], open_storage(where)
+    seen = state["seen"]
     for part, tensors in parts.items():
         for name, tensor in tensors.items():
             if not tensor.isfinite().all():
@@ -117,7 +117,7 @@ def save(
     return final
 
 
-def latest(where: Where, world: World | None = None) -> Checkpoint | None:
+def latest(storage: Storage, world: World | None = None) -> Checkpoint | None:
     """The newest whole checkpoint of a run, found by looking; torn ones are named and left.
 
     With a world it is the one that rank 0 finds, on every rank.  Collective then.
@@ -125,7 +125,6 @@ def latest(where: Where, world: World | None = None) -> Checkpoint | None:
     Raises:
         CheckpointError: this rank does not get to see what rank 0 found.
     """
-    storage = open_storage(where)
     if world is None or world.size == 1:
         return _newest(storage)
     found = _newest(storage) if world.rank == 0 else None
@@ -144,15 +143,13 @@ def latest(where: Where, world: World | None = None) -> Checkpoint | None:
     return opened
 
 
-def furthest(where: Where) -> int:
+def furthest(storage: Storage) -> int:
     """Images seen by the newest checkpoint, by its name; what lies in it is not looked at."""
-    storage = open_storage(where)
     return max((int(name[-10:]) for name in _names(storage) if storage.is_whole(name)), default=0)
 
 
-def prune(where: Where, stage: int, keep: int, fence: Fence | None = None) -> None:
+def prune(storage: Storage, stage: int, keep: int, fence: Fence | None = None) -> None:
     """Drops all but the newest checkpoints of this stage, and all but one of earlier ones."""
-    storage = open_storage(where)
     if fence is not None:
         fence.require()
     for earlier in range(stage + 1):
@@ -174,28 +171,27 @@ def _sweep(storage: Storage, folder: str, fence: Fence | None) -> None:
             shutil.rmtree(scrap, ignore_errors=True)
 
 
-def finish_stage(where: Where, stage: int, model: Model, fence: Fence | None = None) -> None:
+def finish_stage(storage: Storage, stage: int, model: Model, fence: Fence | None = None) -> None:
     """Leaves the stage's snapshot, and in it the mark that the stage is done."""
-    storage = open_storage(where)
     _publish(storage, f"{_stage_name(stage)}/{SNAPSHOT}", model.save, fence)
     _sweep(storage, _stage_name(stage), fence)
 
 
-def is_done(where: Where, stage: int) -> bool:
+def is_done(storage: Storage, stage: int) -> bool:
     """Whether a stage has been trained to its end."""
-    storage, name = open_storage(where), f"{_stage_name(stage)}/{SNAPSHOT}"
+    name = f"{_stage_name(stage)}/{SNAPSHOT}"
     if storage.remote:
         return storage.is_whole(name)
     return bool(storage.names(name))  # it appears whole; earlier versions left no manifest
 
 
-def snapshot(where: Where, stage: int) -> Path:
+def snapshot(storage: Storage, stage: int) -> Path:
     """The folder on this host that holds a stage's snapshot, verified.
 
     Raises:
         CheckpointError: it is not there, or damaged.
     """
-    storage, name = open_storage(where), f"{_stage_name(stage)}/{SNAPSHOT}"
+    name = f"{_stage_name(stage)}/{SNAPSHOT}"
     if not storage.remote and not storage.is_whole(name):
         return storage.working / name  # as runs of earlier versions left it
     try:
@@ -244,7 +240,7 @@ def _publish(
     """Publishes a folder."""
     mark, gate = (fence.token, fence.require) if fence else ("", nothing)
     try:
-        with storage.publishing(final, mark=mark, gate=gate) as scratch:
+        with storage.publish(final, mark=mark, gate=gate) as scratch:
             write(scratch)
     except UserError:
         raise

@@ -1,6 +1,6 @@
 """Metrics while training: every so many images, on all ranks, of the running averages.
 
-They draw from addresses of their own and read the data set beside the stream, so a run with them
+They draw from addresses of their own and read the data set beside the loader, so a run with them
 trains as it would without.
 """
 
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import RunConfig
-from pipeline.evaluation.context import Pictures, Subject
+from pipeline.data.loader.dataset import Dataset
+from pipeline.evaluation.context import Subject
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.registry import require
 from pipeline.training.logs import Log, due
@@ -26,15 +27,16 @@ __all__ = ["Metrics"]
 class Metrics:
     """The metrics of one stage of a run."""
 
-    def __init__(self, cfg: RunConfig, world: World, log: Log, model: Callable[[], Any]) -> None:
+    def __init__(
+        self, cfg: RunConfig, dataset: Dataset, world: World, log: Log, model: Callable[[], Any]
+    ) -> None:
         """Refuses, before the first step, metrics that cannot be computed; opens nothing if off."""
         self.cfg, self.log, self.model = cfg.metrics, log, model
         if not cfg.metrics.every_img:
             return
-        measured = model()
         self.subject = Subject(
-            model=measured,
-            pictures=Pictures(cfg.data.path, measured.resolution, cfg.data),
+            model=model(),
+            pictures=dataset,
             world=world,
             extractors=extractors(cfg.metrics.features, world.device),
             labels=cfg.metrics.labels,

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pipeline.config import RunConfig, check_shares
-from pipeline.data.format.manifest import Manifest
 from pipeline.data.loader.batch import on_device
-from pipeline.data.loader.loader import Stream
-from pipeline.storage import Storage, open_storage
+from pipeline.data.loader.dataset import Dataset
+from pipeline.data.loader.loader import Loader
+from pipeline.storage import Storage
 from pipeline.training import checkpoints
 from pipeline.training.async_checkpoint import Saver
 from pipeline.training.fencing import Fence
@@ -38,9 +38,8 @@ class Stage:
     """Images seen when it is done."""
     data: str
     """Digest of the data set's manifest."""
-    storage: Storage
     state: TrainState
-    loader: Stream
+    loader: Loader
     inputs: Chance
     log: Log
     saver: Saver
@@ -71,6 +70,7 @@ def open_stage(
     cfg: RunConfig,
     stage: int,
     world: World,
+    storage: Storage,
     *,
     report: Callable[[Report], None],
     fence: Fence | None,
@@ -80,20 +80,18 @@ def open_stage(
     Raises:
         UserError: the config, the data set or a checkpoint do not fit each other.
     """
-    storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
-    manifest = readable_by(cfg)
     span, batch = cfg.span(stage), at_stage(cfg.schedule.batch, stage)
     micro = at_stage(cfg.engine.micro_batch, stage)
     check_shares(stage, batch=batch, ranks=world.size, micro_batch=micro)
-    state = TrainState(cfg, stage, world, newest_of(cfg, storage, manifest.digest, world))
-    loader = Stream(
-        cfg.data.path, cfg.data, seed=cfg.seed, resolution=4 << stage,
-        rank=world.rank, world=world.size, device=world.device,
-    )  # fmt: skip
+    dataset = readable_by(cfg, stage)
+    digest = dataset.manifest.digest
+    originals = on_device(dataset.first(cfg.log.grid_size), 1.0, world.device)
+    loader = Loader(dataset, seed=cfg.seed, rank=world.rank, world=world.size, device=world.device)
     inputs = FAMILIES[cfg.family].chance(
         cfg.model, cfg.loss, seed=cfg.seed, mine=world.share(batch), device=world.device,
         labelled=loader.labelled,
     )  # fmt: skip
+    state = TrainState(cfg, stage, world, newest_of(cfg, storage, digest, world))
     log = Log(
         storage, cfg.log, world, seen=state.seen, span=span, total=cfg.span(cfg.last_stage)[1],
         report=report, fence=fence,
@@ -102,26 +100,26 @@ def open_stage(
         cfg=cfg,
         number=stage,
         end=span[1],
-        data=manifest.digest,
-        storage=storage,
+        data=digest,
         state=state,
         loader=loader,
         inputs=inputs,
         log=log,
         saver=Saver(storage, cfg.checkpoint, world, fence, log.note),
-        metrics=Metrics(cfg, world, log, state.model),
-        originals=on_device(loader.fixed(cfg.log.grid_size), 1.0, world.device),
+        metrics=Metrics(cfg, dataset, world, log, state.model),
+        originals=originals,
     )
     loader.start(state.seen, batch, span[1])
     return opened
 
 
-def readable_by(cfg: RunConfig) -> Manifest:
-    """The manifest of the run's data set, if the networks can take its images."""
-    manifest = Manifest.read(cfg.data.path)
-    if manifest.channels != cfg.model.channels:
+def readable_by(cfg: RunConfig, stage: int) -> Dataset:
+    """The run's data set at a stage's resolution, if the networks can take its images."""
+    dataset = Dataset.open(cfg.data, 4 << stage)
+    channels = dataset.manifest.channels
+    if channels != cfg.model.channels:
         raise ConfigError(
             f"model.channels is {cfg.model.channels} and the images of {cfg.data.path} have "
-            f"{manifest.channels}: set model.channels={manifest.channels}"
+            f"{channels}: set model.channels={channels}"
         )
-    return manifest
+    return dataset

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from pipeline.config import RunConfig
 from pipeline.data.loader.batch import on_device
+from pipeline.storage import Storage
 from pipeline.training import checkpoints
 from pipeline.training.fencing import Fence
 from pipeline.training.logs import due
@@ -24,13 +25,14 @@ def train_stage(
     cfg: RunConfig,
     stage: int,
     world: World,
+    storage: Storage,
     *,
     stop: Callable[[], bool] = lambda: False,
     report: Callable[[Report], None] = lambda _: None,
     fence: Fence | None = None,
 ) -> bool:
     """Trains one stage; True when it is done, False if `stop` said so first.  Collective."""
-    s = open_stage(cfg, stage, world, report=report, fence=fence)
+    s = open_stage(cfg, stage, world, storage, report=report, fence=fence)
     try:
         _train(s, world, stop)
         s.saver.finish()
@@ -38,7 +40,7 @@ def train_stage(
         error.add_note(f"after {s.state.seen:,} images")  # the same again is no accident
         if not isinstance(error, DivergenceError):
             raise
-        good = checkpoints.latest(s.storage)
+        good = checkpoints.latest(storage)
         raise DivergenceError(f"{error}. Last good checkpoint: {good and good.where}") from error
     finally:
         s.close()

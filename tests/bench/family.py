@@ -1,6 +1,6 @@
 """An epoch of an MLP family through the whole trainer against the bare maths.
 
-Ours is `train_stage`: the stream, DeepSpeed, the draws, the running average, the log.  Theirs is a
+Ours is `train_stage`: the loader, DeepSpeed, the draws, the running average, the log.  Theirs is a
 loop over the same phases in plain torch, an optimiser a phase, on one batch that never changes.
 """
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from pipeline.config import RunConfig, parse
 from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
+from pipeline.storage import open_storage
 from pipeline.training.trainer import train_stage
 from pipeline.world import World
 from stylealae.family import FAMILIES
@@ -49,7 +50,8 @@ def bench_family(world: World, folder: Path, rounds: int) -> Iterator[dict[str, 
 def _through_trainer(cfg: RunConfig, world: World, run_dir: Path) -> float:
     """Seconds an iteration, by the run's log, its first half left out."""
     (stage,) = cfg.stages
-    assert train_stage(replace(cfg, run_dir=str(run_dir)), stage, world)
+    cfg = replace(cfg, run_dir=str(run_dir))
+    assert train_stage(cfg, stage, world, open_storage(run_dir))
     lines = (run_dir / "metrics.jsonl").read_text().splitlines()
     return float(json.loads(lines[-1])["time/step_s"])
 

@@ -19,10 +19,10 @@ from PIL import Image
 from webdataset.writer import TarWriter
 
 from pipeline.data import pixels
-from pipeline.data.format.writer import BLOCK_BYTES, _webp, encoding_of
-from pipeline.data.prepare.jobs import Job, Making
-from pipeline.data.prepare.output import open_place
+from pipeline.data.prepare.destination import open_destination
+from pipeline.data.prepare.jobs import PrepareOptions, ShardJob
 from pipeline.data.prepare.shards import make_shard
+from pipeline.data.prepare.writer import BLOCK_BYTES, _webp, encoding_of
 from pipeline.data.rendered.faces import render
 from pipeline.data.sources.registry import open_source
 from pipeline.data.sources.source import Source
@@ -46,9 +46,11 @@ def bench_side(compare: Compare, side: int, images: int, rounds: int) -> dict[st
     with tempfile.TemporaryDirectory() as scratch:
         folder, out = Path(scratch) / "photos", Path(scratch) / "set"
         write_photos(folder, side, images)
-        share, how = images // WORKERS, Making(resolutions=sides)
-        place = open_place(out)
-        jobs = [Job(k, "train", k * share, (k + 1) * share, place, how) for k in range(WORKERS)]
+        share, how = images // WORKERS, PrepareOptions(resolutions=sides)
+        place = open_destination(out)
+        jobs = [
+            ShardJob(k, "train", k * share, (k + 1) * share, place, how) for k in range(WORKERS)
+        ]
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(WORKERS, spawn, begin, (str(folder), sides)) as pool:
             return compare(
@@ -89,12 +91,12 @@ def _no_tick(images: int = 1) -> None:
     """Nobody is told."""
 
 
-def make(job: Job) -> int:
+def make(job: ShardJob) -> int:
     """One shard, as `prepare` makes it."""
     return int(make_shard(_source, job, _no_tick)["samples"])
 
 
-def decode_and_encode(job: Job) -> int:
+def decode_and_encode(job: ShardJob) -> int:
     """The same images through decoder, encoders and a plain TarWriter a resolution."""
     with ExitStack() as stack:
         writers = {}

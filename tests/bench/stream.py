@@ -26,10 +26,11 @@ from PIL import Image
 
 from pipeline.config.sections import DataConfig
 from pipeline.data.format.manifest import Manifest, Split
-from pipeline.data.format.shard_list import ShardList, complete
-from pipeline.data.loader.loader import SLAB_BYTES, SLAB_IMG, Stream
-from pipeline.data.loader.shuffle import Order
-from pipeline.data.prepare.output import open_place
+from pipeline.data.format.shard_list import ShardList
+from pipeline.data.loader.dataset import Dataset
+from pipeline.data.loader.loader import CHUNK_BYTES, CHUNK_IMG, Loader
+from pipeline.data.loader.shuffle import Shuffle
+from pipeline.data.prepare.destination import open_destination
 from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
 from stylealae.config import ScheduleConfig
@@ -92,20 +93,25 @@ def batch_of(side: int) -> int:
     return at_stage(ScheduleConfig().batch, (side // 4).bit_length() - 1)
 
 
+def opened(folder: Path, side: int, cfg: DataConfig = HELD) -> Dataset:
+    """A data set at one resolution."""
+    return Dataset.open(replace(cfg, path=str(folder)), side)
+
+
 @contextmanager
 def streamed(folder: Path, side: int, cfg: DataConfig) -> Iterator[Read]:
-    """Our stream at the published batch."""
+    """Our loader at the published batch."""
     batch = batch_of(side)
-    ahead = 2 * max(cfg.prefetch, min(SLAB_IMG, SLAB_BYTES // (3 * side**2)) // batch)
-    with Stream(folder, cfg, seed=0, resolution=side) as stream:
-        stream.start(0, batch, 1 << 40)
-        for _ in range(-(-2 * stream.samples // batch)):  # every image was read and checked
-            stream.next()
+    ahead = 2 * max(cfg.prefetch, min(CHUNK_IMG, CHUNK_BYTES // (3 * side**2)) // batch)
+    with Loader(opened(folder, side, cfg), seed=0) as loader:
+        loader.start(0, batch, 1 << 40)
+        for _ in range(-(-2 * loader.samples // batch)):  # every image was read and checked
+            loader.next()
 
         def read(seconds: float) -> float:
             for _ in range(ahead):
-                stream.next()
-            return timed(lambda: len(stream.next().x), seconds)
+                loader.next()
+            return timed(lambda: len(loader.next().x), seconds)
 
         yield read
 
@@ -126,13 +132,13 @@ def plain(tar: Path, side: int) -> Read:
 
 def copied(folder: Path, side: int) -> Read:
     """The limit: a memory copy of a batch."""
-    batch = Stream(folder, HELD, seed=0, resolution=side).fixed(batch_of(side), "train")
+    batch = opened(folder, side).first(batch_of(side), "train")
     return lambda seconds: timed(lambda: len(batch.clone()), seconds)
 
 
 def write_pngs(folder: Path, side: int, tar: Path) -> None:
     """The images of the training split, one PNG a sample."""
-    images = Stream(folder, HELD, seed=0, resolution=side).fixed(1 << 30, "train")
+    images = opened(folder, side).first(1 << 30, "train")
     with wds.TarWriter(str(tar), mtime=0) as writer:
         for i, image in enumerate(images.permute(0, 2, 3, 1).numpy()):
             file = io.BytesIO()
@@ -154,7 +160,7 @@ def bench_stream(folder: Path, rounds: int, seconds: float = 1.0) -> Iterator[Ce
 
 
 def bench_side(where: Path, name: str, side: int, rounds: int, seconds: float) -> Cell:
-    """Our stream, plain webdataset over PNGs and the memory copy, on one core."""
+    """Our loader, plain webdataset over PNGs and the memory copy, on one core."""
     cfg = HELD if side <= 64 else replace(HELD, ram_gib=0.0)
     tar = where.with_name(f"{name}-{side}.tar")
     write_pngs(where, side, tar)
@@ -205,7 +211,7 @@ def bench_opening(folder: Path, shards: int = 100_000, shard_img: int = 1000) ->
         refused=(), enlarged=0, recipe={}, shards=dict.fromkeys(sides, digest),
         splits={"train": Split(shards=shards, samples=shards * shard_img)},
     )  # fmt: skip
-    complete(open_place(folder), manifest, lists)
+    open_destination(folder).complete(manifest, lists)
     told = subprocess.run(
         [sys.executable, "-c", OPENING, str(folder)], check=True, capture_output=True, text=True
     ).stdout
@@ -218,10 +224,11 @@ OPENING = """
 import json, sys, time
 from tests.bench.timing import peak_mib
 from pipeline.config.sections import DataConfig
-from pipeline.data.loader.loader import Stream
+from pipeline.data.loader.dataset import Dataset
+from pipeline.data.loader.loader import Loader
 before, begin = peak_mib(), time.perf_counter()
-stream = Stream(sys.argv[1], DataConfig(), seed=0, resolution=1024)
-positions = stream._ids(123_456_789, 512, 8)
+loader = Loader(Dataset.open(DataConfig(path=sys.argv[1]), 1024), seed=0)
+positions = loader.sample_ids(123_456_789, 512, 8)
 seconds = round(time.perf_counter() - begin, 3)
 peaks = {"peak_mib": int(peak_mib()), "of_it_imports_mib": int(before)}
 print(json.dumps({"seconds": seconds, **peaks}))
@@ -230,7 +237,7 @@ print(json.dumps({"seconds": seconds, **peaks}))
 
 def bench_shuffle() -> list[Cell]:
     """An epoch of FFHQ's size against a full shuffle: displacement, and neighbours that stay."""
-    order = Order([1024] * 58 + [608], seed=0, shuffle_img=DataConfig().shuffle_img)
+    order = Shuffle([1024] * 58 + [608], seed=0, shuffle_img=DataConfig().shuffle_img)
     n = order.samples
     full = np.random.default_rng(0).permutation(n)
     cells: list[Cell] = []

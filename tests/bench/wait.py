@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline.config import load
 from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
+from pipeline.storage import open_storage
 from pipeline.training.trainer import train_stage
 from pipeline.world import World
 
@@ -41,7 +42,7 @@ def bench_wait(config: Path, world: World) -> list[dict[str, object]]:
                 f"log.scalars_img={batch[stage] * STEPS}", "log.grid_img=1000000000",
                 "checkpoint.every_img=1000000000", "cluster.workers=[1]",
             ])  # fmt: skip
-            train_stage(cfg, stage, world)
+            train_stage(cfg, stage, world, open_storage(cfg.run_dir))
             rows = _rows(folder / "run/metrics.jsonl", stage)[1:]
             cells.append(
                 {

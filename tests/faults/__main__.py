@@ -33,7 +33,7 @@ from tests.faults.job import BATCH, ROOT, STEPS, STOP_IMG, prepared, reference
 from tests.faults.kinds import KINDS, Kind
 from tests.faults.scene import DISK, Scene
 from tests.faults.trial import Outcome, left_behind, sentence, try_all, try_for
-from tests.pipeline.data.bucket import bucket
+from tests.pipeline.storage.bucket import bucket
 
 TIMES = 5
 console = Console(highlight=False, soft_wrap=True, width=120)

@@ -16,7 +16,7 @@ import psutil
 from tests.faults.audit import Attempt, Hashes, Steps, Watch, checkpoints, hashes_of
 from tests.faults.hosts import SPARES, WORKERS, Hosts, run, wait_until
 from tests.faults.job import BATCH, EVERY_IMG, LONGEST, Job, Reference
-from tests.pipeline.data.bucket import Bucket
+from tests.pipeline.storage.bucket import Bucket
 
 DISK = "256m"
 

@@ -11,13 +11,15 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from pipeline.storage import open_storage, published
-from pipeline.training.checkpoints import finish_stage, is_done, latest, prune, save, stage_folder
+from pipeline.training import checkpoints
+from pipeline.training.checkpoints import stage_folder
 from pipeline.training.fencing import Fence
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
@@ -33,6 +35,15 @@ def parts(seen: int, size: int = 64) -> Parts:
         name: {"weight": torch.full((size,), seen + i / 4)}
         for i, name in enumerate(("networks", "ema", "adam"))
     }
+
+
+def in_folder(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of checkpoints, for a run that lies in a folder."""
+    return lambda folder, *given: function(open_storage(folder), *given)
+
+
+save, latest, prune = map(in_folder, (checkpoints.save, checkpoints.latest, checkpoints.prune))
+finish_stage, is_done = map(in_folder, (checkpoints.finish_stage, checkpoints.is_done))
 
 
 def saved(run_dir: Path, *seen: int, stage: int = 0) -> list[Path]:

@@ -18,10 +18,12 @@ from click.testing import CliRunner, Result
 from torch import Tensor
 
 from pipeline.cli.app import main
+from pipeline.config.sections import DataConfig
+from pipeline.data.loader.dataset import Dataset
 from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
 from pipeline.evaluation.attribute_metrics import known_of
-from pipeline.evaluation.context import Part, Pictures, Subject
+from pipeline.evaluation.context import Part, Subject
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.registry import METRICS, Metric, require
 from pipeline.world import World
@@ -59,7 +61,7 @@ def subject(faces: Path, world: World = ALONE, **given: Any) -> Subject[StyleALA
     """The small model beside rendered faces."""
     found: Subject[StyleALAE] = Subject(
         model=small_model(),
-        pictures=Pictures(faces, 16),
+        pictures=Dataset.open(DataConfig(path=str(faces)), 16),
         world=world,
         extractors={"random": random(CPU)},
         labels=("smile", "skin_tone"),
@@ -193,7 +195,7 @@ def test_statistics_of_real_images_are_kept_and_used(
 ) -> None:
     names = ["fid-random", "kid-random"]
     first = values(names, subject(faces, cache=tmp_path / "cache"))
-    monkeypatch.setattr(Pictures, "take", None)  # whoever looks at an image fails
+    monkeypatch.setattr(Dataset, "take", None)  # whoever looks at an image fails
     s = subject(faces, cache=tmp_path / "cache")
     assert values(names, s) == first
     with pytest.raises(TypeError):
@@ -260,8 +262,8 @@ def test_what_cannot_be_measured_is_refused(
 
 
 def test_a_data_set_without_the_resolution_is_refused(faces: Path) -> None:
-    with pytest.raises(DataError, match="has images of 4, 8, 16 pixels and the model makes 32"):
-        Pictures(faces, 32)
+    with pytest.raises(DataError, match="no images of 32x32, only of 4, 8, 16"):
+        Dataset.open(DataConfig(path=str(faces)), 32)
 
 
 def run(*arguments: object) -> Result:
@@ -294,7 +296,7 @@ def test_the_command_writes_a_line_a_metric(snapshot: Path, faces: Path, tmp_pat
     assert fid["samples"] == 20
     assert fid["real"] == {"train": 20}
     assert fid["extractor"] == {"random": random(CPU).sha256}
-    assert fid["data"] == Pictures(faces, 16).manifest.digest
+    assert fid["data"] == Dataset.open(DataConfig(path=str(faces)), 16).manifest.digest
     assert lines[1]["extractor"] == {}
     assert (lines[1]["samples"], lines[1]["real"]) == (0, {"test": 8})
 

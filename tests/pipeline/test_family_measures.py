@@ -14,7 +14,9 @@ from PIL import Image
 
 from pipeline.cli.app import main
 from pipeline.config import parse
-from pipeline.evaluation.context import Pictures, Subject
+from pipeline.config.sections import DataConfig
+from pipeline.data.loader.dataset import Dataset
+from pipeline.evaluation.context import Subject
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.figures import pictures_of
 from pipeline.evaluation.registry import METRICS
@@ -36,7 +38,13 @@ def model(name: str, **shape: object) -> Model:
 
 
 def subject(m: Model, digits: Path) -> Subject[Model]:
-    return Subject(model=m, pictures=Pictures(digits, 32), world=WORLD, samples=50, batch=16)
+    return Subject(
+        model=m,
+        pictures=Dataset.open(DataConfig(path=str(digits)), 32),
+        world=WORLD,
+        samples=50,
+        batch=16,
+    )
 
 
 @pytest.mark.parametrize("name", [n for n in FAMILIES if n != "stylealae"])

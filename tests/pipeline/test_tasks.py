@@ -48,9 +48,8 @@ def test_a_ray_that_is_not_there_is_a_sentence(photos: Path, tmp_path: Path) -> 
 @pytest.fixture(scope="module")
 def store() -> Iterator[Any]:
     """An object store, if moto is here; Ray's processes find it where this one does."""
-    sys.path.insert(0, str(Path(__file__).parent / "data"))
     try:
-        from bucket import bucket
+        from tests.pipeline.storage.bucket import bucket
     except ImportError:
         yield None
         return

@@ -59,8 +59,8 @@ def trained(cfg: RunConfig, world: World, *stops: int) -> Any:
     """The whole run, stopped after these many iterations each, and its model."""
     (stage,) = cfg.stages
     for left in stops:
-        assert not train_stage(cfg, stage, world, stop=after(left))
-    assert train_stage(cfg, stage, world)
+        assert not train_stage(cfg, stage, world, open_storage(cfg.run_dir), stop=after(left))
+    assert train_stage(cfg, stage, world, open_storage(cfg.run_dir))
     return family.load(stage_folder(Path(cfg.run_dir), stage) / "snapshot")
 
 
@@ -72,7 +72,7 @@ def after(iterations: int) -> Callable[[], bool]:
 
 def end(cfg: RunConfig) -> dict[str, Tensor]:
     """Every tensor of the newest checkpoint."""
-    found = latest(Path(cfg.run_dir))
+    found = latest(open_storage(cfg.run_dir))
     assert found is not None
     return {f"{part}/{k}": t for part in PARTS for k, t in found.tensors(part).items()}
 
@@ -134,12 +134,13 @@ def test_a_key_that_came_after_a_checkpoint_must_be_at_its_default(
 ) -> None:
     before = config("aae_classes", digits, tmp_path)
     trained(before, world, 3)
-    found = latest(before.run_dir)
+    storage = open_storage(before.run_dir)
+    found = latest(storage)
     assert found is not None
     del found.state["config"]["model"]["class_shares"]
     monkeypatch.setattr("pipeline.training.checkpoints.latest", lambda *_: found)
     other = config("aae_classes", digits, tmp_path, "model.class_shares=[2,1,1,1,1,1,1,1,1,1]")
-    storage, manifest = open_storage(before.run_dir), readable_by(before)
-    assert newest_of(before, storage, manifest.digest, world) is found
+    digest = readable_by(before, *before.stages).manifest.digest
+    assert newest_of(before, storage, digest, world) is found
     with pytest.raises(CheckpointError, match="class_shares"):
-        newest_of(other, storage, manifest.digest, world)
+        newest_of(other, storage, digest, world)

@@ -87,9 +87,10 @@ def idle_agent(process: psutil.Process) -> bool:
 
 
 def tensors(run_dir: Path) -> dict[str, torch.Tensor]:
+    from pipeline.storage import open_storage
     from pipeline.training.checkpoints import latest
 
-    found = latest(run_dir)
+    found = latest(open_storage(run_dir))
     assert found is not None
     assert found.state["seen"] == 5120
     parts = ("networks", "ema", "adam")

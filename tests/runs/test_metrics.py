@@ -17,6 +17,7 @@ from pipeline.config.sections import (
 )
 from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
+from pipeline.storage import open_storage
 from pipeline.training.checkpoints import latest
 from pipeline.training.engine import joined
 from pipeline.training.trainer import train_stage
@@ -55,8 +56,9 @@ def test_they_are_written_and_move_nothing(faces: Path, tmp_path: Path) -> None:
     world = joined(EngineConfig(threads=1), gpu=False)
     ends = []
     for name, metrics in (("with", measured), ("without", MetricConfig())):
-        assert train_stage(config(tmp_path / name, faces, metrics), 0, world)
-        end = latest(tmp_path / name)
+        storage = open_storage(tmp_path / name)
+        assert train_stage(config(tmp_path / name, faces, metrics), 0, world, storage)
+        end = latest(storage)
         assert end is not None
         ends.append(end)
     for part in ("networks", "ema", "adam"):
@@ -76,6 +78,7 @@ def test_what_cannot_be_measured_stops_the_run_before_its_first_step(
 ) -> None:
     metrics = MetricConfig(every_img=24, names=("fid",))
     world = joined(EngineConfig(threads=1), gpu=False)
+    storage = open_storage(tmp_path / "run")
     with pytest.raises(ConfigError, match=r"inception-2015-12-05\.pt"):
-        train_stage(config(tmp_path / "run", faces, metrics), 0, world)
-    assert latest(tmp_path / "run") is None
+        train_stage(config(tmp_path / "run", faces, metrics), 0, world, storage)
+    assert latest(storage) is None

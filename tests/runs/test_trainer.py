@@ -18,11 +18,11 @@ from pipeline.config import RunConfig
 from pipeline.config.sections import CheckpointConfig, DataConfig, EngineConfig, LogConfig
 from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
-from pipeline.training import checkpoints
+from pipeline.storage import open_storage
+from pipeline.training import checkpoints, trainer
 from pipeline.training.async_checkpoint import Saver
 from pipeline.training.checkpoints import Checkpoint, is_done, latest, stage_folder
 from pipeline.training.progress import Report
-from pipeline.training.trainer import train_stage
 from pipeline.world import World
 from stylealae import StyleALAE
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
@@ -73,6 +73,11 @@ def config(run_dir: Path, faces: Path) -> RunConfig:
     )  # fmt: skip
 
 
+def train_stage(cfg: RunConfig, stage: int, world: World, **given: Any) -> bool:
+    """One stage of a run, where the config says that it lies."""
+    return trainer.train_stage(cfg, stage, world, open_storage(cfg.run_dir), **given)
+
+
 def after(iterations: int) -> Callable[[], bool]:
     """A stop flag that is raised after some iterations."""
     left = iterations
@@ -94,19 +99,19 @@ def train(
     """The whole run, interrupted when these many images have been shown, and given again."""
     seen, pending = 0, list(stops)
     for stage in range(cfg.last_stage + 1):
-        while not is_done(Path(cfg.run_dir), stage):
+        while not is_done(open_storage(cfg.run_dir), stage):
             flag = after((pending[0] - seen) // BATCH) if pending else lambda: False
             done = train_stage(cfg, stage, world, stop=flag, report=report)
             seen = found(cfg).state["seen"]
             if pending and seen == pending[0]:
                 pending.pop(0)
-                assert done == is_done(Path(cfg.run_dir), stage)
+                assert done == is_done(open_storage(cfg.run_dir), stage)
     assert not pending, f"the run never stopped at {pending}"
 
 
 def found(cfg: RunConfig) -> Checkpoint:
     """The run's newest checkpoint."""
-    newest = latest(Path(cfg.run_dir))
+    newest = latest(open_storage(cfg.run_dir))
     assert newest is not None
     return newest
 
@@ -282,7 +287,7 @@ def test_a_crash_between_the_last_checkpoint_and_the_snapshot_goes_on(
         patch.setattr(Saver, "finish_stage", finish)
         with pytest.raises(KilledError):
             train(cfg, world)
-    assert not is_done(Path(cfg.run_dir), stage)
+    assert not is_done(open_storage(cfg.run_dir), stage)
     train(cfg, world)
     assert_same_end(cfg, unbroken[0])
 
@@ -352,7 +357,7 @@ def test_divergence_stops_the_run_and_names_the_last_good_checkpoint(
     assert str(good.folder) in str(refusal.value)
     assert "schedule.lr" in str(refusal.value)
     assert found(stopped).folder == good.folder
-    assert not is_done(Path(stopped.run_dir), 0)
+    assert not is_done(open_storage(stopped.run_dir), 0)
     train(stopped, world)  # the same run at a sane rate goes on
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.data.format.tar import members_in
-from pipeline.data.loader.shuffle import Ints
-from pipeline.storage.store import Piece
+from pipeline.data.format.types import Ints
+from pipeline.storage.pieces import Piece
 
 __all__ = ["INDEX", "Index", "index_tail"]
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.storage.store import Store, Where, open_store
+from pipeline.storage import PATIENCE_S, Storage, Where, open_storage
 from stylealae.errors import DataError
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Shard",
     "ShardFile",
     "Split",
+    "data_storage",
     "shard_path",
     "tar_name",
 ]
@@ -116,16 +117,19 @@ class Manifest:
     """SHA-256 of each resolution's shards.json."""
 
     @classmethod
-    def read(cls, dataset: Where | Store) -> "Manifest":
-        """The manifest of a dataset, by path or URL; DataError if there is none to be read."""
-        store = dataset if isinstance(dataset, Store) else open_store(dataset)
-        place = store.url(MANIFEST)
+    def read(cls, dataset: Where | Storage) -> "Manifest":
+        """The manifest of a data set, opened or by path or URL.
+
+        Raises:
+            DataError: there is none, or none that can be read.
+        """
+        storage = dataset if isinstance(dataset, Storage) else data_storage(dataset)
+        place = storage.at(MANIFEST)
         try:
-            text = store.read(MANIFEST)
-            found = json.loads(text)
+            found = json.loads(storage.read(MANIFEST))
         except FileNotFoundError:
             raise DataError(
-                f"{store.where} holds no {MANIFEST}, so it is no prepared dataset: "
+                f"{storage.where} holds no {MANIFEST}, so it is no prepared dataset: "
                 "make one with `stylealae prepare`, or correct data.path"
             ) from None
         except (OSError, ValueError) as error:
@@ -164,9 +168,14 @@ class Manifest:
         """Number of images in one split; 0 for an unknown name."""
         return self.splits[split].samples if split in self.splits else 0
 
-    def json(self) -> dict[str, Any]:
+    def json(self) -> dict[str, object]:
         """What manifest.json holds."""
         return {"format": FORMAT, **asdict(self)}
+
+
+def data_storage(where: Where, patience_s: float = PATIENCE_S) -> Storage:
+    """Where a data set lies; if an object store fails for so long, that is a DataError."""
+    return open_storage(where, patience_s, setting="data.patience_s", error=DataError)
 
 
 def _from_json(found: dict[str, Any]) -> Manifest:

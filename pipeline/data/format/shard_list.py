@@ -5,17 +5,16 @@ S shards of the dataset
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.data.format.manifest import MANIFEST, Manifest, Shard, Split, tar_name
-from pipeline.data.loader.shuffle import Ints
-from pipeline.data.prepare.output import Place, as_json
-from pipeline.storage.store import Piece, Store
+from pipeline.data.format.types import Ints
+from pipeline.storage.pieces import Piece, Pieces
 
-__all__ = ["ShardList", "complete", "list_name", "splits_of"]
+__all__ = ["ShardList", "list_name", "splits_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,15 +48,15 @@ class ShardList:
         )
 
     @classmethod
-    def read(cls, store: Store, manifest: Manifest, resolution: int) -> "ShardList":
+    def read(cls, pieces: Pieces, manifest: Manifest, resolution: int) -> "ShardList":
         """The list that the manifest means; DataError for any other."""
         name = list_name(resolution)
         try:
-            text = store.read(name)
+            text = pieces.storage.read(name)
         except (FileNotFoundError, NotADirectoryError):
-            raise store.damaged(name, f"it is missing, and {MANIFEST} lists it") from None
+            raise pieces.damaged(name, f"it is missing, and {MANIFEST} lists it") from None
         if hashlib.sha256(text).hexdigest() != manifest.shards[resolution]:
-            raise store.damaged(
+            raise pieces.damaged(
                 name,
                 f"it does not have the sha256 that {MANIFEST} says: it was cut or changed, or one "
                 "of the two is of another dataset",
@@ -109,10 +108,3 @@ def splits_of(shards: Sequence[Shard]) -> dict[str, Split]:
     names = dict.fromkeys(shard.split for shard in shards)
     parts = {name: [s.samples for s in shards if s.split == name] for name in names}
     return {name: Split(shards=len(part), samples=sum(part)) for name, part in parts.items()}
-
-
-def complete(out: Place, manifest: Manifest, lists: Mapping[int, ShardList]) -> None:
-    """Complete a dataset: the lists, then the manifest; what is right is left."""
-    for resolution, found in lists.items():
-        out.write(list_name(resolution), found.text())
-    out.write(MANIFEST, as_json(manifest.json()))

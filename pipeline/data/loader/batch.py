@@ -6,7 +6,7 @@ and the fade-in blend happen there.
 N batch (of this rank), C channels, R resolution
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as fn
@@ -36,6 +36,19 @@ class Batch:
     def classes(self) -> Tensor:
         """[N] int64: the label as a class, -1 where it is unknown."""
         return classes_of(len(self.x), self.labels)
+
+    def slices(self, n: int) -> "list[Batch]":
+        """Batches of n images each, in a row."""
+        return [
+            replace(
+                self,
+                x=self.x[part],
+                flip=self.flip[part],
+                sample_ids=self.sample_ids[part],
+                labels=None if self.labels is None else self.labels[part],
+            )
+            for part in (slice(begin, begin + n) for begin in range(0, len(self.x), n))
+        ]
 
 
 def on_device(batch: Batch | Tensor, alpha: float, device: torch.device | str) -> Tensor:

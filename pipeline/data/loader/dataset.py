@@ -1,253 +1,108 @@
-"""Random access to the images of one split at one resolution, by sample id.
+"""A prepared data set at one resolution, opened once for all who read it.
 
-n images asked for, N images of the split, C channels, R resolution
+    dataset = Dataset.open(cfg.data, 64)
+    loader = Loader(dataset, seed=cfg.seed)           batches for training
+    dataset.take("test", np.arange(10))               images by their numbers, for metrics
+
+N images asked for, C channels, R resolution
 """
 
-import logging
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
-from pipeline.data.format.decoders import BLOCK
-from pipeline.data.format.manifest import Manifest
-from pipeline.data.loader.shard_reader import Tars
-from pipeline.data.loader.shuffle import Ints
-from pipeline.data.pixels import Pixels
-from pipeline.storage.store import DamageError, Store
+from pipeline.config.sections import DataConfig
+from pipeline.data.format.manifest import Manifest, data_storage
+from pipeline.data.format.types import Floats, Ints
+from pipeline.data.loader.shard_reader import ShardReader
+from pipeline.data.loader.split_reader import SplitReader
+from pipeline.storage import Storage
+from pipeline.storage.cache import Cache
+from pipeline.storage.pieces import open_pieces
+from pipeline.storage.storage import Sleep
 from stylealae.errors import DataError
 
-__all__ = ["Floats", "Images"]
+__all__ = ["Dataset"]
 
-log = logging.getLogger(__name__)
-
-Floats = NDArray[np.float32]
-FETCHERS = 16  # downloads at once
+GIB = 1 << 30
 
 
-@dataclass(frozen=True, eq=False)
-class Part:
-    """What is wanted of one span."""
+class Dataset:
+    """Storage, manifest, resolution and settings of a data set, and its images by number."""
 
-    shard: int
-    span: int
-    rows: Ints
-    """[k] which of the images asked for."""
-    offsets: Ints
-    """[k] their numbers in the span."""
+    def __init__(self, storage: Storage, cfg: DataConfig, resolution: int) -> None:
+        """Read the manifest and the list of shards; no image is read yet.
 
-
-class Images:
-    """The images of a split; held in memory where they fit, else read where they lie."""
-
-    def __init__(
-        self,
-        store: Store,
-        manifest: Manifest,
-        split: str,
-        resolution: int,
-        *,
-        ram_bytes: float = 0,
-        max_broken: int = 0,
-        label: str = "",
-        threads: int = 1,
-    ) -> None:
-        """Look up the split; no image is read yet. `threads` decode, where there is to decode.
-
-        Of a label of classes, `gender:Male` is 1 where it is that class and 0 where it is another.
+        Raises:
+            DataError: there is no data set, or it has no images of this resolution.
         """
-        self._tars = Tars(store, manifest, resolution)
-        self._label, self._class = label, ""
-        if label not in manifest.labels:
-            self._label, _, self._class = label.partition(":")
-        if not manifest.samples(split):
+        cache = None
+        if storage.remote:
+            cache = Cache(Path(cfg.cache).expanduser(), int(cfg.cache_gib * GIB))
+        self.cfg, self.resolution = cfg, resolution
+        self.manifest = Manifest.read(storage)
+        self._shards = ShardReader(open_pieces(storage, cache), self.manifest, resolution)
+        self._splits: dict[tuple[str, str, int], SplitReader] = {}
+
+    @classmethod
+    def open(cls, cfg: DataConfig, resolution: int) -> Self:
+        """The data set at `data.path`."""
+        if Path(cfg.path).is_file():
             raise DataError(
-                f"{store.where} has no images in the split {split!r}; its splits are "
-                f"{', '.join(manifest.splits)}: change data.split"
+                f"{cfg.path} is a file, and images are looked up in a prepared data set: make one "
+                f"with `stylealae prepare {cfg.path} --out FOLDER --resolutions 4..{resolution}`"
             )
-        if label and self._label not in manifest.labels:
-            raise DataError(
-                f"{store.where} has no label {label!r}, only {', '.join(manifest.labels) or 'none'}"
-                ": change data.label"
-            )
-        self._numbers = manifest.shards_of(split)
-        mine = slice(self._numbers.start, self._numbers.stop)
-        self.shard_samples: Ints = self._tars.list.samples[mine]
-        self._first: Ints = np.concatenate([[0], np.cumsum(self.shard_samples)])
-        self.samples, self.max_broken = int(self._first[-1]), max_broken
-        self.image_bytes = int(np.prod(self._tars.shape))
-        self.broken: set[int] = set()
-        """Ids of the samples that could not be used; another image of their shard stands in."""
-        self.replaced = 0
-        """How many of the images given out were such stand-ins."""
-        self._decoders = None
-        if self._tars.encoding != BLOCK:
-            self._decoders = ThreadPoolExecutor(threads, "decode")
-        self._fetchers: ThreadPoolExecutor | None = None
-        self._held: tuple[Pixels, Floats | None] | None = None
-        if self.samples * self.image_bytes <= ram_bytes:
-            self._held = self._room(self.samples)
-            self._loaded = np.zeros(self.samples, np.bool_)
-            self._damage: dict[int, DamageError] = {}
+        return cls(data_storage(cfg.path, cfg.patience_s), cfg, resolution)
 
-    def take(self, ids: Ints) -> tuple[Pixels, Floats | None]:
-        """[n] sample ids -> [n, C, R, R] uint8, and [n] values of the label where one is asked."""
-        if self._held is None:
-            found = self._room(len(ids))
-            damage = self._fill(ids, np.arange(len(ids)), *found)
-            self._count([(int(ids[row]), error) for row, error in damage.items()])
-            return found
-        self._hold(ids)
-        if self._damage:
-            self._count([(i, self._damage[i]) for i in ids.tolist() if i in self._damage])
-        x, labels = self._held
-        return np.take(x, ids, axis=0), None if labels is None else labels[ids]
+    def count(self, split: str) -> int:
+        """Images of a split; 0 if there is none of that name."""
+        return self.manifest.samples(split)
 
-    def values(self, ids: Ints) -> Floats:
-        """[n] sample ids -> [n] values of the label, without the pixels."""
-        found = np.empty(len(ids), np.float32)
-        for part in self._parts(ids):
-            values = self._tars.span(part.shard, part.span).beside["labels"][self._label]
-            found[part.rows] = [self._number(values[offset]) for offset in part.offsets]
-        return found
+    def take(self, split: str, ids: Ints) -> Tensor:
+        """Images by their numbers in a split, as they are stored.  [N] -> uint8 [N, C, R, R]"""
+        return torch.from_numpy(self.split(split).take(ids)[0])
 
-    def keys(self, ids: Ints) -> list[str]:
-        """[n] sample ids -> the images' names in the source."""
-        found = [""] * len(ids)
-        for part in self._parts(ids):
-            names = self._tars.span(part.shard, part.span).beside["ids"]
-            for row, offset in zip(part.rows, part.offsets, strict=True):
-                found[row] = names[offset]
-        return found
+    def first(self, n: int, split: str = "test") -> Tensor:
+        """The first images of a split (train if it has none).  -> uint8 [n or all, C, R, R]"""
+        split = split if self.count(split) else "train"
+        return self.take(split, np.arange(min(n, self.count(split))))
 
-    def prefetch(self, ids: Ints) -> None:
-        """Begin to bring images into the local cache; what fails is told when it is taken."""
-        if self._fetchers is None:
-            self._fetchers = ThreadPoolExecutor(FETCHERS, "fetch")
-        for shard, rows in self._by_shard(ids):
-            self._fetchers.submit(self._fetch, shard, ids[rows])
+    def labels(self, split: str, name: str, ids: Ints) -> Floats:
+        """A label of some images, NaN where it is unknown.  [N] -> [N]"""
+        smallest = min(self.manifest.resolutions)
+        values = self.split(split, name, smallest).take(ids)[1]
+        assert values is not None
+        return values
 
-    def close(self) -> None:
-        """Let go of what is not fetched yet."""
-        if self._fetchers is not None:
-            self._fetchers.shutdown(wait=False, cancel_futures=True)
-            self._fetchers = None
+    def split(self, name: str, label: str = "", resolution: int = 0) -> SplitReader:
+        """The images of a split, where a broken one is an error; for one thread."""
+        key = name, label, resolution or self.resolution
+        if key not in self._splits:
+            shards = self._shards
+            if key[2] != self.resolution:
+                shards = ShardReader(shards.pieces, self.manifest, key[2])
+            self._splits[key] = SplitReader(shards, name, label=label)
+        return self._splits[key]
 
-    def _room(self, n: int) -> tuple[Pixels, Floats | None]:
-        labels = np.empty(n, np.float32) if self._label else None
-        return np.empty((n, *self._tars.shape), np.uint8), labels
+    def training_split(self, sleep: Sleep) -> SplitReader:
+        """The split that is trained on, as the settings say: in memory, stand-ins for broken ones.
 
-    def _hold(self, ids: Ints) -> None:
-        """Bring the spans of these images into memory."""
-        missing = ids[~self._loaded[ids]]
-        if not len(missing):
-            return
-        assert self._held is not None
-        spans = []
-        for part in self._parts(missing):
-            first = self._tars.index(part.shard).first + self._first_of(part.shard)
-            spans.append(np.arange(first[part.span], first[part.span + 1]))
-        whole = np.concatenate(spans)
-        self._damage |= self._fill(whole, whole, *self._held)
-        self._loaded[whole] = True
-
-    def _fill(
-        self, ids: Ints, rows: Ints, x: Pixels, labels: Floats | None
-    ) -> dict[int, DamageError]:
-        """Put image ids[i] into x[rows[i]]; gives back why rows hold a stand-in.  [n], [n]"""
-        parts = list(self._parts(ids))
-        damage: dict[int, DamageError] = {}
-
-        def copy(part: Part) -> DamageError | None:
-            try:
-                self._copy(part, part.span, part.offsets, rows[part.rows], x, labels)
-            except DamageError as error:
-                return error
-            return None
-
-        run = self._decoders.map if self._decoders else map
-        for part, error in zip(parts, run(copy, parts), strict=True):
-            if error is not None:
-                if not self.max_broken:
-                    raise error
-                self._stand_in(part, rows[part.rows], x, labels)
-                damage |= dict.fromkeys(rows[part.rows].tolist(), error)
-        return damage
-
-    def _copy(
-        self, part: Part, span: int, offsets: Ints, rows: Ints, x: Pixels, labels: Floats | None
-    ) -> None:
-        self._tars.copy(part.shard, span, offsets, rows, x)
-        if labels is not None:
-            values = self._tars.span(part.shard, span).beside["labels"][self._label]
-            labels[rows] = [self._number(values[offset]) for offset in offsets]
-
-    def _number(self, value: float | str | None) -> float:
-        if value is None:
-            return float("nan")
-        if self._class:
-            return float((value if isinstance(value, str) else f"{value:g}") == self._class)
-        if isinstance(value, str):
-            raise DataError(
-                f"the label {self._label!r} holds text such as {value!r}: name one of its classes, "
-                f"{self._label}:{value}, or number them and prepare again"
-            )
-        return float(value)
-
-    def _stand_in(self, part: Part, rows: Ints, x: Pixels, labels: Floats | None) -> None:
-        """Fill rows from the next intact span of the same shard: the same ones on any rank."""
-        index = self._tars.index(part.shard)
-        spans = len(index.sha256)
-        for step in range(1, spans):
-            span = (part.span + step) % spans
-            offsets = part.offsets % int(index.first[span + 1] - index.first[span])
-            with suppress(DamageError):
-                return self._copy(part, span, offsets, rows, x, labels)
-        raise DataError(
-            f"{self._tars.store.url(index.name)} holds no intact image: {self._tars.store.mend}"
+        `sleep` waits between attempts at a store that fails, and raises to give up.
+        """
+        cfg = self.cfg
+        return SplitReader(
+            self._shards.with_sleep(sleep),
+            cfg.split,
+            label=cfg.label,
+            ram_bytes=cfg.ram_gib * GIB,
+            max_broken=cfg.max_broken,
+            threads=cfg.decoders,
         )
 
-    def _count(self, replaced: list[tuple[int, DamageError]]) -> None:
-        """Note what was replaced; too much of it stops the run."""
-        self.replaced += len(replaced)
-        new = {i: error for i, error in replaced if i not in self.broken}
-        self.broken |= new.keys()
-        for error in dict.fromkeys(new.values()):
-            if len(self.broken) > self.max_broken:
-                raise DataError(
-                    f"{error}. That makes {len(self.broken)} unusable images, data.max_broken is "
-                    f"{self.max_broken}"
-                )
-            log.warning(
-                "%s. Other images stand in for %d of its images now, for %d images in all; "
-                "data.max_broken is %d",
-                *(error, list(new.values()).count(error), len(self.broken), self.max_broken),
-            )
-
-    def _by_shard(self, ids: Ints) -> Iterator[tuple[int, Ints]]:
-        """[n] -> each shard with the rows that lie in it."""
-        inside = np.searchsorted(self._first, ids, side="right") - 1
-        for number in np.unique(inside):
-            yield self._numbers[int(number)], np.flatnonzero(inside == number)
-
-    def _parts(self, ids: Ints) -> Iterator[Part]:
-        """[n] -> what is wanted of which span."""
-        for shard, rows in self._by_shard(ids):
-            index = self._tars.index(shard)
-            offsets = ids[rows] - self._first_of(shard)
-            spans = index.spans_of(offsets)
-            for span in np.unique(spans):
-                here = spans == span
-                yield Part(shard, int(span), rows[here], offsets[here] - index.first[span])
-
-    def _first_of(self, shard: int) -> int:
-        """Id of a shard's first sample."""
-        return int(self._first[shard - self._numbers.start])
-
-    def _fetch(self, shard: int, ids: Ints) -> None:
-        index = self._tars.index(shard)
-        for span in np.unique(index.spans_of(ids - self._first_of(shard))):
-            self._tars.store.piece(index.piece(int(span)))
+    @property
+    def remote(self) -> bool:
+        """Whether reading ahead is worth the trouble."""
+        return self._shards.pieces.storage.remote

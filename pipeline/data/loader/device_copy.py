@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["Copier", "await_copy"]
+__all__ = ["DeviceCopy", "await_copy"]
 
 
-class Copier:
+class DeviceCopy:
     """A stream of copies to one GPU."""
 
     def __init__(self, device: torch.device) -> None:

@@ -2,9 +2,10 @@
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Self, TypedDict
 
 import numpy as np
 
@@ -13,12 +14,27 @@ from pipeline.data.format.index import Index
 from pipeline.data.format.manifest import Manifest
 from pipeline.data.format.shard_list import ShardList
 from pipeline.data.format.tar import members_in
-from pipeline.data.loader.shuffle import Ints
+from pipeline.data.format.types import Ints, Label
 from pipeline.data.pixels import Pixels
-from pipeline.storage.store import Store
+from pipeline.storage.pieces import Pieces
+from pipeline.storage.storage import Sleep
 from stylealae.errors import DataError
 
-__all__ = ["Span", "Tars"]
+__all__ = ["ShardReader", "Span"]
+
+
+class Description(TypedDict):
+    """What the JSON of a span of n images says."""
+
+    count: int
+    shape: list[int]
+    """n, C, R, R."""
+    sha256: str
+    """Hash of the data member's content."""
+    ids: list[str]
+    """n names in the source."""
+    labels: dict[str, list[Label]]
+    """n values of every label."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,42 +47,57 @@ class Span:
     """The JSON."""
 
     @cached_property
-    def beside(self) -> dict[str, Any]:
-        """What the JSON says: ids, labels, shape."""
-        found: dict[str, Any] = json.loads(bytes(self.text))
+    def description(self) -> Description:
+        """What the JSON says."""
+        found: Description = json.loads(bytes(self.text))
         return found
 
 
-class Tars:
+class ShardReader:
     """The tars of one resolution."""
 
     OPEN = 256  # indexes and blocks kept at hand; a block may hold a file descriptor
 
-    def __init__(self, store: Store, manifest: Manifest, resolution: int) -> None:
-        """Read the list of shards."""
+    def __init__(
+        self, pieces: Pieces, manifest: Manifest, resolution: int, shards: ShardList | None = None
+    ) -> None:
+        """Read the list of shards, unless it is given."""
+        where = pieces.storage.where
         if resolution not in manifest.resolutions:
             raise DataError(
-                f"{store.where} has no images of {resolution}x{resolution}, only of "
+                f"{where} has no images of {resolution}x{resolution}, only of "
                 f"{', '.join(map(str, manifest.resolutions))}: prepare it with that resolution, "
                 "into a new folder, or change model.resolution"
             )
-        self.store, self.encoding = store, manifest.encoding[resolution]
+        self.pieces, self.manifest = pieces, manifest
+        self.encoding = manifest.encoding[resolution]
         if self.encoding not in SUFFIXES:
             raise DataError(
-                f"{store.where} holds images encoded as {self.encoding!r}, known are "
+                f"{where} holds images encoded as {self.encoding!r}, known are "
                 f"{', '.join(SUFFIXES)}: prepare it with this version, into a new folder"
             )
-        self.list = ShardList.read(store, manifest, resolution)
+        self.shards = shards or ShardList.read(pieces, manifest, resolution)
         self.shape = (manifest.channels, resolution, resolution)
         self.index = lru_cache(maxsize=self.OPEN)(self._read_index)
         kept = self.OPEN if self.encoding == BLOCK else 0
         self.span = lru_cache(maxsize=kept)(self._read_span)
 
+    def with_sleep(self, sleep: Sleep) -> Self:
+        """The same tars for one caller, with a sleep of its own between retries."""
+        pieces = self.pieces.with_sleep(sleep)
+        return type(self)(pieces, self.manifest, self.shards.resolution, self.shards)
+
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """Shard and number of every span, in order."""
+        for shard in range(len(self.shards.sha256)):
+            for span in range(len(self.index(shard).sha256)):
+                yield shard, span
+
     def copy(self, shard: int, span: int, offsets: Ints, rows: Ints, into: Pixels) -> None:
         """Put images number `offsets` of a span into `into[rows]`; DamageError if they are bad."""
         found = self.span(shard, span)
         if self.encoding == BLOCK:
-            self.store.guard(self.index(shard).piece(span))
+            self.pieces.guard(self.index(shard).piece(span))
             block: Pixels = np.frombuffer(found.data, np.uint8)
             into[rows] = block.reshape(-1, *self.shape)[offsets]
             return
@@ -75,25 +106,9 @@ class Tars:
                 DECODERS[self.encoding](found.data, into[row])
             except ValueError as error:
                 piece = self.index(shard).piece(span)
-                raise self.store.damaged(
+                raise self.pieces.damaged(
                     piece.name, f"{piece.what} cannot be decoded ({error})"
                 ) from error
-
-    def _read_index(self, shard: int) -> Index:
-        piece = self.list.index_piece(shard)
-        tail = self.store.piece(piece)
-        try:
-            index = Index.parse(piece.name, tail, piece.start)
-            if index.first[-1] != self.list.samples[shard]:
-                raise ValueError(f"it counts {index.first[-1]} images")
-        except (ValueError, KeyError, TypeError) as error:
-            raise self.store.damaged(piece.name, f"its index cannot be read ({error})") from error
-        return index
-
-    def _read_span(self, shard: int, span: int) -> Span:
-        index = self.index(shard)
-        piece = self.store.piece(index.piece(span), mapped=self.encoding == BLOCK)
-        return self.parse(index, span, piece)
 
     def parse(self, index: Index, span: int, data: memoryview) -> Span:
         """The two members of a span; DamageError if there are others, or not of that length."""
@@ -110,5 +125,21 @@ class Tars:
                 raise ValueError(f"{len(pixels):,} bytes for {count} images")
         except ValueError as error:
             what = index.piece(span).what
-            raise self.store.damaged(index.name, f"{what} holds {error}") from error
+            raise self.pieces.damaged(index.name, f"{what} holds {error}") from error
         return Span(pixels, parts[".json"])
+
+    def _read_index(self, shard: int) -> Index:
+        piece = self.shards.index_piece(shard)
+        tail = self.pieces.get(piece)
+        try:
+            index = Index.parse(piece.name, tail, piece.start)
+            if index.first[-1] != self.shards.samples[shard]:
+                raise ValueError(f"it counts {index.first[-1]} images")
+        except (ValueError, KeyError, TypeError) as error:
+            raise self.pieces.damaged(piece.name, f"its index cannot be read ({error})") from error
+        return index
+
+    def _read_span(self, shard: int, span: int) -> Span:
+        index = self.index(shard)
+        piece = self.pieces.get(index.piece(span), mapped=self.encoding == BLOCK)
+        return self.parse(index, span, piece)

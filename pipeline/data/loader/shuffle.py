@@ -5,30 +5,31 @@ consecutive images, as long as the largest shard, are permuted; consecutive perm
 windows of about `shuffle_img` images, and the images of a window are permuted. So reads stay within
 a few shards, resuming needs no state but p, and no position costs memory: both permutations are
 ciphers over 0 ... n-1, computed at the place that is asked for.
+
+tests/reference/shuffle.py says the same slowly, by listing an epoch.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.format.types import Ints
 from stylealae.errors import DataError
 
-__all__ = ["Ints", "Order", "flips"]
+__all__ = ["Shuffle", "flips"]
 
-Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
 
 _RUNS, _WINDOW, _FLIP, _LAST = 1, 2, 3, 4  # purposes: keep the kinds of draw apart
 ROUNDS = 6
 
 
-class Order:
+class Shuffle:
     """The order in which a split is shown; a sample's id is its place in manifest order."""
 
     def __init__(self, shard_samples: Sequence[int] | Ints, seed: int, shuffle_img: int) -> None:
-        """Order the samples of shards that hold `shard_samples` images each."""
+        """Shuffle the samples of shards that hold `shard_samples` images each."""
         self.samples = int(np.sum(shard_samples))
         if self.samples == 0:
             raise DataError("there are no images to order: choose a split that holds some")
@@ -89,13 +90,13 @@ def _permuted(x: Ints, n: Ints, key: Words) -> Ints:
     return found
 
 
-def _below(n: Any, words: Words) -> Ints:
+def _below(n: Ints | int, words: Words) -> Ints:
     """Well-mixed bits -> numbers below n < 2^31, without a division."""
     scaled = (words >> np.uint64(32)) * np.asarray(n).astype(np.uint64) >> np.uint64(32)
     return scaled.astype(np.int64)
 
 
-def _hashed(*parts: Any) -> Words:
+def _hashed(*parts: Ints | int) -> Words:
     """Integers or arrays of them, broadcast together -> 64 well-mixed bits each."""
     state = np.zeros(1, dtype=np.uint64)
     for part in parts:

@@ -4,16 +4,17 @@ The first images of every class count: the same ones at any seed, resolution and
 by reading labels from the front until every class has its share.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from pipeline.config.sections import DataConfig
-from pipeline.data.loader.dataset import Images
-from pipeline.data.loader.shuffle import Ints
+from pipeline.data.format.types import Floats, Ints
 from stylealae.errors import DataError
 
 __all__ = ["first_of_each", "without_last"]
 
-CHUNK_IMG = 1024
+SCAN_IMG = 1024  # labels read at a time
 
 
 def without_last(shard_samples: Ints, n: int) -> Ints:
@@ -23,8 +24,10 @@ def without_last(shard_samples: Ints, n: int) -> Ints:
     return kept[kept > 0]
 
 
-def first_of_each(images: Images, samples: int, cfg: DataConfig) -> Ints:
+def first_of_each(values_of: Callable[[Ints], Floats], samples: int, cfg: DataConfig) -> Ints:
     """Sample ids of the `labelled_img` whose label counts, in order; none if all of them do.
+
+    `values_of` reads the labels of some samples.
 
     Raises:
         DataError: among the first `samples` images a class has too few.
@@ -34,9 +37,9 @@ def first_of_each(images: Images, samples: int, cfg: DataConfig) -> Ints:
     share = cfg.labelled_img // cfg.classes
     found = np.zeros(cfg.classes, np.int64)
     chosen: list[Ints] = []
-    for begin in range(0, samples, CHUNK_IMG):
-        ids = np.arange(begin, min(begin + CHUNK_IMG, samples))
-        values = images.values(ids)
+    for begin in range(0, samples, SCAN_IMG):
+        ids = np.arange(begin, min(begin + SCAN_IMG, samples))
+        values = values_of(ids)
         for label in range(cfg.classes):
             new = ids[values == label][: share - found[label]]
             found[label] += len(new)

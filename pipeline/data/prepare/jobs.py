@@ -1,18 +1,19 @@
 """Which shards to make of a source, and how: fixed from the start, whoever makes them."""
 
 from dataclasses import dataclass
+from typing import Any, TypedDict
 
 from pipeline.data.format.manifest import FORMAT
 from pipeline.data.pixels import FITS, Fit
-from pipeline.data.prepare.output import NOTES, Place
+from pipeline.data.prepare.destination import NOTES, Destination
 from pipeline.data.sources.source import Source
 from stylealae.errors import DataError
 
-__all__ = ["Job", "Making", "jobs_of", "recipe_of"]
+__all__ = ["PrepareOptions", "ShardJob", "ShardNote", "jobs_of", "recipe_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Making:
+class PrepareOptions:
     """How shards are made."""
 
     resolutions: tuple[int, ...]
@@ -39,15 +40,15 @@ class Making:
 
 
 @dataclass(frozen=True)
-class Job:
+class ShardJob:
     """One shard to make: a range of source indices, at every resolution."""
 
     number: int
     split: str
     start: int
     stop: int
-    out: Place
-    how: Making
+    out: Destination
+    how: PrepareOptions
 
     @property
     def images(self) -> int:
@@ -60,7 +61,20 @@ class Job:
         return f"{NOTES}/{self.number:06d}.json"
 
 
-def jobs_of(source: Source, out: Place, how: Making) -> list[Job]:
+class ShardNote(TypedDict):
+    """What is in a finished shard, as its note's JSON holds it."""
+
+    number: int
+    samples: int
+    changes: dict[str, int]
+    """How many images were converted, by what was done to them."""
+    refused: list[dict[str, str]]
+    """`name` and `reason` of the inputs that were left out."""
+    files: dict[str, dict[str, Any]]
+    """The fields of a `ShardFile` by resolution."""
+
+
+def jobs_of(source: Source, out: Destination, how: PrepareOptions) -> list[ShardJob]:
     """Fixed ranges of source indices, none across a split's end."""
     pieces = [
         (split, start, min(start + how.shard_img, whole.stop))
@@ -68,12 +82,12 @@ def jobs_of(source: Source, out: Place, how: Making) -> list[Job]:
         for start in range(whole.start, whole.stop, how.shard_img)
     ]
     return [
-        Job(number, split, start, stop, out, how)
+        ShardJob(number, split, start, stop, out, how)
         for number, (split, start, stop) in enumerate(pieces)
     ]
 
 
-def recipe_of(source: Source, how: Making) -> dict[str, str]:
+def recipe_of(source: Source, how: PrepareOptions) -> dict[str, str]:
     """What decides the bytes of the shards: another recipe makes another dataset."""
     return {
         "format": str(FORMAT),

@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from pipeline.data.format.manifest import Manifest
-from pipeline.data.loader.dataset import Images
-from pipeline.data.loader.shard_reader import Tars
-from pipeline.storage.store import Where, open_store
+from pipeline.data.format.manifest import Manifest, data_storage
+from pipeline.data.format.types import Label
+from pipeline.data.loader.shard_reader import ShardReader
+from pipeline.data.loader.split_reader import SplitReader
+from pipeline.storage import Where
+from pipeline.storage.pieces import open_pieces
 from stylealae.image_grid import Row
 
 __all__ = ["overview", "rows_to_draw"]
@@ -29,7 +31,7 @@ class Column:
     numbers: int = 0
     missing: int = 0
 
-    def add(self, values: list[float | str | None]) -> None:
+    def add(self, values: list[Label]) -> None:
         """Count some values."""
         for value in values:
             if value is None:
@@ -40,7 +42,7 @@ class Column:
                 self.numbers += 1
                 self.low, self.high = min(self.low, value), max(self.high, value)
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """The range, or the classes with their counts."""
         parts = [f"{self.low:g} to {self.high:g}"] if self.numbers else []
         parts += [f"{name} {n:,}" for name, n in self.classes.most_common(CLASSES)]
@@ -53,20 +55,18 @@ class Column:
 
 def overview(dataset: Where) -> Table:
     """A table of two columns; labels are read from the smallest resolution."""
-    store = open_store(dataset)
-    manifest = Manifest.read(store)
+    manifest, opened = _opened(dataset)
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_row("source", manifest.source)
     table.add_row("licence", manifest.licence)
     table.add_row("channels", str(manifest.channels))
     for name, split in manifest.splits.items():
         table.add_row(f"split {name}", f"{split.samples:,} images in {split.shards:,} shards")
-    opened = [Tars(store, manifest, resolution) for resolution in manifest.resolutions]
-    for tars in opened:
-        side, length = tars.list.resolution, int(tars.list.bytes.sum())
-        table.add_row(f"{side}x{side}", f"{tars.encoding}, {length / (1 << 20):,.1f} MiB")
+    for reader in opened:
+        side, length = reader.shards.resolution, int(reader.shards.bytes.sum())
+        table.add_row(f"{side}x{side}", f"{reader.encoding}, {length / (1 << 20):,.1f} MiB")
     for label, column in _columns(opened[0], manifest.labels).items():
-        table.add_row(f"label {label}", column.told())
+        table.add_row(f"label {label}", column.summary())
     table.add_row("enlarged", f"{manifest.enlarged:,}")
     table.add_row("broken", f"{manifest.broken:,} inputs were refused")
     for entry in manifest.refused:
@@ -76,23 +76,29 @@ def overview(dataset: Where) -> Table:
 
 def rows_to_draw(dataset: Where, count: int) -> Iterator[tuple[int, list[Row]]]:
     """For each resolution the first images of every split, as rows of a contact sheet."""
-    store = open_store(dataset)
-    manifest = Manifest.read(store)
-    for resolution in manifest.resolutions:
-        rows = []
+    manifest, opened = _opened(dataset)
+    for reader in opened:
+        rows, resolution = [], reader.shards.resolution
         for split, part in manifest.splits.items():
-            images = Images(store, manifest, split, resolution)
+            images = SplitReader(reader, split)
             x = torch.from_numpy(images.take(np.arange(min(count, part.samples)))[0])
             rows.append((f"{split}, {resolution}x{resolution}", x.to(torch.float32) / 127.5 - 1.0))
         yield resolution, rows
 
 
-def _columns(tars: Tars, labels: tuple[str, ...]) -> dict[str, Column]:
+def _opened(dataset: Where) -> tuple[Manifest, list[ShardReader]]:
+    """The manifest, and the tars of every resolution."""
+    storage = data_storage(dataset)
+    manifest = Manifest.read(storage)
+    pieces = open_pieces(storage)
+    return manifest, [ShardReader(pieces, manifest, r) for r in manifest.resolutions]
+
+
+def _columns(reader: ShardReader, labels: tuple[str, ...]) -> dict[str, Column]:
     """Every label of the dataset, counted."""
     columns = {label: Column() for label in labels}
-    for shard in range(len(tars.list.sha256)) if labels else ():
-        for span in range(len(tars.index(shard).sha256)):
-            beside = tars.span(shard, span).beside
-            for label, column in columns.items():
-                column.add(beside["labels"][label])
+    for shard, span in reader.spans() if labels else ():
+        values = reader.span(shard, span).description["labels"]
+        for label, column in columns.items():
+            column.add(values[label])
     return columns

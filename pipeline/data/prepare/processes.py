@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
-from typing import Any, Protocol
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -25,15 +25,15 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from pipeline.data.prepare.jobs import ShardJob, ShardNote
 from pipeline.data.sources.source import Source
 from stylealae.errors import DataError
 
-__all__ = ["Job", "Note", "Report", "Runner", "Ticker", "Work", "over_processes", "run_jobs"]
+__all__ = ["OnProgress", "Runner", "Ticker", "Work", "over_processes", "run_jobs"]
 
 POLL_S = 0.2
-Note = dict[str, Any]
-Report = Callable[[int], None]
-"""Told how many images are done."""
+OnProgress = Callable[[int], None]
+"""Called with the number of images that are done."""
 
 
 class Ticker(Protocol):
@@ -43,16 +43,9 @@ class Ticker(Protocol):
         """Count so many; 0 only asks."""
 
 
-class Job(Protocol):
-    """What a process needs to know to make a shard; small, for it is pickled."""
-
-    @property
-    def images(self) -> int:
-        """Number of images that the job reads."""
-
-
-Work = Callable[[Source, Any, Ticker], Note]
-Runner = Callable[[Source, Work, Sequence[Job], int, Report], Generator[Note]]
+Work = Callable[[Source, ShardJob, Ticker], ShardNote]
+"""Makes one shard."""
+Runner = Callable[[Source, Work, Sequence[ShardJob], int, OnProgress], Generator[ShardNote]]
 """Shares jobs among some number of workers (0: as many as there are cores) and gives back each
 job's note as it is finished; closing it stops the work and removes scraps."""
 
@@ -64,12 +57,12 @@ class _StoppedError(Exception):
 def run_jobs(
     source: Source,
     work: Work,
-    jobs: Sequence[Job],
+    jobs: Sequence[ShardJob],
     workers: int,
     runner: Runner,
     console: Console | None,
     done_img: int = 0,
-) -> Generator[Note]:
+) -> Generator[ShardNote]:
     """What `runner` gives back, under a bar that begins at the `done_img` that need no work."""
     with _bar(console) as bar:
         total = done_img + sum(job.images for job in jobs)
@@ -80,8 +73,8 @@ def run_jobs(
 
 
 def over_processes(
-    source: Source, work: Work, jobs: Sequence[Job], workers: int, report: Report
-) -> Generator[Note]:
+    source: Source, work: Work, jobs: Sequence[ShardJob], workers: int, report: OnProgress
+) -> Generator[ShardNote]:
     """A Runner on this machine; with a single worker, in this process."""
     workers = min(workers or len(os.sched_getaffinity(0)), len(jobs))
     if workers > 1:
@@ -99,8 +92,8 @@ def over_processes(
 
 
 def _run_pool(
-    source: Source, work: Work, jobs: Sequence[Job], workers: int, report: Report
-) -> Generator[Note]:
+    source: Source, work: Work, jobs: Sequence[ShardJob], workers: int, report: OnProgress
+) -> Generator[ShardNote]:
     context = multiprocessing.get_context("spawn")
     counter, stop = context.Value("q", 0), context.Event()
     executor = ProcessPoolExecutor(workers, context, _begin, (source, counter, stop, os.getpid()))
@@ -158,7 +151,7 @@ def _follow(parent: int) -> None:
     os._exit(1)
 
 
-def _run(work: Work, job: Job) -> Note:
+def _run(work: Work, job: ShardJob) -> ShardNote:
     source, tick = _here
     return work(source, job, tick)
 

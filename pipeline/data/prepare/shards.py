@@ -2,17 +2,17 @@
 
 A shard covers a fixed range of source indices, whatever can be decoded in it, so its bytes depend
 neither on the number of workers nor on interruptions. What was refused or converted is counted
-from the shards' notes, and told in report.json beside the manifest.
+from the shards' notes, and stands in report.json beside the manifest.
 """
 
 import json
 import logging
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import asdict
-from typing import Any
 
 from rich.console import Console
 
@@ -25,21 +25,20 @@ from pipeline.data.format.manifest import (
     ShardFile,
     tar_name,
 )
-from pipeline.data.format.shard_list import ShardList, complete, splits_of
-from pipeline.data.format.writer import ShardWriter, encoding_of
+from pipeline.data.format.shard_list import ShardList, splits_of
 from pipeline.data.pixels import Fit
-from pipeline.data.prepare.jobs import Job, Making, jobs_of, recipe_of
-from pipeline.data.prepare.output import Place, as_json, open_place
-from pipeline.data.prepare.processes import Note, Runner, Ticker, over_processes, run_jobs
+from pipeline.data.prepare.destination import REPORT, Destination, as_json, open_destination
+from pipeline.data.prepare.jobs import PrepareOptions, ShardJob, ShardNote, jobs_of, recipe_of
+from pipeline.data.prepare.processes import Runner, Ticker, over_processes, run_jobs
+from pipeline.data.prepare.writer import ShardWriter, encoding_of
 from pipeline.data.sources.source import Source
-from pipeline.storage.store import Where
+from pipeline.storage import Where
 from stylealae.errors import DataError
 
 __all__ = ["REPORT", "prepare"]
 
 log = logging.getLogger(__name__)
 
-REPORT = "report.json"
 READERS = 16  # notes read at once
 NAMED = 100  # refused inputs that the manifest names; report.json names all
 
@@ -59,28 +58,29 @@ def prepare(
     """Write the images of `source` into `out` at all `resolutions`; gives back the manifest.
 
     `out` is a folder or the URL of a prefix in an object store.
-    `fit`, `shard_img` and `max_broken` are those of `Making`. Work is shared by `runner` among
-    `workers` (0: all cores). What is finished in `out` is kept, if it was made from the same input
-    with the same options. A `console` gets a bar.
+    `fit`, `shard_img` and `max_broken` are those of `PrepareOptions`. Work is shared by `runner`
+    among `workers` (0: all cores). What is finished in `out` is kept, if it was made from the same
+    input with the same options. A `console` gets a bar.
     """
-    how = Making(
+    how = PrepareOptions(
         resolutions=tuple(resolutions), fit=fit, shard_img=shard_img, max_broken=max_broken
     )
-    place = open_place(out)
-    jobs = jobs_of(source, place, how)
+    destination = open_destination(out)
+    jobs = jobs_of(source, destination, how)
     recipe = recipe_of(source, how)
     try:
-        with place.claimed(recipe):
-            notes = _make(source, place, jobs, max_broken, workers, runner, console)
+        with destination.claimed(recipe):
+            notes = _make(source, destination, jobs, max_broken, workers, runner, console)
             shards = _shards(jobs, notes)
             lists = {r: ShardList.of(shards, r) for r in how.resolutions}
             manifest = _manifest(source, recipe, notes, shards, lists)
-            place.write(REPORT, as_json(_report(source, notes)))
-            complete(place, manifest, lists)
+            destination.write(REPORT, as_json(_report(source, notes)))
+            destination.complete(manifest, lists)
     except OSError as error:
         raise DataError(
-            f"{place.where} cannot be written ({error}): make room in {place.room} or choose "
-            "another place, then run the same command again; finished shards are kept"
+            f"{destination.storage.where} cannot be written ({error}): make room in "
+            f"{destination.scratch_folder} or choose another place, then run the same command "
+            "again; finished shards are kept"
         ) from error
     _log(manifest, notes)
     return manifest
@@ -88,39 +88,44 @@ def prepare(
 
 def _make(
     source: Source,
-    out: Place,
-    jobs: list[Job],
+    destination: Destination,
+    jobs: list[ShardJob],
     max_broken: int | None,
     workers: int,
     runner: Runner,
     console: Console | None,
-) -> list[Note]:
+) -> list[ShardNote]:
     """The notes of all shards in order; those that are not there yet are made."""
-    there = out.files()
+    there = destination.files()
     with ThreadPoolExecutor(READERS) as pool:
         found = pool.map(lambda job: _finished(job, there), jobs)
         notes = {job.number: note for job, note in zip(jobs, found, strict=True) if note}
     todo = [job for job in jobs if job.number not in notes]
     log.info("%s: %d of %d shards to make", source.input, len(todo), len(jobs))
-    _limit_broken(source, notes.values(), max_broken)
+    _limit_broken(source, _refused(notes.values()), max_broken)
     if todo:
         done_img = sum(job.images for job in jobs if job.number in notes)
         made = run_jobs(source, make_shard, todo, workers, runner, console, done_img)
         with closing(made):
             for note in made:
                 notes[note["number"]] = note
-                _limit_broken(source, notes.values(), max_broken)
+                _limit_broken(source, _refused(notes.values()), max_broken)
     return [notes[job.number] for job in jobs]
 
 
-def make_shard(source: Source, job: Job, tick: Ticker) -> Note:
+def make_shard(source: Source, job: ShardJob, tick: Ticker) -> ShardNote:
     """Write one shard at every resolution, then its note, which is given back."""
     sides, samples = job.how.resolutions, 0
-    job.out.heed(lambda: tick(0))
+
+    def sleep(seconds: float) -> None:
+        tick(0)  # the work may be called off while the store is down
+        time.sleep(seconds)
+
+    out = job.out.with_sleep(sleep)
     refused: list[dict[str, str]] = []
     changes: Counter[str] = Counter()
     with ExitStack() as stack:
-        writers = {r: ShardWriter(job.out, job.number, r) for r in sides}
+        writers = {r: ShardWriter(out, job.number, r) for r in sides}
         for writer in writers.values():
             stack.callback(writer.abandon)
         for i in range(job.start, job.stop):
@@ -130,7 +135,7 @@ def make_shard(source: Source, job: Job, tick: Ticker) -> Note:
             except DataError as error:
                 key = source.key(i)
                 refused.append({"name": key, "reason": str(error).removeprefix(f"{key}: ")})
-                _limit_broken(source, [{"refused": refused}], job.how.max_broken)
+                _limit_broken(source, refused, job.how.max_broken)
                 continue
             planes, more = pixels.square(sample.image, sides[-1], job.how.fit)
             samples += 1
@@ -138,23 +143,23 @@ def make_shard(source: Source, job: Job, tick: Ticker) -> Note:
             for r, made in pixels.pyramid(planes, sides).items():
                 writers[r].add(i, sample.key, sample.labels, made)
         files = {str(r): asdict(writers[r].finish()) for r in sides}
-    note = {
+    note: ShardNote = {
         "number": job.number,
         "samples": samples,
         "changes": dict(sorted(changes.items())),
         "refused": refused,
         "files": files,
     }
-    job.out.write(job.note, as_json(note))
+    out.write(job.note, as_json(note))
     return note
 
 
-def _finished(job: Job, there: Mapping[str, int]) -> Note | None:
+def _finished(job: ShardJob, there: Mapping[str, int]) -> ShardNote | None:
     """The shard's note if it is finished and all its tars are there at full length."""
     if job.note not in there:
         return None
     try:
-        note: Note = json.loads(job.out.read(job.note))
+        note: ShardNote = json.loads(job.out.storage.read(job.note))
         for r in job.how.resolutions:
             if there.get(tar_name(job.number, r)) != note["files"][str(r)]["bytes"]:
                 return None
@@ -163,11 +168,10 @@ def _finished(job: Job, there: Mapping[str, int]) -> Note | None:
     return note
 
 
-def _limit_broken(source: Source, notes: Iterable[Note], max_broken: int | None) -> None:
-    if max_broken is None:
-        return
-    refused = [entry for note in notes for entry in note["refused"]]
-    if len(refused) > max_broken:
+def _limit_broken(
+    source: Source, refused: Sequence[Mapping[str, str]], max_broken: int | None
+) -> None:
+    if max_broken is not None and len(refused) > max_broken:
         raise DataError(
             f"{source.input} holds {len(refused)} or more unusable images, max_broken is "
             f"{max_broken}; one is {refused[0]['name']}: {refused[0]['reason']}. "
@@ -175,7 +179,7 @@ def _limit_broken(source: Source, notes: Iterable[Note], max_broken: int | None)
         )
 
 
-def _shards(jobs: list[Job], notes: list[Note]) -> list[Shard]:
+def _shards(jobs: list[ShardJob], notes: list[ShardNote]) -> list[Shard]:
     return [
         Shard(
             number=job.number,
@@ -190,11 +194,11 @@ def _shards(jobs: list[Job], notes: list[Note]) -> list[Shard]:
 def _manifest(
     source: Source,
     recipe: Mapping[str, str],
-    notes: list[Note],
+    notes: list[ShardNote],
     shards: list[Shard],
     lists: Mapping[int, ShardList],
 ) -> Manifest:
-    refused = [Refused(**entry) for note in notes for entry in note["refused"]]
+    refused = [Refused(**entry) for entry in _refused(notes)]
     if not sum(shard.samples for shard in shards):
         raise DataError(
             f"none of the {len(source)} images of {source.input} could be used; "
@@ -217,22 +221,27 @@ def _manifest(
     )
 
 
-def _changes(notes: Iterable[Note]) -> Counter[str]:
+def _refused(notes: Iterable[ShardNote]) -> list[dict[str, str]]:
+    """Name and reason of every input that was left out."""
+    return [entry for note in notes for entry in note["refused"]]
+
+
+def _changes(notes: Iterable[ShardNote]) -> Counter[str]:
     """How many images were converted, and how."""
     return sum((Counter(note["changes"]) for note in notes), Counter())
 
 
-def _report(source: Source, notes: list[Note]) -> dict[str, Any]:
+def _report(source: Source, notes: list[ShardNote]) -> dict[str, object]:
     """What became of every image of the source."""
     return {
         "images": len(source),
         "used": sum(note["samples"] for note in notes),
         "converted": dict(sorted(_changes(notes).items())),
-        "refused": [entry for note in notes for entry in note["refused"]],
+        "refused": _refused(notes),
     }
 
 
-def _log(manifest: Manifest, notes: list[Note]) -> None:
+def _log(manifest: Manifest, notes: list[ShardNote]) -> None:
     """Say what was refused and what was enlarged."""
     if manifest.broken:
         named = "; ".join(f"{entry.name}: {entry.reason}" for entry in manifest.refused[:10])

@@ -1,7 +1,7 @@
 """Rendered faces, the embedded data set: portraits drawn from numbers, at any resolution.
 
 A picture is a backdrop, a body, a head lit as a solid, glasses and hair, laid over one another.
-The legend of `face_head` holds: R resolution; h, w a window; [-SPAN, SPAN] with y upwards.
+The legend of `face_head` holds: R resolution; h, w a region; [-SPAN, SPAN] with y upwards.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def lay_ears(canvas: Array, h: Head, skin: RGB, over: bool) -> None:
         hollow = 1 - 0.42 * np.exp(-(((u - 0.1 * side) / 0.5) ** 2) - (v - 0.1) ** 2 / 0.35)
         mask = weight * cover((1 - r) * rx, h.px)
         rosy = column((skin[0], skin[1] * 0.9, skin[2] * 0.88))
-        rows, cols = h.window
+        rows, cols = h.region
         lay(canvas[:, rows, cols], at, mask, rosy * light * hollow)
 
 
@@ -171,7 +171,7 @@ def lay_head(canvas: Array, h: Head, bare: Array) -> None:
     gloss = gloss * gloss
     gloss = gloss * gloss
     colour += (0.05 + 0.06 * p.light_contrast) * gloss * gloss * shade
-    lay(canvas, h.window, h.mask, colour)
+    lay(canvas, h.region, h.mask, colour)
 
 
 def lay_glasses(canvas: Array, h: Head) -> None:
@@ -198,6 +198,6 @@ def lay_glasses(canvas: Array, h: Head) -> None:
     metal, acetate = (0.62, 0.55, 0.42), (0.07, 0.05, 0.05)
     tone = mix(metal, acetate, min(1.6 * p.glasses_weight, 1))
     tinted = column((0.10, 0.08, 0.08)) * (1.5 - 3 * Y)
-    lay(canvas, h.window, p.glasses * lens * (0.04 + 0.88 * p.glasses_tint), tinted)
-    lay(canvas, h.window, p.glasses * lens * streak * 0.16, column((1, 1, 1)))
-    lay(canvas, h.window, p.glasses * np.maximum(np.maximum(frame, bridge), arm), column(tone))
+    lay(canvas, h.region, p.glasses * lens * (0.04 + 0.88 * p.glasses_tint), tinted)
+    lay(canvas, h.region, p.glasses * lens * streak * 0.16, column((1, 1, 1)))
+    lay(canvas, h.region, p.glasses * np.maximum(np.maximum(frame, bridge), arm), column(tone))

@@ -1,6 +1,6 @@
 """What is painted on the skin of a head: eyes, brows, nose, mouth, beard, folds.
 
-The legend of `face_head` holds; every feature is drawn in skin coordinates X, Y within a window.
+The legend of `face_head` holds; every feature is drawn in skin coordinates X, Y within a region.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def paint_beard(h: Head) -> None:
     X, Y = h.X[at], h.Y[at]
     level, joy = -0.345 - 0.02 * p.chin, max(p.smile, 0)
     u, v = X / (0.135 + 0.045 * joy), Y - level - 0.05 * p.smile * (X / 0.15) ** 2 * 0.6
-    grain = np.sin(310 * X + 40 * np.sin(37 * Y + 6 * p.strands)) * np.sin(
+    texture = np.sin(310 * X + 40 * np.sin(37 * Y + 6 * p.strands)) * np.sin(
         260 * Y + 35 * np.sin(41 * X)
     )
     cheek = -0.34 + 1.5 * np.maximum(np.abs(X) - 0.17, 0) ** 1.2
@@ -183,8 +183,8 @@ def paint_beard(h: Head) -> None:
     lip = lip * soft((v - 0.004 + 0.12 * np.maximum(droop, 0)) / 0.02)
     dense = np.maximum(jaw * min(1.25 * p.beard, 0.93), lip * min(1.3 * p.moustache, 0.95))
     dark = mix(hair_colour(p), (0.08, 0.05, 0.04), 0.3)
-    h.paint(at, dense * (0.86 + 0.14 * grain), dark)
-    h.relief[at] += (0.012 * p.beard) * jaw * (1 + 0.25 * grain)
+    h.paint(at, dense * (0.86 + 0.14 * texture), dark)
+    h.relief[at] += (0.012 * p.beard) * jaw * (1 + 0.25 * texture)
 
 
 def paint_face(h: Head, skin: RGB) -> None:

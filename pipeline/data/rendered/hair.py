@@ -99,7 +99,7 @@ def lay_hair(canvas: Array, h: Head, bare: Array) -> None:
 
 def open_face(hair: Array, h: Head, bare: Array) -> None:
     """Take the hair away from the bare face; cropped hair thins out and ends softly."""
-    rows, cols = h.window
+    rows, cols = h.region
     rows = slice(rows.start, min(rows.stop, len(hair)))
     seen = slice(0, rows.stop - rows.start)
     crop = max(0.3 - h.p.hair_length, 0)

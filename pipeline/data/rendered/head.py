@@ -1,6 +1,6 @@
 """A head turned in space and the light on it: the solid that features are painted on.
 
-Legend: R resolution; h, w a window of the picture. The picture spans [-SPAN, SPAN] with y upwards.
+Legend: R resolution; h, w a region of the picture. The picture spans [-SPAN, SPAN] with y upwards.
 x, y are picture coordinates with the head's tilt undone and the origin between the eyes; X, Y are
 coordinates on the skin, as seen from the front. What is drawn in X, Y turns with the head.
 """
@@ -19,7 +19,7 @@ from pipeline.data.rendered.parameters import RGB, FaceParameters
 
 Array = NDArray[Any]
 """float32 throughout; numpy's stubs lose the width in arithmetic with plain numbers."""
-Window = tuple[slice, slice]
+Region = tuple[slice, slice]
 
 SPAN = 0.86
 """Half the width of the picture; the usual head is 0.93 wide and 1.17 high."""
@@ -31,12 +31,12 @@ DEPTH = 1.05
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """The visible half of the head over a window of the picture; painting changes its arrays."""
+    """The visible half of the head over a region of the picture; painting changes its arrays."""
 
     p: FaceParameters
     px: float
     """Size of a pixel in picture units."""
-    window: Window
+    region: Region
     """Rows and columns of the picture that the arrays cover."""
     x: Array  # [h, w]
     y: Array  # [h, w]
@@ -48,20 +48,20 @@ class Head:
     shade: Array  # [h, w], light that reaches the skin, 1 in the open
     relief: Array  # [h, w], height above the smooth skin
 
-    def around(self, X: float, Y: float, rx: float, ry: float) -> Window:
-        """The part of the window within (rx, ry) of a point of the skin."""
+    def around(self, X: float, Y: float, rx: float, ry: float) -> Region:
+        """The part of the region within (rx, ry) of a point of the skin."""
         return self.near(*project(self.p, X, Y), rx, ry)
 
-    def near(self, sx: float, sy: float, rx: float, ry: float) -> Window:
-        """The part of the window within (rx, ry) of a point of the picture."""
-        top = (SPAN - sy - ry) / self.px - self.window[0].start
-        left = (SPAN + sx - rx) / self.px - self.window[1].start
+    def near(self, sx: float, sy: float, rx: float, ry: float) -> Region:
+        """The part of the region within (rx, ry) of a point of the picture."""
+        top = (SPAN - sy - ry) / self.px - self.region[0].start
+        left = (SPAN + sx - rx) / self.px - self.region[1].start
         return (
             slice(max(int(top), 0), max(int(top + 2 * ry / self.px) + 2, 0)),
             slice(max(int(left), 0), max(int(left + 2 * rx / self.px) + 2, 0)),
         )
 
-    def paint(self, at: Window, mask: Array, colour: RGB | Array) -> None:
+    def paint(self, at: Region, mask: Array, colour: RGB | Array) -> None:
         """Lay a colour over the skin where the mask is 1."""
         under = self.albedo[:, at[0], at[1]]
         over = np.asarray(colour, np.float32)
@@ -82,7 +82,7 @@ def soft(t: Array) -> Array:
 
 
 def bump(u: Array, v: Array) -> Array:
-    """A bell of height and radius 1 that ends at twice its radius, so that no window cuts it."""
+    """A bell of height and radius 1 that ends at twice its radius, so that no region cuts it."""
     bell: Array = np.maximum(1 - 0.25 * (u * u + v * v), 0)
     bell = bell * bell
     return bell * bell
@@ -140,9 +140,9 @@ def head(p: FaceParameters, resolution: int, skin: RGB) -> Head:
     c, s, sp, cr, sr = angles(p)
     px = 2 * SPAN / resolution
     edge = round(resolution * 0.11), round(resolution * 0.89)
-    window = slice(round(resolution * 0.06), round(resolution * 0.92)), slice(*edge)
+    region = slice(round(resolution * 0.06), round(resolution * 0.92)), slice(*edge)
     gx, gy = grid(resolution)
-    gx, gy = gx[:, window[1]], gy[window[0]] - EYE_LEVEL
+    gx, gy = gx[:, region[1]], gy[region[0]] - EYE_LEVEL
     x, y = cr * gx - sr * gy, sr * gx + cr * gy  # [h, w]
     knots = np.linspace(-1, 1, 769, dtype=np.float32)
     widths = profile(p, knots)
@@ -165,13 +165,13 @@ def head(p: FaceParameters, resolution: int, skin: RGB) -> Head:
     albedo[:] = np.asarray(skin, np.float32)[:, None, None]
     shade, relief = np.ones_like(x), np.zeros_like(x)
     return Head(
-        p=p, px=px, window=window, x=x, y=y, X=X, Y=Y,
+        p=p, px=px, region=region, x=x, y=y, X=X, Y=Y,
         mask=mask, normal=normal, albedo=albedo, shade=shade, relief=relief,
     )  # fmt: skip
 
 
-def lay(canvas: Array, at: Window, mask: Array, colour: Array) -> None:
-    """Cover a window of the canvas by a colour, where the mask is 1."""
+def lay(canvas: Array, at: Region, mask: Array, colour: Array) -> None:
+    """Cover a region of the canvas by a colour, where the mask is 1."""
     under = canvas[:, at[0], at[1]]
     under += mask * (colour - under)
 

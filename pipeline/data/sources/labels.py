@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.format.types import Label
 from stylealae.errors import DataError
 
-__all__ = ["Label", "Row", "Table", "read_table", "table_of"]
+__all__ = ["Row", "Table", "read_table", "table_of"]
 
-Label = float | str | None
-"""A number, a category, or None where nothing is known."""
 Row = tuple[Label, ...]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data import pixels
-from pipeline.data.sources.labels import Label
+from pipeline.data.format.types import Label
 from pipeline.data.sources.source import Options, Sample, Source, needed
 from stylealae.errors import DataError
 

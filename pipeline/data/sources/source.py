@@ -10,10 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Self
 
+from pipeline.data.format.types import Label
 from pipeline.data.pixels import Pixels
-from pipeline.data.sources.labels import Label
 from stylealae.errors import DataError
 
 __all__ = ["Options", "Sample", "Source", "needed"]
@@ -116,12 +117,12 @@ class Source(ABC):
     def report(self) -> None:  # noqa: B027 - most sources have nothing to say
         """Log what was left aside in opening the input."""
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[type[Self], tuple[str, Options]]:
         """How it was opened, not what it found: another process opens it again."""
         return type(self), (self.input, self.options)
 
 
-def needed(library: str, what: str) -> Any:
+def needed(library: str, what: str) -> ModuleType:
     """A library that only some inputs need; DataError says how to get it."""
     try:
         return importlib.import_module(library)

@@ -10,22 +10,27 @@ import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.config.sections import DataConfig
 from pipeline.data.format.index import index_tail
 from pipeline.data.format.manifest import (
     Manifest,
     Shard,
     ShardFile,
+    data_storage,
     shard_path,
 )
-from pipeline.data.format.shard_list import ShardList, complete, splits_of
-from pipeline.data.prepare.output import open_place
-from pipeline.storage.store import open_store
+from pipeline.data.format.shard_list import ShardList, splits_of
+from pipeline.data.loader.dataset import Dataset
+from pipeline.data.loader.loader import Loader
+from pipeline.data.prepare.destination import open_destination
+from pipeline.storage.pieces import open_pieces
 
 Pixels = NDArray[np.uint8]
 Member = tuple[str, bytes]
@@ -72,7 +77,7 @@ def write_dataset(
         downscale="mean2x2", labels=("number",), broken=0, refused=(), enlarged=0, recipe={},
         splits=splits_of(made), shards={side: lists[side].digest},
     )  # fmt: skip
-    complete(open_place(folder), manifest, lists)
+    open_destination(folder).complete(manifest, lists)
     return pixels
 
 
@@ -120,16 +125,28 @@ def write_tar(path: Path, spans: Sequence[Sequence[Member]], samples: Sequence[i
     )
 
 
+def shard_list(where: str | Path, side: int) -> ShardList:
+    """The list of shards of one resolution."""
+    return ShardList.read(open_pieces(data_storage(where)), Manifest.read(where), side)
+
+
+def loader_of(
+    where: str | Path, cfg: DataConfig, *, seed: int, resolution: int, **given: Any
+) -> Loader:
+    """The loader of a data set that is opened for it alone."""
+    return Loader(Dataset.open(replace(cfg, path=str(where)), resolution), seed=seed, **given)
+
+
 def relist(folder: Path, side: int, number: int, file: ShardFile) -> None:
     """Make the list and the manifest say that shard `number` is this file."""
     manifest = Manifest.read(folder)
-    found = ShardList.read(open_store(folder), manifest, side)
+    found = shard_list(folder, side)
     found.bytes[number], found.index_at[number] = file.bytes, file.index_at
     hashes, index_hashes = list(found.sha256), list(found.index_sha256)
     hashes[number], index_hashes[number] = file.sha256, file.index_sha256
     found = replace(found, sha256=hashes, index_sha256=index_hashes)
     manifest = replace(manifest, shards={**manifest.shards, side: found.digest})
-    complete(open_place(folder), manifest, {side: found})
+    open_destination(folder).complete(manifest, {side: found})
 
 
 def flip_bit(path: Path, at: int) -> None:

@@ -12,8 +12,7 @@ import webdataset as wds
 
 from pipeline.data.format.index import INDEX, Index, index_tail
 from pipeline.data.format.manifest import Manifest, shard_path
-from pipeline.data.format.shard_list import ShardList
-from pipeline.storage.store import open_store
+from tests.pipeline.data.handmade import shard_list
 
 
 def test_plain_webdataset_reads_every_tar(dataset: Path) -> None:
@@ -32,9 +31,8 @@ def test_plain_webdataset_reads_every_tar(dataset: Path) -> None:
 
 
 def test_every_byte_is_under_one_hash(dataset: Path, manifest: Manifest) -> None:
-    store = open_store(dataset)
     for side in manifest.resolutions:
-        found = ShardList.read(store, manifest, side)
+        found = shard_list(dataset, side)
         for number in range(6):
             data = shard_path(dataset, number, side).read_bytes()
             assert hashlib.sha256(data).hexdigest() == found.sha256[number]

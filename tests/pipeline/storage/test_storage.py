@@ -6,7 +6,6 @@ The object store is moto behind a proxy that misbehaves, on loopback; `run` is e
 import json
 import logging
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,11 +13,9 @@ import pytest
 import torch
 
 from pipeline.storage import Storage, open_storage
-from pipeline.storage.run_folder import MANIFEST
+from pipeline.storage.publish import MANIFEST
 from pipeline.training import checkpoints
 from stylealae.errors import CheckpointError
-
-sys.path.insert(0, str(Path(__file__).parent / "data"))
 
 URL = "s3://runs/some/run"
 
@@ -27,7 +24,7 @@ URL = "s3://runs/some/run"
 def running() -> Iterator[object]:
     pytest.importorskip("s3fs")
     pytest.importorskip("moto.server")
-    from bucket import bucket
+    from tests.pipeline.storage.bucket import bucket
 
     with bucket() as found:
         yield found
@@ -48,25 +45,25 @@ def in_bucket(
 ) -> Iterator[Storage]:
     """An empty run in the object store, with a spool of its own."""
     import fsspec
-    from bucket import Bucket
 
-    from pipeline.storage import run_bucket as module
+    from pipeline.storage import object_store
+    from tests.pipeline.storage.bucket import Bucket
 
     assert isinstance(running, Bucket)
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     running.misbehave = lambda method, path: None
-    monkeypatch.setattr(module, "SPOOL", tmp_path / "spool")
+    monkeypatch.setattr(object_store, "SPOOL", tmp_path / "spool")
     fs, _ = fsspec.core.url_to_fs(URL, use_listings_cache=False)
     fs.mkdirs("runs", exist_ok=True)
     if fs.exists("runs/some"):
         fs.rm("runs/some", recursive=True)
-    yield module.Bucket(URL, 60.0)  # seconds: of a machine that may be busy
+    yield open_storage(URL, 60.0)  # seconds: of a machine that may be busy
     running.misbehave = lambda method, path: None
 
 
 def put(run: Storage, name: str, text: str, **options: object) -> None:
     """Publishes a folder of two files."""
-    with run.publishing(name, **options) as scratch:  # type: ignore[arg-type]
+    with run.publish(name, **options) as scratch:  # type: ignore[arg-type]
         (scratch / "b.txt").write_text("beside")
         (scratch / "a.txt").write_text(text)
 
@@ -151,7 +148,7 @@ def test_checkpoints_live_in_both(run: Storage, caplog: pytest.LogCaptureFixture
 
 def test_two_writers_of_one_checkpoint_never_mix(in_bucket: Storage) -> None:
     """An orphan that uploads beside the new holder, and publishes before it, loses."""
-    with in_bucket.publishing("0004/one", mark="00000007.0001") as orphan:
+    with in_bucket.publish("0004/one", mark="00000007.0001") as orphan:
         (orphan / "a.txt").write_text("orphan")
         put(in_bucket, "0004/one", "holder", mark="00000008.0001")
     assert got(in_bucket, "0004/one") == "orphan"  # the last manifest counts, with its own files
@@ -166,7 +163,7 @@ Down = Callable[[str, str], object]
 def test_an_outage_in_an_upload_is_waited_out(
     in_bucket: Storage, running: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from bucket import Bucket
+    from tests.pipeline.storage.bucket import Bucket
 
     assert isinstance(running, Bucket)
     asked = []
@@ -184,14 +181,13 @@ def test_an_outage_in_an_upload_is_waited_out(
 
 
 def test_a_store_that_stays_down_leaves_the_one_before(in_bucket: Storage, running: object) -> None:
-    from bucket import Bucket
+    from tests.pipeline.storage.bucket import Bucket
 
     assert isinstance(running, Bucket)
     save(in_bucket, 8)
-    in_bucket._objects._patience_s = 0.5  # type: ignore[attr-defined]
     running.misbehave = lambda method, path: 503 if method == "PUT" and "ema" in path else None
     with pytest.raises(CheckpointError, match=r"patience_s.*goes on"):
-        save(in_bucket, 16)
+        save(open_storage(URL, 0.5), 16)
     running.misbehave = lambda method, path: None
     found = checkpoints.latest(in_bucket)
     assert found is not None

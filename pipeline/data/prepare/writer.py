@@ -17,9 +17,9 @@ from webdataset.writer import TarWriter
 
 from pipeline.data.format.index import index_tail
 from pipeline.data.format.manifest import ShardFile, tar_name
+from pipeline.data.format.types import Label
 from pipeline.data.pixels import Pixels
-from pipeline.data.prepare.output import Place
-from pipeline.data.sources.labels import Label
+from pipeline.data.prepare.destination import Destination
 
 __all__ = ["BLOCK_BYTES", "ShardWriter", "encoding_of"]
 
@@ -63,7 +63,7 @@ class PlainTarWriter(TarWriter):  # type: ignore[misc]
 class ShardWriter:
     """Writes aside; `finish` puts the tar in its place, `abandon` removes what is unfinished."""
 
-    def __init__(self, out: Place, number: int, resolution: int) -> None:
+    def __init__(self, out: Destination, number: int, resolution: int) -> None:
         """Begin the tar of shard `number` for images of `resolution`."""
         self._out, self._name = out, tar_name(number, resolution)
         self._encoding = encoding_of(resolution)
@@ -132,7 +132,7 @@ class ShardWriter:
         )
         self._sha256.append(self._hashing.span.hexdigest())
         self._held.clear()
-        self._out.hurry(self._file)
+        self._out.write_back(self._file)
 
 
 def _webp(image: Pixels) -> bytes:

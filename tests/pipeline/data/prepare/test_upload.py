@@ -6,7 +6,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
@@ -20,19 +20,18 @@ from fsspec.implementations.memory import MemoryFileSystem
 from pipeline.cli.app import main
 from pipeline.config.sections import DataConfig
 from pipeline.data.format.manifest import MANIFEST, Manifest
-from pipeline.data.loader.loader import Stream
-from pipeline.data.prepare.bucket import Bucket as Place
-from pipeline.data.prepare.output import RECIPE
+from pipeline.data.prepare.destination import RECIPE, open_destination
 from pipeline.data.prepare.shards import prepare
 from pipeline.data.prepare.verify import verify
 from pipeline.data.sources.registry import open_source
-from pipeline.storage import remote
+from pipeline.storage import object_store
+from pipeline.storage.object_store import ObjectStorage
 from stylealae.errors import DataError
+from tests.pipeline.data.handmade import loader_of
 
 pytest.importorskip("s3fs")
 pytest.importorskip("moto.server")
-sys.path.insert(0, str(Path(__file__).parent))
-from bucket import Bucket, Fault, bucket
+from tests.pipeline.storage.bucket import Bucket, Fault, bucket
 
 URL = "s3://made/some/set"
 SIDES = (8, 16)
@@ -94,9 +93,9 @@ def test_a_bucket_holds_what_a_folder_holds(
     cfg = DataConfig(shuffle_img=40, cache=str(tmp_path / "cache"))
     batches = []
     for where in (URL, local):
-        with Stream(where, cfg, seed=3, resolution=16) as stream:
-            stream.start(0, stream.samples, stream.samples)
-            batches.append(stream.next())
+        with loader_of(where, cfg, seed=3, resolution=16) as loader:
+            loader.start(0, loader.samples, loader.samples)
+            batches.append(loader.next())
     assert torch.equal(batches[0].x, batches[1].x)
     assert torch.equal(batches[0].sample_ids, batches[1].sample_ids)
 
@@ -125,7 +124,7 @@ def test_answers_that_fail_now_and_then(
     store: Bucket, photos: Path, local: Path, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a reset or a stall the store has done what was asked, and nobody knows."""
-    monkeypatch.setattr(remote, "STALL_S", 2.0)
+    monkeypatch.setattr(object_store, "STALL_S", 2.0)
     count = iter(range(100_000))
     every = 3 if isinstance(fault, int) else 8
     store.misbehave = lambda method, path: (
@@ -139,14 +138,10 @@ def test_answers_that_fail_now_and_then(
 def test_a_spell_of_503_is_waited_out(
     store: Bucket, photos: Path, local: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    begun: list[float] = []
-
-    def misbehave(method: str, path: str) -> Fault:
-        if method == "PUT" and path.endswith("000001.tar"):
-            begun.append(time.monotonic())
-        return 503 if begun and time.monotonic() - begun[0] < 3 else None
-
-    store.misbehave = misbehave
+    asked = iter(range(1000))
+    store.misbehave = lambda method, path: (
+        503 if method == "PUT" and path.endswith("000001.tar") and next(asked) < 4 else None
+    )
     upload(photos)
     assert contents(URL) == contents(local)
     assert f"{URL} does not answer" in caplog.text
@@ -189,15 +184,15 @@ def test_of_two_recipes_at_once_one_has_the_place(
 ) -> None:
     """Both find the place empty, then both begin: the store decides."""
     both = threading.Barrier(2, timeout=60)
-    list_files = Place.files
+    list_files = ObjectStorage.sizes
 
-    def files(place: Place) -> object:
-        found = list_files(place)
+    def sizes(place: ObjectStorage, below: str = "") -> Mapping[str, int]:
+        found = list_files(place, below)
         if RECIPE not in found:
             both.wait()
         return found
 
-    monkeypatch.setattr(Place, "files", files)
+    monkeypatch.setattr(ObjectStorage, "sizes", sizes)
 
     def attempt(sides: tuple[int, ...]) -> Manifest | DataError:
         try:
@@ -271,14 +266,12 @@ def test_whoever_waits_for_a_store_can_be_called_off(store: Bucket, tmp_path: Pa
     class StopError(Exception):
         pass
 
-    def still() -> None:
+    def stop(seconds: float) -> None:
         raise StopError
 
     store.misbehave = lambda method, path: 503
-    place = Place(URL)
-    place.heed(still)
     with pytest.raises(StopError):
-        place.write("a.json", "{}")
+        open_destination(URL).with_sleep(stop).write("a.json", "{}")
 
 
 class Posing(MemoryFileSystem):
@@ -298,7 +291,7 @@ def test_another_file_system_takes_the_same_way(
     assert contents("gs://made/set") == contents(local)
     assert list(verify("gs://made/set")) == []
     cfg = DataConfig(cache=str(tmp_path / "cache"))
-    with Stream("gs://made/set", cfg, seed=3, resolution=16) as stream:
-        stream.start(0, 4, 8)
-        assert stream.next().x.shape == (4, 3, 16, 16)
+    with loader_of("gs://made/set", cfg, seed=3, resolution=16) as loader:
+        loader.start(0, 4, 8)
+        assert loader.next().x.shape == (4, 3, 16, 16)
     assert not Path(tempfile.gettempdir(), "made").exists()

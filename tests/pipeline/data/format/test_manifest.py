@@ -1,28 +1,23 @@
 """The manifest and its lists: read back as written, refused when they are another's."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline.data.format.manifest import MANIFEST, Manifest
-from pipeline.data.format.shard_list import ShardList, complete
-from pipeline.data.prepare.output import open_place
-from pipeline.storage.store import open_store
+from pipeline.data.format.shard_list import ShardList
+from pipeline.data.prepare.destination import open_destination
 from stylealae.errors import DataError
-
-sys.path.insert(0, str(Path(__file__).parent))
-from handmade import write_dataset
+from tests.pipeline.data.handmade import shard_list, write_dataset
 
 
 def lists_of(dataset: Path, manifest: Manifest) -> dict[int, ShardList]:
-    store = open_store(dataset)
-    return {r: ShardList.read(store, manifest, r) for r in manifest.resolutions}
+    return {r: shard_list(dataset, r) for r in manifest.resolutions}
 
 
 def test_round_trip(dataset: Path, manifest: Manifest, tmp_path: Path) -> None:
-    complete(open_place(tmp_path), manifest, lists_of(dataset, manifest))
+    open_destination(tmp_path).complete(manifest, lists_of(dataset, manifest))
     again = Manifest.read(tmp_path)
     assert again == manifest
     assert again.digest == manifest.digest

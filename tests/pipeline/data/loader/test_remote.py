@@ -4,15 +4,11 @@
 """
 
 import errno
-import hashlib
 import itertools
 import logging
 import os
-import sys
 import threading
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,18 +20,18 @@ import torch
 from pipeline.config.sections import DataConfig
 from pipeline.data.format.manifest import MANIFEST, Manifest, shard_path
 from pipeline.data.loader.batch import Batch
-from pipeline.data.loader.loader import Stream
+from pipeline.data.loader.dataset import Dataset
+from pipeline.data.loader.loader import Loader
 from pipeline.data.prepare.verify import verify
-from pipeline.storage import remote
-from pipeline.storage.cache import Cache
-from pipeline.storage.store import Piece, open_store
+from pipeline.storage import object_store
+from pipeline.storage.object_store import ObjectStorage
+from pipeline.storage.retry import RetryPolicy
 from stylealae.errors import DataError
+from tests.pipeline.data.handmade import loader_of, write_dataset
 
 pytest.importorskip("s3fs")
 pytest.importorskip("moto.server")
-sys.path.insert(0, str(Path(__file__).parent))
-from bucket import Bucket, Fault, bucket
-from handmade import write_dataset
+from tests.pipeline.storage.bucket import Bucket, Fault, bucket
 
 URL = "s3://faces/some/set"
 
@@ -70,8 +66,8 @@ def small(store: Bucket, tmp_path: Path) -> Path:
     return folder
 
 
-def epoch(where: str | Path, cfg: DataConfig, resolution: int = 8) -> tuple[Stream, Batch]:
-    with Stream(where, cfg, seed=5, resolution=resolution) as s:
+def epoch(where: str | Path, cfg: DataConfig, resolution: int = 8) -> tuple[Loader, Batch]:
+    with loader_of(where, cfg, seed=5, resolution=resolution) as s:
         s.start(0, s.samples, s.samples)
         return s, s.next()
 
@@ -88,9 +84,9 @@ def test_a_bucket_shows_what_the_folder_shows(
     cfg = replace(cfg, ram_gib=ram_gib)
     for resolution in (4, 32):
         assert same(epoch(URL, cfg, resolution)[1], epoch(dataset, cfg, resolution)[1])
-    with Stream(URL, cfg, seed=5, resolution=8) as s:
-        assert s.keys(torch.arange(2)) == ["000.v1.png", "001.v1.png"]
-        assert len(s.fixed(100)) == 16
+    opened = Dataset.open(replace(cfg, path=URL), 8)
+    assert opened.split("train").keys(np.arange(2)) == ["000.v1.png", "001.v1.png"]
+    assert len(opened.first(100)) == 16
     assert Manifest.read(URL).digest == Manifest.read(dataset).digest
     assert list(verify(URL)) == []
 
@@ -153,27 +149,50 @@ def test_the_first_batch_does_not_wait_for_the_rest(
         return None
 
     store.misbehave = misbehave
-    with Stream(URL, replace(cfg, shuffle_img=400), seed=5, resolution=8) as s:
+    with loader_of(URL, replace(cfg, shuffle_img=400), seed=5, resolution=8) as s:
         s.start(0, 4, 4000)
         assert len(s.next().x) == 4
         here.set()
     assert not needed
 
 
-@pytest.mark.slow
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.passed_s = 0.0
+
+    def __call__(self) -> float:
+        """Now, in seconds."""
+        return self.passed_s
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.passed_s += seconds
+
+
+def policy(clock: Clock, patience_s: float) -> RetryPolicy:
+    """How a data set's store is retried, by another clock."""
+    return RetryPolicy(
+        setting="data.patience_s", error=DataError, patience_s=patience_s,
+        sleep=clock.sleep, now=clock,
+    )  # fmt: skip
+
+
 def test_twenty_seconds_of_503_are_survived(
     store: Bucket, small: Path, cfg: DataConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
-    asked: list[float] = []
+    clock, asked, ids = Clock(), [], np.arange(20)
+    whole = Dataset.open(replace(cfg, path=str(small)), 8).take("train", ids)
+    opened = Dataset(ObjectStorage(URL, policy(clock, 60.0)), cfg, 8)
 
     def misbehave(method: str, path: str) -> Fault:
-        asked.append(time.monotonic())
-        return 503 if asked[-1] - asked[0] < 20 else None
+        asked.append(path)
+        return 503 if clock() < 20 else None
 
     store.misbehave = misbehave
     with caplog.at_level(logging.WARNING):
-        got = epoch(URL, cfg)[1]
-    assert same(got, epoch(small, cfg)[1])
+        assert torch.equal(opened.take("train", ids), whole)
     assert 4 < len(asked) < 200  # back-off, no storm
     assert f"{URL} does not answer" in caplog.text
     assert f"{URL} answers again" in caplog.text
@@ -183,18 +202,19 @@ def test_twenty_seconds_of_503_are_survived(
 def test_every_third_answer_fails(
     store: Bucket, small: Path, cfg: DataConfig, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "STALL_S", 1.0)
+    monkeypatch.setattr(object_store, "STALL_S", 1.0)
     count = iter(range(10_000))
     store.misbehave = lambda method, path: fault if next(count) % 3 == 1 else None
     assert same(epoch(URL, cfg)[1], epoch(small, cfg)[1])
 
 
 def test_patience_ends_with_what_to_do(store: Bucket, small: Path, cfg: DataConfig) -> None:
-    with Stream(URL, replace(cfg, patience_s=1.0), seed=5, resolution=8) as s:
-        store.misbehave = lambda method, path: 503
-        s.start(0, 4, 8)
-        with pytest.raises(DataError) as caught:
-            s.next()
+    clock = Clock()
+    opened = Dataset(ObjectStorage(URL, policy(clock, 300.0)), cfg, 8)
+    store.misbehave = lambda method, path: 503
+    with pytest.raises(DataError) as caught:
+        opened.take("train", np.arange(4))
+    assert 300 < clock() < 311
     message = str(caught.value)
     assert f"{URL}/r0008/00000" in message
     assert "data.patience_s" in message
@@ -203,11 +223,20 @@ def test_patience_ends_with_what_to_do(store: Bucket, small: Path, cfg: DataConf
 def test_closing_does_not_wait_for_a_store_that_is_down(
     store: Bucket, small: Path, cfg: DataConfig
 ) -> None:
-    s = Stream(URL, replace(cfg, patience_s=3600), seed=5, resolution=8)
-    store.misbehave = lambda method, path: 503
+    s, asked = (
+        loader_of(URL, replace(cfg, patience_s=3600), seed=5, resolution=8),
+        threading.Event(),
+    )
+
+    def down(method: str, path: str) -> Fault:
+        asked.set()
+        return 503
+
+    store.misbehave = down
     s.start(0, 4, 8)
-    time.sleep(0.5)
+    assert asked.wait(60)
     s.close()  # or the test takes an hour
+    assert "loader" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_no_right_to_read_is_told_at_once(store: Bucket, small: Path, cfg: DataConfig) -> None:
@@ -263,11 +292,6 @@ def test_a_tar_cut_in_the_bucket_is_named_soon(store: Bucket, small: Path, cfg: 
         assert fault.endswith(f"has {length:,} bytes, the manifest says {len(whole):,}")
 
 
-def test_an_unknown_protocol_is_refused() -> None:
-    with pytest.raises(DataError, match="nonsense://x/y cannot be opened"):
-        open_store("nonsense://x/y")
-
-
 def test_a_cache_disk_that_fills_up_is_survived(
     cfg: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -284,22 +308,3 @@ def test_a_cache_disk_that_fills_up_is_survived(
     _, batch = epoch("memory://set", cfg)
     assert np.array_equal(batch.x[batch.sample_ids.argsort()], pixels)
     assert caplog.text.count("takes no more (No space left on device)") == 1
-
-
-def test_one_thread_fetches_for_all(tmp_path: Path) -> None:
-    """Whoever asks meanwhile waits and takes the cached copy."""
-    content = bytes(range(256)) * 100
-    fsspec.filesystem("memory").pipe("/one/file", content)
-    place = remote.Remote("memory://one", Cache(tmp_path, 1 << 20), 1.0)
-    piece, reads = Piece("file", 0, 25_600, hashlib.sha256(content).hexdigest()), []
-    read = place.read
-
-    def slow(name: str, start: int = 0, stop: int | None = None) -> bytes:
-        reads.append(name)
-        time.sleep(0.2)
-        return read(name, start, stop)
-
-    place.read = slow  # type: ignore[method-assign]
-    with ThreadPoolExecutor(8) as pool:
-        assert all(bytes(x) == content for x in pool.map(place.piece, [piece] * 8))
-    assert len(reads) == 1

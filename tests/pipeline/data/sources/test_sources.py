@@ -15,7 +15,7 @@ from pipeline.data.images import load_images
 from pipeline.data.sources.registry import open_source
 from stylealae.errors import DataError
 
-REAL = Path(__file__).resolve().parents[4] / "shared" / "data"
+REAL = Path(__file__).resolve().parents[5] / "shared" / "data"
 real = pytest.mark.skipif(not REAL.is_dir(), reason="the real images are not on this machine")
 
 

@@ -1,6 +1,6 @@
 """Whatever can be wrong with a dataset is found, named, and survived or stopped with advice.
 
-Every harm is met by the stream, from memory and from mapped files, and by `verify`.
+Every harm is met by the loader, from memory and from mapped files, and by `verify`.
 """
 
 import json
@@ -19,15 +19,20 @@ import webdataset as wds
 
 from pipeline.config.sections import DataConfig
 from pipeline.data.format.manifest import MANIFEST, Manifest, shard_path
-from pipeline.data.format.shard_list import ShardList, complete, list_name
-from pipeline.data.loader.loader import Stream
-from pipeline.data.prepare.output import open_place
+from pipeline.data.format.shard_list import ShardList, list_name
+from pipeline.data.loader.loader import Loader
+from pipeline.data.prepare.destination import open_destination
 from pipeline.data.prepare.verify import verify
-from pipeline.storage.store import open_store
 from stylealae.errors import DataError
-
-sys.path.insert(0, str(Path(__file__).parent))
-from handmade import flip_bit, relist, span_of, write_dataset, write_tar
+from tests.pipeline.data.handmade import (
+    flip_bit,
+    loader_of,
+    relist,
+    shard_list,
+    span_of,
+    write_dataset,
+    write_tar,
+)
 
 HELD = DataConfig(flip=False, shuffle_img=10)
 MAPPED = replace(HELD, ram_gib=0.0)
@@ -35,18 +40,18 @@ both = pytest.mark.parametrize("cfg", [HELD, MAPPED], ids=["held", "mapped"])
 SIDE = 8
 
 
-def epoch(folder: Path, cfg: DataConfig, epochs: int = 1) -> tuple[Stream, torch.Tensor]:
-    """The stream after some epochs, and the images [N, C, R, R] of the last in manifest order."""
-    with Stream(folder, cfg, seed=1, resolution=SIDE) as stream:
-        n = stream.samples
-        stream.start(0, n, epochs * n)
+def epoch(folder: Path, cfg: DataConfig, epochs: int = 1) -> tuple[Loader, torch.Tensor]:
+    """The loader after some epochs, and the images [N, C, R, R] of the last in manifest order."""
+    with loader_of(folder, cfg, seed=1, resolution=SIDE) as loader:
+        n = loader.samples
+        loader.start(0, n, epochs * n)
         for _ in range(epochs):
-            batch = stream.next()
-    return stream, batch.x[batch.sample_ids.argsort()]
+            batch = loader.next()
+    return loader, batch.x[batch.sample_ids.argsort()]
 
 
 def refusal(folder: Path, cfg: DataConfig) -> str:
-    """What the stream says when it cannot show an epoch."""
+    """What the loader says when it cannot show an epoch."""
     with pytest.raises(DataError) as caught:
         epoch(folder, cfg)
     return str(caught.value)
@@ -67,9 +72,9 @@ def folder(tmp_path: Path) -> Path:
 @both
 def test_a_whole_set_is_whole(folder: Path, cfg: DataConfig) -> None:
     assert list(verify(folder)) == []
-    stream, x = epoch(folder, cfg)
+    loader, x = epoch(folder, cfg)
     assert x.shape == (18, 3, SIDE, SIDE)
-    assert (stream.broken, stream.replaced) == (0, 0)
+    assert (loader.broken, loader.replaced) == (0, 0)
 
 
 @both
@@ -147,8 +152,8 @@ def test_a_flipped_bit_in_an_encoded_image(tmp_path: Path, encoding: str, cfg: D
     flip_bit(shard_path(tmp_path, 0, SIDE), third + 40)
     for message in (refusal(tmp_path, cfg), *verify(tmp_path)):
         assert "r0008/000000.tar is damaged: image 2 " in message
-    stream, survived = epoch(tmp_path, replace(cfg, max_broken=1))
-    assert (stream.broken, stream.replaced) == (1, 1)
+    loader, survived = epoch(tmp_path, replace(cfg, max_broken=1))
+    assert (loader.broken, loader.replaced) == (1, 1)
     x[2] = x[3]  # the next intact one stands in
     assert torch.equal(survived, x)
 
@@ -173,8 +178,8 @@ def test_the_count_of_replaced_images_is_exact_and_logged(
 ) -> None:
     flip_bit(shard_path(folder, 0, SIDE), places(shard_path(folder, 0, SIDE))["the pixels"])
     with caplog.at_level(logging.WARNING):
-        stream, _ = epoch(folder, replace(cfg, max_broken=3), epochs=4)
-    assert (stream.broken, stream.replaced) == (3, 12)
+        loader, _ = epoch(folder, replace(cfg, max_broken=3), epochs=4)
+    assert (loader.broken, loader.replaced) == (3, 12)
     assert "the block of images 0 to 2" in caplog.text
     assert "3 images in all; data.max_broken is 3" in caplog.text
     message = refusal(folder, replace(cfg, max_broken=2))
@@ -190,10 +195,10 @@ def test_ranks_replace_the_same_images_by_the_same(folder: Path, world: int) -> 
     assert not torch.equal(alone, wanted)
     parts, replaced = [], 0
     for rank in range(world):
-        with Stream(folder, cfg, seed=1, resolution=SIDE, rank=rank, world=world) as stream:
-            stream.start(0, 18, 18)
-            parts.append(stream.next())
-            replaced += stream.replaced
+        with loader_of(folder, cfg, seed=1, resolution=SIDE, rank=rank, world=world) as loader:
+            loader.start(0, 18, 18)
+            parts.append(loader.next())
+            replaced += loader.replaced
     ids = torch.cat([part.sample_ids for part in parts])
     assert torch.equal(torch.cat([part.x for part in parts])[ids.argsort()], wanted)
     assert replaced == 3
@@ -225,11 +230,11 @@ def test_a_web_page_in_place_of_a_shard(folder: Path, cfg: DataConfig) -> None:
 @both
 def test_a_wrong_hash_in_the_manifest_or_its_list(folder: Path, cfg: DataConfig) -> None:
     manifest = Manifest.read(folder)
-    found = ShardList.read(open_store(folder), manifest, SIDE)
+    found = shard_list(folder, SIDE)
 
     def with_list(changed: ShardList) -> None:
         now = replace(manifest, shards={SIDE: changed.digest})
-        complete(open_place(folder), now, {SIDE: changed})
+        open_destination(folder).complete(now, {SIDE: changed})
 
     with_list(replace(found, index_sha256=["0" * 64, found.index_sha256[1]]))
     assert "000000.tar is damaged: its index" in refusal(folder, cfg)
@@ -292,18 +297,19 @@ def test_a_shard_without_an_intact_image_stops_the_run(folder: Path, cfg: DataCo
 CUT = """
 import os, sys
 from pipeline.config.sections import DataConfig
-from pipeline.data.loader.loader import Stream
+from pipeline.data.loader.dataset import Dataset
+from pipeline.data.loader.loader import Loader
 from stylealae.errors import DataError
 folder, tar = sys.argv[1:]
-cfg = DataConfig(ram_gib=0.0, shuffle_img=10, prefetch=1)
-with Stream(folder, cfg, seed=1, resolution=64) as stream:
-    n = stream.samples
-    stream.start(0, n, 1000 * n)
-    stream.next()  # every span was read, checked and kept
+cfg = DataConfig(path=folder, ram_gib=0.0, shuffle_img=10, prefetch=1)
+with Loader(Dataset.open(cfg, 64), seed=1) as loader:
+    n = loader.samples
+    loader.start(0, n, 1000 * n)
+    loader.next()  # every span was read, checked and kept
     os.truncate(tar, 600)
     try:
         for _ in range(10):
-            stream.next()
+            loader.next()
     except DataError as error:
         print(error)
 """

@@ -18,14 +18,13 @@ import webdataset as wds
 from PIL import Image
 
 from pipeline.data.format.manifest import MANIFEST, Manifest, shard_path
-from pipeline.data.format.shard_list import ShardList
 from pipeline.data.prepare.shards import REPORT, prepare
 from pipeline.data.prepare.verify import verify
 from pipeline.data.sources.files import Folder
 from pipeline.data.sources.registry import open_source
 from pipeline.data.sources.source import Options, Sample, Source
-from pipeline.storage.store import open_store
 from stylealae.errors import DataError
+from tests.pipeline.data.handmade import shard_list
 
 SIDES = (4, 8, 16, 32)
 
@@ -280,7 +279,7 @@ def test_bad_files_are_named_and_counted(
     assert list(reasons) == ["001.cut.jpg", "002.text.png", "003.half.jpg"]
     assert "0 bytes" in reasons["001.cut.jpg"]
     assert "no image" in reasons["002.text.png"]
-    made = ShardList.read(open_store(tmp_path / "d"), manifest, 16)
+    made = shard_list(tmp_path / "d", 16)
     assert made.samples.tolist() == [2, 2]  # fixed ranges of four files
     assert "3 of 7 images were refused" in caplog.text
     assert "001.cut.jpg" in caplog.text

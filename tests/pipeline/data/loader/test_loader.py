@@ -1,7 +1,6 @@
-"""The stream: the same images at any world size, resumable at any image."""
+"""The loader: the same images at any world size, resumable at any image."""
 
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,24 +11,29 @@ from PIL import Image
 
 from pipeline.config.sections import DataConfig
 from pipeline.data.loader.batch import Batch, on_device
-from pipeline.data.loader.loader import Stream
+from pipeline.data.loader.dataset import Dataset
+from pipeline.data.loader.loader import Loader
 from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
 from stylealae.errors import DataError
-
-sys.path.insert(0, str(Path(__file__).parent))
-from handmade import write_dataset
+from tests.pipeline.data.handmade import loader_of, write_dataset
 
 CFG = DataConfig(shuffle_img=40)
 MAPPED = replace(CFG, ram_gib=0.0)
 TOTAL = 84
 
 
-def stream(dataset: Path, cfg: DataConfig = CFG, *, resolution: int = 8, **world: int) -> Stream:
-    return Stream(dataset, cfg, seed=5, resolution=resolution, **world)
+def loader(dataset: Path, cfg: DataConfig = CFG, *, resolution: int = 8, **world: int) -> Loader:
+    return loader_of(dataset, cfg, seed=5, resolution=resolution, **world)
 
 
-def shown(s: Stream, seen: int, batch: int, stop_at: int) -> Batch:
+def names(dataset: Path, sample_ids: torch.Tensor) -> list[str]:
+    """The names of training images in their source."""
+    opened = Dataset.open(replace(CFG, path=str(dataset)), 8)
+    return opened.split("train").keys(sample_ids.numpy())
+
+
+def shown(s: Loader, seen: int, batch: int, stop_at: int) -> Batch:
     """All batches from `seen` to `stop_at`, end to end."""
     with s:
         s.start(seen, batch, stop_at)
@@ -48,8 +52,8 @@ def equal(a: Batch, b: Batch) -> bool:
 
 @pytest.mark.parametrize("world", [2, 3, 4, 8])
 def test_any_number_of_ranks_shows_the_same_batches(dataset: Path, world: int) -> None:
-    whole = shown(stream(dataset), 0, 24, 240)
-    ranks = [shown(stream(dataset, rank=r, world=world), 0, 24, 240) for r in range(world)]
+    whole = shown(loader(dataset), 0, 24, 240)
+    ranks = [shown(loader(dataset, rank=r, world=world), 0, 24, 240) for r in range(world)]
     share = 24 // world
     for field in ("x", "flip", "sample_ids"):
         parts = [getattr(rank, field).split(share) for rank in ranks]
@@ -58,48 +62,48 @@ def test_any_number_of_ranks_shows_the_same_batches(dataset: Path, world: int) -
 
 
 def test_stopping_and_resuming_equals_not_stopping(dataset: Path) -> None:
-    whole = shown(stream(dataset), 0, 1, 200)
-    first, second = shown(stream(dataset), 0, 10, 110), shown(stream(dataset), 110, 6, 200)
+    whole = shown(loader(dataset), 0, 1, 200)
+    first, second = shown(loader(dataset), 0, 10, 110), shown(loader(dataset), 110, 6, 200)
     for field in ("x", "flip", "sample_ids"):
         together = torch.cat([getattr(first, field), getattr(second, field)])
         assert torch.equal(together, getattr(whole, field))
 
 
 def test_an_epoch_shows_each_image_once(dataset: Path, photos: Path) -> None:
-    s = stream(dataset, resolution=32)
+    s = loader(dataset, resolution=32)
     epoch = shown(s, 0, 12, TOTAL)
     assert epoch.sample_ids.sort().values.tolist() == list(range(TOTAL))
-    for x, key in zip(epoch.x, s.keys(epoch.sample_ids), strict=True):
+    for x, key in zip(epoch.x, names(dataset, epoch.sample_ids), strict=True):
         assert np.array_equal(x.permute(1, 2, 0), np.asarray(Image.open(photos / key)))
 
 
 @pytest.mark.parametrize("resolution", [4, 32])
 def test_memory_and_mapped_files_agree(dataset: Path, resolution: int) -> None:
-    held = shown(stream(dataset, resolution=resolution), 0, 12, 168)
-    assert equal(held, shown(stream(dataset, MAPPED, resolution=resolution), 0, 12, 168))
+    held = shown(loader(dataset, resolution=resolution), 0, 12, 168)
+    assert equal(held, shown(loader(dataset, MAPPED, resolution=resolution), 0, 12, 168))
 
 
 def test_every_resolution_shows_the_same_images(dataset: Path) -> None:
-    small, large = (shown(stream(dataset, resolution=r), 0, 12, 168) for r in (4, 32))
+    small, large = (shown(loader(dataset, resolution=r), 0, 12, 168) for r in (4, 32))
     assert torch.equal(small.sample_ids, large.sample_ids)
     assert torch.equal(small.flip, large.flip)
 
 
 def test_fixed_images_are_the_first_of_the_test_split(dataset: Path, photos: Path) -> None:
-    first = stream(dataset, resolution=32).fixed(3)
-    names = sorted(path.name for path in photos.glob("*.png"))[TOTAL : TOTAL + 3]
-    stored = [np.asarray(Image.open(photos / name)).transpose(2, 0, 1) for name in names]
-    assert np.array_equal(first, np.stack(stored))
-    assert len(stream(dataset).fixed(1000)) == 16
+    opened = Dataset.open(replace(CFG, path=str(dataset)), 32)
+    files = sorted(path.name for path in photos.glob("*.png"))[TOTAL : TOTAL + 3]
+    stored = [np.asarray(Image.open(photos / name)).transpose(2, 0, 1) for name in files]
+    assert np.array_equal(opened.first(3), np.stack(stored))
+    assert len(opened.first(1000)) == 16
 
 
 def test_flips_can_be_turned_off(dataset: Path) -> None:
-    assert shown(stream(dataset), 0, 12, TOTAL).flip.any()
-    assert not shown(stream(dataset, replace(CFG, flip=False)), 0, 12, TOTAL).flip.any()
+    assert shown(loader(dataset), 0, 12, TOTAL).flip.any()
+    assert not shown(loader(dataset, replace(CFG, flip=False)), 0, 12, TOTAL).flip.any()
 
 
 def test_the_end_and_misuse_are_told_not_hung(dataset: Path) -> None:
-    s = stream(dataset)
+    s = loader(dataset)
     with pytest.raises(RuntimeError, match="start"):
         s.next()
     s.start(0, 12, 24)
@@ -110,27 +114,27 @@ def test_the_end_and_misuse_are_told_not_hung(dataset: Path) -> None:
     s.close()
     s.close()
     with pytest.raises(DataError, match="shared evenly by 3"):
-        stream(dataset, rank=0, world=3).start(0, 32, 64)
+        loader(dataset, rank=0, world=3).start(0, 32, 64)
 
 
 def test_wrong_resolution_and_split_name_what_there_is(dataset: Path) -> None:
     with pytest.raises(DataError, match="no images of 64x64, only of 4, 8, 16, 32"):
-        stream(dataset, resolution=64)
+        loader(dataset, resolution=64)
     with pytest.raises(DataError, match="'dev'; its splits are train, test"):
-        stream(dataset, replace(CFG, split="dev"))
+        loader(dataset, replace(CFG, split="dev"))
 
 
 @pytest.mark.parametrize("resolution", [8, 32])
 def test_fifty_stops_resumes_and_changes_of_ranks(dataset: Path, resolution: int) -> None:
     """Each continues with the very next image, on as many ranks as there happen to be."""
     draw, batch = np.random.default_rng(resolution), 24
-    whole = shown(stream(dataset, resolution=resolution), 0, batch, 150 * batch)
+    whole = shown(loader(dataset, resolution=resolution), 0, batch, 150 * batch)
     seen = 0
     for _ in range(50):
         world, cfg = int(draw.choice([1, 2, 3, 4, 8])), CFG if draw.random() < 0.5 else MAPPED
         stop = seen + batch * int(draw.integers(1, 4))
         ranks = [
-            stream(dataset, cfg, resolution=resolution, rank=r, world=world) for r in range(world)
+            loader(dataset, cfg, resolution=resolution, rank=r, world=world) for r in range(world)
         ]
         for rank in ranks:
             rank.start(seen, batch, 150 * batch)
@@ -146,29 +150,29 @@ def test_fifty_stops_resumes_and_changes_of_ranks(dataset: Path, resolution: int
 
 @pytest.mark.parametrize("cfg", [CFG, MAPPED], ids=["held", "mapped"])
 def test_labels_come_with_their_images(dataset: Path, photos: Path, cfg: DataConfig) -> None:
-    with stream(dataset, replace(cfg, label="age")) as s:
+    with loader(dataset, replace(cfg, label="age")) as s:
         s.start(0, 12, TOTAL)
         for batch in (s.next() for _ in range(TOTAL // 12)):
             assert batch.labels.dtype == torch.float32
-            wanted = [int(key[:3]) / 4 for key in s.keys(batch.sample_ids)]
+            wanted = [int(key[:3]) / 4 for key in names(dataset, batch.sample_ids)]
             assert batch.labels.tolist() == wanted
-    with stream(dataset, cfg) as s:
+    with loader(dataset, cfg) as s:
         s.start(0, 12, 12)
         assert s.next().labels is None
 
 
 def test_labels_that_are_not_there_or_no_numbers(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no label 'size', only age, parity"):
-        stream(dataset, replace(CFG, label="size"))
+        loader(dataset, replace(CFG, label="size"))
     with pytest.raises(DataError, match=r"'parity' holds text such as '(odd|even)'"):
-        shown(stream(dataset, replace(CFG, label="parity")), 0, 12, 12)
+        shown(loader(dataset, replace(CFG, label="parity")), 0, 12, 12)
 
 
 def test_one_class_of_a_label_is_yes_or_no(dataset: Path) -> None:
-    with stream(dataset, replace(CFG, label="parity:odd")) as s:
+    with loader(dataset, replace(CFG, label="parity:odd")) as s:
         s.start(0, 12, 12)
         batch = s.next()
-        wanted = [float(key[:3]) % 2 for key in s.keys(batch.sample_ids)]
+        wanted = [float(key[:3]) % 2 for key in names(dataset, batch.sample_ids)]
     assert batch.labels is not None
     assert batch.labels.tolist() == wanted
 
@@ -177,7 +181,7 @@ def test_what_is_unknown_is_nan(photos: Path, tmp_path: Path) -> None:
     shutil.copytree(photos, tmp_path / "in")
     (tmp_path / "in" / "labels.csv").write_text("file,age\n000.v1.png,3\n001.v1.png,\n")
     prepare(open_source(str(tmp_path / "in")), tmp_path / "d", (4,), workers=1)
-    with stream(tmp_path / "d", replace(CFG, label="age"), resolution=4) as s:
+    with loader(tmp_path / "d", replace(CFG, label="age"), resolution=4) as s:
         s.start(0, 98, 98)
         labels = s.next().labels
     assert labels[labels.isfinite()].tolist() == [3]
@@ -186,7 +190,7 @@ def test_what_is_unknown_is_nan(photos: Path, tmp_path: Path) -> None:
 def test_large_images_are_decoded_in_order(tmp_path: Path) -> None:
     pixels = write_dataset(tmp_path, [[1] * 9, [1] * 8], side=16, encoding="webp")
     for cfg in (CFG, MAPPED, replace(MAPPED, decoders=1)):
-        got = shown(stream(tmp_path, cfg, resolution=16), 0, 4, 68)
+        got = shown(loader(tmp_path, cfg, resolution=16), 0, 4, 68)
         assert np.array_equal(got.x, pixels[got.sample_ids])
 
 
@@ -217,8 +221,8 @@ def test_images_alone_are_not_flipped() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_batches_reach_a_gpu_as_they_are(dataset: Path) -> None:
-    host = shown(stream(dataset, resolution=32), 0, 12, 240)
-    with Stream(dataset, CFG, seed=5, resolution=32, device="cuda") as s:
+    host = shown(loader(dataset, resolution=32), 0, 12, 240)
+    with loader_of(dataset, CFG, seed=5, resolution=32, device="cuda") as s:
         s.start(0, 12, 240)
         for k in range(20):
             batch = s.next()

@@ -8,43 +8,52 @@ import pytest
 import torch
 
 from pipeline.config.sections import DataConfig
-from pipeline.data.loader.dataset import Images
-from pipeline.data.loader.loader import Stream
+from pipeline.data.format.types import Floats, Ints
+from pipeline.data.loader.dataset import Dataset
+from pipeline.data.loader.loader import Loader
 from pipeline.data.loader.subset import first_of_each, without_last
 from stylealae.errors import DataError
+from tests.pipeline.data.handmade import loader_of
 
 CFG = DataConfig(label="class", labelled_img=40, validation_img=20, flip=False)
 
 
-def stream(digits: Path, cfg: DataConfig = CFG, rank: int = 0, world: int = 1) -> Stream:
-    return Stream(digits, cfg, seed=0, resolution=32, rank=rank, world=world)
+def loader(digits: Path, cfg: DataConfig = CFG, rank: int = 0, world: int = 1) -> Loader:
+    return loader_of(digits, cfg, seed=0, resolution=32, rank=rank, world=world)
 
 
-def all_labels(digits: Path) -> np.ndarray:
-    with stream(digits, DataConfig(label="class")) as s:
-        return s._reader("train", "class").values(np.arange(200))
+def opened(digits: Path) -> Dataset:
+    return Dataset.open(replace(CFG, path=str(digits)), 32)
+
+
+def all_labels(digits: Path) -> Floats:
+    return opened(digits).labels("train", "class", np.arange(200))
+
+
+def counted(digits: Path) -> Ints:
+    """The images whose label counts."""
+    return first_of_each(opened(digits).split("train", "class").values, 180, CFG)
 
 
 def test_the_first_of_every_class_count(digits: Path) -> None:
     labels = all_labels(digits)[:180]
     wanted = np.sort(np.concatenate([np.flatnonzero(labels == c)[:4] for c in range(10)]))
-    with stream(digits) as s:
+    assert counted(digits).tolist() == wanted.tolist()
+    with loader(digits) as s:
         x, y = s.labelled
-        assert s._counted.tolist() == wanted.tolist()
-        assert y.tolist() == labels[wanted].tolist()
-        images, _ = s._reader("train").take(wanted)
-        assert torch.equal(x, torch.from_numpy(images))
+    assert y.tolist() == labels[wanted].tolist()
+    assert torch.equal(x, opened(digits).take("train", wanted))
 
 
 def test_other_labels_are_unknown_and_validation_images_never_shown(digits: Path) -> None:
-    labels, seen = all_labels(digits), set()
-    with stream(digits) as s:
+    labels, known, seen = all_labels(digits), set(counted(digits).tolist()), set()
+    with loader(digits) as s:
         assert s.samples == 180
         s.start(0, 12, 360)
         for _ in range(30):
             batch = s.next()
             for i, label in zip(batch.sample_ids.tolist(), batch.classes.tolist(), strict=True):
-                assert label == (labels[i] if i in s._counted else -1)
+                assert label == (labels[i] if i in known else -1)
                 seen.add(i)
     assert seen == set(range(180))
 
@@ -53,7 +62,7 @@ def test_every_world_size_sees_the_same_batches_and_labels(digits: Path) -> None
     def shown(world: int) -> tuple[torch.Tensor, torch.Tensor]:
         parts = []
         for rank in range(world):
-            with stream(digits, CFG, rank, world) as s:
+            with loader(digits, CFG, rank, world) as s:
                 s.start(24, 12, 60)
                 parts.append([s.next() for _ in range(3)])
         batches = list(zip(*parts, strict=True))
@@ -68,7 +77,7 @@ def test_every_world_size_sees_the_same_batches_and_labels(digits: Path) -> None
 
 
 def test_no_label_named_is_no_class_known(digits: Path) -> None:
-    with stream(digits, DataConfig(flip=False)) as s:
+    with loader(digits, DataConfig(flip=False)) as s:
         s.start(0, 12, 24)
         assert s.next().classes.tolist() == [-1] * 12
         x, y = s.labelled
@@ -76,28 +85,27 @@ def test_no_label_named_is_no_class_known(digits: Path) -> None:
 
 
 def test_all_labels_count_if_no_number_is_given(digits: Path) -> None:
-    with stream(digits, replace(CFG, labelled_img=0)) as s:
+    with loader(digits, replace(CFG, labelled_img=0)) as s:
         s.start(0, 12, 24)
         assert int(s.next().classes.min()) >= 0
 
 
 def test_a_class_with_too_few_images_is_named(digits: Path) -> None:
     with pytest.raises(DataError, match=r"wants 100 images of each of 10.*data\.classes"):
-        stream(digits, replace(CFG, labelled_img=1000))
+        loader(digits, replace(CFG, labelled_img=1000))
 
 
-def test_labels_are_read_no_further_than_needed(
-    digits: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipeline.data.loader.subset.CHUNK_IMG", 60)
-    with stream(digits, DataConfig(label="class")) as s:
-        images, asked = s._reader("train", "class"), []
-        values = images.values
-        monkeypatch.setattr(
-            Images, "values", lambda self, ids: asked.append(len(ids)) or values(ids)
-        )
-        first_of_each(images, 180, replace(CFG, labelled_img=10))
-    assert sum(asked) < 180
+def test_labels_are_read_no_further_than_needed() -> None:
+    """Ten classes in turn, a hundred thousand images: the first ten would do."""
+    read = []
+
+    def values_of(ids: Ints) -> Floats:
+        read.append(len(ids))
+        return (ids % 10).astype(np.float32)
+
+    found = first_of_each(values_of, 100_000, replace(CFG, labelled_img=10))
+    assert found.tolist() == list(range(10))
+    assert sum(read) < 5_000
 
 
 @pytest.mark.parametrize(

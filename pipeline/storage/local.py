@@ -1,0 +1,104 @@
+"""A folder, on a local disk or one that all hosts mount."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.storage.publish import (
+    MANIFEST,
+    Gate,
+    nothing,
+    published,
+    sha256_of,
+    sync,
+    write_manifest,
+)
+from pipeline.storage.storage import Storage
+
+__all__ = ["LocalStorage"]
+
+
+class LocalStorage(Storage):
+    """A folder: what is new is written aside, brought to the disk and renamed."""
+
+    remote = False
+
+    def __init__(self, where: str) -> None:
+        super().__init__(where, Path(where))
+
+    def names(self, below: str = "") -> list[str]:
+        """What lies directly in a folder."""
+        folder = self.working / below
+        return sorted(f.name for f in folder.iterdir()) if folder.is_dir() else []
+
+    def sizes(self, below: str = "") -> Mapping[str, int]:
+        """Name and length of every file in a folder and below it."""
+        return {
+            path.relative_to(self.working).as_posix(): path.stat().st_size
+            for path in (self.working / below).rglob("*")
+            if path.is_file()
+        }
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
+        """A file, or `start` to `stop` of it."""
+        with open(self.at(name), "rb") as file:
+            file.seek(start)
+            return file.read(-1 if stop is None else stop - start)
+
+    def write(self, name: str, content: bytes) -> None:
+        """A small file."""
+        final = self.working / name
+        final.parent.mkdir(parents=True, exist_ok=True)
+        scratch = final.with_name(f".{final.name}.{os.getpid()}.partial")
+        try:
+            scratch.write_bytes(content)
+            self.put(scratch, name)
+        finally:
+            scratch.unlink(missing_ok=True)
+
+    def create(self, name: str, content: bytes) -> bool:
+        """A file that was not there, by O_EXCL."""
+        final = self.working / name
+        final.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        except FileExistsError:
+            return False
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        sync(final.parent)
+        return True
+
+    def put(self, file: Path, name: str, *, sha256: str = "", gate: Gate = nothing) -> None:
+        """A file of the same disk, renamed; the disk is trusted to hold what it was given."""
+        sync(file)
+        gate()
+        os.replace(file, self.working / name)
+
+    def remove(self, name: str) -> None:
+        """Removes a file, or a folder with what it holds."""
+        path = self.working / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def publish(self, name: str, *, mark: str = "", gate: Gate = nothing) -> Iterator[Path]:
+        """A scratch folder that is renamed."""
+        with published(self.working / name, mark=mark, gate=gate) as scratch:
+            yield scratch
+            write_manifest(scratch)
+
+    def scraps(self, below: str) -> list[Path]:
+        """Scratch folders beside."""
+        return list((self.working / below).glob(".*.partial"))
+
+    def verified(self, name: str) -> Path:
+        """The folder itself, checked."""
+        for file, wanted in self.hashes(name).items():
+            if sha256_of(self.working / name / file) != wanted:
+                raise ValueError(f"{file} does not have the hash in {MANIFEST}")
+        return self.working / name

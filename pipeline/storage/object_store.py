@@ -1,0 +1,258 @@
+"""An object store, through fsspec; what is used as a folder is fetched into a spool on this host.
+
+An object store has no rename, but it replaces a single object whole.  So what is published is the
+manifest, which names the files; those are uploaded before it and their lengths compared, and each
+writer puts them in a folder of its own, so two writers of one checkpoint never mix their files:
+
+    0064/seen-0000012800/manifest.json                              the one that counts
+    0064/seen-0000012800/00000007.0002-.../networks.safetensors     what it names
+
+`create` is a conditional put.  s3:// is tested (against moto); gs:// and az:// take the same way,
+with gcsfs or adlfs installed, and are not.
+"""
+
+import copy
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import fsspec
+from fsspec.asyn import sync
+
+from pipeline.storage.publish import (
+    MANIFEST,
+    Gate,
+    nothing,
+    scratch_folder,
+    sha256_of,
+    write_manifest,
+    writer_name,
+)
+from pipeline.storage.retry import Retry, RetryPolicy
+from pipeline.storage.storage import Sleep, Storage
+from stylealae.errors import DataError
+
+__all__ = ["ObjectStorage"]
+
+log = logging.getLogger(__name__)
+
+SPOOL = Path("~/.cache/stylealae/runs")
+STALL_S = 30.0  # without an answer for so long, and a second more a MiB, a call is given up
+MIB = 1 << 20
+UPLOADS = 3  # of one file, until what is read back has its hash
+CHECKED_BYTES = 16 * MIB  # of an upload, read back at a time
+OPTIONS: dict[str, dict[str, Any]] = {
+    # Retries are ours, so that they are logged and bounded: botocore's are turned off.
+    "s3": {
+        "use_listings_cache": False,
+        "max_concurrency": 4,  # parts of 50 MiB of one upload, all in memory
+        "config_kwargs": {
+            "max_pool_connections": 32,
+            "connect_timeout": 10,
+            "read_timeout": 20,
+            "retries": {"total_max_attempts": 1},
+        },
+    }
+}
+
+
+class ObjectStorage(Storage):
+    """What lies below a URL; every call is retried as the policy says."""
+
+    remote = True
+
+    def __init__(self, where: str, policy: RetryPolicy) -> None:
+        """Finds what speaks the URL's protocol; nothing is sent yet."""
+        digest = hashlib.sha256(where.encode()).hexdigest()[:8]
+        super().__init__(where, SPOOL.expanduser() / f"{where.rpartition('/')[2]}-{digest}")
+        self._fs, self._root = _filesystem(where)
+        self._policy, self._retry = policy, Retry(where, policy)
+
+    def with_sleep(self, sleep: Sleep) -> Self:
+        """The same files for one caller, with a sleep of its own between retries."""
+        other = copy.copy(self)
+        other._policy = replace(self._policy, sleep=sleep)
+        other._retry = Retry(self.where, other._policy)
+        return other
+
+    def names(self, below: str = "") -> list[str]:
+        """What lies directly in a folder."""
+        skip = len(below) + 1 if below else 0
+        return sorted({name[skip:].split("/")[0] for name in self._sizes_if_any(below)})
+
+    def sizes(self, below: str = "") -> Mapping[str, int]:
+        """Name and length of every file in a folder, or of the file of this name."""
+        found: dict[str, dict[str, Any]] = self._retry(
+            below,
+            lambda: self._call("find", self._path(below), detail=True, timeout=10 * STALL_S),
+        )
+        skip = len(self._root) + 1
+        return {path[skip:]: int(about["size"]) for path, about in found.items()}
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
+        """A file, or a range of its bytes."""
+        part = {} if stop is None else {"start": start, "end": stop}
+        timeout = STALL_S + ((stop or start) - start) / MIB
+        path = self._path(name)
+        return self._retry(
+            name, lambda: bytes(self._call("cat_file", path, timeout=timeout, **part))
+        )
+
+    def write(self, name: str, content: bytes) -> None:
+        """A small file."""
+        path = self._path(name)
+        self._retry(name, lambda: self._call("pipe_file", path, content), does="written")
+
+    def create(self, name: str, content: bytes) -> bool:
+        """A file that was not there, by a conditional put."""
+        path = self._path(name)
+        try:
+            self._retry(
+                name, lambda: self._call("pipe_file", path, content, mode="create"), does="written"
+            )
+        except FileExistsError:
+            return False
+        return True
+
+    def put(self, file: Path, name: str, *, sha256: str = "", gate: Gate = nothing) -> None:
+        """A file of this host, uploaded, and read back if its hash is given."""
+        length, found = file.stat().st_size, ""
+        for _ in range(UPLOADS if sha256 else 1):
+            self._upload(file, name, length, gate)
+            if not sha256 or (found := self._sha256(name, length)) == sha256:
+                return
+            log.warning("%s did not arrive as it was sent: it is sent again", self.at(name))
+        raise self._policy.error(
+            f"{self.at(name)} holds {found or 'another length'} after {UPLOADS} uploads, sent was "
+            f"{sha256}: look after the store and whoever else writes there, then run the same "
+            "command again"
+        )
+
+    def remove(self, name: str) -> None:
+        """Removes a file, or a folder with what it holds."""
+
+        def drop(path: str) -> None:
+            try:
+                self._retry(name, lambda: self._call("rm_file", path), does="removed")
+            except FileNotFoundError:
+                return
+
+        # What makes it whole goes first: a folder that is half removed is not there.
+        for found in sorted(self._sizes_if_any(name), key=lambda n: not n.endswith(MANIFEST)):
+            drop(self._path(found))
+
+    @contextmanager
+    def publish(self, name: str, *, mark: str = "", gate: Gate = nothing) -> Iterator[Path]:
+        """See `Storage`; each writer's files lie in a folder of its own below `name`."""
+        # Not even a writer's own files are written over: those of before count until the manifest.
+        mark = f"{mark or writer_name()}-{time.time_ns():020d}"
+        with scratch_folder(self.working / ".publishing" / name, mark) as scratch:
+            yield scratch
+            write_manifest(scratch, below=f"{mark}/")
+            files = {f"{name}/{mark}/{f.name}": f for f in scratch.iterdir() if f.name != MANIFEST}
+            for there, file in files.items():
+                self.put(file, there)
+            found = self._sizes_if_any(name)
+            for there, file in files.items():
+                if found.get(there, -1) != file.stat().st_size:
+                    raise self._policy.error(
+                        f"{self.at(there)} has {found.get(there, -1):,} bytes after its upload, "
+                        f"not {file.stat().st_size:,}: look after the store"
+                    )
+            self.put(scratch / MANIFEST, f"{name}/{MANIFEST}", gate=gate)
+        for other in found.keys() - files.keys() - {f"{name}/{MANIFEST}"}:
+            if other.split("/")[-2] < mark:  # of a torn attempt, or one that this replaces
+                self.remove(other)
+
+    def scraps(self, below: str) -> list[Path]:
+        """Scratch folders on this host."""
+        return list((self.working / ".publishing" / below).glob(".*.partial"))
+
+    def verified(self, name: str) -> Path:
+        """See `Storage`; fetched into the spool, once a host."""
+        spool = self.working / ".fetched"
+        folder = spool / name
+        folder.mkdir(parents=True, exist_ok=True)
+        with (spool / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the processes of a host fetch once
+            for other in folder.parent.iterdir():
+                if other != folder:
+                    shutil.rmtree(other, ignore_errors=True)
+            for file, wanted in self.hashes(name).items():
+                final = folder / Path(file).name
+                if not (final.exists() and sha256_of(final) == wanted):
+                    self._download(f"{name}/{file}", final)
+                    if sha256_of(final) != wanted:
+                        raise ValueError(f"{file} does not have the hash in {MANIFEST}")
+        return folder
+
+    def _call(self, method: str, *args: Any, timeout: float | None = None, **options: Any) -> Any:
+        """A method of the file system, given up after `timeout` seconds where that can be done."""
+        if not self._fs.async_impl:
+            return getattr(self._fs, method)(*args, **options)
+        work = getattr(self._fs, f"_{method}")
+        return sync(self._fs.loop, work, *args, timeout=timeout or STALL_S, **options)
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}" if name else self._root
+
+    def _sizes_if_any(self, below: str) -> Mapping[str, int]:
+        """As `sizes`; none where there is no such folder or bucket."""
+        try:
+            return self.sizes(below)
+        except FileNotFoundError:
+            return {}
+
+    def _length(self, name: str) -> int:
+        return int(self._call("info", self._path(name))["size"])
+
+    def _upload(self, file: Path, name: str, length: int, gate: Gate) -> None:
+        path, timeout = self._path(name), STALL_S + length / MIB
+
+        def put() -> None:
+            gate()  # before every try: the store may have been down for minutes
+            self._call("put_file", str(file), path, timeout=timeout)
+
+        self._retry(name, put, does="written")
+
+    def _download(self, name: str, final: Path) -> None:
+        path, scratch = self._path(name), final.with_name(f".{final.name}.partial")
+
+        def get() -> None:
+            timeout = STALL_S + self._length(name) / MIB
+            self._call("get_file", path, str(scratch), timeout=timeout)
+
+        self._retry(name, get)
+        os.replace(scratch, final)
+
+    def _sha256(self, name: str, length: int) -> str:
+        """Hash of a file as the store gives it back; empty if it has another length."""
+        if self._retry(name, lambda: self._length(name)) != length:
+            return ""
+        digest = hashlib.sha256()
+        for start in range(0, length, CHECKED_BYTES):
+            digest.update(self.read(name, start, min(start + CHECKED_BYTES, length)))
+        return digest.hexdigest()
+
+
+def _filesystem(where: str) -> tuple[Any, str]:
+    """Fsspec's file system for a URL, and the path in it."""
+    protocol = where.partition("://")[0]
+    try:
+        fs, path = fsspec.core.url_to_fs(where, **OPTIONS.get(protocol, {}))
+    except (ImportError, ValueError) as error:
+        raise DataError(
+            f"{where} cannot be opened ({error}): install what reads {protocol}:// "
+            "(s3fs, gcsfs or adlfs), or correct the URL"
+        ) from error
+    if hasattr(fs, "retries"):
+        fs.retries = 1
+    return fs, path.rstrip("/")

@@ -1,0 +1,88 @@
+"""Folders that appear whole or not at all, with a manifest of the hashes of their files."""
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["MANIFEST", "Gate", "hashes_in", "nothing", "published", "scratch_folder", "sha256_of"]
+__all__ += ["sync", "write_manifest", "writer_name"]
+
+MANIFEST, FORMAT = "manifest.json", 1
+Gate = Callable[[], None]
+
+
+def nothing() -> None:
+    """A gate that is always open."""
+
+
+@contextmanager
+def published(final: Path, *, mark: str = "", gate: Gate = nothing) -> Iterator[Path]:
+    """A scratch folder that becomes `final`, synced to disk, only if the block succeeds."""
+    with scratch_folder(final, mark) as scratch:
+        yield scratch
+        for file in scratch.iterdir():
+            sync(file)
+        gate()
+        if final.exists():
+            os.replace(final, replaced := scratch.with_name(scratch.name + ".replaced.partial"))
+            os.replace(scratch, final)
+            shutil.rmtree(replaced, ignore_errors=True)
+        else:
+            os.replace(scratch, final)
+    sync(final.parent)
+
+
+@contextmanager
+def scratch_folder(final: Path, mark: str) -> Iterator[Path]:
+    """A folder beside `final`, gone when the block ends unless it was renamed."""
+    scratch = final.with_name(f".{final.name}.{mark or writer_name()}.partial")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def writer_name() -> str:
+    """A name of this process alone: the orphan of a killed driver may write the same folder."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def write_manifest(folder: Path, below: str = "") -> None:
+    """Writes the hash of every file of a folder beside them, under the names `below` + theirs."""
+    hashes = {below + f.name: sha256_of(f) for f in sorted(folder.iterdir())}
+    text = json.dumps({"format": FORMAT, "sha256": hashes}, indent=2)
+    (folder / MANIFEST).write_text(text)
+
+
+def hashes_in(manifest: bytes) -> Mapping[str, str]:
+    """The hashes that a manifest holds, by file; ValueError if it is torn or of another format."""
+    try:
+        found = json.loads(manifest)
+        if found["format"] == FORMAT:
+            hashes: Mapping[str, str] = found["sha256"]
+            return hashes
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{MANIFEST} is torn ({type(error).__name__}: {error})") from error
+    raise ValueError(f"format {found['format']}, this version reads {FORMAT}")
+
+
+def sha256_of(file: Path) -> str:
+    """The hash of a file, hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Brings a file or a folder to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
