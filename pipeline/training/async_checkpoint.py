@@ -21,7 +21,7 @@ from torch import Tensor
 
 from pipeline.config.sections import CheckpointConfig
 from pipeline.storage import Storage
-from pipeline.training import checkpoints
+from pipeline.training import checkpoints, snapshots
 from pipeline.training.fencing import Fence
 from pipeline.world import World
 from stylealae.errors import CheckpointError, DivergenceError, UserError
@@ -90,7 +90,7 @@ class Saver:
 
     def finish_stage(self, stage: int, model: Model) -> None:
         """Leaves the stage's snapshot, and in it the mark that the stage is done.  Collective."""
-        self._do(lambda: checkpoints.finish_stage(self._storage, stage, model, self._fence))
+        self._do(lambda: snapshots.finish_stage(self._storage, stage, model, self._fence))
         self._do(self._mirror)
 
     def close(self) -> None:
@@ -155,7 +155,9 @@ class Saver:
         since = time.monotonic()
         try:
             checkpoints.save(self._storage, parts, about, self._fence)
-            checkpoints.prune(self._storage, about["stage"], self._cfg.keep, self._fence)
+            checkpoints.prune(
+                self._storage, about["stage"], about["seen"], self._cfg.keep, self._fence
+            )
             self._mirror()
         except Exception as error:  # it is raised where all ranks are, at the next save
             self._problem = error

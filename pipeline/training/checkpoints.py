@@ -8,9 +8,8 @@ torn, and the one before it is used.  Only safetensors and JSON are read back, n
 
 import json
 import logging
-import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.metadata import version
@@ -22,29 +21,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pipeline.config import RunConfig, as_dict
-from pipeline.storage import Storage, nothing
+from pipeline.storage import Storage
+from pipeline.training import run_files
 from pipeline.training.fencing import Fence
 from pipeline.world import World
-from stylealae.errors import CheckpointError, DivergenceError, UserError
-from stylealae.family import Model
+from stylealae.errors import CheckpointError, DivergenceError
 
-__all__ = [
-    "SNAPSHOT",
-    "Checkpoint",
-    "describe",
-    "finish_stage",
-    "furthest",
-    "is_done",
-    "latest",
-    "prune",
-    "save",
-    "snapshot",
-    "stage_folder",
-]
+__all__ = ["Checkpoint", "describe", "furthest", "has_ended", "latest", "prune", "save"]
 
 log = logging.getLogger(__name__)
-NAME = "seen-" + "[0-9]" * 10  # no copy that someone put beside
-STATE, SNAPSHOT = "state.json", "snapshot"
+STATE = "state.json"
 VISIBLE_S = 60.0
 """NFS may show other hosts a new folder so much later."""
 
@@ -63,11 +49,6 @@ class Checkpoint:
         """The tensors of `networks`, `ema` or `adam` by name."""
         loaded: dict[str, Tensor] = load_file(self.folder / f"{part}.safetensors")
         return loaded
-
-
-def stage_folder(run_dir: Path, stage: int) -> Path:
-    """The folder of one stage, named by its resolution."""
-    return run_dir / _stage_name(stage)
 
 
 def describe(cfg: RunConfig, stage: int, seen: int, data: str) -> dict[str, Any]:
@@ -112,27 +93,41 @@ def save(
             _require_equal(file, tensors)
         (scratch / STATE).write_text(json.dumps(dict(state), indent=2))
 
-    final = f"{_stage_name(state['stage'])}/seen-{seen:010d}"
-    _publish(storage, final, write, fence)
+    final = f"{run_files.stage_name(state['stage'])}/{run_files.checkpoint_name(seen)}"
+
+    def before() -> str:
+        newest = _newest(storage)
+        return newest.where if newest else "the beginning"
+
+    run_files.publish(storage, final, write, fence, goes_on_from=before)
     return final
 
 
-def latest(storage: Storage, world: World | None = None) -> Checkpoint | None:
+def latest(
+    storage: Storage, world: World | None = None, *, upto: int | None = None
+) -> Checkpoint | None:
     """The newest whole checkpoint of a run, found by looking; torn ones are named and left.
 
     With a world it is the one that rank 0 finds, on every rank.  Collective then.
 
+    Args:
+        storage: where the run lies.
+        world: the ranks.
+        upto: images after which checkpoints are left aside.
+
     Raises:
-        CheckpointError: this rank does not get to see what rank 0 found.
+        CheckpointError: a checkpoint is there and cannot be read, or this rank does not get to see
+            what rank 0 found.
     """
     if world is None or world.size == 1:
-        return _newest(storage)
-    found = _newest(storage) if world.rank == 0 else None
+        return _newest(storage, upto)
+    found = _newest(storage, upto) if world.rank == 0 else None
     about = [found.state["stage"] + 1, found.state["seen"]] if found else [0, 0]
     stage, seen = (round(v * world.size) for v in world.mean([float(v) for v in about]))
     if world.rank == 0 or stage == 0:
         return found
-    name, until = f"{_stage_name(stage - 1)}/seen-{seen:010d}", time.monotonic() + VISIBLE_S
+    name = f"{run_files.stage_name(stage - 1)}/{run_files.checkpoint_name(seen)}"
+    until = time.monotonic() + VISIBLE_S
     while isinstance(opened := _opened(storage, name), str):  # NFS shows it after a while
         if time.monotonic() > until:
             raise CheckpointError(
@@ -148,70 +143,51 @@ def furthest(storage: Storage) -> int:
     return max((int(name[-10:]) for name in _names(storage) if storage.is_whole(name)), default=0)
 
 
-def prune(storage: Storage, stage: int, keep: int, fence: Fence | None = None) -> None:
-    """Drops all but the newest checkpoints of this stage, and all but one of earlier ones."""
+def prune(
+    storage: Storage, stage: int, seen: int, keep: int, fence: Fence | None = None
+) -> None:
+    """Drops what a checkpoint that was just saved makes superfluous.
+
+    Of its stage it and the `keep` - 1 before it are kept, of earlier stages the last.  One of more
+    images, which the run did not go on from as it is damaged, does not count and is left.
+    """
     if fence is not None:
         fence.require()
+    saved = run_files.checkpoint_name(seen)
     for earlier in range(stage + 1):
-        folder = _stage_name(earlier)
-        names = _checkpoints(storage, folder)
+        folder = run_files.stage_name(earlier)
+        names = [n for n in _checkpoints(storage, folder) if n <= saved]
         whole = [n for n in names if storage.is_whole(f"{folder}/{n}")]
         kept = set(whole[-(keep if earlier == stage else 1) :])
         for name in names:
             if name not in kept and whole and name < whole[-1]:
                 storage.remove(f"{folder}/{name}")
-        _sweep(storage, folder, fence)
+        run_files.sweep(storage, folder, fence)
 
 
-def _sweep(storage: Storage, folder: str, fence: Fence | None) -> None:
-    """Drops what somebody was writing who was killed or came before."""
-    for scrap in storage.scraps(folder):
-        mark = ".".join(scrap.name.split(".")[2:-1])  # of .seen-0000000096.00000007.0002.partial
-        if fence is None or fence.outranks(mark):
-            shutil.rmtree(scrap, ignore_errors=True)
-
-
-def finish_stage(storage: Storage, stage: int, model: Model, fence: Fence | None = None) -> None:
-    """Leaves the stage's snapshot, and in it the mark that the stage is done."""
-    _publish(storage, f"{_stage_name(stage)}/{SNAPSHOT}", model.save, fence)
-    _sweep(storage, _stage_name(stage), fence)
-
-
-def is_done(storage: Storage, stage: int) -> bool:
-    """Whether a stage has been trained to its end."""
-    name = f"{_stage_name(stage)}/{SNAPSHOT}"
-    if storage.remote:
-        return storage.is_whole(name)
-    return bool(storage.names(name))  # it appears whole; earlier versions left no manifest
-
-
-def snapshot(storage: Storage, stage: int) -> Path:
-    """The folder on this host that holds a stage's snapshot, verified.
-
-    Raises:
-        CheckpointError: it is not there, or damaged.
-    """
-    name = f"{_stage_name(stage)}/{SNAPSHOT}"
-    if not storage.remote and not storage.is_whole(name):
-        return storage.working / name  # as runs of earlier versions left it
-    try:
-        return storage.verified(name)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"the snapshot {storage.at(name)} cannot be used ({error}): remove it, and the same "
-            "command makes it again from the stage's last checkpoint"
-        ) from error
+def has_ended(storage: Storage, stage: int, end: int) -> bool:
+    """Whether the checkpoint with which a stage ends, after `end` images, is there and whole."""
+    name = f"{run_files.stage_name(stage)}/{run_files.checkpoint_name(end)}"
+    return storage.is_whole(name) and isinstance(run_files.verified(storage, name), Path)
 
 
 def _names(storage: Storage) -> list[str]:
     """The names of all checkpoints, the newest first."""
-    folders = [name for name in storage.names() if name[:1].isdigit()]
-    names = [f"{folder}/{n}" for folder in folders for n in _checkpoints(storage, folder)]
+    try:
+        folders = [name for name in storage.names() if name[:1].isdigit()]
+        names = [f"{folder}/{n}" for folder in folders for n in _checkpoints(storage, folder)]
+    except OSError as error:
+        raise CheckpointError(
+            f"{storage.where} cannot be listed ({error}): mend the permissions or the file system, "
+            "then give the same command again"
+        ) from error
     return sorted(names, key=lambda n: n.partition("/")[2], reverse=True)
 
 
-def _newest(storage: Storage) -> Checkpoint | None:
+def _newest(storage: Storage, upto: int | None = None) -> Checkpoint | None:
     for name in _names(storage):
+        if upto is not None and int(name[-10:]) > upto:
+            continue
         opened = _opened(storage, name)
         if not isinstance(opened, str):
             return opened
@@ -221,36 +197,16 @@ def _newest(storage: Storage) -> Checkpoint | None:
 
 def _checkpoints(storage: Storage, folder: str) -> list[str]:
     """The names of a stage's checkpoints, oldest first; no copy that someone put beside."""
-    return [name for name in storage.names(folder) if fnmatchcase(name, NAME)]
+    return [name for name in storage.names(folder) if fnmatchcase(name, run_files.CHECKPOINTS)]
 
 
 def _opened(storage: Storage, name: str) -> Checkpoint | str:
     """A checkpoint if it is whole, or what is wrong with it."""
-    try:
-        folder = storage.verified(name)
-        state = json.loads((folder / STATE).read_text())
-        return Checkpoint(folder, state, storage.at(name))
-    except (OSError, ValueError) as error:
-        return f"{type(error).__name__}: {error}"
-
-
-def _publish(
-    storage: Storage, final: str, write: Callable[[Path], None], fence: Fence | None
-) -> None:
-    """Publishes a folder."""
-    mark, gate = (fence.token, fence.require) if fence else ("", nothing)
-    try:
-        with storage.publish(final, mark=mark, gate=gate) as scratch:
-            write(scratch)
-    except UserError:
-        raise
-    except Exception as error:  # whatever the disk and the libraries raise
-        before = _newest(storage)
-        raise CheckpointError(
-            f"could not write {storage.at(final)} ({type(error).__name__}: {error}): free some "
-            "space or mend the folder, then give the same command again; it goes on from "
-            f"{before.where if before else 'the beginning'}"
-        ) from error
+    folder = run_files.verified(storage, name)
+    if isinstance(folder, str):
+        return folder
+    state = json.loads((folder / STATE).read_text())
+    return Checkpoint(folder, state, storage.at(name))
 
 
 def _require_equal(file: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -259,7 +215,3 @@ def _require_equal(file: Path, tensors: Mapping[str, Tensor]) -> None:
     wrong = [n for n, t in tensors.items() if not torch.equal(written[n], t.cpu())]
     if wrong or written.keys() != tensors.keys():
         raise OSError(f"{file.name} reads back differently from what was written")
-
-
-def _stage_name(stage: int) -> str:
-    return f"{4 << stage:04d}"

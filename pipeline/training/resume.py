@@ -1,36 +1,134 @@
-"""Where a run goes on: its newest whole checkpoint, if that is a checkpoint of this very run."""
+"""Where a run goes on: the stage, and the state that the stage is taken up from.
+
+The invariant of staged training is that `seen` lies in the span of the stage under training.  A
+stage leaves its last checkpoint, which the next stage begins from, and its snapshot, which marks it
+done.  What of that is damaged or gone decides:
+
+* the last checkpoint, with an older one left: the stage of that one is opened again, and ends as it
+  did before;
+* every checkpoint, as when only snapshots were copied: the next stage begins from the snapshot, and
+  is said to, for it holds the averaged weights in place of those in training;
+* a snapshot: it is made again from the stage's last checkpoint.
+"""
 
 import json
+import logging
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from pipeline.config import RunConfig
 from pipeline.storage import Storage
-from pipeline.training import checkpoints
+from pipeline.training import checkpoints, snapshots
 from pipeline.training.checkpoints import Checkpoint
 from pipeline.world import World
 from stylealae.config import ShapeConfig
 from stylealae.errors import CheckpointError
+from stylealae.family import FAMILIES
+from stylealae.interop import snapshot
 
-__all__ = ["newest_of"]
+__all__ = ["Handover", "next_stage", "start_of"]
+
+log = logging.getLogger(__name__)
 
 
-def newest_of(cfg: RunConfig, storage: Storage, data: str, world: World) -> Checkpoint | None:
-    """The checkpoint that the run goes on from; None at its beginning.  Collective.
+@dataclass(frozen=True)
+class Handover:
+    """The snapshot of the stage before, in the place of a checkpoint."""
+
+    state: Mapping[str, Any]
+    where: str
+    averaged: Mapping[str, Tensor]
+    """The running averages by name, of the weights and of what is averaged beside them."""
+    beside: frozenset[str]
+    """Names of the latter."""
+
+    def tensors(self, part: str) -> dict[str, Tensor]:
+        """The tensors of `networks` or `ema` by name."""
+        left_out = self.beside if part == "networks" else frozenset()
+        return {name: t for name, t in self.averaged.items() if name not in left_out}
+
+
+def next_stage(cfg: RunConfig, storage: Storage) -> int | None:
+    """The stage that a run goes on with; None when all are done."""
+    open_ = [stage for stage in cfg.stages if not snapshots.is_done(storage, stage)]
+    if not open_:
+        return None
+    found = checkpoints.latest(storage)
+    if found is None:
+        return open_[0]
+    at = cfg.progress(int(found.state["seen"])).stage
+    missing = [s for s in open_ if s < at and not _ended(cfg, storage, s)]
+    for stage in missing:
+        log.warning("the snapshot of stage %d is gone, and with it the last checkpoint", stage)
+    left = [stage for stage in open_ if stage not in missing]
+    if left and at < left[0]:
+        log.warning(
+            "stage %d is done, but no checkpoint after %s is whole: going on from there, with stage "
+            "%d again", left[0] - 1, found.where, at,
+        )  # fmt: skip
+        return at
+    return left[0] if left else None
+
+
+def start_of(
+    cfg: RunConfig, stage: int, storage: Storage, data: str, world: World
+) -> Checkpoint | Handover | None:
+    """What a stage is taken up from; None at the beginning of a run.  Collective.
 
     Args:
         cfg: the run.
-        storage: where it lies.
+        stage: the stage to train.
+        storage: where the run lies.
         data: digest of the data set's manifest.
         world: the ranks.
 
     Raises:
-        CheckpointError: the newest checkpoint is of another model, seed or data set.
+        CheckpointError: the newest checkpoint is of another model, seed or data set, or it lies
+            outside the stage's span.
     """
-    found = checkpoints.latest(storage, world)
+    first, end = cfg.span(stage)
+    found = checkpoints.latest(storage, world, upto=end)
     if found is None:
-        return None
+        return _from_snapshot(cfg, stage, storage) if stage > cfg.stages[0] else None
+    _require_same_run(cfg, storage, found, data)
+    seen = int(found.state["seen"])
+    if seen < first:
+        raise CheckpointError(
+            f"stage {stage} spans images {first:,} to {end:,}, and the newest whole checkpoint, "
+            f"{found.where}, stands at {seen:,}: train the stages before it first"
+        )
+    return found
+
+
+def _ended(cfg: RunConfig, storage: Storage, stage: int) -> bool:
+    return checkpoints.has_ended(storage, stage, cfg.span(stage)[1])
+
+
+def _from_snapshot(cfg: RunConfig, stage: int, storage: Storage) -> Handover:
+    """The state that the snapshot of the stage before stands in for."""
+    folder = snapshots.snapshot(storage, stage - 1)
+    found = snapshot.read(folder)
+    if (found.family, found.model) != (cfg.family, cfg.model):
+        raise CheckpointError(
+            f"the snapshot {folder} is of another model ({found.family}, {found.model}): give this "
+            "run a run_dir of its own"
+        )
+    log.warning(
+        "no checkpoint of stage %d is there: stage %d begins from its snapshot, with the averaged "
+        "weights in place of those in training, so the run is not the one it would have been",
+        *(stage - 1, stage),
+    )
+    with torch.device("meta"):
+        beside = frozenset(FAMILIES[cfg.family].build(cfg.model).means())
+    state = {"stage": stage - 1, "seen": cfg.span(stage)[0]}
+    return Handover(state, str(folder), found.tensors, beside)
+
+
+def _require_same_run(cfg: RunConfig, storage: Storage, found: Checkpoint, data: str) -> None:
     there, here = _identity_there(cfg, found.state), _identity(cfg, data)
     other = [f"{k} ({there.get(k)} there, {v} here)" for k, v in here.items() if there.get(k) != v]
     if other:
@@ -38,7 +136,6 @@ def newest_of(cfg: RunConfig, storage: Storage, data: str, world: World) -> Chec
             f"the checkpoint {found.where} is of another run: {', '.join(other)}. Give this one a "
             f"run_dir of its own (run_dir=runs/another), or remove {storage.where}"
         )
-    return found
 
 
 def _identity(cfg: RunConfig, data: str) -> dict[str, Any]:

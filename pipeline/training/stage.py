@@ -16,14 +16,14 @@ from pipeline.training.fencing import Fence
 from pipeline.training.logs import Log
 from pipeline.training.metrics import Metrics
 from pipeline.training.progress import Report
-from pipeline.training.resume import newest_of
+from pipeline.training.resume import start_of
 from pipeline.training.state import TrainState
 from pipeline.world import World
-from stylealae.errors import ConfigError
+from stylealae.errors import CheckpointError, ConfigError
 from stylealae.family import FAMILIES
 from stylealae.phase_inputs import Chance
 from stylealae.phases import Phase
-from stylealae.schedule import at_stage
+from stylealae.schedule import Progress, at_stage
 
 __all__ = ["Stage", "open_stage"]
 
@@ -46,6 +46,20 @@ class Stage:
     metrics: Metrics
     originals: Tensor
     """Held-out images for the image grid [n, C, R, R] in [-1, 1]."""
+
+    def at(self) -> Progress:
+        """Where the run stands, which is in this stage.
+
+        Raises:
+            CheckpointError: it is not.
+        """
+        at = self.cfg.progress(self.state.seen)
+        if at.stage != self.number:
+            raise CheckpointError(
+                f"after {self.state.seen:,} images the schedule is in stage {at.stage}, and stage "
+                f"{self.number} is trained: its checkpoints are of another schedule"
+            )
+        return at
 
     def phases(self, seen: int, batch: int) -> tuple[Phase, ...]:
         """The phases of the iteration that begins after `seen` images, in their order."""
@@ -91,7 +105,7 @@ def open_stage(
         cfg.model, cfg.loss, seed=cfg.seed, mine=world.share(batch), device=world.device,
         labelled=loader.labelled,
     )  # fmt: skip
-    state = TrainState(cfg, stage, world, newest_of(cfg, storage, digest, world))
+    state = TrainState(cfg, stage, world, start_of(cfg, stage, storage, digest, world))
     log = Log(
         storage, cfg.log, world, seen=state.seen, span=span, total=cfg.span(cfg.last_stage)[1],
         report=report, fence=fence,

@@ -8,6 +8,7 @@ from torch import Tensor
 from pipeline.config import RunConfig
 from pipeline.training.checkpoints import Checkpoint
 from pipeline.training.engine import Engine
+from pipeline.training.resume import Handover
 from pipeline.world import World
 from stylealae.ema import Ema
 from stylealae.family import FAMILIES, Model
@@ -23,7 +24,11 @@ class TrainState:
     """Everything that a checkpoint holds of a run.  Every public method is collective."""
 
     def __init__(
-        self, cfg: RunConfig, stage: int, world: World, found: Checkpoint | None = None
+        self,
+        cfg: RunConfig,
+        stage: int,
+        world: World,
+        found: Checkpoint | Handover | None = None,
     ) -> None:
         """The state at the beginning of a run, or as a checkpoint holds it, on `world.device`.
 
@@ -43,7 +48,7 @@ class TrainState:
         # A stage that was killed between its last checkpoint and its snapshot is still this stage.
         at = cfg.progress(min(self.seen, cfg.span(stage)[1] - 1))
         self.engine = Engine(self.nets, at, cfg, world)
-        if found is not None and found.state["stage"] == stage:
+        if isinstance(found, Checkpoint) and found.state["stage"] == stage:
             self.engine.load_state_dict(found.tensors("adam"))
 
     @contextmanager

@@ -54,7 +54,7 @@ def _train(s: Stage, world: World, stop: Callable[[], bool]) -> None:
     """Iterations until the stage's end, or until `stop` says so on any rank."""
     state, log, stopped = s.state, s.log, False
     while state.seen < s.end and not stopped:
-        at = s.cfg.progress(state.seen)
+        at = s.at()
         batch = s.loader.next()
         log.batch(state.seen, batch.sample_ids)
         x = on_device(batch, at.alpha, world.device)  # [n, C, R, R] in [-1, 1]

@@ -1,0 +1,50 @@
+"""Snapshots of a run's stages: what a stage leaves, and whether it has ended."""
+
+import logging
+from pathlib import Path
+
+from pipeline.storage import Storage
+from pipeline.training import run_files
+from pipeline.training.fencing import Fence
+from stylealae.errors import CheckpointError
+from stylealae.family import Model
+
+__all__ = ["finish_stage", "is_done", "snapshot"]
+
+log = logging.getLogger(__name__)
+
+
+def finish_stage(storage: Storage, stage: int, model: Model, fence: Fence | None = None) -> None:
+    """Leaves the stage's snapshot, and in it the mark that the stage is done."""
+    run_files.publish(storage, _name(stage), model.save, fence)
+    run_files.sweep(storage, run_files.stage_name(stage), fence)
+
+
+def is_done(storage: Storage, stage: int) -> bool:
+    """Whether a stage has been trained to its end: its snapshot is there, every byte of it."""
+    name = _name(stage)
+    if not storage.names(name):
+        return False
+    found = run_files.verified(storage, name)
+    if isinstance(found, str):
+        log.warning("the snapshot %s is not whole: %s", storage.at(name), found)
+    return isinstance(found, Path)
+
+
+def snapshot(storage: Storage, stage: int) -> Path:
+    """The folder on this host that holds a stage's snapshot, verified.
+
+    Raises:
+        CheckpointError: it is not there, or damaged.
+    """
+    found = run_files.verified(storage, _name(stage))
+    if isinstance(found, str):
+        raise CheckpointError(
+            f"the snapshot {storage.at(_name(stage))} cannot be used ({found}): remove it, and the "
+            "same command makes it again from the stage's last checkpoint"
+        )
+    return found
+
+
+def _name(stage: int) -> str:
+    return f"{run_files.stage_name(stage)}/{run_files.SNAPSHOT}"
