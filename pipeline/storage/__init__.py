@@ -48,9 +48,10 @@ def open_storage(
 
         return LocalStorage(location)
     from pipeline.storage.object_store import ObjectStorage  # fsspec is heavy
-    from pipeline.storage.retry import RetryPolicy
+    from pipeline.storage.retry import Retry
 
-    return ObjectStorage(location, RetryPolicy(setting=setting, error=error, patience_s=patience_s))
+    retry = Retry(where=location, setting=setting, error=error, patience_s=patience_s)
+    return ObjectStorage(location, retry)
 
 
 def is_url(where: Where) -> bool:

@@ -36,7 +36,7 @@ from pipeline.storage.publish import (
     write_manifest,
     writer_name,
 )
-from pipeline.storage.retry import Retry, RetryPolicy
+from pipeline.storage.retry import Retry
 from pipeline.storage.storage import Sleep, Storage
 from stylealae.errors import DataError
 
@@ -65,22 +65,21 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 class ObjectStorage(Storage):
-    """What lies below a URL; every call is retried as the policy says."""
+    """What lies below a URL; every call is retried."""
 
     remote = True
 
-    def __init__(self, where: str, policy: RetryPolicy) -> None:
+    def __init__(self, where: str, retry: Retry) -> None:
         """Finds what speaks the URL's protocol; nothing is sent yet."""
         digest = hashlib.sha256(where.encode()).hexdigest()[:8]
         super().__init__(where, SPOOL.expanduser() / f"{where.rpartition('/')[2]}-{digest}")
         self._fs, self._root = _filesystem(where)
-        self._policy, self._retry = policy, Retry(where, policy)
+        self._retry = retry
 
     def with_sleep(self, sleep: Sleep) -> Self:
         """The same files for one caller, with a sleep of its own between retries."""
         other = copy.copy(self)
-        other._policy = replace(self._policy, sleep=sleep)
-        other._retry = Retry(self.where, other._policy)
+        other._retry = replace(self._retry, sleep=sleep)
         return other
 
     def names(self, below: str = "") -> list[str]:
@@ -122,15 +121,14 @@ class ObjectStorage(Storage):
             return False
         return True
 
-    def put(self, file: Path, name: str, *, sha256: str = "", gate: Gate = nothing) -> None:
-        """A file of this host, uploaded, and read back if its hash is given."""
-        length, found = file.stat().st_size, ""
-        for _ in range(UPLOADS if sha256 else 1):
-            self._upload(file, name, length, gate)
-            if not sha256 or (found := self._sha256(name, length)) == sha256:
+    def put(self, file: Path, name: str, sha256: str) -> None:
+        """A file of this host, uploaded and read back."""
+        for _ in range(UPLOADS):
+            self._upload(file, name)
+            if (found := self._sha256(name, file.stat().st_size)) == sha256:
                 return
             log.warning("%s did not arrive as it was sent: it is sent again", self.at(name))
-        raise self._policy.error(
+        raise self._retry.error(
             f"{self.at(name)} holds {found or 'another length'} after {UPLOADS} uploads, sent was "
             f"{sha256}: look after the store and whoever else writes there, then run the same "
             "command again"
@@ -159,15 +157,15 @@ class ObjectStorage(Storage):
             write_manifest(scratch, below=f"{mark}/")
             files = {f"{name}/{mark}/{f.name}": f for f in scratch.iterdir() if f.name != MANIFEST}
             for there, file in files.items():
-                self.put(file, there)
+                self._upload(file, there)
             found = self._sizes_if_any(name)
             for there, file in files.items():
                 if found.get(there, -1) != file.stat().st_size:
-                    raise self._policy.error(
+                    raise self._retry.error(
                         f"{self.at(there)} has {found.get(there, -1):,} bytes after its upload, "
                         f"not {file.stat().st_size:,}: look after the store"
                     )
-            self.put(scratch / MANIFEST, f"{name}/{MANIFEST}", gate=gate)
+            self._upload(scratch / MANIFEST, f"{name}/{MANIFEST}", gate)
         for other in found.keys() - files.keys() - {f"{name}/{MANIFEST}"}:
             if other.split("/")[-2] < mark:  # of a torn attempt, or one that this replaces
                 self.remove(other)
@@ -214,8 +212,8 @@ class ObjectStorage(Storage):
     def _length(self, name: str) -> int:
         return int(self._call("info", self._path(name))["size"])
 
-    def _upload(self, file: Path, name: str, length: int, gate: Gate) -> None:
-        path, timeout = self._path(name), STALL_S + length / MIB
+    def _upload(self, file: Path, name: str, gate: Gate = nothing) -> None:
+        path, timeout = self._path(name), STALL_S + file.stat().st_size / MIB
 
         def put() -> None:
             gate()  # before every try: the store may have been down for minutes

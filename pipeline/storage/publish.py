@@ -5,11 +5,11 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["MANIFEST", "Gate", "hashes_in", "nothing", "published", "scratch_folder", "sha256_of"]
+__all__ = ["FORMAT", "MANIFEST", "Gate", "nothing", "published", "scratch_folder", "sha256_of"]
 __all__ += ["sync", "write_manifest", "writer_name"]
 
 MANIFEST, FORMAT = "manifest.json", 1
@@ -59,18 +59,6 @@ def write_manifest(folder: Path, below: str = "") -> None:
     hashes = {below + f.name: sha256_of(f) for f in sorted(folder.iterdir())}
     text = json.dumps({"format": FORMAT, "sha256": hashes}, indent=2)
     (folder / MANIFEST).write_text(text)
-
-
-def hashes_in(manifest: bytes) -> Mapping[str, str]:
-    """The hashes that a manifest holds, by file; ValueError if it is torn or of another format."""
-    try:
-        found = json.loads(manifest)
-        if found["format"] == FORMAT:
-            hashes: Mapping[str, str] = found["sha256"]
-            return hashes
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{MANIFEST} is torn ({type(error).__name__}: {error})") from error
-    raise ValueError(f"format {found['format']}, this version reads {FORMAT}")
 
 
 def sha256_of(file: Path) -> str:

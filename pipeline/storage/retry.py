@@ -1,6 +1,6 @@
 """Calls to an object store, retried with exponential backoff and jitter.
 
-An answer of 5xx, a reset and a stall are retried for as long as the policy allows; the first
+An answer of 5xx, a reset and a stall are retried for as long as is allowed; the first
 failure and the recovery are logged.
 """
 
@@ -16,35 +16,30 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_e
 from pipeline.storage.storage import Sleep
 from stylealae.errors import UserError
 
-__all__ = ["Retry", "RetryPolicy", "describe"]
+__all__ = ["Retry"]
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
-class RetryPolicy:
-    """How long a store that fails is retried, and what is raised then."""
+@dataclass(kw_only=True)
+class Retry:
+    """Retries calls to one store, and remembers whether it is failing."""
 
+    where: str
+    """The store's URL, for messages."""
     setting: str
     """The config key of `patience_s`, for messages, as in `data.patience_s`."""
     error: type[UserError]
     """What is raised when retrying has no more use."""
-    patience_s: float = 300.0
+    patience_s: float
     """How long a call is retried before it fails."""
     sleep: Sleep = time.sleep
     """Waits between two attempts."""
     now: Callable[[], float] = time.monotonic
     """The clock, in seconds."""
-
-
-class Retry:
-    """Retries calls to one store, and remembers whether it is failing."""
-
-    def __init__(self, where: str, policy: RetryPolicy) -> None:
-        """`where` is the store's URL, for messages."""
-        self._where, self._policy, self._failing = where, policy, False
+    failing: bool = False
 
     def __call__(self, name: str, call: Callable[[], T], *, does: str = "read") -> T:
         """What `call` returns, which concerns the file `name`.
@@ -52,41 +47,40 @@ class Retry:
         Raises:
             FileNotFoundError: there is no such file.
             FileExistsError: it exists, and was to be created.
-            UserError: of the policy's kind: the store failed for too long, or for good.
+            UserError: of the kind `error`: the store failed for too long, or for good.
         """
-        policy = self._policy
-        began = policy.now()
+        began = self.now()
 
         def waited() -> float:
-            return policy.now() - began
+            return self.now() - began
 
         def refuse(state: RetryCallState) -> NoReturn:
             error = _error_of(state)
-            raise policy.error(
-                f"{self._where}/{name} cannot be {does} ({describe(error)}), tried for "
+            raise self.error(
+                f"{self.where}/{name} cannot be {does} ({_described(error)}), tried for "
                 f"{waited():.0f} s: look after the store, the network and the credentials, "
-                f"or raise {policy.setting}; the same command goes on from here"
+                f"or raise {self.setting}; the same command goes on from here"
             ) from error
 
         found = Retrying(
             retry=retry_if_exception(_may_pass),
             wait=wait_random_exponential(multiplier=0.25, max=10.0),  # ranks do not march in step
-            stop=lambda state: _hopeless(_error_of(state)) or waited() > policy.patience_s,
-            sleep=policy.sleep,
+            stop=lambda state: _hopeless(_error_of(state)) or waited() > self.patience_s,
+            sleep=self.sleep,
             before_sleep=self._note_failure,
             retry_error_callback=refuse,
         )(call)
-        if self._failing:
-            self._failing = False
-            log.warning("%s answers again", self._where)
+        if self.failing:
+            self.failing = False
+            log.warning("%s answers again", self.where)
         return found
 
     def _note_failure(self, state: RetryCallState) -> None:
-        if not self._failing:
-            self._failing = True
+        if not self.failing:
+            self.failing = True
             log.warning(
                 "%s does not answer (%s): trying again for up to %.0f s",
-                *(self._where, describe(_error_of(state)), self._policy.patience_s),
+                *(self.where, _described(_error_of(state)), self.patience_s),
             )
 
 
@@ -113,7 +107,7 @@ def _hopeless(error: BaseException) -> bool:
     return isinstance(error, never) or "redential" in type(error).__name__
 
 
-def describe(error: BaseException) -> str:
+def _described(error: BaseException) -> str:
     """The kind of an error, and what it says."""
     text = str(error).strip()
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

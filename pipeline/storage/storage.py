@@ -1,12 +1,13 @@
 """What can be done where files lie, be it a folder or an object store."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Self
 
-from pipeline.storage.publish import MANIFEST, Gate, hashes_in, nothing
+from pipeline.storage.publish import FORMAT, MANIFEST, Gate, nothing
 
 __all__ = ["Sleep", "Storage"]
 
@@ -55,14 +56,10 @@ class Storage(ABC):
         """A file that was not there; False if it was, also when others try at the same time."""
 
     @abstractmethod
-    def put(self, file: Path, name: str, *, sha256: str = "", gate: Gate = nothing) -> None:
+    def put(self, file: Path, name: str, sha256: str) -> None:
         """A file of this host, in place of the one of this name; the original may be gone then.
 
-        Args:
-            file: its path.
-            name: what it is called there.
-            sha256: its hash: what was uploaded is read back, and sent again if it has another.
-            gate: called before the file appears; if it raises, the file does not appear.
+        What was uploaded is read back, and sent again if it does not have the hash.
         """
 
     @abstractmethod
@@ -99,5 +96,12 @@ class Storage(ABC):
         return MANIFEST in self.names(name)
 
     def hashes(self, name: str) -> Mapping[str, str]:
-        """What the manifest of a published folder says of the files beside it."""
-        return hashes_in(self.read(f"{name}/{MANIFEST}"))
+        """What the manifest of a published folder says; ValueError if it is torn."""
+        try:
+            manifest = json.loads(self.read(f"{name}/{MANIFEST}"))
+            if manifest["format"] == FORMAT:
+                hashes: Mapping[str, str] = manifest["sha256"]
+                return hashes
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{MANIFEST} is torn ({type(error).__name__}: {error})") from error
+        raise ValueError(f"format {manifest['format']}, this version reads {FORMAT}")

@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from pipeline.storage import PATIENCE_S, Storage, Where, open_storage
@@ -26,7 +25,6 @@ __all__ = [
     "ShardFile",
     "Split",
     "data_storage",
-    "shard_path",
     "tar_name",
 ]
 
@@ -200,8 +198,3 @@ def _from_json(found: dict[str, Any]) -> Manifest:
 def tar_name(number: int, resolution: int) -> str:
     """The name of a shard's tar inside the dataset: `r0064/000012.tar`."""
     return f"r{resolution:04d}/{number:06d}.tar"
-
-
-def shard_path(folder: Path, number: int, resolution: int) -> Path:
-    """Where the tar of a shard lies in a folder."""
-    return Path(folder) / tar_name(number, resolution)

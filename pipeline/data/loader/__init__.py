@@ -5,6 +5,5 @@ split_reader.py        the images of a split by sample id
 dataset.py             both of a prepared data set, opened once for all who read it
 shuffle.py, subset.py  which image stands at which position, and which are shown
 loader.py              batches for training, read ahead
-device_copy.py         to the GPU beside its work
-batch.py               what the networks see
+batch.py               to the device, and what the networks see
 """

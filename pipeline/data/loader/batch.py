@@ -12,9 +12,7 @@ import torch
 import torch.nn.functional as fn
 from torch import Tensor
 
-from pipeline.data.loader.device_copy import await_copy
-
-__all__ = ["Batch", "classes_of", "on_device"]
+__all__ = ["Batch", "DeviceCopy", "classes_of", "on_device"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,15 +37,13 @@ class Batch:
 
     def slices(self, n: int) -> "list[Batch]":
         """Batches of n images each, in a row."""
+        labels = self.labels
         return [
-            replace(
-                self,
-                x=self.x[part],
-                flip=self.flip[part],
-                sample_ids=self.sample_ids[part],
-                labels=None if self.labels is None else self.labels[part],
+            Batch(
+                *(self.x[p], self.flip[p], self.sample_ids[p]),
+                *(None if labels is None else labels[p], self.arrived),
             )
-            for part in (slice(begin, begin + n) for begin in range(0, len(self.x), n))
+            for p in (slice(begin, begin + n) for begin in range(0, len(self.x), n))
         ]
 
 
@@ -60,7 +56,7 @@ def on_device(batch: Batch | Tensor, alpha: float, device: torch.device | str) -
         x = batch.to(device, non_blocking=True)
     else:
         if batch.arrived is not None:
-            await_copy((batch.x, batch.flip), batch.arrived)
+            _await_copy(batch, batch.arrived)
         x = batch.x.to(device, non_blocking=True)
         flip = batch.flip.to(device, non_blocking=True)
         x = torch.where(flip[:, None, None, None], x.flip(3), x)
@@ -76,3 +72,30 @@ def classes_of(n: int, labels: Tensor | None) -> Tensor:
     if labels is None:
         return torch.full((n,), -1)
     return torch.where(labels.isnan(), -1.0, labels).long()
+
+
+class DeviceCopy:
+    """Copies to one GPU from pinned memory, while the GPU computes something else."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Open a stream of its own for them."""
+        self._device = device
+        self._beside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    def __call__(self, batch: Batch) -> Batch:
+        """The batch with images and flips on the GPU, and when they will have arrived."""
+        with torch.cuda.stream(self._beside):
+            x, flip = (
+                t.pin_memory().to(self._device, non_blocking=True) for t in (batch.x, batch.flip)
+            )
+            arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            arrived.record(self._beside)
+        return replace(batch, x=x, flip=flip, arrived=arrived)
+
+
+def _await_copy(batch: Batch, arrived: torch.cuda.Event) -> None:
+    """Let the GPU's work from here on begin when the batch has arrived."""
+    now = torch.cuda.current_stream(batch.x.device)
+    now.wait_event(arrived)
+    for tensor in (batch.x, batch.flip):
+        tensor.record_stream(now)  # or their memory could be used again too early

@@ -12,9 +12,7 @@ import queue
 import threading
 import time
 from collections import deque
-from dataclasses import replace
 from functools import cached_property
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -22,9 +20,8 @@ import torch
 from torch import Tensor
 
 from pipeline.data.format.types import Floats, Ints
-from pipeline.data.loader.batch import Batch, classes_of
+from pipeline.data.loader.batch import Batch, DeviceCopy, classes_of
 from pipeline.data.loader.dataset import Dataset
-from pipeline.data.loader.device_copy import DeviceCopy
 from pipeline.data.loader.shuffle import Shuffle, flips
 from pipeline.data.loader.subset import first_of_each, without_last
 from stylealae.errors import DataError
@@ -36,6 +33,10 @@ AHEAD_IMG = 1024  # from an object store, images of this rank are fetched so far
 
 Chunk = list[Batch] | BaseException
 """Some batches in a row, or what stopped the reader."""
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
 
 
 class _ClosedError(Exception):
@@ -63,7 +64,7 @@ class Loader:
         self._shuffle = Shuffle(shown, seed, self._cfg.shuffle_img)
         self._counted = first_of_each(self._images.values, self._shuffle.samples, self._cfg)
         on_gpu = torch.device(device).type == "cuda"
-        self._copy = DeviceCopy(torch.device(device)) if on_gpu else None
+        self._to_device = DeviceCopy(torch.device(device)) if on_gpu else _as_it_is
         self._thread: threading.Thread | None = None
         self._ahead: queue.Queue[Chunk] = queue.Queue()
         self._ready: deque[Batch] = deque()
@@ -78,7 +79,7 @@ class Loader:
         labels = self._counted_labels(ids, values)  # [M] or None
         flip = self._flips(ids, epochs)  # [M] bool
         chunk = Batch(torch.from_numpy(pixels), flip, torch.from_numpy(ids), labels)
-        return self._on_device(chunk).slices(batch // self._world)  # [N, ...] each
+        return self._to_device(chunk).slices(batch // self._world)  # [N, ...] each
 
     def _positions(self, seen: int, batch: int, count: int) -> Ints:
         share = batch // self._world
@@ -96,12 +97,6 @@ class Loader:
         if not self._cfg.flip:
             return torch.zeros(len(ids), dtype=torch.bool)
         return torch.from_numpy(flips(self._seed, ids, epochs))
-
-    def _on_device(self, chunk: Batch) -> Batch:
-        if self._copy is None:
-            return chunk
-        (x, flip), arrived = self._copy(chunk.x, chunk.flip)
-        return replace(chunk, x=x, flip=flip, arrived=arrived)
 
     def start(self, seen: int, batch: int, stop_at: int) -> None:
         """Begin to read ahead global batches from position `seen`, the last reaching `stop_at`."""
@@ -176,12 +171,7 @@ class Loader:
         """The loader itself; it is closed at the end of the block."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close."""
         self.close()
 

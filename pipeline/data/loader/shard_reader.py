@@ -24,17 +24,13 @@ __all__ = ["ShardReader", "Span"]
 
 
 class Description(TypedDict):
-    """What the JSON of a span of n images says."""
+    """What the JSON of a span says (docs/format.md)."""
 
     count: int
     shape: list[int]
-    """n, C, R, R."""
     sha256: str
-    """Hash of the data member's content."""
     ids: list[str]
-    """n names in the source."""
     labels: dict[str, list[Label]]
-    """n values of every label."""
 
 
 @dataclass(frozen=True, eq=False)

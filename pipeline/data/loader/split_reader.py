@@ -109,15 +109,6 @@ class SplitReader:
             found[part.rows] = self._label_values(part.shard, part.span, part.offsets)
         return found
 
-    def keys(self, ids: Ints) -> list[str]:
-        """[n] sample ids -> the images' names in the source."""
-        found = [""] * len(ids)
-        for part in self._parts(ids):
-            names = self._reader.span(part.shard, part.span).description["ids"]
-            for row, offset in zip(part.rows, part.offsets, strict=True):
-                found[row] = names[offset]
-        return found
-
     def prefetch(self, ids: Ints) -> None:
         """Begin to bring images into the local cache; what fails is raised when it is taken."""
         if self._fetchers is None:

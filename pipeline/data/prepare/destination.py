@@ -9,18 +9,16 @@ is none, which the store itself decides; so two processes that work on the same 
 recipe and write the same bytes under the same names.
 """
 
-import copy
 import fcntl
 import hashlib
 import io
 import json
 import os
 import tempfile
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Self
+from typing import cast
 from uuid import uuid4
 
 from pipeline.data.format.manifest import MANIFEST, Manifest, data_storage
@@ -38,7 +36,7 @@ SCRATCH_BYTES = 2 << 20  # written at a time
 Scratch = io.BufferedRandom
 
 
-class Destination(ABC):
+class Destination:
     """Where a data set is made."""
 
     def __init__(self, storage: Storage) -> None:
@@ -49,39 +47,56 @@ class Destination(ABC):
         """Where it is, for it is pickled with every job: another process opens it again."""
         return open_destination, (self.storage.where,)
 
-    def with_sleep(self, sleep: Sleep) -> Self:
+    def with_sleep(self, sleep: Sleep) -> "Destination":
         """The same destination for one caller, with a sleep of its own between retries."""
-        other = copy.copy(self)
-        other.storage = self.storage.with_sleep(sleep)
-        return other
+        return Destination(self.storage.with_sleep(sleep))
 
     @property
-    @abstractmethod
     def scratch_folder(self) -> str:
         """The folder of scratch files, which needs free space."""
+        return tempfile.gettempdir() if self.storage.remote else self.storage.where
 
-    @abstractmethod
     def scratch(self, name: str) -> Scratch:
-        """An empty local file, to make the file `name` in."""
+        """An empty local file, to make the file `name` in.
 
-    def write_back(self, file: Scratch) -> None:  # noqa: B027 - only a folder's can begin early
-        """Begin to bring to the disk what is written of a scratch file so far."""
+        For an object store it has no name, and is gone with its process, however that ends. In a
+        folder it lies beside the final one, with a name that no other process has.
+        """
+        if self.storage.remote:
+            return cast(Scratch, tempfile.TemporaryFile(buffering=SCRATCH_BYTES))
+        final = self.storage.working / name
+        final.parent.mkdir(parents=True, exist_ok=True)
+        partial = final.with_name(f".{final.name}.{uuid4().hex[:12]}.partial")
+        return io.BufferedRandom(io.FileIO(partial, "w+"), SCRATCH_BYTES)
 
-    @abstractmethod
+    def write_back(self, file: Scratch) -> None:
+        """Begin to bring a scratch file to the disk that it stays on; `publish` waits the rest."""
+        if not self.storage.remote and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
     def publish(self, file: Scratch, name: str, sha256: str) -> None:
         """Move a finished file there, whole or not at all: every file enters here."""
+        file.flush()
+        path = f"/proc/self/fd/{file.fileno()}" if self.storage.remote else file.name
+        self.storage.put(Path(path), name, sha256)
+        file.close()
 
-    @abstractmethod
     def drop(self, file: Scratch) -> None:
         """Remove a scratch file; nothing happens to a published one."""
+        if not file.closed:
+            file.close()
+            if not self.storage.remote:
+                Path(file.name).unlink(missing_ok=True)
 
-    @abstractmethod
     def files(self) -> Mapping[str, int]:
         """Name and length of every file that is there."""
-
-    @abstractmethod
-    def claimed(self, recipe: Mapping[str, str]) -> AbstractContextManager[None]:
-        """Hold the destination for this recipe alone; DataError if it holds anything else."""
+        try:
+            return self.storage.sizes()
+        except FileNotFoundError as error:
+            raise DataError(
+                f"{self.storage.where} cannot be listed ({error}): make the bucket first, or "
+                "correct the URL"
+            ) from error
 
     def write(self, name: str, text: str) -> None:
         """Write a text, unless it stands there already."""
@@ -101,6 +116,44 @@ class Destination(ABC):
         for resolution, found in lists.items():
             self.write(list_name(resolution), found.text())
         self.write(MANIFEST, as_json(manifest.json()))
+
+    def claimed(self, recipe: Mapping[str, str]) -> AbstractContextManager[None]:
+        """Hold the destination for this recipe alone; DataError if it holds anything else."""
+        return self._claimed_store(recipe) if self.storage.remote else self._claimed_folder(recipe)
+
+    @contextmanager
+    def _claimed_folder(self, recipe: Mapping[str, str]) -> Iterator[None]:
+        """For this process alone, too; what a killed one left is swept out."""
+        out = self.storage.working
+        notes = out / NOTES
+        if out.is_dir() and any(out.iterdir()) and not notes.is_dir():
+            raise self._foreign()
+        notes.mkdir(parents=True, exist_ok=True)
+        with (notes / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise DataError(
+                    f"another process is preparing {out}: let it finish first"
+                ) from None
+            known = out / RECIPE
+            before = json.loads(known.read_text()) if known.exists() else dict(recipe)
+            self._refuse_other(before, recipe)
+            self.write(RECIPE, as_json(before))
+            for scrap in out.rglob(".*.partial"):
+                scrap.unlink(missing_ok=True)
+            yield
+
+    @contextmanager
+    def _claimed_store(self, recipe: Mapping[str, str]) -> Iterator[None]:
+        """Or go on where another process with the same recipe stopped, or works still."""
+        files = self.files()
+        if files and RECIPE not in files:
+            raise self._foreign()
+        if RECIPE not in files:
+            self.storage.create(RECIPE, as_json(recipe).encode())
+        self._refuse_other(json.loads(self.storage.read(RECIPE)), recipe)
+        yield
 
     def _refuse_other(self, before: Mapping[str, str], recipe: Mapping[str, str]) -> None:
         """Refuse another recipe than the one that was begun with."""
@@ -123,107 +176,9 @@ class Destination(ABC):
         )
 
 
-class _FolderDestination(Destination):
-    """A folder: files are made beside their final name, brought to the disk and renamed."""
-
-    @property
-    def scratch_folder(self) -> str:
-        return self.storage.where
-
-    def scratch(self, name: str) -> Scratch:
-        """A file beside the final one, with a name that no other process has."""
-        final = self.storage.working / name
-        final.parent.mkdir(parents=True, exist_ok=True)
-        partial = final.with_name(f".{final.name}.{uuid4().hex[:12]}.partial")
-        return io.BufferedRandom(io.FileIO(partial, "w+"), SCRATCH_BYTES)
-
-    def write_back(self, file: Scratch) -> None:
-        if hasattr(os, "posix_fadvise"):  # starts to write, and keeps memory for what is read
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-    def publish(self, file: Scratch, name: str, sha256: str) -> None:
-        file.flush()
-        self.storage.put(Path(file.name), name, sha256=sha256)
-        file.close()
-
-    def drop(self, file: Scratch) -> None:
-        if not file.closed:
-            file.close()
-            Path(file.name).unlink(missing_ok=True)
-
-    def files(self) -> Mapping[str, int]:
-        return self.storage.sizes()
-
-    @contextmanager
-    def claimed(self, recipe: Mapping[str, str]) -> Iterator[None]:
-        """Hold the folder for this process alone and for this recipe alone; sweep scraps out."""
-        out = self.storage.working
-        notes = out / NOTES
-        if out.is_dir() and any(out.iterdir()) and not notes.is_dir():
-            raise self._foreign()
-        notes.mkdir(parents=True, exist_ok=True)
-        with (notes / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DataError(
-                    f"another process is preparing {out}: let it finish first"
-                ) from None
-            known = out / RECIPE
-            before = json.loads(known.read_text()) if known.exists() else dict(recipe)
-            self._refuse_other(before, recipe)
-            self.write(RECIPE, as_json(before))
-            for scrap in out.rglob(".*.partial"):
-                scrap.unlink(missing_ok=True)
-            yield
-
-
-class _StoreDestination(Destination):
-    """A prefix in an object store: files are made on the local disk, uploaded and read back."""
-
-    @property
-    def scratch_folder(self) -> str:
-        return tempfile.gettempdir()  # which TMPDIR names
-
-    def scratch(self, name: str) -> Scratch:
-        """A file without a name, which is gone with its process, however that ends."""
-        file = tempfile.TemporaryFile(buffering=SCRATCH_BYTES)  # noqa: SIM115 - closed by its user
-        assert isinstance(file, io.BufferedRandom)
-        return file
-
-    def publish(self, file: Scratch, name: str, sha256: str) -> None:
-        file.flush()
-        self.storage.put(Path(f"/proc/self/fd/{file.fileno()}"), name, sha256=sha256)
-        file.close()
-
-    def drop(self, file: Scratch) -> None:
-        file.close()
-
-    def files(self) -> Mapping[str, int]:
-        try:
-            return self.storage.sizes()
-        except FileNotFoundError as error:
-            raise DataError(
-                f"{self.storage.where} cannot be listed ({error}): make the bucket first, or "
-                "correct the URL"
-            ) from error
-
-    @contextmanager
-    def claimed(self, recipe: Mapping[str, str]) -> Iterator[None]:
-        """Begin with this recipe, or go on where another process with the same one stopped."""
-        files = self.files()
-        if files and RECIPE not in files:
-            raise self._foreign()
-        if RECIPE not in files:
-            self.storage.create(RECIPE, as_json(recipe).encode())
-        self._refuse_other(json.loads(self.storage.read(RECIPE)), recipe)
-        yield
-
-
 def open_destination(where: Where) -> Destination:
     """The folder or the object store's prefix that `where` names."""
-    storage = data_storage(where)
-    return _StoreDestination(storage) if storage.remote else _FolderDestination(storage)
+    return Destination(data_storage(where))
 
 
 def as_json(value: object) -> str:

@@ -24,7 +24,7 @@ from pipeline.data.format.manifest import (
     Shard,
     ShardFile,
     data_storage,
-    shard_path,
+    tar_name,
 )
 from pipeline.data.format.shard_list import ShardList, splits_of
 from pipeline.data.loader.dataset import Dataset
@@ -123,6 +123,11 @@ def write_tar(path: Path, spans: Sequence[Sequence[Member]], samples: Sequence[i
         index_at=at[-1],
         index_sha256=hashlib.sha256(tail).hexdigest(),
     )
+
+
+def shard_path(folder: Path, number: int, side: int) -> Path:
+    """Where the tar of a shard lies in a folder."""
+    return folder / tar_name(number, side)
 
 
 def shard_list(where: str | Path, side: int) -> ShardList:

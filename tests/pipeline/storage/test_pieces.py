@@ -12,7 +12,7 @@ from pipeline.storage import is_url, local_path, open_storage
 from pipeline.storage.cache import Cache
 from pipeline.storage.object_store import ObjectStorage
 from pipeline.storage.pieces import DamageError, Piece, open_pieces
-from pipeline.storage.retry import RetryPolicy
+from pipeline.storage.retry import Retry
 from stylealae.errors import DataError
 
 CONTENT = bytes(range(256)) * 100
@@ -53,7 +53,8 @@ class Slow(ObjectStorage):
 def test_one_thread_fetches_for_all(tmp_path: Path) -> None:
     """Whoever asks meanwhile waits and takes the cached copy."""
     fsspec.filesystem("memory").pipe("/pieces/file", CONTENT)
-    store = Slow("memory://pieces", RetryPolicy(setting="data.patience_s", error=DataError))
+    url = "memory://pieces"
+    store = Slow(url, Retry(where=url, setting="", error=DataError, patience_s=1.0))
     pieces = open_pieces(store, Cache(tmp_path, 1 << 20))
     with ThreadPoolExecutor(8) as pool:
         assert all(x == CONTENT[256:] for x in pool.map(pieces.get, [PIECE] * 8))

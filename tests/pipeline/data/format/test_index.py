@@ -11,8 +11,8 @@ import pytest
 import webdataset as wds
 
 from pipeline.data.format.index import INDEX, Index, index_tail
-from pipeline.data.format.manifest import Manifest, shard_path
-from tests.pipeline.data.handmade import shard_list
+from pipeline.data.format.manifest import Manifest
+from tests.pipeline.data.handmade import shard_list, shard_path
 
 
 def test_plain_webdataset_reads_every_tar(dataset: Path) -> None:

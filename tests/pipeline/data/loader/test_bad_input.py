@@ -18,7 +18,7 @@ import torch
 import webdataset as wds
 
 from pipeline.config.sections import DataConfig
-from pipeline.data.format.manifest import MANIFEST, Manifest, shard_path
+from pipeline.data.format.manifest import MANIFEST, Manifest
 from pipeline.data.format.shard_list import ShardList, list_name
 from pipeline.data.loader.loader import Loader
 from pipeline.data.prepare.destination import open_destination
@@ -29,6 +29,7 @@ from tests.pipeline.data.handmade import (
     loader_of,
     relist,
     shard_list,
+    shard_path,
     span_of,
     write_dataset,
     write_tar,

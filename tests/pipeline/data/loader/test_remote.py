@@ -18,16 +18,18 @@ import pytest
 import torch
 
 from pipeline.config.sections import DataConfig
-from pipeline.data.format.manifest import MANIFEST, Manifest, shard_path
+from pipeline.data.format.manifest import MANIFEST, Manifest
+from pipeline.data.images import read_images
 from pipeline.data.loader.batch import Batch
 from pipeline.data.loader.dataset import Dataset
 from pipeline.data.loader.loader import Loader
 from pipeline.data.prepare.verify import verify
 from pipeline.storage import object_store
 from pipeline.storage.object_store import ObjectStorage
-from pipeline.storage.retry import RetryPolicy
+from pipeline.storage.retry import Retry
 from stylealae.errors import DataError
-from tests.pipeline.data.handmade import loader_of, write_dataset
+from tests.pipeline.data.handmade import loader_of, shard_path, write_dataset
+from tests.pipeline.storage.clock import Clock
 
 pytest.importorskip("s3fs")
 pytest.importorskip("moto.server")
@@ -85,7 +87,7 @@ def test_a_bucket_shows_what_the_folder_shows(
     for resolution in (4, 32):
         assert same(epoch(URL, cfg, resolution)[1], epoch(dataset, cfg, resolution)[1])
     opened = Dataset.open(replace(cfg, path=URL), 8)
-    assert opened.split("train").keys(np.arange(2)) == ["000.v1.png", "001.v1.png"]
+    assert [image.name for image in read_images([URL], 8, count=2)] == ["000.v1.png", "001.v1.png"]
     assert len(opened.first(100)) == 16
     assert Manifest.read(URL).digest == Manifest.read(dataset).digest
     assert list(verify(URL)) == []
@@ -156,25 +158,10 @@ def test_the_first_batch_does_not_wait_for_the_rest(
     assert not needed
 
 
-class Clock:
-    """Time that passes only while somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.passed_s = 0.0
-
-    def __call__(self) -> float:
-        """Now, in seconds."""
-        return self.passed_s
-
-    def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        self.passed_s += seconds
-
-
-def policy(clock: Clock, patience_s: float) -> RetryPolicy:
+def retry(clock: Clock, patience_s: float) -> Retry:
     """How a data set's store is retried, by another clock."""
-    return RetryPolicy(
-        setting="data.patience_s", error=DataError, patience_s=patience_s,
+    return Retry(
+        where=URL, setting="data.patience_s", error=DataError, patience_s=patience_s,
         sleep=clock.sleep, now=clock,
     )  # fmt: skip
 
@@ -184,7 +171,7 @@ def test_twenty_seconds_of_503_are_survived(
 ) -> None:
     clock, asked, ids = Clock(), [], np.arange(20)
     whole = Dataset.open(replace(cfg, path=str(small)), 8).take("train", ids)
-    opened = Dataset(ObjectStorage(URL, policy(clock, 60.0)), cfg, 8)
+    opened = Dataset(ObjectStorage(URL, retry(clock, 60.0)), cfg, 8)
 
     def misbehave(method: str, path: str) -> Fault:
         asked.append(path)
@@ -210,7 +197,7 @@ def test_every_third_answer_fails(
 
 def test_patience_ends_with_what_to_do(store: Bucket, small: Path, cfg: DataConfig) -> None:
     clock = Clock()
-    opened = Dataset(ObjectStorage(URL, policy(clock, 300.0)), cfg, 8)
+    opened = Dataset(ObjectStorage(URL, retry(clock, 300.0)), cfg, 8)
     store.misbehave = lambda method, path: 503
     with pytest.raises(DataError) as caught:
         opened.take("train", np.arange(4))
@@ -237,6 +224,27 @@ def test_closing_does_not_wait_for_a_store_that_is_down(
     assert asked.wait(60)
     s.close()  # or the test takes an hour
     assert "loader" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_closing_a_loader_leaves_another_of_the_same_data_set_waiting(
+    store: Bucket, small: Path, cfg: DataConfig
+) -> None:
+    dataset, asked = Dataset.open(replace(cfg, path=URL), 8), threading.Semaphore(0)
+    first, second = Loader(dataset, seed=5), Loader(dataset, seed=5)
+
+    def down(method: str, path: str) -> Fault:
+        asked.release()
+        return 503
+
+    store.misbehave = down
+    for loader in (first, second):
+        loader.start(0, 20, 20)
+    for _ in range(4):
+        assert asked.acquire(timeout=60)
+    first.close()
+    store.misbehave = lambda method, path: None
+    with second:
+        assert same(second.next(), epoch(small, cfg)[1])
 
 
 def test_no_right_to_read_is_told_at_once(store: Bucket, small: Path, cfg: DataConfig) -> None:

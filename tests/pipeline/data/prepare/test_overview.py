@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from pipeline.cli.app import main
-from pipeline.data.format.manifest import shard_path
+from tests.pipeline.data.handmade import shard_path
 
 
 def run(*arguments: str | Path) -> Result:

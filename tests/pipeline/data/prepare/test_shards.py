@@ -17,14 +17,14 @@ import pytest
 import webdataset as wds
 from PIL import Image
 
-from pipeline.data.format.manifest import MANIFEST, Manifest, shard_path
+from pipeline.data.format.manifest import MANIFEST, Manifest
 from pipeline.data.prepare.shards import REPORT, prepare
 from pipeline.data.prepare.verify import verify
 from pipeline.data.sources.files import Folder
 from pipeline.data.sources.registry import open_source
 from pipeline.data.sources.source import Options, Sample, Source
 from stylealae.errors import DataError
-from tests.pipeline.data.handmade import shard_list
+from tests.pipeline.data.handmade import shard_list, shard_path
 
 SIDES = (4, 8, 16, 32)
 

@@ -1,0 +1,87 @@
+"""Retries: what may pass is tried again for so long, what cannot is raised at once."""
+
+import errno
+import logging
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from pipeline.storage.retry import Retry
+from stylealae.errors import CheckpointError, DataError
+from tests.pipeline.storage.clock import Clock
+
+
+def retry(clock: Clock, patience_s: float = 60.0) -> Retry:
+    return Retry(
+        where="s3://a/b", setting="data.patience_s", error=DataError, patience_s=patience_s,
+        sleep=clock.sleep, now=clock,
+    )  # fmt: skip
+
+
+def failing(times: int, error: BaseException) -> Callable[[], str]:
+    """A call that raises so many times and then succeeds."""
+    left: Iterator[int] = iter(range(times))
+
+    def call() -> str:
+        if next(left, None) is not None:
+            raise error
+        return "done"
+
+    return call
+
+
+def test_pauses_grow_and_the_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    with caplog.at_level(logging.WARNING):
+        assert retry(clock)("x", failing(9, OSError("reset"))) == "done"
+    assert len(clock.slept) == 9
+    for k, seconds in enumerate(clock.slept):
+        assert 0 <= seconds <= min(0.25 * 2**k, 10.0)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        "s3://a/b does not answer (OSError: reset): trying again for up to 60 s",
+        "s3://a/b answers again",
+    ]
+
+
+def test_patience_ends_with_what_to_do() -> None:
+    clock = Clock()
+    with pytest.raises(
+        DataError, match=r"b/x cannot be written \(TimeoutError\).*raise data"
+    ):
+        retry(clock)("x", failing(10_000, TimeoutError()), does="written")
+    assert 60 < clock() < 71
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(FileNotFoundError(), FileExistsError(), CheckpointError("fenced"), KeyboardInterrupt()),
+        OSError(errno.EINVAL, "a range beyond the end"),
+    ],
+)
+def test_what_says_nothing_of_the_store_is_raised_as_it_is(error: BaseException) -> None:
+    clock = Clock()
+    with pytest.raises(type(error)) as caught:
+        retry(clock)("x", failing(1, error))
+    assert caught.value is error
+    assert not clock.slept
+
+
+def test_what_cannot_pass_is_refused_at_once() -> None:
+    clock = Clock()
+    with pytest.raises(DataError, match=r"PermissionError: no.*tried for 0 s.*credentials"):
+        retry(clock)("x", failing(1, PermissionError("no")))
+    assert not clock.slept
+
+
+def test_whoever_sleeps_can_give_up() -> None:
+    class StopError(Exception):
+        pass
+
+    def stop(seconds: float) -> None:
+        raise StopError
+
+    given_up = Retry(where="", setting="", error=DataError, patience_s=60.0, sleep=stop)
+    with pytest.raises(StopError):
+        given_up("x", failing(1, OSError()))
