@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import RunConfig
-from pipeline.evaluation.context import Pictures, Subject
+from pipeline.evaluation.context import EvaluationContext, EvaluationDataset
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.registry import require
 from pipeline.training.logs import Log, due
@@ -32,9 +32,9 @@ class Metrics:
         if not cfg.metrics.every_img:
             return
         measured = model()
-        self.subject = Subject(
+        self.context = EvaluationContext(
             model=measured,
-            pictures=Pictures(cfg.data.path, measured.resolution, cfg.data),
+            dataset=EvaluationDataset(cfg.data.path, measured.resolution, cfg.data),
             world=world,
             extractors=extractors(cfg.metrics.features, world.device),
             labels=cfg.metrics.labels,
@@ -43,7 +43,7 @@ class Metrics:
             seed=cfg.seed,
             cache=Path(cfg.metrics.cache).expanduser(),
         )
-        require(cfg.metrics.names, self.subject)
+        require(cfg.metrics.names, self.context)
 
     def write_if_due(self, seen: int, at: Progress) -> None:
         """Measures and writes, if their interval has passed or the stage ends.  Collective."""
@@ -51,8 +51,8 @@ class Metrics:
         if not every or not (due(seen, every, at.batch) or at_end):
             return
         began = time.monotonic()
-        subject = replace(self.subject, model=self.model(), alpha=at.alpha)
-        results = evaluate(self.cfg.names, subject)
+        context = replace(self.context, model=self.model(), alpha=at.alpha)
+        results = evaluate(self.cfg.names, context)
         found = {f"metric/{name}": value for r in results for name, value in r.values.items()}
         row = {tag: value for tag, value in found.items() if isfinite(value)}
         self.log.row(seen, {**row, "time/metrics_s": time.monotonic() - began})

@@ -5,7 +5,6 @@ A small StyleALAE of random weights, and 48 rendered faces at 4x4 to 16x16.
 
 import json
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +19,8 @@ from torch import Tensor
 from pipeline.cli.app import main
 from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
-from pipeline.evaluation.attribute_metrics import known_of
-from pipeline.evaluation.context import Part, Pictures, Subject
+from pipeline.evaluation.attribute_metrics import attribute_masks
+from pipeline.evaluation.context import EvaluationContext, EvaluationDataset, SampleRange
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.registry import METRICS, Metric, require
 from pipeline.world import World
@@ -31,9 +30,7 @@ from stylealae.errors import ConfigError, DataError
 from stylealae.metrics.features import KNOWN, extractors, random
 from stylealae.networks import build
 from stylealae.priors import normal, rng
-
-sys.path.insert(0, str(Path(__file__).parent))
-from ranks import run_ranks
+from tests.pipeline.ranks import run_ranks
 
 CPU = torch.device("cpu")
 ALONE = World(0, 1, CPU)
@@ -55,11 +52,11 @@ def small_model() -> StyleALAE:
     return StyleALAE(build(SMALL, 0), SMALL, torch.zeros(6, 16), stage=2)
 
 
-def subject(faces: Path, world: World = ALONE, **given: Any) -> Subject[StyleALAE]:
+def context_of(faces: Path, world: World = ALONE, **given: Any) -> EvaluationContext[StyleALAE]:
     """The small model beside rendered faces."""
-    found: Subject[StyleALAE] = Subject(
+    found: EvaluationContext[StyleALAE] = EvaluationContext(
         model=small_model(),
-        pictures=Pictures(faces, 16),
+        dataset=EvaluationDataset(faces, 16),
         world=world,
         extractors={"random": random(CPU)},
         labels=("smile", "skin_tone"),
@@ -69,9 +66,9 @@ def subject(faces: Path, world: World = ALONE, **given: Any) -> Subject[StyleALA
     return replace(found, **given)
 
 
-def values(names: Sequence[str], s: Subject[Any]) -> dict[str, float]:
+def values(names: Sequence[str], context: EvaluationContext[object]) -> dict[str, float]:
     """All numbers of some metrics by name."""
-    return {key: value for r in evaluate(names, s) for key, value in r.values.items()}
+    return {key: value for r in evaluate(names, context) for key, value in r.values.items()}
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +82,12 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def alone(faces: Path) -> dict[str, float]:
     """What one rank finds."""
-    return values(FREE, subject(faces))
+    return values(FREE, context_of(faces))
 
 
 def everything(world: World) -> dict[str, float]:
     """What a rank finds; started in processes of its own."""
-    return values(SHARED, subject(Path(os.environ["FACES"]), world))
+    return values(SHARED, context_of(Path(os.environ["FACES"]), world))
 
 
 def test_three_ranks_find_what_one_finds(
@@ -101,7 +98,7 @@ def test_three_ranks_find_what_one_finds(
         assert found == pytest.approx({key: alone[key] for key in found}, rel=1e-6, abs=1e-9)
 
 
-def test_every_metric_tells_numbers_of_its_own(alone: dict[str, float]) -> None:
+def test_every_metric_has_numbers_of_its_own(alone: dict[str, float]) -> None:
     finite = {name for name, value in alone.items() if np.isfinite(value)}
     unmeasured = {name for name in alone if name.startswith("separability")}
     assert alone.keys() - finite <= unmeasured  # a random G may show one class only
@@ -114,15 +111,15 @@ def test_every_metric_tells_numbers_of_its_own(alone: dict[str, float]) -> None:
 
 def test_the_batch_moves_nothing_but_the_noise(faces: Path, alone: dict[str, float]) -> None:
     noiseless = ["psnr", "ssim", "reciprocity", "lpips-random", "rfid-random", "separability-codes"]
-    found = values(noiseless, subject(faces, batch=7))
+    found = values(noiseless, context_of(faces, batch=7))
     assert found == pytest.approx({key: alone[key] for key in found}, rel=1e-4)
 
 
 def test_draws_are_addressed(faces: Path) -> None:
-    s = subject(faces)
+    context = context_of(faces)
 
     def z(first: int, count: int) -> Tensor:
-        return s.draws("z", Part(first, count), lambda n, source: normal(n, 3, source))
+        return context.draws("z", SampleRange(first, count), lambda n, source: normal(n, 3, source))
 
     whole = z(0, 200)
     assert torch.equal(torch.cat([z(0, 63), z(63, 2), z(65, 135)]), whole)
@@ -136,8 +133,8 @@ def test_a_generator_of_the_real_images_is_at_distance_nothing(faces: Path) -> N
         """Gives back the images that it is to be compared with."""
 
         def generate(self, w: Tensor, *_: Any, **__: Any) -> Tensor:
-            part, self.given = Part(self.given, len(w)), self.given + len(w)
-            return s.real("train", part)
+            part, self.given = SampleRange(self.given, len(w)), self.given + len(w)
+            return context.real("train", part)
 
         def reconstruct(self, x: Tensor, *_: Any, **__: Any) -> Tensor:
             return x
@@ -145,10 +142,10 @@ def test_a_generator_of_the_real_images_is_at_distance_nothing(faces: Path) -> N
     model = small_model()
     copies = Copies(model.nets, SMALL, model.w_mean, stage=2)
     copies.given = 0
-    s = subject(faces, model=copies, samples=40, labels=())
+    context = context_of(faces, model=copies, samples=40, labels=())
     names = ["fid-random", "precision-recall-random", "density-coverage-random", "rfid-random",
              "lpips-random", "psnr", "ssim"]  # fmt: skip
-    found = values(names, s)
+    found = values(names, context)
     assert found.pop("density-random") >= 1
     ideal = {
         "precision-random": 1,
@@ -163,9 +160,10 @@ def test_a_generator_of_the_real_images_is_at_distance_nothing(faces: Path) -> N
 
 def test_an_attribute_that_w_holds_is_separable_in_w(faces: Path) -> None:
     """G is replaced by a choice of real images: smiling ones where w begins with a high number."""
-    s = subject(faces)
-    known, smiles = known_of(s, "smile")
-    images = s.real("train", Part(0, s.real_count("train")))[torch.from_numpy(known)]
+    context = context_of(faces)
+    known, smiles = attribute_masks(context, "smile")
+    every = SampleRange(0, context.real_count("train"))
+    images = context.real("train", every)[torch.from_numpy(known)]
     glad, sad = (images[torch.from_numpy(which)] for which in (smiles[known], ~smiles[known]))
 
     class Chooses(StyleALAE):
@@ -180,10 +178,9 @@ def test_an_attribute_that_w_holds_is_separable_in_w(faces: Path) -> None:
             return torch.where((w[:, 0] > middle)[:, None, None, None], glad[number], sad[number])
 
     model = small_model()
-    s = replace(
-        s, model=Chooses(model.nets, SMALL, model.w_mean, stage=2), samples=400, labels=("smile",)
-    )
-    found = values(["separability-w-random"], s)
+    chooses = Chooses(model.nets, SMALL, model.w_mean, stage=2)
+    context = replace(context, model=chooses, samples=400, labels=("smile",))
+    found = values(["separability-w-random"], context)
     assert found["separability-w-random"] < 1.3  # 2 to the 0.4 bits that are unknown; 2 is all
     assert found["separability-w-random-accuracy/smile"] > 0.9
 
@@ -192,28 +189,28 @@ def test_statistics_of_real_images_are_kept_and_used(
     faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ["fid-random", "kid-random"]
-    first = values(names, subject(faces, cache=tmp_path / "cache"))
-    monkeypatch.setattr(Pictures, "take", None)  # whoever looks at an image fails
-    s = subject(faces, cache=tmp_path / "cache")
-    assert values(names, s) == first
+    first = values(names, context_of(faces, cache=tmp_path / "cache"))
+    monkeypatch.setattr(EvaluationDataset, "take", None)  # whoever looks at an image fails
+    context = context_of(faces, cache=tmp_path / "cache")
+    assert values(names, context) == first
     with pytest.raises(TypeError):
-        values(names, replace(s, samples=20))  # another question
+        values(names, replace(context, samples=20))  # another question
     (kept,) = (tmp_path / "cache").glob("*.safetensors")
     kept.write_bytes(b"torn")
     with pytest.raises(TypeError):
-        values(names, s)
+        values(names, context)
 
 
 def test_sums_alone_are_not_taken_for_features(faces: Path, tmp_path: Path) -> None:
-    s = subject(faces, cache=tmp_path)
-    fid = values(["fid-random"], s)
-    both = values(["fid-random", "kid-random"], s)
+    context = context_of(faces, cache=tmp_path)
+    fid = values(["fid-random"], context)
+    both = values(["fid-random", "kid-random"], context)
     assert fid["fid-random"] == pytest.approx(both["fid-random"], rel=1e-12)
 
 
-def test_a_missing_extractor_is_told_with_its_file_and_hash(faces: Path) -> None:
+def test_a_missing_extractor_is_named_with_its_file_and_hash(faces: Path) -> None:
     with pytest.raises(ConfigError) as told:
-        require(["fid", "psnr", "ppl-w-end", "kid-custom"], subject(faces))
+        require(["fid", "psnr", "ppl-w-end", "kid-custom"], context_of(faces))
     text = str(told.value)
     for known in KNOWN.values():
         assert known.file in text
@@ -233,14 +230,14 @@ def test_a_model_that_a_metric_does_not_take_is_refused(
 ) -> None:
     parzen = Metric(measure=lambda _: {"parzen": 1.0}, protocol="a test", models=(Other,))
     monkeypatch.setitem(METRICS, "parzen", parzen)
-    other = subject(faces, model=Other(), labels=())
+    other = context_of(faces, model=Other(), labels=())
     assert values(["parzen"], other) == {"parzen": 1.0}
     with pytest.raises(
         ConfigError, match=r"psnr measures a StyleALAE and this is a Other, .*parzen"
     ):
         require(["psnr"], other)
     with pytest.raises(ConfigError, match="parzen measures a Other and this is a StyleALAE"):
-        require(["parzen"], subject(faces))
+        require(["parzen"], context_of(faces))
 
 
 @pytest.mark.parametrize(
@@ -256,12 +253,12 @@ def test_what_cannot_be_measured_is_refused(
     faces: Path, names: list[str], given: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(ConfigError, match=told):
-        require(names, subject(faces, **given))
+        require(names, context_of(faces, **given))
 
 
 def test_a_data_set_without_the_resolution_is_refused(faces: Path) -> None:
     with pytest.raises(DataError, match="has images of 4, 8, 16 pixels and the model makes 32"):
-        Pictures(faces, 32)
+        EvaluationDataset(faces, 32)
 
 
 def run(*arguments: object) -> Result:
@@ -294,7 +291,7 @@ def test_the_command_writes_a_line_a_metric(snapshot: Path, faces: Path, tmp_pat
     assert fid["samples"] == 20
     assert fid["real"] == {"train": 20}
     assert fid["extractor"] == {"random": random(CPU).sha256}
-    assert fid["data"] == Pictures(faces, 16).manifest.digest
+    assert fid["data"] == EvaluationDataset(faces, 16).manifest.digest
     assert lines[1]["extractor"] == {}
     assert (lines[1]["samples"], lines[1]["real"]) == (0, {"test": 8})
 
@@ -324,6 +321,6 @@ def test_a_file_of_ones_own_is_used(faces: Path, tmp_path: Path) -> None:
 
     digest = sha256_of(tmp_path / "own.pt")
     found = extractors([tmp_path / "own.pt"], CPU, digest)
-    (result,) = evaluate(["fid-custom"], subject(faces, extractors=found))
+    (result,) = evaluate(["fid-custom"], context_of(faces, extractors=found))
     assert result.values["fid-custom"] > 0
     assert result.extractor == {"custom": digest}
