@@ -20,7 +20,7 @@ from pipeline.training.engine import Engine
 from pipeline.training.fencing import Fence
 from pipeline.training.logs import Log, due
 from pipeline.training.metrics import Metrics
-from pipeline.training.progress import Report
+from pipeline.training.progress import ProgressUpdate
 from pipeline.world import World
 from stylealae.config import ShapeConfig
 from stylealae.ema import Ema
@@ -40,7 +40,7 @@ def train_stage(
     world: World,
     *,
     stop: Callable[[], bool] = lambda: False,
-    report: Callable[[Report], None] = lambda _: None,
+    report: Callable[[ProgressUpdate], None] = lambda _: None,
     fence: Fence | None = None,
 ) -> bool:
     """Trains one stage; True when it is done, False if `stop` said so first.  Collective."""

@@ -21,7 +21,7 @@ from stylealae.errors import DataError
 ray = pytest.importorskip("ray")
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SIDES = (4, 8, 16, 32)
 
 
@@ -48,7 +48,7 @@ def test_a_ray_that_is_not_there_is_a_sentence(photos: Path, tmp_path: Path) -> 
 @pytest.fixture(scope="module")
 def store() -> Iterator[Any]:
     """An object store, if moto is here; Ray's processes find it where this one does."""
-    sys.path.insert(0, str(Path(__file__).parent / "data"))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
     try:
         from bucket import bucket
     except ImportError:
@@ -61,9 +61,9 @@ def store() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def connected(store: Any) -> Iterator[None]:
     """A local Ray of two cores for this module."""
-    from pipeline.cluster import driver
+    from pipeline.cluster.connection import connected
 
-    with driver.connected(2):
+    with connected(2):
         yield
 
 

@@ -20,7 +20,7 @@ import yaml
 
 from pipeline.config import load
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CLUSTER = ROOT / "launch/cluster"
 
 # Fields of KubeRay's API reference (ray.io/v1) with authOptions of 1.5.1; pods are Kubernetes' own.
