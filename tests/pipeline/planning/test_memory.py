@@ -9,6 +9,7 @@ import torch
 from pipeline.config import RunConfig, load
 from pipeline.config.sections import ClusterConfig, EngineConfig
 from pipeline.planning.memory import activation_bytes, fitted, need, state_bytes
+from pipeline.planning.stage_plan import stage_plan, stage_plans
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
 from stylealae.errors import ConfigError
 from stylealae.networks import Networks, build
@@ -16,7 +17,7 @@ from stylealae.phase_inputs import Chance
 from stylealae.phases import phases_of
 from stylealae.schedule import Growth, Progress
 
-MNIST = Path(__file__).resolve().parents[2] / "configs/mnist"
+MNIST = Path(__file__).resolve().parents[3] / "configs/mnist"
 MODEL = ModelConfig(
     resolution=64, start_channels=8, max_channels=32, z_width=16, w_width=16, mapping_layers=2
 )
@@ -54,7 +55,7 @@ def really_kept(stage: int, n: int) -> int:
 @pytest.mark.parametrize("stage", [2, 4])
 def test_an_images_activations_are_counted(stage: int) -> None:
     image = really_kept(stage, 5) - really_kept(stage, 4)
-    assert activation_bytes(CFG, stage) == pytest.approx(image, rel=0.05)
+    assert activation_bytes(stage_plan(CFG, stage)) == pytest.approx(image, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -63,14 +64,22 @@ def test_an_images_activations_are_counted(stage: int) -> None:
     ids=lambda path: path.stem,
 )
 def test_every_config_of_mnist_can_be_planned(path: Path) -> None:
-    cfg = load(path)
-    assert need(cfg, cfg.last_stage) > state_bytes(cfg, cfg.last_stage) > 0
+    for plan in stage_plans(load(path)):
+        assert need(plan) > state_bytes(plan) > 0
+
+
+def test_a_network_that_does_not_grow_is_fitted() -> None:
+    cfg = load(MNIST / "aae_2d.yaml")
+    (plan,) = stage_plans(cfg)
+    (micro,) = fitted(cfg, 2 * need(plan)).engine.micro_batch
+    assert micro == plan.batch
 
 
 def test_recomputing_keeps_less() -> None:
     less = replace(CFG, engine=replace(CFG.engine, recompute_from=16))
-    assert activation_bytes(less, 4) < activation_bytes(CFG, 4)
-    assert activation_bytes(less, 1) == activation_bytes(CFG, 1)
+    small, large = ([activation_bytes(stage_plan(cfg, k)) for k in (1, 4)] for cfg in (less, CFG))
+    assert small[0] == large[0]
+    assert small[1] < large[1]
 
 
 def test_zero_shards_the_state() -> None:
@@ -80,7 +89,7 @@ def test_zero_shards_the_state() -> None:
     sizes = []
     for zero in range(4):
         engine = replace(CFG.engine, zero_stage=zero)
-        sizes.append(state_bytes(replace(CFG, engine=engine), CFG.last_stage))
+        sizes.append(state_bytes(stage_plan(replace(CFG, engine=engine), CFG.last_stage)))
     copies = sizes[0] - 2 * whole - 3 * trained  # weights, average; gradients, two moments
     assert 0 < copies < 3 * whole
     assert sizes[1] - copies == 2 * whole + trained + 3 * trained // 2
@@ -89,10 +98,10 @@ def test_zero_shards_the_state() -> None:
 
 
 def test_what_was_fitted_fits() -> None:
-    roomy = need(CFG, CFG.last_stage)
+    roomy = need(stage_plan(CFG, CFG.last_stage))
     assert fitted(CFG, 2 * roomy).engine.micro_batch[-1] == 8
     tight = fitted(CFG, roomy // 2)
     assert 1 <= tight.engine.micro_batch[-1] < 8
-    assert max(need(tight, stage) for stage in range(5)) <= roomy // 2
+    assert max(map(need, stage_plans(tight))) <= roomy // 2
     with pytest.raises(ConfigError, match="larger GPUs"):
         fitted(CFG, 1 << 20)
