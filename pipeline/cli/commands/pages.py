@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.arguments import DEVICE, MODEL, open_model, snapshot_of
-from pipeline.cli.launching import sentence
+from pipeline.cli.arguments import DEVICE, MODEL
+from pipeline.cli.errors import reports_errors
+from pipeline.cli.models import open_model, snapshot_of
 from stylealae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ __all__ = ["demo", "report"]
               help="Turn and crop photos by their eyes and mouth, as `stylealae align` does, with "
                    "yunet:model.onnx or dlib:model.dat; else crop by hand.")  # fmt: skip
 @DEVICE
-@sentence
+@reports_errors
 def demo(
     model: Path, directions: Path | None, port: int, host: str, detector: str, device: str
 ) -> None:
@@ -77,7 +78,7 @@ def _name_of(model: Path) -> str:
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Default: report.html in the run.")
-@sentence
+@reports_errors
 def report(run: Path, out: Path | None) -> None:
     """Tell a run on one page: pictures, curves, metrics, plan, config, environment.
 

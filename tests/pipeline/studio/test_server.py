@@ -177,7 +177,7 @@ def test_uploads_are_bounded(client: TestClient, monkeypatch: pytest.MonkeyPatch
     assert client.post("/api/picture", content=bytes(2 << 20)).status_code == 413
 
 
-LONDON = Path(__file__).resolve().parents[3] / "shared/data/london1024_20.tar"
+LONDON = Path(__file__).resolve().parents[4] / "shared/data/london1024_20.tar"
 
 
 @pytest.mark.skipif(not LONDON.exists(), reason=f"{LONDON} is not here")
@@ -258,7 +258,7 @@ def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     m.save(tmp_path)
     for arguments, said in (
         (["demo", str(tmp_path), "--port", str(taken.getsockname()[1])], "cannot listen"),
-        (["demo", str(tmp_path / "none"), "--port", "0"], "is no snapshot"),
+        (["demo", str(tmp_path / "none"), "--port", "0"], "is neither a snapshot nor a run"),
         (["demo", str(tmp_path), "--port", "0", "--directions", str(tmp_path)], "no directions"),
         (["demo", str(tmp_path), "--port", "0", "--host", "no.such.host.invalid"], "cannot listen"),
     ):

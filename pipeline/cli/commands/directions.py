@@ -2,30 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.arguments import (
-    COUNT,
-    DEVICE,
-    IMAGES,
-    MODEL,
-    OUT,
-    encoded,
-    open_model,
-    read_batches,
-    snapshot_of,
-)
-from pipeline.cli.launching import sentence
-from pipeline.cli.output import progress, tell, write_picture
+from pipeline.cli.arguments import COUNT, DEVICE, IMAGES, MODEL, OUT
+from pipeline.cli.batches import encode_images, read_batches
+from pipeline.cli.errors import reports_errors
+from pipeline.cli.models import open_model, snapshot_of
+from pipeline.cli.output import print_numbers, progress, write_picture
 from stylealae.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from stylealae import StyleALAE
-    from stylealae.editing.attributes import Label
+    from stylealae.editing.attributes import Label, Method, Separate
     from stylealae.editing.directions import Directions
 
 __all__ = ["directions", "edit", "traverse"]
@@ -60,11 +52,11 @@ FOLDER = click.option("--directions", "folder", type=click.Path(path_type=Path),
 @click.option("--out", type=click.Path(path_type=Path), help="Folder; default: MODEL's own.")
 @COUNT(None)
 @DEVICE
-@sentence
+@reports_errors
 def directions(
-    model: Path, data: Sequence[str], labels: Path | None, attributes: str | None, method: Any,
-    separate: Any, principal: int | None, sefa: int | None, layers: str | None, out: Path | None,
-    count: int | None, device: str,
+    model: Path, data: Sequence[str], labels: Path | None, attributes: str | None,
+    method: "Method", separate: "Separate", principal: int | None, sefa: int | None,
+    layers: str | None, out: Path | None, count: int | None, device: str,
 ) -> None:  # fmt: skip
     """Find directions in w, for `edit`, `traverse` and the studio.
 
@@ -94,9 +86,14 @@ def directions(
     _show(found)
     click.echo(home / "directions.safetensors")
     report = found.about.get("attributes", {})
-    tell(command="directions", directions=len(found), styles=found.about["styles"],
-         method=found.about["method"], separate=found.about.get("separate", "no"),
-         attributes=report)  # fmt: skip
+    print_numbers(
+        command="directions",
+        directions=len(found),
+        styles=found.about["styles"],
+        method=found.about["method"],
+        separate=found.about.get("separate", "no"),
+        attributes=report,
+    )
 
 
 @click.command()
@@ -111,7 +108,7 @@ def directions(
 @click.option("--steps", default=7, show_default=True, type=click.IntRange(2))
 @COUNT(2)
 @DEVICE
-@sentence
+@reports_errors
 def traverse(
     model: Path, images: Sequence[str], along: Sequence[str], out: Path, folder: Path | None,
     reach: float, steps: int, count: int, device: str,
@@ -131,7 +128,7 @@ def traverse(
     m = open_model(model, device)
     found = Directions.load(folder or snapshot_of(model))
     if images:
-        names, _, w = encoded(m, images, count)
+        names, _, w = encode_images(m, images, count)
     else:
         names = [f"seed {k}" for k in range(count)]
         w = torch.cat([m.styles(1, seed=k) for k in range(count)])
@@ -145,7 +142,7 @@ def traverse(
         change[name] = float((x[:, 0] - x[:, -1]).square().mean())
     headings = [f"{a:+.1f}" if abs(a) > 1e-6 else "0" for a in amounts]
     write_picture(contact_sheet(rows, headings=headings, columns=steps, tile=96), out)
-    tell(command="traverse", faces=len(w), reach=reach, mean_squared_change=change)
+    print_numbers(command="traverse", faces=len(w), reach=reach, mean_squared_change=change)
 
 
 @click.command()
@@ -161,7 +158,7 @@ def traverse(
               help="First refine styles in so many steps: keeps more of the person.")  # fmt: skip
 @COUNT(8)
 @DEVICE
-@sentence
+@reports_errors
 def edit(
     model: Path, images: Sequence[str], attributes: Sequence[str], out: Path, folder: Path | None,
     steps: int, count: int, device: str,
@@ -183,7 +180,7 @@ def edit(
     m = open_model(model, device)
     found = Directions.load(folder or snapshot_of(model))
     found.step(amounts)  # says what is wrong with a name, before anything takes long
-    names, x, w = encoded(m, images, count)
+    names, x, w = encode_images(m, images, count)
     if steps:
         with progress("steps", steps) as advance:
             w = m.refine(x, steps, told=lambda _: advance(1)).w
@@ -199,8 +196,13 @@ def edit(
     asked = {name: scores[name] for name in amounts}
     others = {name: v for name, v in scores.items() if name not in amounts}
     moved = max(others, key=lambda n: abs(others[n]["after"] - others[n]["before"]), default=None)
-    tell(command="edit", images=len(x), amounts=amounts, scores=asked,
-         most_moved_other={moved: others[moved]} if moved else {})  # fmt: skip
+    print_numbers(
+        command="edit",
+        images=len(x),
+        amounts=amounts,
+        scores=asked,
+        most_moved_other={moved: others[moved]} if moved else {},
+    )
 
 
 def _labelled(

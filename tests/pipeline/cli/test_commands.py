@@ -18,7 +18,7 @@ from stylealae.config import ModelConfig
 from stylealae.networks import build
 from tests.bench.released import Released
 
-DOCS = (Path(__file__).resolve().parents[2] / "docs/data.md").read_text()
+DOCS = (Path(__file__).resolve().parents[3] / "docs/data.md").read_text()
 SMALL = ModelConfig(
     resolution=16, start_channels=4, max_channels=8, z_width=8, w_width=8, mapping_layers=2
 )
@@ -115,7 +115,7 @@ def test_the_help_of_prepare_teaches():
         (["prepare", "PHOTOS", "--out", "OUT", "--labels", "MISSING"], "does not exist"),
         (["prepare", "PHOTOS", "--out", "OUT", "--source", "tfrecord"], "0 TFRecords"),
         (["prepare", "PHOTOS", "--out", "OUT", "--channels", "4"], "grey (1) or RGB (3)"),
-        (["sample", "PHOTOS", "--out", "OUT.png"], "is no snapshot"),
+        (["sample", "PHOTOS", "--out", "OUT.png"], "is neither a snapshot nor a run"),
         (["sample", "SNAPSHOT", "--out", "OUT.nonsense"], "cannot write"),
         (["reconstruct", "SNAPSHOT", "EMPTY", "--out", "OUT.png"], "image"),
         (["plan", "MISSING.yaml"], "cannot read the config"),
@@ -133,7 +133,7 @@ def test_bad_input_is_a_sentence(
         "PHOTOS": photos,
         "SNAPSHOT": snapshot,
         "OUT": tmp_path / "out",
-        "configs": Path(__file__).resolve().parents[2] / "configs",
+        "configs": Path(__file__).resolve().parents[3] / "configs",
     }
     for word, place in places.items():
         arguments = [a.replace(word, str(place)) for a in arguments]
@@ -162,7 +162,7 @@ def test_import_writes_a_snapshot_and_refuses_to_overwrite(tmp_path: Path):
 
 
 def test_plan_makes_a_run_fit_and_says_how(tmp_path: Path):
-    config = str(Path(__file__).parents[2] / "configs" / "ffhq_1024.yaml")
+    config = str(Path(__file__).parents[3] / "configs" / "ffhq_1024.yaml")
     roomy = run("plan", config, "cluster.workers=[8]", "--gpu-gib", "80")
     assert roomy.exit_code == 0, roomy.output
     assert "engine.recompute_from=0 engine.offload=false" in roomy.output

@@ -5,22 +5,20 @@ import signal
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
-from pipeline.cli import launching
-from pipeline.cli.launching import sentence
+from pipeline.cli.arguments import CONFIG, OVERRIDES
+from pipeline.cli.dry_run import PlanRequest, dry_run
+from pipeline.cli.errors import reports_errors
 from pipeline.config import load
 from stylealae.errors import ConfigError
 
 __all__ = ["import_", "plan", "train"]
 
-OVERRIDES = click.argument("overrides", nargs=-1, metavar="[key=value]...")
-
 
 @click.command()
-@click.argument("config", type=click.Path(path_type=Path))
+@CONFIG
 @OVERRIDES
 @click.option("--gpu-gib", type=float, default=0.0, help="Make every stage fit so much memory.")
 @click.option("--gpus", type=int, default=0, help="Share the run among so many GPUs.")
@@ -31,10 +29,11 @@ OVERRIDES = click.argument("overrides", nargs=-1, metavar="[key=value]...")
     "--calibrate", type=click.Path(path_type=Path), help="Measure this machine's rates, write them."
 )
 @click.option("--stages", default="0,2,4", show_default=True, help="Stages to calibrate with.")
-@sentence
+@reports_errors
 def plan(
-    config: Path, overrides: Sequence[str], calibrate: Path | None, stages: str, **asked: Any
-) -> None:
+    config: Path, overrides: Sequence[str], gpu_gib: float, gpus: int, gpu: str, price: float,
+    rates: Path | None, calibrate: Path | None, stages: str,
+) -> None:  # fmt: skip
     """Show the stages of a run: images, batches, rates, memory, and how the workers share them.
 
     \b
@@ -57,12 +56,12 @@ def plan(
         from pipeline.planning.calibration import calibrated
 
         calibrated(cfg, _numbers(stages, cfg.last_stage), click.echo).write(calibrate)
-        asked["rates"] = calibrate
-    launching.dry_run(cfg, launching.Asked(**asked))
+        rates = calibrate
+    dry_run(cfg, PlanRequest(gpu_gib=gpu_gib, gpus=gpus, gpu=gpu, price=price, rates=rates))
 
 
 def _numbers(stages: str, last: int) -> list[int]:
-    """`0,2,4` as numbers of stages that there are."""
+    """`0,2,4` -> [0, 2, 4], each a stage of the run."""
     found = [int(part) for part in stages.split(",") if part.strip().isdecimal()]
     if not found or max(found) > last or "," in stages.strip(",0123456789 "):
         raise ConfigError(f"--stages is {stages!r}: give stages from 0 to {last}, as in 0,2,4")
@@ -70,9 +69,9 @@ def _numbers(stages: str, last: int) -> list[int]:
 
 
 @click.command()
-@click.argument("config", type=click.Path(path_type=Path))
+@CONFIG
 @OVERRIDES
-@sentence
+@reports_errors
 def train(config: Path, overrides: Sequence[str]) -> None:
     """Train in this process, without Ray (under torchrun: in all of its processes).
 
@@ -96,14 +95,14 @@ def train(config: Path, overrides: Sequence[str]) -> None:
         gpu=cfg.cluster.gpus_per_worker > 0,
         local_rank=int(os.environ.get("LOCAL_RANK", "0")),
     )
-    asked = threading.Event()
+    stopping = threading.Event()
 
-    def ask(number: int, _: object) -> None:
-        asked.set()
+    def stop(number: int, _: object) -> None:
+        stopping.set()
         signal.signal(number, signal.SIG_DFL)  # once more leaves at once
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ask)
+        signal.signal(number, stop)
     done, claimed = True, None
     with Console() as console:
         for stage in cfg.stages:
@@ -111,7 +110,7 @@ def train(config: Path, overrides: Sequence[str]) -> None:
                 claimed = claimed or Fence.claimed_by(world, storage)
                 fence = claimed and claimed.group(stage + 1, stage)
                 done = train_stage(
-                    cfg, stage, world, stop=asked.is_set, report=console.show, fence=fence
+                    cfg, stage, world, stop=stopping.is_set, report=console.show, fence=fence
                 )
     if not done:
         raise KeyboardInterrupt
@@ -121,7 +120,7 @@ def train(config: Path, overrides: Sequence[str]) -> None:
 @click.argument("released", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--raw", is_flag=True, help="The last step's weights, not their running average.")
-@sentence
+@reports_errors
 def import_(released: Path, out: Path, raw: bool) -> None:
     """Turn a checkpoint of the authors' code into a snapshot.
 

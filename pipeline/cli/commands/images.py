@@ -10,18 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.arguments import (
-    COUNT,
-    DEVICE,
-    IMAGES,
-    MODEL,
-    OUT,
-    encoded,
-    open_model,
-    read_batches,
-)
-from pipeline.cli.launching import sentence
-from pipeline.cli.output import progress, tell, write_picture
+from pipeline.cli.arguments import COUNT, DEVICE, IMAGES, MODEL, OUT
+from pipeline.cli.batches import encode_images, read_batches
+from pipeline.cli.errors import reports_errors
+from pipeline.cli.models import open_model
+from pipeline.cli.output import print_numbers, progress, write_picture
 from stylealae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,7 +36,7 @@ SHEET_PX = 2048
               help="A .safetensors, or a .npy with the names in a .json beside.")  # fmt: skip
 @COUNT(None)
 @DEVICE
-@sentence
+@reports_errors
 def encode(model: Path, images: Sequence[str], out: Path, count: int | None, device: str) -> None:
     """Write the styles w = E(x) of images.
 
@@ -68,7 +61,7 @@ def encode(model: Path, images: Sequence[str], out: Path, count: int | None, dev
     _write_styles(w, names, out)
     click.echo(out)
     spread = float(w.std(0).mean()) if len(w) > 1 else 0.0
-    tell(command="encode", images=len(w), w_width=w.shape[1], w_spread=spread)
+    print_numbers(command="encode", images=len(w), w_width=w.shape[1], w_spread=spread)
 
 
 @click.command()
@@ -81,7 +74,7 @@ def encode(model: Path, images: Sequence[str], out: Path, count: int | None, dev
                    "since.")  # fmt: skip
 @COUNT(16)
 @DEVICE
-@sentence
+@reports_errors
 def reconstruct(
     model: Path, images: Sequence[str], out: Path, stages: bool, count: int, device: str
 ) -> None:
@@ -97,14 +90,14 @@ def reconstruct(
     from stylealae.image_grid import contact_sheet, paired_sheet
 
     m = open_model(model, device)
-    names, x, w = encoded(m, images, count)
+    names, x, w = encode_images(m, images, count)
     side = f"{m.resolution}x{m.resolution}"
     if stages:
         rows = _by_stage(m, _grown(model, m), x)
         write_picture(contact_sheet(rows, headings=names, columns=len(x), tile=96), out)
         errors = {r[0]: psnr(o[1], r[1]) for o, r in zip(rows[::2], rows[1::2], strict=True)}
         means = {what.split()[0]: float(db.mean()) for what, db in errors.items()}
-        tell(command="reconstruct", images=len(x), psnr_db=means)
+        print_numbers(command="reconstruct", images=len(x), psnr_db=means)
         return
     y = _pictures(m, w)
     db = psnr(x, y)
@@ -112,7 +105,7 @@ def reconstruct(
     headings = [f"{name}\n{value:.1f} dB" for name, value in pairs]
     rows = [(f"originals at {side}", x), ("reconstructions G(E(x))", y)]
     write_picture(paired_sheet(rows, headings), out)
-    tell(command="reconstruct", images=len(x), resolution=m.resolution,
+    print_numbers(command="reconstruct", images=len(x), resolution=m.resolution,
          psnr_db=float(db.mean()), of=dict(zip(names, db.tolist(), strict=True)))  # fmt: skip
 
 
@@ -128,7 +121,7 @@ def reconstruct(
               help="Also write the refined styles: .safetensors or .npy.")  # fmt: skip
 @COUNT(8)
 @DEVICE
-@sentence
+@reports_errors
 def refine(
     model: Path, images: Sequence[str], out: Path, steps: int, features: Path | None,
     styles: Path | None, count: int, device: str,
@@ -150,7 +143,7 @@ def refine(
         raise ConfigError(f"--styles is {styles}: end it in .safetensors or .npy")
     m = open_model(model, device)
     measure, distance = lpips.of_file(features, m.device)
-    names, x, _ = encoded(m, images, count)
+    names, x, _ = encode_images(m, images, count)
     with progress("steps", steps) as advance:
         found = m.refine(x, steps, distance=distance if features else None,
                          told=lambda _: advance(1))  # fmt: skip
@@ -159,20 +152,25 @@ def refine(
     seen = [distance(x, y.clamp(-1, 1)).tolist() for y in (before, after)]
     headings = [f"{name}\n{a:.1f} to {b:.1f} dB" for name, a, b in zip(names, *db, strict=True)]
     if features:
-        told = zip(headings, *seen, strict=True)
-        headings = [f"{heading}\nLPIPS {a:.3f} to {b:.3f}" for heading, a, b in told]
-    rows = [
-        ("originals", x),
-        ("reconstructions G(E(x))", before),
-        (f"refined, {steps} steps", after),
-    ]
+        lines = zip(headings, *seen, strict=True)
+        headings = [f"{heading}\nLPIPS {a:.3f} to {b:.3f}" for heading, a, b in lines]
+    pictures = x, before, after
+    captions = "originals", "reconstructions G(E(x))", f"refined, {steps} steps"
+    rows = list(zip(captions, pictures, strict=True))
     write_picture(paired_sheet(rows, headings), out)
     if styles is not None:
         _write_styles(found.w.cpu(), names, styles)
         click.echo(styles)
     (first, then), (apart, near) = map(fmean, db), map(fmean, seen)
-    tell(command="refine", images=len(x), steps=steps, psnr_db=first, refined_psnr_db=then,
-         gain_db=then - first, **{measure: {"before": apart, "after": near}})  # fmt: skip
+    print_numbers(
+        command="refine",
+        images=len(x),
+        steps=steps,
+        psnr_db=first,
+        refined_psnr_db=then,
+        gain_db=then - first,
+        **{measure: {"before": apart, "after": near}},
+    )
 
 
 @click.command()
@@ -187,7 +185,7 @@ def refine(
                    "draws a row each.")  # fmt: skip
 @click.option("--noise", is_flag=True, help="Add G's grain.")
 @DEVICE
-@sentence
+@reports_errors
 def sample(
     model: Path, out: Path, count: int, seed: int, seeds: str | None, truncation: str, noise: bool,
     device: str,
@@ -221,7 +219,7 @@ def sample(
     write_picture(sheet, out)
     spread = {f"{psi:g}": float(x.std(0, correction=0).mean())
               for psi, (_, x) in zip(amounts, rows, strict=True)}  # fmt: skip
-    tell(command="sample", images=sum(len(x) for _, x in rows), spread_of_pixels=spread)
+    print_numbers(command="sample", images=sum(len(x) for _, x in rows), spread_of_pixels=spread)
 
 
 def _pictures(m: "StyleALAE", w: "Tensor") -> "Tensor":

@@ -1,4 +1,4 @@
-"""`evaluate`: the quality of a trained model, in numbers."""
+"""`evaluate`: metrics of a trained model."""
 
 import json
 import os
@@ -7,26 +7,28 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.launching import sentence
+from pipeline.cli.errors import reports_errors
+from pipeline.cli.models import snapshot_of
 from pipeline.cli.output import write_picture
-from stylealae.errors import CheckpointError, ConfigError
+from stylealae.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from pipeline.evaluation.context import Subject, Tick
+    from pipeline.evaluation.context import EvaluationContext, ProgressCallback
     from pipeline.world import World
+    from stylealae.family import Model
 
-__all__ = ["evaluate", "snapshot_of"]
+__all__ = ["evaluate"]
 
 
-def _list(context: click.Context, _: click.Parameter, asked: bool) -> None:
+def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     """Shows every metric with its protocol, and leaves."""
-    if asked:
+    if wanted:
         from pipeline.evaluation.registry import METRICS
 
         width = max(map(len, METRICS))
@@ -62,7 +64,7 @@ def _list(context: click.Context, _: click.Parameter, asked: bool) -> None:
               help="Folder for pictures of codes, classes, priors and losses; a run has them in "
                    "TensorBoard too.")  # fmt: skip
 @click.option("--cpu", is_flag=True, help="Use no GPU.")
-@sentence
+@reports_errors
 def evaluate(
     model: Path, data: str, names: str, features: Sequence[Path], sha256: str, samples: int,
     labels: str, batch: int, seed: int, out: Path | None, cache: Path,
@@ -81,7 +83,7 @@ def evaluate(
     Without a file, the names that end in -random work: their extractor is built in, and their
     numbers compare with each other only. docs/metrics.md says what each metric shows.
     """  # noqa: D301
-    from pipeline.evaluation.context import Pictures, Subject
+    from pipeline.evaluation.context import EvaluationContext, EvaluationDataset
     from pipeline.evaluation.evaluate import evaluate as results_of
     from pipeline.evaluation.registry import require_extractors, usual
     from stylealae import StyleALAE, family
@@ -97,35 +99,18 @@ def evaluate(
         if released
         else family.load(snapshot, world.device)
     )
-    with _progress(world) as tick:
-        subject = Subject(
-            model=m, pictures=Pictures(data, m.resolution), world=world, extractors=found,
+    with _progress(world) as on_progress:
+        context = EvaluationContext(
+            model=m, dataset=EvaluationDataset(data, m.resolution), world=world, extractors=found,
             labels=tuple(label for label in labels.split(",") if label), samples=samples,
-            batch=batch, seed=seed, cache=cache.expanduser(), tick=tick,
+            batch=batch, seed=seed, cache=cache.expanduser(), on_progress=on_progress,
         )  # fmt: skip
-        for result in results_of(wanted or usual(m), subject):
+        for result in results_of(wanted or usual(m), context):
             about = {**asdict(result), "snapshot": str(snapshot), "seen": m.seen, "dataset": data}
             values = {k: v if isfinite(v) else None for k, v in result.values.items()}
-            _tell({**about, "values": values}, out, world)
+            _write_line({**about, "values": values}, out, world)
         if folder is not None:
-            _draw(subject, model, folder)
-
-
-def snapshot_of(path: Path) -> Path:
-    """The snapshot at a path, or the newest one of the run there.
-
-    Raises:
-        CheckpointError: there is none.
-    """
-    if (path / "config.json").exists():
-        return path
-    found = sorted(path.glob("[0-9]*/snapshot"), key=lambda folder: int(folder.parent.name))
-    if not found:
-        raise CheckpointError(
-            f"{path} is neither a snapshot nor a run that has finished a stage: give a folder such "
-            "as runs/demo, or runs/demo/0032/snapshot"
-        )
-    return found[-1]
+            _draw(context, model, folder)
 
 
 def _world(cpu: bool) -> "World":
@@ -144,7 +129,7 @@ def _world(cpu: bool) -> "World":
 
 
 @contextmanager
-def _progress(world: "World") -> Iterator["Tick"]:
+def _progress(world: "World") -> Iterator["ProgressCallback"]:
     """Bars on the terminal, one a pass over images; none on other ranks than the first."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -154,27 +139,27 @@ def _progress(world: "World") -> Iterator["Tick"]:
     bars = Progress(*columns, console=Console(stderr=True), disable=world.rank > 0)
     tasks: dict[str, TaskID] = {}
 
-    def tick(what: str, done: int, of: int) -> None:
+    def update(what: str, done: int, of: int) -> None:
         if what not in tasks:
             tasks[what] = bars.add_task(what, total=of)
         bars.update(tasks[what], completed=done)
 
     with bars:
-        yield tick
+        yield update
 
 
-def _draw(subject: "Subject[Any]", run: Path, folder: Path) -> None:
-    """Pictures of a model and its run, in a folder and in the run's TensorBoard."""
-    from pipeline.evaluation.figures import curves_of, pictures_of
+def _draw(context: "EvaluationContext[Model]", run: Path, folder: Path) -> None:
+    """Writes figures of a model and its run into a folder and the run's TensorBoard."""
+    from pipeline.evaluation.figures import figures_of, loss_curves
     from pipeline.training.logs import show
 
-    for name, picture in (*pictures_of(subject), *curves_of(run)):
+    for name, picture in (*figures_of(context), *loss_curves(run)):
         write_picture(picture, folder / f"{name}.png")
         if (run / "tensorboard").exists():
-            show(run, f"image/{name}", picture, subject.model.seen)
+            show(run, f"image/{name}", picture, context.model.seen)
 
 
-def _tell(about: dict[str, object], out: Path | None, world: "World") -> None:
+def _write_line(about: dict[str, object], out: Path | None, world: "World") -> None:
     """A line of JSON on the terminal, and in a file."""
     if world.rank:
         return

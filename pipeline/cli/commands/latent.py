@@ -1,4 +1,4 @@
-"""`mix`, `interpolate`: styles of several faces in one picture, or one movie."""
+"""`mix`, `interpolate`: styles of several faces in one picture, or one video."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.arguments import DEVICE, MODEL, OUT, encoded, open_model
-from pipeline.cli.launching import sentence
-from pipeline.cli.output import progress, tell, write_picture
+from pipeline.cli.arguments import DEVICE, MODEL, OUT
+from pipeline.cli.batches import encode_images
+from pipeline.cli.errors import reports_errors
+from pipeline.cli.models import open_model
+from pipeline.cli.output import print_numbers, progress, write_picture
 from stylealae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ __all__ = ["interpolate", "mix"]
 @OUT
 @click.option("--count", default=6, show_default=True, help="At most so many of either set.")
 @DEVICE
-@sentence
+@reports_errors
 def mix(
     model: Path, faces: Sequence[str], others: Sequence[str], out: Path, count: int, device: str
 ) -> None:
@@ -66,7 +68,9 @@ def mix(
         changed[band] = total / len(names)
     sheet = contact_sheet(rows, headings=["", *other_names], columns=len(other_names) + 1, tile=96)
     write_picture(sheet, out)
-    tell(command="mix", faces=len(names), others=len(other_names), mean_squared_change=changed)
+    print_numbers(
+        command="mix", faces=len(names), others=len(other_names), mean_squared_change=changed
+    )
 
 
 @click.command()
@@ -82,7 +86,7 @@ def mix(
               help="Pictures a second, in a movie.")  # fmt: skip
 @click.option("--loop", is_flag=True, help="Return to the first face.")
 @DEVICE
-@sentence
+@reports_errors
 def interpolate(
     model: Path, faces: Sequence[str], out: Path, steps: int, seconds: float, fps: float,
     loop: bool, device: str,
@@ -109,17 +113,19 @@ def interpolate(
                            zip(pairs, ways, strict=True)]  # fmt: skip
         headings = [f"{k / (steps - 1):.2f}" for k in range(steps)]
         write_picture(contact_sheet(rows, headings=headings, columns=steps, tile=96), out)
-        tell(command="interpolate", faces=len(w), pictures=steps * len(pairs))
+        print_numbers(command="interpolate", faces=len(w), pictures=steps * len(pairs))
         return
-    frames, kind = _film(m, [(w[a], w[b]) for a, b in pairs], out, round(seconds * fps), fps)
-    tell(command="interpolate", faces=len(w), pictures=frames, fps=fps, kind=kind)
+    frames, kind = _write_frames(
+        m, [(w[a], w[b]) for a, b in pairs], out, round(seconds * fps), fps
+    )
+    print_numbers(command="interpolate", faces=len(w), pictures=frames, fps=fps, kind=kind)
 
 
-def _film(
+def _write_frames(
     m: "StyleALAE", ways: "Sequence[tuple[Tensor, Tensor]]", out: Path, steps: int, fps: float
 ) -> tuple[int, str]:
-    """Writes a movie; how many pictures it has, and its kind."""
-    from pipeline.export.video import SUFFIXES, write_movie
+    """Writes a video; the number of its frames, and its format."""
+    from pipeline.export.video import SUFFIXES, write_video
     from stylealae.image_grid import to_uint8
 
     if out.suffix not in SUFFIXES:
@@ -131,7 +137,7 @@ def _film(
             frames += [*to_uint8(_pictures(m, w, w_other, steps + 1)[:-1])]
             advance(steps)
     frames += [*to_uint8(_pictures(m, ways[-1][1], ways[-1][1], 1))]
-    kind = write_movie(frames, out, fps)
+    kind = write_video(frames, out, fps)
     click.echo(out)
     return len(frames), kind
 
@@ -158,7 +164,7 @@ def _styles(m: "StyleALAE", faces: Sequence[str], count: int | None) -> "tuple[l
             names.append(f"seed {seed}")
             found.append(m.styles(1, int(seed)))
         else:
-            more, _, w = encoded(m, [face], count)
+            more, _, w = encode_images(m, [face], count)
             names += more
             found.append(w)
     return names[:count], torch.cat(found)[:count]

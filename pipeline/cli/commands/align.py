@@ -1,18 +1,18 @@
 """`align`: photos -> crops as FFHQ has them."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.launching import sentence
-from pipeline.cli.output import progress, tell, write_picture
+from pipeline.cli.errors import reports_errors
+from pipeline.cli.output import print_numbers, progress, write_picture
 from stylealae.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from pipeline.faces.photos import Aligned
+    from pipeline.faces.photos import Aligned, Photo
 
 __all__ = ["align"]
 
@@ -32,7 +32,7 @@ NAMED = 5  # photos that are passed over, one by one
               help="Find the faces of photos without landmarks: yunet:face_detection_yunet_"
                    "2023mar.onnx or dlib:shape_predictor_68_face_landmarks.dat.")  # fmt: skip
 @click.option("--sheet", type=click.Path(path_type=Path), help="Also a PNG of the first crops.")
-@sentence
+@reports_errors
 def align(
     photos: Sequence[Path], out: Path, size: int, landmarks: Path | None, detect: str | None,
     sheet: Path | None,
@@ -50,24 +50,51 @@ def align(
     stylealae align photos/ --detector yunet:face_detection_yunet_2023mar.onnx --out aligned
     """  # noqa: D301
     from pipeline.faces import landmarks as points
-    from pipeline.faces.photos import Photo, aligned
+    from pipeline.faces.photos import aligned
     from pipeline.faces.photos import photos as photos_of
 
     table = points.read_table(landmarks) if landmarks else {}
     finds = points.detector(detect) if detect else None
-    found: list[tuple[Photo, bool]] = [
+    found = [
         (photo, path.is_dir() or photo.name != path.name)
         for path in photos
         for photo in photos_of(path)
     ]
     if not found:
         raise DataError(f"no photo in {', '.join(map(str, photos))}: name some image files")
+    made, refused = _write_crops(found, lambda photo: aligned(photo, size, table, finds), out)
+    if sheet:
+        _draw(made[:32], sheet)
+    small = sum(crop.window < size for _, crop in made)
+    if small:
+        log.warning("%d of %d faces are smaller than %d pixels in their photo and were enlarged",
+                    small, len(made), size)  # fmt: skip
+    windows = sorted(crop.window for _, crop in made)
+    print_numbers(
+        command="align",
+        aligned=len(made),
+        refused=refused,
+        enlarged=small,
+        size=size,
+        window_px={"smallest": windows[0], "median": windows[len(windows) // 2]},
+        several_faces=sum(crop.faces > 1 for _, crop in made),
+        out=str(out),
+    )
+
+
+def _write_crops(
+    photos: "Sequence[tuple[Photo, bool]]", crop_of: "Callable[[Photo], Aligned]", out: Path
+) -> "tuple[list[tuple[str, Aligned]], int]":
+    """Cuts and writes every photo's face; names and crops, and the number of refused photos.
+
+    A photo comes with whether it is one of several: then it is reported and passed over.
+    """
     made: list[tuple[str, Aligned]] = []
     refused: list[str] = []
-    with progress("photos", len(found)) as advance:
-        for photo, several in found:
+    with progress("photos", len(photos)) as advance:
+        for photo, several in photos:
             try:
-                crop = aligned(photo, size, table, finds)
+                crop = crop_of(photo)
             except DataError as error:
                 refused.append(f"{photo.name}: {error}")
                 if not several:
@@ -82,16 +109,7 @@ def align(
         raise DataError(f"no face could be cut out of {len(refused)} photos; {refused[0]}")
     if len(refused) > NAMED:
         log.warning("passed over: %d more", len(refused) - NAMED)
-    if sheet:
-        _draw(made[:32], sheet)
-    small = sum(crop.window < size for _, crop in made)
-    if small:
-        log.warning("%d of %d faces are smaller than %d pixels in their photo and were enlarged",
-                    small, len(made), size)  # fmt: skip
-    windows = sorted(crop.window for _, crop in made)
-    tell(command="align", aligned=len(made), refused=len(refused), enlarged=small, size=size,
-         window_px={"smallest": windows[0], "median": windows[len(windows) // 2]},
-         several_faces=sum(crop.faces > 1 for _, crop in made), out=str(out))  # fmt: skip
+    return made, len(refused)
 
 
 def _safe(name: str) -> PurePosixPath:

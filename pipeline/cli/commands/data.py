@@ -1,14 +1,19 @@
 """`prepare`, `verify`, `inspect`: data sets."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli import launching
-from pipeline.cli.launching import sentence
+from pipeline.cli.errors import reports_errors
 from pipeline.cli.output import write_picture
 from stylealae.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from pipeline.data.pixels import Fit
+    from pipeline.data.prepare.processes import Runner
 
 __all__ = ["inspect", "prepare", "verify"]
 
@@ -40,9 +45,9 @@ __all__ = ["inspect", "prepare", "verify"]
 @click.option("--ray", metavar="ADDRESS", default="", envvar="RAY_ADDRESS", show_envvar=True,
               help="Make the shards as tasks of this Ray (auto: the one on this host), not in "
                    "processes; INPUT and --out must be where all hosts see them.")  # fmt: skip
-@sentence
+@reports_errors
 def prepare(
-    input_: str, out: str, source: str, resolutions: str, fit: Any, channels: int | None,
+    input_: str, out: str, source: str, resolutions: str, fit: "Fit", channels: int | None,
     labels: Path | None, test_fraction: float | None, licence: str | None, max_broken: int | None,
     strict: bool, shard_img: int, workers: int, ray: str,
 ) -> None:  # fmt: skip
@@ -77,7 +82,7 @@ def prepare(
         input_, source, channels=channels, test_fraction=test_fraction, licence=licence,
         labels=str(labels.absolute()) if labels else None,
     )  # fmt: skip
-    with launching.runner_on(ray) as runner:
+    with _runner(ray) as runner:
         made = shards.prepare(
             opened, place, _resolutions(resolutions),
             fit=fit, shard_img=shard_img, max_broken=0 if strict else max_broken,
@@ -90,7 +95,7 @@ def prepare(
 @click.command()
 @click.argument("dataset")
 @click.option("--threads", default=0, help="Files read at once; 0 takes every core.")
-@sentence
+@reports_errors
 def verify(dataset: str, threads: int) -> None:
     """Check every byte of a data set against its manifest; DATASET is a folder or a URL.
 
@@ -117,7 +122,7 @@ def verify(dataset: str, threads: int) -> None:
 @click.argument("dataset")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for a PNG a resolution.")
 @click.option("--count", default=16, show_default=True, help="Images of each split in a PNG.")
-@sentence
+@reports_errors
 def inspect(dataset: str, out: Path | None, count: int) -> None:
     """Show what a data set holds; DATASET is a folder or a URL.
 
@@ -133,6 +138,21 @@ def inspect(dataset: str, out: Path | None, count: int) -> None:
     if out is not None:
         for resolution, rows in rows_to_draw(dataset, count):
             write_picture(contact_sheet(rows), out / f"{resolution:04d}.png")
+
+
+@contextmanager
+def _runner(address: str) -> "Iterator[Runner]":
+    """What makes shards: tasks of the Ray at `address`, or, without one, processes on this host."""
+    if not address:
+        from pipeline.data.prepare.processes import over_processes
+
+        yield over_processes
+        return
+    from pipeline.cluster.connection import connected
+    from pipeline.cluster.shard_tasks import over_tasks
+
+    with connected(0, address):
+        yield over_tasks
 
 
 def _resolutions(text: str) -> list[int]:

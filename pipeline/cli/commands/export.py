@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.arguments import MODEL, open_model, snapshot_of
-from pipeline.cli.launching import sentence
-from pipeline.cli.output import progress, tell
+from pipeline.cli.arguments import MODEL
+from pipeline.cli.errors import reports_errors
+from pipeline.cli.models import open_model, snapshot_of
+from pipeline.cli.output import print_numbers, progress
 from stylealae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ FACES = 8
               help="What `stylealae evaluate --out` wrote, for the card.")  # fmt: skip
 @click.option("--format", "formats", multiple=True, type=click.Choice(["onnx", "torch"]),
               help="Also F, G and E for other programs: onnx; torch: torch.export.")  # fmt: skip
-@sentence
+@reports_errors
 def export(
     model: Path, out: Path, name: str | None, data: str | None, metrics: Path | None,
     formats: Sequence[str],
@@ -52,7 +53,7 @@ def export(
     if out.exists():
         raise ConfigError(f"{out} exists: name a folder that does not")
     m = open_model(model, "cpu")
-    told = read_metrics(metrics) if metrics else []
+    figures = read_metrics(metrics) if metrics else []
     licence, about = _data(data) if data else ("", "")
     with published(out) as folder, progress("parts", 1 + len(formats)) as advance:
         m.save(folder)
@@ -67,17 +68,19 @@ def export(
             advance(1)
         card = Card(
             name=name or out.name,
-            origin=_origin(m, model),
-            licence=licence,
-            data=about,
-            metrics=told,
+            origin=_origin(m, model), licence=licence, data=about,
+            metrics=figures,
             pictures=pictures,
             errors=errors,
-        )
+        )  # fmt: skip
         (folder / "README.md").write_text(card.text(m))
     click.echo(out)
-    tell(command="export", files=sorted(file.name for file in out.iterdir()),
-         largest_error=errors, licence=licence or "not stated")  # fmt: skip
+    print_numbers(
+        command="export",
+        files=sorted(file.name for file in out.iterdir()),
+        largest_error=errors,
+        licence=licence or "not stated",
+    )
 
 
 def _origin(m: "StyleALAE", model: Path) -> str:

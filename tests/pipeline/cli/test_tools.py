@@ -20,7 +20,7 @@ from stylealae.config import ModelConfig
 from stylealae.editing.directions import Directions
 from stylealae.networks import build
 
-SHARED = Path(__file__).resolve().parents[3] / "shared"
+SHARED = Path(__file__).resolve().parents[4] / "shared"
 FIXTURE = SHARED / "fixtures/style_rgb_32.pth"
 FAIRFACE = SHARED / "data/fairface224_1500.tar"
 SMALL = ModelConfig(
@@ -179,7 +179,7 @@ def test_mix_moves_each_band(snapshot: Path, photos: Path, tmp_path: Path):
     ("suffix", "kind"),
     [(".gif", "GIF"), (".webp", "lossless WebP"), (".mp4", "H.264"), (".webm", "VP9")],
 )
-def test_movies(suffix: str, kind: str, snapshot: Path, tmp_path: Path):
+def test_videos(suffix: str, kind: str, snapshot: Path, tmp_path: Path):
     import cv2
 
     out = tmp_path / f"way{suffix}"
@@ -230,7 +230,7 @@ def test_help_teaches_with_an_example(name: str):
         (["encode", "SNAP", "MISSING", "--out", "OUT.npy"], "does not exist"),
         (["encode", "SNAP", "PHOTOS", "--out", "OUT.npy", "--device", "cuda:7"], "--device cuda:7"),
         (["encode", "BROKEN", "PHOTOS", "--out", "OUT.npy"], "no whole checkpoint"),
-        (["encode", "PHOTOS", "PHOTOS", "--out", "OUT.npy"], "is no snapshot"),
+        (["encode", "PHOTOS", "PHOTOS", "--out", "OUT.npy"], "is neither a snapshot nor a run"),
         (["sample", "SNAP", "--seeds", "a-b", "--out", "OUT.png"], "numbers and ranges"),
         (["sample", "SNAP", "--truncation", "x", "--out", "OUT.png"], "no list of numbers"),
         (["refine", "SNAP", "PHOTOS", "--steps", "-1", "--out", "OUT.png"], "steps is -1"),

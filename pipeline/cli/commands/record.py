@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.evaluate import snapshot_of
-from pipeline.cli.launching import sentence
+from pipeline.cli.errors import reports_errors
+from pipeline.cli.models import snapshot_of
 from stylealae.errors import ConfigError
 
 __all__ = ["record"]
@@ -23,7 +23,7 @@ __all__ = ["record"]
 )  # fmt: skip
 @click.option("--file", type=click.Path(path_type=Path), default=Path("docs/results.json"),
               show_default=True, help="JSON file; the table beside it ends in .md.")  # fmt: skip
-@sentence
+@reports_errors
 def record(
     name: str, runs: Sequence[Path], data: str, metric: str, figures: str, file: Path
 ) -> None:
@@ -37,26 +37,27 @@ def record(
     """  # noqa: D301
     import torch
 
-    from pipeline.evaluation.context import Pictures, Subject
+    from pipeline.evaluation.context import EvaluationContext, EvaluationDataset
     from pipeline.evaluation.evaluate import evaluate
-    from pipeline.report import results
+    from pipeline.report import published_results
     from pipeline.world import World
     from stylealae import family
 
-    found = []
+    found, world = [], World(0, 1, torch.device("cpu"))
     for run in runs:
         m = family.load(snapshot_of(run))
-        world = World(0, 1, torch.device("cpu"))
-        subject = Subject(model=m, pictures=Pictures(data, m.resolution), world=world, batch=1000)
-        (result,) = evaluate([metric], subject)
+        context = EvaluationContext(
+            model=m, dataset=EvaluationDataset(data, m.resolution), world=world, batch=1000
+        )
+        (result,) = evaluate([metric], context)
         found.append(_chosen(result.values, figures))
-    entry = results.entry_of(
+    entry = published_results.entry_of(
         found,
-        seeds=[results.seed_of(run) for run in runs],
-        seconds=[results.seconds_of(run) for run in runs],
-        command=results.command_of(sys.argv[1:]),
+        seeds=[published_results.seed_of(run) for run in runs],
+        seconds=[published_results.seconds_of(run) for run in runs],
+        command=published_results.command_of(sys.argv[1:]),
     )
-    results.record(file, name, entry)
+    published_results.record(file, name, entry)
     click.echo(f"{name}: {entry}")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TRAINER = """
 import torch
 import pipeline.training.trainer
@@ -38,7 +38,8 @@ CLI = "from pipeline.cli.app import main; main(['{}'], standalone_mode=False)"
         ("the help", CLI.format("--help"), HEAVY),
         ("a command's help", CLI.format("train', '--help"), HEAVY),
         ("a trainer", TRAINER, {"torch._dynamo", "sympy", "pandas", "ray"}),
-        ("the link", "import pipeline.cluster.coordinator", {"torch", "pandas", "tensorboard"}),
+        ("a launch script", "import pipeline.cli.launching", HEAVY),
+        ("the actor", "import pipeline.cluster.coordinator", {"torch", "pandas", "tensorboard"}),
     ],
 )
 def test_a_process_starts_without(process: str, first: str, without: set[str]) -> None:
