@@ -49,31 +49,26 @@ def launch(
         dry_run(cfg, request)
         return
     from pipeline.storage import open_storage
-    from pipeline.training.checkpoints import is_done
+    from pipeline.training.checkpoints import is_done, snapshot
 
     storage, headline = open_storage(cfg.run_dir, cfg.checkpoint.patience_s), "this run is complete"
     if not all(is_done(storage, stage) for stage in cfg.stages):
-        if inputs:
-            _prepare(inputs[0], "auto", cfg)
-        elif source:
-            _prepare(faces, source, cfg)
+        if inputs or source:
+            images = (inputs[0], "auto") if inputs else (faces, source)
+            _prepare(*images, cfg.data.path, [4 << stage for stage in cfg.stages])
         _train(cfg, storage)
         headline = "done"
-    print_summary(headline, storage, cfg.last_stage, cfg.data)
+    print_summary(headline, storage, snapshot(storage, cfg.last_stage), cfg.data)
 
 
-def _prepare(input_: str, source: str, cfg: RunConfig) -> None:
-    """Makes the run's data set of what `input_` holds, with a progress bar."""
+def _prepare(input_: str, source: str, out: str, resolutions: Sequence[int]) -> None:
+    """Makes the data set `out` of what `input_` holds, with a progress bar."""
     from rich.console import Console
 
     from pipeline.data.prepare.shards import prepare
     from pipeline.data.sources.registry import open_source
 
-    resolutions = [4 << stage for stage in cfg.stages]
-    prepare(
-        open_source(input_, source), cfg.data.path, resolutions, workers=0,
-        console=Console(stderr=True),
-    )  # fmt: skip
+    prepare(open_source(input_, source), out, resolutions, console=Console(stderr=True))
 
 
 def _train(cfg: RunConfig, storage: "Storage") -> None:

@@ -17,14 +17,13 @@ IMAGES = 32
 """Images of the data set that are drawn beside their reconstructions."""
 
 
-def print_summary(headline: str, storage: "Storage", stage: int, data: "DataConfig") -> None:
-    """Draws pictures of the run's last stage if they are not there, and prints where all lies."""
+def print_summary(headline: str, storage: "Storage", snapshot: Path, data: "DataConfig") -> None:
+    """Draws pictures of a run's snapshot if they are not there, and prints where all lies."""
     from pipeline.report.page import write_report
-    from pipeline.training.checkpoints import snapshot
 
-    model, folder = snapshot(storage, stage), storage.working
+    folder = storage.working
     if not (folder / "samples.png").exists():
-        _draw(model, data, folder)
+        _draw(snapshot, data, folder)
     drawn = [folder / f"{name}.png" for name in ("samples", "reconstructions")]
     pictures = "".join(f"  {p.stem:16}  {_shown(p)}\n" for p in drawn if p.exists())
     report = write_report(folder)
@@ -33,7 +32,7 @@ def print_summary(headline: str, storage: "Storage", stage: int, data: "DataConf
         f"  run folder        {run_location(storage)}\n"
         f"  curves, pictures  {tensorboard_command(storage)}\n"
         f"{pictures}"
-        f"  snapshot          {_shown(model)}\n"
+        f"  snapshot          {_shown(snapshot)}\n"
         f"  report            {_shown(report)}\n"
     )
 
