@@ -16,10 +16,12 @@ Any key of the config can be given as key=value.  The same command again goes on
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+if not __package__:
+    from checkout import add_to_path
 
-from pipeline.cli.launching import launch  # noqa: E402
+    add_to_path()
+
+from pipeline.cli.launching import launch
 
 FACES = 6000
 
@@ -30,11 +32,11 @@ def main(argv: list[str]) -> None:
     if "input" in given:
         name = "-".join([Path(given["input"]).resolve().stem, given.get("model.resolution", "64")])
         folders = [f"run_dir=runs/{name}", f"data.path=datasets/{name}"]
-        launch(ROOT / "configs/demo_own.yaml", [*folders, *argv], about=about)
+        launch("demo_own", [*folders, *argv], about=about)
         return
     keys = [a for a in argv if not a.startswith("faces=")]
     faces = given.get("faces", str(FACES))
-    launch(ROOT / "configs/demo.yaml", keys, source="rendered", faces=faces, about=about)
+    launch("demo", keys, source="rendered", faces=faces, about=about)
 
 
 if __name__ == "__main__":

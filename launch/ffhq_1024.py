@@ -13,12 +13,13 @@ Expect: the FID that the paper reports for this set; not yet measured with this 
 """
 
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+if not __package__:
+    from checkout import add_to_path
 
-from pipeline.cli.launching import launch  # noqa: E402
+    add_to_path()
+
+from pipeline.cli.launching import launch
 
 if __name__ == "__main__":
-    launch(ROOT / "configs/ffhq_1024.yaml", sys.argv[1:], about=__doc__ or "")
+    launch("ffhq_1024", sys.argv[1:], about=__doc__ or "")

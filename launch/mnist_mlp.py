@@ -14,19 +14,20 @@ hour, as docs/results.md says of each line.  Expect: the figures of docs/results
 """
 
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+if not __package__:
+    from checkout import add_to_path
 
-from pipeline.cli.launching import launch  # noqa: E402
+    add_to_path()
+
+from pipeline.cli.launching import launch
 
 
 def main(argv: list[str]) -> None:
     """Runs the config of one line."""
     lines = [a.removeprefix("line=") for a in argv if a.startswith("line=")]
     keys = [a for a in argv if not a.startswith("line=")]
-    launch(ROOT / f"configs/mnist/{(lines or ['alae_mlp'])[-1]}.yaml", keys, about=__doc__ or "")
+    launch(f"mnist/{(lines or ['alae_mlp'])[-1]}", keys, about=__doc__ or "")
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ Heavy homes (ray, deepspeed, torch) are imported by the subcommand that needs th
 import click
 
 from pipeline.allocator import keep_freed_memory
-from pipeline.cli import (
+from pipeline.cli.commands import (
     align,
     data,
     directions,
     evaluate,
     export,
-    faces,
+    images,
     latent,
     pages,
     record,
@@ -38,7 +38,7 @@ def main() -> None:
 for command in (
     *(align.align, data.prepare, data.verify, data.inspect),
     *(runs.plan, runs.train, runs.import_),
-    *(faces.sample, faces.reconstruct, faces.encode, faces.refine),
+    *(images.sample, images.reconstruct, images.encode, images.refine),
     *(latent.mix, latent.interpolate),
     *(directions.directions, directions.traverse, directions.edit),
     *(evaluate.evaluate, record.record),

@@ -1,17 +1,17 @@
-"""What a person at the console sees: progress bars, or plain lines without a terminal."""
+"""Progress of a run on the terminal: bars, or plain lines where there is no terminal."""
 
 import time
 
 from rich.console import Console as Terminal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from pipeline.training.progress import Report
+from pipeline.training.progress import ProgressUpdate
 
 __all__ = ["Console"]
 
 
 class Console:
-    """Shows reports as they come; one bar a stage."""
+    """Shows progress updates as they come; one bar a stage."""
 
     def __init__(self) -> None:
         self.terminal = Terminal(highlight=False, soft_wrap=True)
@@ -20,7 +20,7 @@ class Console:
         self._began: dict[int, tuple[float, int]] = {}
 
     def __enter__(self) -> "Console":
-        """Takes over the terminal, if there is one."""
+        """Starts the bars, if there is a terminal."""
         if self.terminal.is_terminal:
             self._bars = Progress(
                 TextColumn("{task.description}"),
@@ -33,7 +33,7 @@ class Console:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Gives the terminal back."""
+        """Ends the bars."""
         if self._bars is not None:
             self._bars.stop()
 
@@ -41,36 +41,36 @@ class Console:
         """A sentence between the bars."""
         self.terminal.print(text)
 
-    def show(self, r: Report) -> None:
+    def show(self, u: ProgressUpdate) -> None:
         """One line of progress: stage, images, rate, time left, losses; at its end a summary."""
-        self._progress(r)
-        now, images = time.monotonic(), r.seen - r.stage_first
-        then, before = self._began.setdefault(r.resolution, (now, images))
-        if r.seen >= r.stage_end and now > then:
+        self._progress(u)
+        now, images = time.monotonic(), u.seen - u.stage_first
+        then, before = self._began.setdefault(u.resolution, (now, images))
+        if u.seen >= u.stage_end and now > then:
             rate = (images - before) / (now - then)
             self.say(
-                f"{r.resolution}x{r.resolution} is trained: {images:,} images, the last "
+                f"{u.resolution}x{u.resolution} is trained: {images:,} images, the last "
                 f"{images - before:,} in {_duration(now - then)}, {rate:.0f} img/s all in all"
             )
 
-    def _progress(self, r: Report) -> None:
-        losses = "  ".join(f"{name} {value:.3f}" for name, value in r.losses.items())
-        rate = f"{r.img_per_s:.0f} img/s"
-        fade = f"alpha {r.alpha:.2f}"
+    def _progress(self, u: ProgressUpdate) -> None:
+        losses = "  ".join(f"{name} {value:.3f}" for name, value in u.losses.items())
+        rate = f"{u.img_per_s:.0f} img/s"
+        fade = f"alpha {u.alpha:.2f}"
         if self._bars is None:
-            left = _duration((r.stage_end - r.seen) / max(r.img_per_s, 1e-9))
+            left = _duration((u.stage_end - u.seen) / max(u.img_per_s, 1e-9))
             self.say(
-                f"{r.resolution:>4}x{r.resolution:<4} {fade}  {r.seen:>9,} of {r.total:,} images  "
+                f"{u.resolution:>4}x{u.resolution:<4} {fade}  {u.seen:>9,} of {u.total:,} images  "
                 f"{rate}  stage done in {left}  {losses}"
             )
             return
-        name = f"{r.resolution}x{r.resolution}"
-        if r.resolution not in self._bar:
-            self._bar[r.resolution] = self._bars.add_task(
-                name, total=r.stage_end - r.stage_first, completed=r.seen - r.stage_first, line=""
+        name = f"{u.resolution}x{u.resolution}"
+        if u.resolution not in self._bar:
+            self._bar[u.resolution] = self._bars.add_task(
+                name, total=u.stage_end - u.stage_first, completed=u.seen - u.stage_first, line=""
             )
-        line = f"{r.seen:,}/{r.total:,} images  {rate}  {fade}  {losses}"
-        self._bars.update(self._bar[r.resolution], completed=r.seen - r.stage_first, line=line)
+        line = f"{u.seen:,}/{u.total:,} images  {rate}  {fade}  {losses}"
+        self._bars.update(self._bar[u.resolution], completed=u.seen - u.stage_first, line=line)
 
 
 def _duration(seconds: float) -> str:

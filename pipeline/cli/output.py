@@ -1,21 +1,24 @@
-"""What commands write: pictures, numbers as a line of JSON, and a bar where it takes long."""
+"""What commands write: pictures, numbers as a line of JSON, and a progress bar."""
 
 import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from stylealae.errors import ConfigError
 
-__all__ = ["progress", "tell", "write_picture"]
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["print_numbers", "progress", "write_picture"]
 
 
-def write_picture(picture: Any, out: Path) -> None:
-    """Saves a PIL picture, and says where."""
+def write_picture(picture: "Image", out: Path) -> None:
+    """Saves a picture and prints its path."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         picture.save(out)
@@ -24,12 +27,12 @@ def write_picture(picture: Any, out: Path) -> None:
     click.echo(out)
 
 
-def tell(**numbers: Any) -> None:
-    """Prints what was measured as one line of JSON; floats keep four digits."""
+def print_numbers(**numbers: object) -> None:
+    """Prints numbers by name as one line of JSON; floats keep four digits."""
     click.echo(json.dumps(_short(numbers)))
 
 
-def _short(value: Any) -> Any:
+def _short(value: object) -> object:
     if isinstance(value, float):
         return float(f"{value:.4g}") if abs(value) < 1000 else round(value, 1)
     if isinstance(value, dict):
@@ -41,7 +44,10 @@ def _short(value: Any) -> Any:
 
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr that the block moves on by calling; nothing where stderr is no terminal."""
+    """A progress bar on stderr: the block calls what it is given with the number of items done.
+
+    Without a terminal on stderr nothing is shown.
+    """
     if not sys.stderr.isatty():
         yield lambda n: None
         return

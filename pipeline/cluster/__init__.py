@@ -1,1 +1,1 @@
-"""A run on Ray: how it connects, what driver and workers tell each other, how many there are."""
+"""A run on Ray: connection, driver and its rounds, workers, coordinator, placement, failures."""

@@ -1,8 +1,11 @@
 """The Ray that a run takes place on: one that is there, or one of our own on this host.
 
-Our own listens on loopback only and asks for a token that nobody else is told.  On a cluster that
+Our own listens on loopback only and asks for a token that nobody else has.  On a cluster that
 somebody else started, RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH (a file that only you can read)
 do the same for every node, driver and command; docs/cluster.md says how.
+
+What is set in os.environ here, Ray, gloo and NCCL read from the environment alone, of this process
+and of those that Ray starts; where the user has set it before, the user's value stays.
 """
 
 import logging
@@ -18,14 +21,16 @@ from typing import Any
 import ray
 from ray._private import ray_constants
 
+from pipeline.cluster.ray_job import in_job
 from stylealae.errors import ConfigError
 
-__all__ = ["connected", "in_job", "is_ours"]
+__all__ = ["connected", "is_own"]
 
 CONNECT_S = 10
 STARTS = 3
 OBJECT_STORE_BYTES = 150 << 20
 CODE = Path(__file__).resolve().parents[2]
+"""The folder that holds both packages: a checkout, or site-packages."""
 LO = "lo0" if sys.platform == "darwin" else "lo"
 OWN_RAY = {
     # What Ray does on a Mac: its address is 127.0.0.1, and its servers bind to that alone.
@@ -37,14 +42,9 @@ OWN_RAY = {
 }
 
 
-def is_ours(address: str | None = None) -> bool:
-    """Whether there is no Ray to join, so that we start one for the while."""
+def is_own(address: str | None = None) -> bool:
+    """Whether there is no Ray to join, so that one is started for the while."""
     return not (address or os.environ.get("RAY_ADDRESS"))
-
-
-def in_job() -> bool:
-    """Whether this driver was started by `ray job submit`."""
-    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def connected(cores: int, address: str | None = None) -> Iterator[None]:
     """A Ray to run on: that at `address` or RAY_ADDRESS, else one of our own for the while."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")
-    if is_ours(address):
+    if is_own(address):
         _start(cores, quiet)
     else:
         address = address or os.environ["RAY_ADDRESS"]
@@ -73,10 +73,9 @@ def _start(cores: int, quiet: dict[str, Any]) -> None:
     if "RAY_AUTH_TOKEN_PATH" not in os.environ:  # Ray turns authentication on by itself
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     ray_constants.ENABLE_RAY_CLUSTER = False  # read when ray was imported
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        p for p in (str(CODE), os.environ.get("PYTHONPATH")) if p
-    )
-    for last in (*[False] * (STARTS - 1), True):
+    path = os.environ.get("PYTHONPATH")  # Ray's processes find the code by it
+    os.environ["PYTHONPATH"] = f"{CODE}{os.pathsep}{path}" if path else str(CODE)
+    for attempt in range(1, STARTS + 1):
         try:
             ray.init(
                 "local",
@@ -88,7 +87,7 @@ def _start(cores: int, quiet: dict[str, Any]) -> None:
             return
         except Exception as error:  # it gives its own processes half a minute, whatever the load
             ray.shutdown()
-            if last:
+            if attempt == STARTS:
                 raise ConfigError(
                     f"Ray does not start on this host ({str(error).splitlines()[0]}): look whether "
                     "the machine is short of memory, of space in /tmp, or busy; then try again"
@@ -96,7 +95,7 @@ def _start(cores: int, quiet: dict[str, Any]) -> None:
 
 
 def _require_answer(address: str) -> None:
-    """Fails at once where Ray would ask for minutes an address at which nothing listens."""
+    """Fails at once where nothing listens at an address; Ray would retry for minutes."""
     host, _, port = address.rpartition("/")[2].rpartition(":")
     try:
         if port.isdecimal():

@@ -1,23 +1,27 @@
-"""What runs in Ray Train's controller: it tells the link how a group of workers ended."""
+"""What runs in Ray Train's controller: a callback that reports failed groups of workers."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import ray
 from ray.train import UserCallback
 
-__all__ = ["Tell"]
+from pipeline.cluster.coordinator import CoordinatorHandle
+
+__all__ = ["FailureReporter"]
 
 
-class Tell(UserCallback):  # type: ignore[misc]
-    """Tells the link how a group of workers ended; runs in Ray Train's controller."""
+class FailureReporter(UserCallback):  # type: ignore[misc]
+    """Reports to the coordinator how a group of workers failed."""
 
-    def __init__(self, link: Any) -> None:
-        self._link = link
+    def __init__(self, coordinator: CoordinatorHandle) -> None:
+        self._coordinator = coordinator
 
-    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        """A worker that raised says so itself; one that did not was lost."""
+    def after_exception(
+        self, run_context: object, worker_exceptions: Mapping[int, Exception]
+    ) -> None:
+        """A worker that raised reports its error itself; one that did not was lost."""
         lost = any(_is_rays(error) for error in worker_exceptions.values())
-        ray.get(self._link.ended.remote(lost))
+        ray.get(self._coordinator.group_failed.remote(lost))
 
 
 def _is_rays(error: Exception) -> bool:

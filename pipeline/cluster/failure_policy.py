@@ -1,9 +1,9 @@
-"""Which failures are worth another try, and which come again.
+"""Which failures are retried, and which end the run.
 
-A worker that is lost (killed, its host gone) says nothing about the run.  An exception that a
-worker raises at the same place twice in a row, with nobody lost meanwhile, is the run's own, and
-trying again for ever would hide it.  An interrupted connection is nobody's own, and what a person
-can mend (a full disk, a wrong config) is not tried again at all.
+A lost worker (killed, its host gone) says nothing about the run, and is retried.  An exception that
+is raised in the same place twice in a row, with no worker lost meanwhile, is the run's own: another
+retry would hide it.  A broken connection does not count as such an exception, and what a person can
+mend (a full disk, a wrong config) is not retried at all.
 """
 
 import errno
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from stylealae.errors import UserError
 
-__all__ = ["Verdicts", "is_network", "mendable"]
+__all__ = ["FailurePolicy", "is_network", "reason_to_stop"]
 
 NETWORK = ("DistBackendError", "DistNetworkError", "DistStoreError", "ConnectionError")
 SAID = ("gloo", "connection", "timed out", "socket", "broken pipe", "nccl")
@@ -26,9 +26,9 @@ def is_network(error: BaseException) -> bool:
     return kinds[0] == "RuntimeError" and any(said in text for said in SAID)
 
 
-def mendable(error: BaseException) -> str:
-    """What a person is to mend before there is use in another try; empty if there is nothing."""
-    for cause in _behind(error):
+def reason_to_stop(error: BaseException) -> str:
+    """What a person has to mend before a retry can succeed; empty if there is nothing."""
+    for cause in _causes(error):
         if isinstance(cause, UserError):
             return str(cause)
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -36,22 +36,22 @@ def mendable(error: BaseException) -> str:
     return ""
 
 
-def _behind(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those that it came from: closing a log on a full disk hides why it closes."""
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those behind it: closing a log on a full disk hides why it closes."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
-class Verdicts:
-    """What became of the groups of workers, one after the other."""
+class FailurePolicy:
+    """Decides whether a failed group of workers is retried, from its error and the one before."""
 
     def __init__(self) -> None:
         """Nothing has failed yet."""
         self._group = 0
         self._crash: tuple[str, str] | None = None
         self._before: tuple[str, str] | None = None
-        self._judged = 0
+        self._decided = 0
 
     def began(self) -> int:
         """Another group begins; its number."""
@@ -63,20 +63,20 @@ class Verdicts:
         """Whether no other group has begun since."""
         return group == self._group
 
-    def crashed(self, group: int, where: str, told: str) -> None:
+    def crashed(self, group: int, where: str, message: str) -> None:
         """A worker of a group raised an error: the first is the cause of the others."""
         if self.is_current(group):
-            self._crash = self._crash or (where, told)
+            self._crash = self._crash or (where, message)
 
-    def ended(self, *, lost: bool) -> str:
-        """This group has failed; why there is no use in another one, empty if there is.
+    def failed(self, *, lost: bool) -> str:
+        """This group has failed; why it is not retried, empty if it is.
 
         Args:
-            lost: whether a worker died without a word.
+            lost: whether a worker died without raising an error.
         """
-        if self._judged == self._group:
+        if self._decided == self._group:
             return ""
-        self._judged = self._group
+        self._decided = self._group
         crash, before = (None if lost else self._crash), self._before
         self._before = crash
         if crash and before and crash[0] == before[0]:

@@ -1,4 +1,4 @@
-"""How many workers there is room for, asked of Ray itself: by trying to reserve it.
+"""Placement: how many workers there is room for, found by reserving it.
 
 A reservation (a placement group) counts what is really free, leaves out hosts that are being
 drained, and, while it waits, is what an autoscaler adds hosts for.
@@ -17,14 +17,15 @@ from ray.util.placement_group import (
 
 from stylealae.errors import ConfigError
 
-__all__ = ["Growth", "choose", "draining", "has_room"]
+__all__ = ["Bundle", "ScaleUp", "choose_workers", "draining_hosts", "has_room"]
 
 Bundle = Mapping[str, float]
-LOOK_S = 1.0
+"""What one worker takes, by Ray's names of resources."""
+POLL_S = 1.0
 RETRY_S = 2.0
 
 
-def choose(
+def choose_workers(
     counts: Sequence[int],
     room: Callable[[int, float], bool],
     *,
@@ -35,42 +36,42 @@ def choose(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int | None:
-    """The number of workers to go on with: the wanted one, or what is there when it does not come.
+    """The number of workers to go on with: the wanted one, else the most that there is room for.
 
     Args:
         counts: the numbers allowed, the wanted one last.
         room: whether there is room for so many within so many seconds.
         settle_s: how long the wanted number is waited for before fewer will do.
         patience_s: how long even the fewest are waited for.
-        waiting: called once, when it comes to that.
-        stopped: whether to give up waiting; the answer is None then.
+        waiting: called once, when even the fewest must be waited for.
+        stopped: whether to give up waiting; None is returned then.
         clock: the time in seconds.
         sleep: waits.
 
     Raises:
         ConfigError: there was no room for the fewest for so long.
     """
-    since, told = clock(), False
-    if not stopped() and room(counts[-1], max(settle_s, LOOK_S)):
+    since, said = clock(), False
+    if not stopped() and room(counts[-1], max(settle_s, POLL_S)):
         return counts[-1]
     while not stopped():
         for count in reversed(counts):
-            if room(count, LOOK_S):
+            if room(count, POLL_S):
                 return count
         if clock() - since > patience_s:
             raise ConfigError(
                 f"no room for {counts[0]} workers in {patience_s:g} s (cluster.patience_s): change "
                 "cluster.workers, cluster.cpus_per_worker or cluster.gpus_per_worker, or add hosts"
             )
-        if not told:
+        if not said:
             waiting()
-            told = True
+            said = True
         sleep(RETRY_S)
     return None
 
 
 def has_room(bundle: Bundle, count: int, within_s: float) -> bool:
-    """Whether Ray can place so many workers, waiting so long for it."""
+    """Whether Ray can place so many workers within so many seconds."""
     group = placement_group([dict(bundle)] * count)
     try:
         return bool(group.wait(within_s))
@@ -78,27 +79,27 @@ def has_room(bundle: Bundle, count: int, within_s: float) -> bool:
         remove_placement_group(group)
 
 
-class Growth:
+class ScaleUp:
     """A standing request for the workers that a stage lacks."""
 
     def __init__(self, bundle: Bundle, lacking: int, settle_s: float) -> None:
-        """Asks for nothing yet."""
+        """Requests nothing yet."""
         self._bundles, self._settle_s = [dict(bundle)] * lacking, settle_s
         self._since: float | None = None
         self._group: Any = None
 
-    def stand(self, *, while_complete: bool) -> None:
-        """Asks Ray, and through it an autoscaler, for room while the workers at work have theirs.
+    def update(self, *, complete: bool) -> None:
+        """Requests room, of Ray and through it of an autoscaler, while all workers are placed.
 
         A group that is about to be placed must not find its own room taken by this request.
         """
-        if not while_complete:
+        if not complete:
             self.close()
         elif self._bundles and self._group is None:
             self._group = placement_group(self._bundles)
 
     def due(self) -> bool:
-        """Whether the room has been there for long enough to stop and grow."""
+        """Whether the room has been there for long enough to stop and take it."""
         if self._group is None:
             return False
         if placement_group_table(self._group)["state"] != "CREATED":
@@ -114,8 +115,8 @@ class Growth:
             self._group = self._since = None
 
 
-def draining() -> set[str]:
+def draining_hosts() -> set[str]:
     """Ids of the hosts that are about to be taken away."""
-    # As Ray Train's own watcher asks; `get_preemption_info` would make all ranks wait for another.
+    # As Ray Train's own watcher does; `get_preemption_info` would make all ranks wait.
     state: Any = ray._private.state.state
     return set(state.get_draining_nodes())

@@ -1,7 +1,7 @@
-"""How the workers of a group find each other: over the network, or in a file on our own host.
+"""The rendezvous of a group of workers: over the network, or in a file on our own host.
 
-torch's meeting point listens on every interface and asks nobody who he is.  Between hosts there is
-no other; on one host a file does the same.
+torch's TCP store listens on every interface and authenticates nobody.  Between hosts there is no
+other; on one host a file does the same.
 """
 
 import tempfile
@@ -17,7 +17,7 @@ from ray.train.torch.config import (
     _TorchBackend,
 )
 
-__all__ = ["meeting"]
+__all__ = ["rendezvous_config"]
 
 TIMEOUT_S = 600
 
@@ -26,7 +26,7 @@ class _InFile(_TorchBackend):  # type: ignore[misc]
     def on_start(self, worker_group: Any, backend_config: "_InFileConfig") -> None:
         """As Ray does, with a file in the place of an address and a port."""
         worker_group.execute(_set_torch_distributed_env_vars)
-        # It stays: DeepSpeed's own groups meet in it later.  The driver removes the folder.
+        # It stays: DeepSpeed's own groups use it later.  The driver removes the folder.
         file = Path(tempfile.mkdtemp(dir=backend_config.folder)) / "group"
         size = len(worker_group)
         about = {"world_size": size, "init_method": f"file://{file}", "timeout_s": TIMEOUT_S}
@@ -54,8 +54,8 @@ class _InFileConfig(TorchConfig):  # type: ignore[misc]
         return _InFile
 
 
-def meeting(backend: str, *, folder: str) -> TorchConfig:
-    """What Ray Train sets a group up with: in a file below `folder`, over the network without."""
+def rendezvous_config(backend: str, *, folder: str) -> TorchConfig:
+    """Ray Train's config of a rendezvous: in a file below `folder`, over the network without."""
     if folder:
         return _InFileConfig(backend=backend, timeout_s=TIMEOUT_S, folder=folder)
     return TorchConfig(backend=backend, timeout_s=TIMEOUT_S)

@@ -1,24 +1,31 @@
 """One trainer process: what Ray Train starts on every worker."""
 
 import logging
-from typing import Any
+from typing import TypedDict
 
 import ray
 import ray.train
 
-from pipeline.cluster.coordinator import listening
-from pipeline.cluster.failure_policy import is_network, mendable
+from pipeline.cluster.coordinator import CoordinatorHandle, stop_event
+from pipeline.cluster.failure_policy import is_network, reason_to_stop
 from pipeline.config import parse
 
-__all__ = ["work"]
+__all__ = ["WorkerArguments", "train_worker"]
 
 
-def work(job: dict[str, Any]) -> None:
-    """Trains a stage until it ends or the driver says stop.
+class WorkerArguments(TypedDict):
+    """What the driver hands to every worker of a round."""
 
-    Args:
-        job: `config` as YAML, `stage`, the `link`, and the driver's fencing `token`.
-    """
+    config: str
+    """The run's config as YAML."""
+    stage: int
+    coordinator: CoordinatorHandle
+    token: str
+    """The driver's fencing token."""
+
+
+def train_worker(arguments: WorkerArguments) -> None:
+    """Trains a stage until it ends or the driver requests it to stop."""
     import torch
 
     from pipeline.storage import open_storage
@@ -26,9 +33,10 @@ def work(job: dict[str, Any]) -> None:
     from pipeline.training.fencing import Fence, FencedError
     from pipeline.training.trainer import train_stage
 
-    cfg, link, stage = parse(job["config"]), job["link"], job["stage"]
-    if ray.get(link.failure.remote()):
-        return  # a retry of something that trying again does not mend
+    cfg, stage = parse(arguments["config"]), arguments["stage"]
+    coordinator = arguments["coordinator"]
+    if ray.get(coordinator.failure.remote()):
+        return  # a retry of something that another try does not mend
     logging.basicConfig(level=logging.WARNING)
     context = ray.train.get_context()
     share = max(1, int(cfg.cluster.cpus_per_worker))  # Ray sets OMP_NUM_THREADS=1
@@ -37,29 +45,30 @@ def work(job: dict[str, Any]) -> None:
     try:
         storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
         if context.get_world_rank() == 0:  # it writes
-            group = ray.get(link.begin.remote())
-            fence = Fence(storage, job["token"]).group(group, stage)
-        ray.get(link.here.remote(ray.get_runtime_context().get_node_id()))
+            group = ray.get(coordinator.begin_group.remote())
+            fence = Fence(storage, arguments["token"]).group(group, stage)
+        ray.get(coordinator.register_host.remote(ray.get_runtime_context().get_node_id()))
         world = joined(
             cfg.engine, gpu=cfg.cluster.gpus_per_worker > 0, local_rank=context.get_local_rank()
         )
         group = round(world.each(float(group))[0])  # for all to know
-        with listening(link) as stop:
+        with stop_event(coordinator) as stop:
             train_stage(
                 cfg,
                 stage,
                 world,
                 storage,
                 stop=stop.is_set,
-                report=lambda line: link.report.remote(line) and None,
+                report=lambda update: coordinator.report.remote(update) and None,
                 fence=fence,
             )
     except FencedError:
         raise  # the run is well, in other hands: perhaps in those of this very driver
     except Exception as error:
-        if reason := mendable(error):
-            ray.get(link.fail.remote(group, context.get_world_rank(), reason))
+        if reason := reason_to_stop(error):
+            ray.get(coordinator.fail_run.remote(group, context.get_world_rank(), reason))
         elif not is_network(error):
             where = " ".join([type(error).__name__, *getattr(error, "__notes__", [])])
-            ray.get(link.crashed.remote(group, where, f"{type(error).__name__}: {error}"))
+            message = f"{type(error).__name__}: {error}"
+            ray.get(coordinator.worker_crashed.remote(group, where, message))
         raise

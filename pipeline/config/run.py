@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from pipeline.config.packaged import located
 from pipeline.config.sections import (
     CheckpointConfig,
     ClusterConfig,
@@ -135,8 +136,10 @@ def check_shares(stage: int, *, batch: int, ranks: int, micro_batch: int) -> Non
 def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Defaults, then the file, then `key=value` overrides; an unknown key is an error.
 
-    A file may name another one beside it, `base: base.yaml`, which it goes on from.
+    `path` may be the name of a packaged config. A file may name another one beside it,
+    `base: base.yaml`, which it goes on from.
     """
+    path = located(path)
     try:
         text = path.read_text()
         named = BASE.search(text)

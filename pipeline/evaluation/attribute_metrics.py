@@ -3,36 +3,39 @@
 Legend: n samples, Z and W widths, K features.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
 
-from pipeline.evaluation import feature_statistics
-from pipeline.evaluation.context import Part, Subject, Values
-from pipeline.evaluation.image_metrics import Style, generated, named, prior
+from pipeline.evaluation.context import EvaluationContext, SampleRange, Values
+from pipeline.evaluation.feature_statistics import generated_statistics, real_statistics
+from pipeline.evaluation.image_metrics import (
+    StyleContext,
+    generated,
+    metric_name,
+    prior_samples,
+)
 from stylealae.metrics import separability as planes
 from stylealae.metrics.ppl import Space
 
-__all__ = ["known_of", "separability", "separability_of_codes"]
+__all__ = ["attribute_masks", "separability", "separability_of_codes"]
 
 
-def separability(s: Style, by: str, space: Space) -> Values:
-    """StyleGAN's: of generated images, whose attributes a predictor tells.
+def separability(context: StyleContext, by: str, space: Space) -> Values:
+    """StyleGAN's: of generated images, whose attributes are predicted.
 
     The predictor is fitted here: a logistic regression of the label over an extractor's features of
     real images.  Its own held-out accuracy is given, for nothing can be learnt from a bad one.
     """
-    real = feature_statistics.of_real(s, by).rows
-    fake = feature_statistics.of_generated(
-        s, by, "generated images", s.samples, lambda part: generated(s, part)
+    real = real_statistics(context, by).rows
+    fake = generated_statistics(
+        context, by, "generated images", context.samples, lambda part: generated(context, part)
     ).rows
     assert real is not None
     assert fake is not None
-    latents, name = _latents(s, space), named(f"separability-{space}", by)
+    latents, name = _latents(context, space), metric_name(f"separability-{space}", by)
     entropies, accuracies, predictors = [], {}, []
-    for label in s.labels:
-        known, has = known_of(s, label)
+    for label in context.labels:
+        known, has = attribute_masks(context, label)
         logits_of, accuracy = planes.predictor(real.numpy()[known], has[known])
         logits = logits_of(fake.numpy())
         sure = planes.most_certain(logits)
@@ -40,43 +43,47 @@ def separability(s: Style, by: str, space: Space) -> Values:
         entropies.append(planes.separability(latents[sure], logits[sure] > 0))
         accuracies[label] = planes.held_out_accuracy(latents[sure], logits[sure] > 0)
     return {
-        **_told(name, entropies, accuracies),
+        **_values(name, entropies, accuracies),
         f"{name}-predictor": float(np.mean(predictors)),
     }
 
 
-def separability_of_codes(s: Style) -> Values:
+def separability_of_codes(context: StyleContext) -> Values:
     """Of real images, by w = E(x) and the labels that they come with."""
-    codes = s.gathered(
-        s.real_count("train"), s.model.model.w_width, "w of real images",
-        lambda part: s.model.encode(s.real("train", part), alpha=s.alpha),
+    model = context.model
+    codes = context.gathered(
+        context.real_count("train"), model.model.w_width, "w of real images",
+        lambda part: model.encode(context.real("train", part), alpha=context.alpha),
     ).numpy()  # fmt: skip
     entropies, accuracies = [], {}
-    for label in s.labels:
-        known, has = known_of(s, label)
+    for label in context.labels:
+        known, has = attribute_masks(context, label)
         entropies.append(planes.separability(codes[known], has[known]))
         accuracies[label] = planes.held_out_accuracy(codes[known], has[known])
-    return _told("separability-codes", entropies, accuracies)
+    return _values("separability-codes", entropies, accuracies)
 
 
-def known_of(s: Subject[Any], label: str) -> tuple[planes.Bools, planes.Bools]:
+def attribute_masks(
+    context: EvaluationContext[object], label: str
+) -> tuple[planes.Bools, planes.Bools]:
     """Of which of the real images a label is known, and which have it.  -> [n] twice"""
-    ids = s.ids("train", Part(0, s.real_count("train")))
-    return planes.binary(s.pictures.labels("train", label, ids), label)
+    ids = context.ids("train", SampleRange(0, context.real_count("train")))
+    return planes.binary(context.dataset.labels("train", label, ids), label)
 
 
-def _latents(s: Style, space: Space) -> planes.Floats:
+def _latents(context: StyleContext, space: Space) -> planes.Floats:
     """Latents of the generated images.  -> [n, Z or W]"""
+    model = context.model
 
-    def latent(part: Part) -> torch.Tensor:
-        z = prior(s, part)
-        return z if space == "z" else s.model.map(z)
+    def latent(part: SampleRange) -> torch.Tensor:
+        z = prior_samples(context, part)
+        return z if space == "z" else model.map(z)
 
-    width = s.model.model.z_width if space == "z" else s.model.model.w_width
-    return s.gathered(s.samples, width, f"{space} of generated images", latent).numpy()
+    width = model.model.z_width if space == "z" else model.model.w_width
+    return context.gathered(context.samples, width, f"{space} of generated images", latent).numpy()
 
 
-def _told(name: str, entropies: list[float], accuracies: dict[str, float]) -> Values:
+def _values(name: str, entropies: list[float], accuracies: dict[str, float]) -> Values:
     """StyleGAN's score, the mean accuracy, and that of each label."""
     return {
         name: float(2.0 ** np.sum(entropies)),

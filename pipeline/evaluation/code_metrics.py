@@ -1,21 +1,22 @@
-"""What the families of MLPs are judged by: their codes and classes of real images, their samples.
+"""Code metrics of the families of MLPs: their codes and classes of real images, their samples.
 
 Measured on the test images; what is chosen (a window's width, a cluster's label) is chosen on the
 last images of the training split, which the published runs never see.
 
-Legend: N images, P numbers of an image, W width of a code, K classes.
+Legend: N images, P numbers of an image, Z and W widths of codes, K classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.data.format.types import Ints
 from pipeline.data.loader.batch import classes_of, on_device
-from pipeline.evaluation.context import Part, Subject, Values
+from pipeline.evaluation.context import EvaluationContext, SampleRange, Values
 from stylealae.api_mlp import AlaeMlpModel, ClassModel, CodeModel, MlpModel
 from stylealae.errors import ConfigError
 from stylealae.metrics import codes
@@ -23,18 +24,16 @@ from stylealae.metrics.parzen import parzen
 from stylealae.priors import normal, rng
 
 __all__ = [
-    "cluster_error",
-    "cut",
-    "error",
-    "label_of",
-    "labels_of",
+    "classification_error",
+    "clustering_error",
+    "code_accuracies",
     "log_likelihood",
-    "neighbours",
-    "neighbours_in_z_and_w",
-    "neighbours_of_pixels",
+    "pixel_accuracies",
     "prior_fit",
     "reciprocity",
-    "rows_of",
+    "split_range",
+    "true_classes",
+    "w_and_z_accuracies",
 ]
 
 VALIDATION_IMG = 10_000
@@ -42,11 +41,22 @@ PARZEN_SAMPLES = 10_000
 FITTED_IMG = 5_000
 """Images whose codes are compared with the prior: all pairs of them."""
 INVERTED_IMG = 5_000
-"""Images whose z is looked for: an optimisation each."""
+"""Images whose z is found by an optimization each."""
+
+
+class Encoder(Protocol):
+    """A model that has codes of images."""
+
+    @property
+    def code_width(self) -> int:
+        """Numbers of a code."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The codes of images.  [N, C, R, R] -> [N, W]"""
 
 
 @dataclass(frozen=True)
-class Cut:
+class SplitRange:
     """Consecutive images of a split."""
 
     split: str
@@ -54,36 +64,43 @@ class Cut:
     count: int
 
     @property
-    def ids(self) -> "np.ndarray[Any, np.dtype[np.int64]]":
+    def ids(self) -> Ints:
         """Their numbers."""
         return np.arange(self.first, self.first + self.count)
 
+    def at_most(self, count: int) -> "SplitRange":
+        """The first of them."""
+        return SplitRange(self.split, self.first, min(self.count, count))
 
-def cut(s: Subject[Any], which: str) -> Cut:
+
+Which = Literal["train", "validation", "test"]
+
+
+def split_range(context: EvaluationContext[object], which: Which) -> SplitRange:
     """The images to learn from (`train`), to choose by (`validation`) or to measure on (`test`)."""
-    there = s.pictures.count("train")
+    there = context.dataset.count("train")
     kept = min(VALIDATION_IMG, there // 6)
     if which == "train":
-        return Cut("train", 0, there - kept)
+        return SplitRange("train", 0, there - kept)
     if which == "validation":
-        return Cut("train", there - kept, kept)
-    return Cut(s.held_out, 0, s.pictures.count(s.held_out))
+        return SplitRange("train", there - kept, kept)
+    return SplitRange(context.held_out, 0, context.dataset.count(context.held_out))
 
 
-def error(s: Subject[ClassModel]) -> Values:
-    """Share of images that are put into another class than theirs."""
-    found = {}
-    for which, name in (("test", "error"), ("validation", "error-validation")):
-        here = cut(s, which)
-        found[name] = codes.classification_error(_classes(s, here), labels_of(s, here))
-    return found
+def classification_error(context: EvaluationContext[ClassModel]) -> Values:
+    """Share of images whose likeliest class is not theirs."""
+    test, validation = split_range(context, "test"), split_range(context, "validation")
+    return {
+        name: codes.classification_error(_classes(context, here), true_classes(context, here))
+        for name, here in (("error", test), ("error-validation", validation))
+    }
 
 
-def cluster_error(s: Subject[ClassModel]) -> Values:
+def clustering_error(context: EvaluationContext[ClassModel]) -> Values:
     """The same where a cluster has the label of the validation image that is surest in it."""
-    chosen, here = cut(s, "validation"), cut(s, "test")
-    of_cluster = codes.cluster_labels(_classes(s, chosen), labels_of(s, chosen))
-    found = codes.clustering_error(_classes(s, here), labels_of(s, here), of_cluster)
+    chosen, here = split_range(context, "validation"), split_range(context, "test")
+    of_cluster = codes.cluster_labels(_classes(context, chosen), true_classes(context, chosen))
+    found = codes.clustering_error(_classes(context, here), true_classes(context, here), of_cluster)
     return {
         "cluster-error": found.error,
         "cluster-error-majority": found.majority_error,
@@ -91,11 +108,12 @@ def cluster_error(s: Subject[ClassModel]) -> Values:
     }
 
 
-def log_likelihood(s: Subject[MlpModel]) -> Values:
+def log_likelihood(context: EvaluationContext[MlpModel]) -> Values:
     """Parzen log-likelihood of the test images in nats, under 10,000 samples."""
-    samples = s.model.sample(PARZEN_SAMPLES, seed=s.seed)
-    validation, tests = (_grey(s, cut(s, which)) for which in ("validation", "test"))
-    found = parzen(rows_of(s.model, samples).cpu(), validation, tests)
+    samples = context.model.sample(PARZEN_SAMPLES, seed=context.seed)
+    validation = _pixels(context, split_range(context, "validation"))
+    tests = _pixels(context, split_range(context, "test"))
+    found = parzen(_pixel_rows(context.model, samples).cpu(), validation, tests)
     return {
         "parzen": found.nats,
         "parzen-error": found.error,
@@ -104,42 +122,42 @@ def log_likelihood(s: Subject[MlpModel]) -> Values:
     }
 
 
-def neighbours(s: Subject[CodeModel]) -> Values:
-    """How well 1-NN and a linear SVM name images by their codes."""
-    return _accuracies(s, "", lambda here: _codes(s, here))
+def code_accuracies(context: EvaluationContext[CodeModel]) -> Values:
+    """Accuracy of 1-NN and of a linear SVM on codes."""
+    return _accuracies(context, "", lambda here: _codes(context, here))
 
 
-def neighbours_of_pixels(s: Subject[MlpModel]) -> Values:
-    """The same by the images themselves: what codes are to be compared with."""
-    return _accuracies(s, "-pixels", lambda here: _grey(s, here))
+def pixel_accuracies(context: EvaluationContext[MlpModel]) -> Values:
+    """The same on the images themselves: what codes are to be compared with."""
+    return _accuracies(context, "-pixels", lambda here: _pixels(context, here))
 
 
-def neighbours_in_z_and_w(s: Subject[AlaeMlpModel]) -> Values:
+def w_and_z_accuracies(context: EvaluationContext[AlaeMlpModel]) -> Values:
     """The same in w = E(x), and in the z that F takes to it, of fewer images."""
     few = {"train": 2 * INVERTED_IMG, "test": INVERTED_IMG}
 
-    def in_z(here: Cut) -> Tensor:
-        w = _codes(s, here)
+    def in_z(here: SplitRange) -> Tensor:
+        w = _codes(context, here)
         with torch.enable_grad():
-            return torch.cat([s.model.unmap(part).cpu() for part in torch.split(w, 1000)])
+            return torch.cat([context.model.unmap(part).cpu() for part in torch.split(w, 1000)])
 
     return {
-        **_accuracies(s, "-w", lambda here: _codes(s, here)),
-        **_accuracies(s, "-w-few", lambda here: _codes(s, here), few),
-        **_accuracies(s, "-z-few", in_z, few),
+        **_accuracies(context, "-w", lambda here: _codes(context, here)),
+        **_accuracies(context, "-w-few", lambda here: _codes(context, here), few),
+        **_accuracies(context, "-z-few", in_z, few),
     }
 
 
-def prior_fit(s: Subject[CodeModel]) -> Values:
-    """How far the codes of test images are from the prior, and as far as two samples of it are."""
-    here = cut(s, "test")
-    here = Cut(here.split, here.first, min(here.count, FITTED_IMG))
-    found = _codes(s, here, noisy=True)
-    prior = s.model.nets.prior
-    drawn, again = (
-        s.draws(f"prior/{i}", Part(0, here.count), lambda n, source: prior.sample(n, source)).cpu()
-        for i in range(2)
-    )
+def prior_fit(context: EvaluationContext[CodeModel]) -> Values:
+    """Distance of test images' codes from the prior, beside that of two samples of the prior."""
+    here = split_range(context, "test").at_most(FITTED_IMG)
+    found, prior = _sampled_codes(context, here), context.model.nets.prior
+
+    def sampled(name: str) -> Tensor:
+        part = SampleRange(0, here.count)
+        return context.draws(name, part, lambda n, source: prior.sample(n, source)).cpu()
+
+    drawn, again = sampled("prior/0"), sampled("prior/1")
     return {
         "mmd": codes.mmd(found, drawn),
         "mmd-of-prior": codes.mmd(again, drawn),
@@ -148,20 +166,30 @@ def prior_fit(s: Subject[CodeModel]) -> Values:
     }
 
 
-def reciprocity(s: Subject[AlaeMlpModel]) -> Values:
+def reciprocity(context: EvaluationContext[AlaeMlpModel]) -> Values:
     """Mean squared E(G(w)) - w of mapped samples, and its share of the variance of w."""
-    width = s.model.model.z_width
-    part = Part(0, min(s.samples, 10_000))
-    w = s.model.map(s.draws("reciprocity", part, lambda n, source: normal(n, width, source)))
-    gap = (s.model.encode(s.model.generate(w)) - w).double()
+    model, part = context.model, SampleRange(0, min(context.samples, 10_000))
+    width = model.model.z_width
+    w = model.map(context.draws("reciprocity", part, lambda n, source: normal(n, width, source)))
+    gap = (model.encode(model.generate(w)) - w).double()
     spread = w.double().var(0).mean()
     return {"reciprocity": float(gap.square().mean()),
             "reciprocity-share": float(gap.square().mean() / spread)}  # fmt: skip
 
 
-def label_of(s: Subject[Any]) -> str:
+def true_classes(context: EvaluationContext[object], here: SplitRange) -> Tensor:
+    """The classes that real images come with.  -> [N] int64"""
+    label = _class_label(context)
+    values = torch.from_numpy(context.dataset.labels(here.split, label, here.ids))
+    classes = classes_of(len(values), values)
+    if bool((classes < 0).any()):
+        raise ConfigError(f"some images of {here.split!r} have no label {label!r}")
+    return classes
+
+
+def _class_label(context: EvaluationContext[object]) -> str:
     """The label that classes are read from: the one that is named, or the only one."""
-    there = s.labels or s.pictures.manifest.labels
+    there = context.labels or context.dataset.manifest.labels
     if len(there) != 1:
         raise ConfigError(
             f"classes are read from one label and the data set has {', '.join(there) or 'none'}: "
@@ -170,67 +198,71 @@ def label_of(s: Subject[Any]) -> str:
     return there[0]
 
 
-def labels_of(s: Subject[Any], here: Cut) -> Tensor:
-    """Classes of real images.  -> [N] int64"""
-    values = torch.from_numpy(s.pictures.labels(here.split, label_of(s), here.ids))
-    classes = classes_of(len(values), values)
-    if bool((classes < 0).any()):
-        raise ConfigError(f"some images of {here.split!r} have no label {label_of(s)!r}")
-    return classes
+def _images(context: EvaluationContext[object], here: SplitRange, part: SampleRange) -> Tensor:
+    """[N, C, R, R] in [-1, 1]"""
+    pixels = context.dataset.take(here.split, here.ids[part.rows])
+    return on_device(pixels, 1.0, context.world.device)
 
 
-def rows_of(model: Any, x: Tensor) -> Tensor:
-    """What the networks see of images, in grey values of 0 to 1.  [N, C, R, R] -> [N, P]"""
+def _pixel_rows(model: MlpModel, x: Tensor) -> Tensor:
+    """Images without the border, in gray values of 0 to 1.  [N, C, R, R] -> [N, P]"""
     border = (model.resolution - model.model.side) // 2
     middle = slice(border, border + model.model.side)
     return x[:, :, middle, middle].flatten(1).add(1.0).mul(0.5)
 
 
-def _images(s: Subject[Any], here: Cut, part: Part) -> Tensor:
-    pixels = s.pictures.take(here.split, here.ids[part.rows])
-    return on_device(pixels, 1.0, s.world.device)
-
-
-def _grey(s: Subject[MlpModel], here: Cut) -> Tensor:
-    width = s.model.model.pixels
-    return s.gathered(
-        here.count, width, f"images of {here.split}",
-        lambda part: rows_of(s.model, _images(s, here, part)),
+def _pixels(context: EvaluationContext[MlpModel], here: SplitRange) -> Tensor:
+    """Real images in gray values.  -> [N, P]"""
+    model = context.model
+    return context.gathered(
+        here.count, model.model.pixels, f"images of {here.split}",
+        lambda part: _pixel_rows(model, _images(context, here, part)),
     )  # fmt: skip
 
 
-def _classes(s: Subject[ClassModel], here: Cut) -> Tensor:
-    return s.gathered(
-        here.count, s.model.model.classes, f"classes of {here.split}",
-        lambda part: s.model.classify(_images(s, here, part)),
+def _classes(context: EvaluationContext[ClassModel], here: SplitRange) -> Tensor:
+    """E's classes of real images.  -> [N, K]"""
+    model = context.model
+    return context.gathered(
+        here.count, model.model.classes, f"classes of {here.split}",
+        lambda part: model.classify(_images(context, here, part)),
     )  # fmt: skip
 
 
-def _codes(s: Subject[Any], here: Cut, *, noisy: bool = False) -> Tensor:
-    """Codes of real images; `noisy` ones are draws from q(z|x).  -> [N, W]"""
+def _codes(context: EvaluationContext[Encoder], here: SplitRange) -> Tensor:
+    """Codes of real images.  -> [N, W]"""
+    model = context.model
+    return context.gathered(
+        here.count, model.code_width, f"codes of {here.split}",
+        lambda part: model.encode(_images(context, here, part)),
+    )  # fmt: skip
 
-    def coded(part: Part) -> Tensor:
-        x = _images(s, here, part)
-        keyed = rng(s.seed, f"metric/codes/{here.split}", part.first, x.device)
-        z: Tensor = s.model.encode(x, keyed) if noisy else s.model.encode(x)
-        return z
 
-    return s.gathered(here.count, s.model.code_width, f"codes of {here.split}", coded)
+def _sampled_codes(context: EvaluationContext[CodeModel], here: SplitRange) -> Tensor:
+    """Draws from q(z|x) of real images.  -> [N, Z]"""
+    model = context.model
+
+    def sampled(part: SampleRange) -> Tensor:
+        x = _images(context, here, part)
+        return model.encode(
+            x, rng(context.seed, f"metric/codes/{here.split}", part.first, x.device)
+        )
+
+    return context.gathered(here.count, model.code_width, f"codes of {here.split}", sampled)
 
 
 def _accuracies(
-    s: Subject[Any],
+    context: EvaluationContext[object],
     name: str,
-    coded: Callable[[Cut], Tensor],
-    few: dict[str, int] | None = None,
+    coded: Callable[[SplitRange], Tensor],
+    at_most: Mapping[str, int] | None = None,
 ) -> Values:
-    """Codes and classes of train and test -> how well 1-NN and planes do."""
-    pair = []
-    for which in ("train", "test"):
-        here = cut(s, which)
-        here = Cut(here.split, here.first, min(here.count, (few or {}).get(which, here.count)))
-        pair += [coded(here), labels_of(s, here)]
-    x, y, x_test, y_test = pair
+    """Accuracy of 1-NN and of a linear SVM on what `coded` makes of images, train to test."""
+    train, test = split_range(context, "train"), split_range(context, "test")
+    if at_most is not None:
+        train, test = train.at_most(at_most["train"]), test.at_most(at_most["test"])
+    x, y = coded(train), true_classes(context, train)
+    x_test, y_test = coded(test), true_classes(context, test)
     return {
         f"knn{name}": codes.nearest_neighbour_accuracy(x, y, x_test, y_test),
         f"svm{name}": codes.plane_accuracy(x, y, x_test, y_test),

@@ -1,7 +1,7 @@
-"""What a metric looks at: a model, images of a data set, and how many of each.
+"""What a metric is given: a model, images of a data set, and how many of each.
 
-Work is cut into batches that are the same at any world size, and a rank takes every world-th: so an
-image goes through a network in the same company, and a metric has the same value, on 1 rank or 64.
+Samples are cut into batches that are the same at any world size, and a rank takes every world-th
+of them: an image meets the same batch, and a metric has the same value, on 1 rank or 64.
 
 Legend: N images of a batch, C channels, R resolution, K features.
 """
@@ -9,7 +9,7 @@ Legend: N images of a batch, C channels, R resolution, K features.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -22,19 +22,19 @@ from pipeline.world import World
 from stylealae.metrics.features import Extractor
 from stylealae.priors import rng
 
-__all__ = ["Part", "Subject", "Tick", "Values"]
+__all__ = ["EvaluationContext", "ProgressCallback", "SampleRange", "Values"]
 
-M = TypeVar("M")
+M = TypeVar("M", covariant=True)
 BLOCK = 64  # samples that are drawn together
 Values = dict[str, float]
-"""What a metric found: names, without the `metric/` of their tags, and numbers."""
-Tick = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much there is."""
+"""A metric's numbers by name, without the `metric/` of their tags."""
+ProgressCallback = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """Some of the samples of one pass, in a row."""
+class SampleRange:
+    """Consecutive samples of one pass."""
 
     first: int
     """Number of the first."""
@@ -43,24 +43,28 @@ class Part:
 
     @property
     def rows(self) -> slice:
-        """Where they stand among all."""
+        """Their rows among those of all samples."""
         return slice(self.first, self.first + self.count)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject(Generic[M]):
-    """A model under measurement: `Subject[StyleALAE]`, or of another class of the family."""
+class EvaluationContext(Generic[M]):
+    """A model under measurement, and all that its metrics depend on.
+
+    Generic in the model, by what a metric calls of it: a metric of codes takes an
+    `EvaluationContext[Encoder]`, one that only reads images an `EvaluationContext[object]`.
+    """
 
     model: M
     """In evaluation mode, on `world.device`."""
-    pictures: Dataset
+    dataset: Dataset
     """The data set, at the model's resolution."""
     world: World
     """The ranks that measure together."""
     extractors: Mapping[str, Extractor] = field(default_factory=dict)
     """Feature extractors by role: `random`, `inception`, `vgg16`, `custom`."""
     labels: tuple[str, ...] = ()
-    """Labels of the data set that metrics of attributes look at."""
+    """Labels of the data set that metrics of attributes read."""
     samples: int = 50_000
     """How many images, or pairs of them, a metric draws at most."""
     batch: int = 32
@@ -71,32 +75,34 @@ class Subject(Generic[M]):
     """Every draw is keyed by (seed, purpose, number of the sample)."""
     cache: Path | None = None
     """Folder for statistics of real images; None keeps none."""
-    keep: frozenset[str] = frozenset()
+    keep_rows: frozenset[str] = frozenset()
     """Roles whose features are kept image by image for the next metric, not only summed."""
-    memo: dict[Any, Any] = field(default_factory=dict)
-    """What metrics leave for each other."""
-    tick: Tick = lambda _what, _done, _all: None
-    """Shown progress."""
+    memo: dict[tuple[str, ...], object] = field(default_factory=dict)
+    """Intermediate results that metrics share."""
+    on_progress: ProgressCallback = lambda _what, _done, _all: None
+    """Called after each batch."""
 
-    def mine(self, n: int, what: str) -> Iterator[Part]:
-        """This rank's parts of n samples; `what` is shown while they are worked on."""
+    def batches(self, n: int, what: str) -> Iterator[SampleRange]:
+        """This rank's batches of n samples; `what` names them to `on_progress`."""
         stride = self.batch * self.world.size
         for first in range(self.world.rank * self.batch, n, stride):
-            yield Part(first, min(self.batch, n - first))
-            self.tick(what, min(first - first % stride + stride, n), n)
+            yield SampleRange(first, min(self.batch, n - first))
+            self.on_progress(what, min(first - first % stride + stride, n), n)
 
-    def gathered(self, n: int, width: int, what: str, rows_of: Callable[[Part], Tensor]) -> Tensor:
-        """Rows of numbers, of which each rank computes its parts.  -> [n, width] on every CPU
+    def gathered(
+        self, n: int, width: int, what: str, rows_of: Callable[[SampleRange], Tensor]
+    ) -> Tensor:
+        """Rows of numbers, of which each rank computes its batches.  -> [n, width] on every CPU
 
         Collective.
         """
         found = torch.zeros(n, width, dtype=torch.float32, device=self.world.device)
-        for part in self.mine(n, what):
+        for part in self.batches(n, what):
             found[part.rows] = rows_of(part).float()
         return self.world.sum(found).cpu()  # the other ranks' rows are zeros here
 
     def draws(
-        self, purpose: str, part: Part, draw: Callable[[int, torch.Generator], Tensor]
+        self, purpose: str, part: SampleRange, draw: Callable[[int, torch.Generator], Tensor]
     ) -> Tensor:
         """What `draw` gives for these samples, the same whatever the batch.  -> [N, ...]"""
         first = part.first - part.first % BLOCK
@@ -106,20 +112,20 @@ class Subject(Generic[M]):
         return torch.cat(drawn)[rows].to(self.world.device)
 
     def real_count(self, split: str) -> int:
-        """How many images of a split are looked at."""
-        return min(self.samples, self.pictures.count(split))
+        """How many real images of a split are measured."""
+        return min(self.samples, self.dataset.count(split))
 
-    def ids(self, split: str, part: Part) -> Ints:
+    def ids(self, split: str, part: SampleRange) -> Ints:
         """The numbers of some of those images: spread over the split, which may be sorted."""
-        looked_at, there = self.real_count(split), self.pictures.count(split)
-        return np.arange(part.first, part.first + part.count) * there // looked_at
+        measured, there = self.real_count(split), self.dataset.count(split)
+        return np.arange(part.first, part.first + part.count) * there // measured
 
-    def real(self, split: str, part: Part) -> Tensor:
+    def real(self, split: str, part: SampleRange) -> Tensor:
         """Some of those images.  -> [N, C, R, R] in [-1, 1]"""
-        pixels = self.pictures.take(split, self.ids(split, part))
+        pixels = self.dataset.take(split, self.ids(split, part))
         return on_device(pixels, 1.0, self.world.device)
 
     @property
     def held_out(self) -> str:
         """The split that reconstructions are measured on: `test`, or `train` if it has none."""
-        return "test" if self.pictures.count("test") else "train"
+        return "test" if self.dataset.count("test") else "train"

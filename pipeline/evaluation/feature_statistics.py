@@ -1,6 +1,6 @@
 """Features of real and of generated images: summed, and kept where a metric wants each.
 
-What is known of real images is written to a cache, so that it is computed once a data set.
+Statistics of real images are written to a cache, so that they are computed once a data set.
 
 Legend: n samples, N images of a batch, C channels, R resolution, K features.
 """
@@ -12,27 +12,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pipeline.evaluation.context import Part, Subject
+from pipeline.evaluation.context import EvaluationContext, SampleRange
 from stylealae.errors import ConfigError
 from stylealae.metrics.features import to_pixels
 from stylealae.metrics.fid import moments
 
-__all__ = ["Statistics", "of_generated", "of_real"]
+__all__ = ["FeatureStatistics", "generated_statistics", "real_statistics"]
 
 FORMAT = 1
-Draw = Callable[[Part], Tensor]
+MakeImages = Callable[[SampleRange], Tensor]
+"""Images of a range of samples.  -> [N, C, R, R] in [-1, 1]"""
 
 
 @dataclass(frozen=True)
-class Statistics:
-    """What an extractor saw in many images."""
+class FeatureStatistics:
+    """An extractor's features of many images."""
 
     moments: Tensor
     """[1 + K, 1 + K] float64 on the CPU."""
@@ -40,98 +40,107 @@ class Statistics:
     """[n, K] float32 on the CPU, if they are kept."""
 
 
-def of_generated(s: Subject[Any], role: str, name: str, n: int, images: Draw) -> Statistics:
-    """What is seen in n images that a model makes; a pass of one name is made once.  Collective.
-
-    `images` gives a part of them, [N, C, R, R] in [-1, 1].
-    """
-    if (name, role) not in s.memo:
-        s.memo[name, role] = _seen(s, role, n, name, images)
-    found: Statistics = s.memo[name, role]
+def generated_statistics(
+    context: EvaluationContext[object], role: str, name: str, n: int, images: MakeImages
+) -> FeatureStatistics:
+    """Statistics of n images that a model makes; a pass of one name is made once.  Collective."""
+    key = "generated", name, role
+    found = context.memo.get(key)
+    if not isinstance(found, FeatureStatistics):
+        found = context.memo[key] = _computed(context, role, n, name, images)
     return found
 
 
-def of_real(s: Subject[Any], role: str, split: str = "train") -> Statistics:
-    """What is seen in a split's real images, from the cache if all ranks have it.  Collective."""
-    if (split, role) not in s.memo:
-        kept = _cached(s, role, split)
-        if s.world.any(kept is None):
-            n = s.real_count(split)
-            kept = _seen(s, role, n, f"real images, {split}", lambda part: s.real(split, part))
-            _keep(s, role, split, kept)
-        s.memo[split, role] = kept
-    found: Statistics = s.memo[split, role]
+def real_statistics(
+    context: EvaluationContext[object], role: str, split: str = "train"
+) -> FeatureStatistics:
+    """Statistics of a split's real images, from the cache if all ranks have them.  Collective."""
+    key = "real", split, role
+    found = context.memo.get(key)
+    if not isinstance(found, FeatureStatistics):
+        found = _read_cache(context, role, split)
+        if context.world.any(found is None) or found is None:
+            n, what = context.real_count(split), f"real images, {split}"
+            found = _computed(context, role, n, what, lambda part: context.real(split, part))
+            _write_cache(context, role, split, found)
+        context.memo[key] = found
     return found
 
 
-def _seen(s: Subject[Any], role: str, n: int, what: str, images: Draw) -> Statistics:
-    """One pass over n images, each rank over its parts.  Collective."""
-    extractor, device = s.extractors[role], s.world.device
+def _computed(
+    context: EvaluationContext[object], role: str, n: int, what: str, images: MakeImages
+) -> FeatureStatistics:
+    """One pass over n images, each rank over its batches.  Collective."""
+    extractor, device = context.extractors[role], context.world.device
     size = 1 + extractor.width
     total = torch.zeros(size, size, dtype=torch.float64, device=device)
 
-    def features(part: Part) -> Tensor:
+    def features(part: SampleRange) -> Tensor:
         found = extractor.features(to_pixels(images(part)))  # [N, K]
         total.add_(moments(found))
         return found
 
     rows = None
-    if role in s.keep:
-        rows = s.gathered(n, extractor.width, what, features)
+    if role in context.keep_rows:
+        rows = context.gathered(n, extractor.width, what, features)
     else:
-        for part in s.mine(n, what):
+        for part in context.batches(n, what):
             features(part)
-    return Statistics(s.world.sum(total).cpu(), rows)
+    return FeatureStatistics(context.world.sum(total).cpu(), rows)
 
 
-def _key(s: Subject[Any], role: str, split: str) -> dict[str, Any]:
-    """All that statistics of real images depend on."""
-    manifest = s.pictures.manifest
-    return {
+def _cache_key(context: EvaluationContext[object], role: str, split: str) -> str:
+    """All that statistics of real images depend on, as JSON."""
+    manifest = context.dataset.manifest
+    about = {
         "format": FORMAT,
         "data": manifest.digest,
         "filter": manifest.downscale,
         "split": split,
-        "resolution": s.pictures.resolution,
-        "images": s.real_count(split),
-        "extractor": s.extractors[role].sha256,
+        "resolution": context.dataset.resolution,
+        "images": context.real_count(split),
+        "extractor": context.extractors[role].sha256,
     }
+    return json.dumps(about, sort_keys=True)
 
 
-def _place(s: Subject[Any], role: str, split: str) -> Path | None:
-    key = json.dumps(_key(s, role, split), sort_keys=True)
-    return s.cache and s.cache / f"{sha256(key.encode()).hexdigest()[:32]}.safetensors"
+def _cache_file(context: EvaluationContext[object], role: str, split: str) -> Path | None:
+    digest = sha256(_cache_key(context, role, split).encode()).hexdigest()[:32]
+    return context.cache and context.cache / f"{digest}.safetensors"
 
 
-def _cached(s: Subject[Any], role: str, split: str) -> Statistics | None:
+def _read_cache(
+    context: EvaluationContext[object], role: str, split: str
+) -> FeatureStatistics | None:
     """What an earlier pass left, if it kept as much as is wanted now."""
-    place = _place(s, role, split)
+    file = _cache_file(context, role, split)
     try:
-        held = load_file(place) if place else {}
+        held = load_file(file) if file else {}
     except (OSError, SafetensorError):  # none, or one torn by something else
         return None
-    if "moments" not in held or (role in s.keep and "rows" not in held):
+    if "moments" not in held or (role in context.keep_rows and "rows" not in held):
         return None
-    return Statistics(held["moments"], held.get("rows"))
+    return FeatureStatistics(held["moments"], held.get("rows"))
 
 
-def _keep(s: Subject[Any], role: str, split: str, found: Statistics) -> None:
+def _write_cache(
+    context: EvaluationContext[object], role: str, split: str, found: FeatureStatistics
+) -> None:
     """Leaves statistics for the next time; of the ranks that share a folder, one writes them."""
-    place = _place(s, role, split)
-    if place is None:
+    file = _cache_file(context, role, split)
+    if file is None:
         return
     held = {"moments": found.moments} | ({} if found.rows is None else {"rows": found.rows})
-    scratch = place.with_suffix(".partial")
+    scratch = file.with_suffix(".partial")
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         with scratch.open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            about = json.dumps(_key(s, role, split), sort_keys=True)
-            save_file(held, scratch, metadata={"key": about})
-            os.replace(scratch, place)
+            save_file(held, scratch, metadata={"key": _cache_key(context, role, split)})
+            os.replace(scratch, file)
     except BlockingIOError:
         return
     except OSError as error:
         raise ConfigError(
-            f"cannot keep statistics in {place.parent} ({error.strerror}): name another --cache"
+            f"cannot keep statistics in {file.parent} ({error.strerror}): name another --cache"
         ) from error

@@ -1,4 +1,4 @@
-"""Pictures of a trained model of the MLP families: what it makes of test images, and of its prior.
+"""Figures of a trained model of the MLP families: its test images, codes, classes and prior.
 
 Legend: N images, K classes, S side of what the networks see.
 """
@@ -14,28 +14,36 @@ from PIL import Image
 from torch import Tensor
 
 from pipeline.data.loader.batch import on_device
-from pipeline.evaluation.code_metrics import cut, labels_of
-from pipeline.evaluation.context import Subject
-from stylealae.api_mlp import AlaeMlpModel, ClassModel, CodeModel, GanModel, HeadsModel
+from pipeline.evaluation.code_metrics import split_range, true_classes
+from pipeline.evaluation.context import EvaluationContext
+from stylealae.api_mlp import (
+    AlaeMlpModel,
+    ClassModel,
+    CodeModel,
+    GanModel,
+    HeadsModel,
+    MlpModel,
+)
 from stylealae.image_grid import contact_sheet
 from stylealae.plots import curves, manifold, scatter
 from stylealae.priors import Gaussian, rng
 
-__all__ = ["curves_of", "pictures_of"]
+__all__ = ["figures_of", "loss_curves"]
 
 SCATTERED_IMG, LATTICE, STYLES, SUREST = 5000, 20, 10, 10
-Pictures = Iterator[tuple[str, Image.Image]]
+Figures = Iterator[tuple[str, Image.Image]]
+"""Names and pictures."""
 
 
-def pictures_of(s: Subject[Any]) -> Pictures:
-    """Every picture that suits the model, by name."""
-    for kind, draws in GALLERY.items():
-        if isinstance(s.model, kind):
+def figures_of(context: EvaluationContext[object]) -> Figures:
+    """Every figure that suits the model."""
+    for kind, draws in FIGURES.items():
+        if isinstance(context.model, kind):
             for draw in draws:
-                yield from draw(s)
+                yield from draw(context)
 
 
-def curves_of(run_dir: Path) -> Pictures:
+def loss_curves(run_dir: Path) -> Figures:
     """The losses of a run against images seen."""
     log = run_dir / "metrics.jsonl"
     if log.exists():
@@ -43,20 +51,21 @@ def curves_of(run_dir: Path) -> Pictures:
         yield "curves", curves(rows, f"losses of {run_dir.name}")
 
 
-def sheet(s: Subject[Any]) -> Pictures:
+def image_grid(context: EvaluationContext[MlpModel]) -> Figures:
     """Test images, their reconstructions, samples."""
-    yield "sheet", contact_sheet(s.model.rows(_some(s, 32)), tile=32)
+    yield "sheet", contact_sheet(context.model.rows(_test_images(context, 32)), tile=32)
 
 
-def codes(s: Subject[CodeModel]) -> Pictures:
+def codes(context: EvaluationContext[CodeModel]) -> Figures:
     """2-D codes by class on the prior, and what G makes of the prior's plane."""
-    if s.model.code_width != 2 or isinstance(s.model, HeadsModel):
+    model = context.model
+    if model.code_width != 2 or isinstance(model, HeadsModel):
         return
-    x, labels = _some(s, SCATTERED_IMG), labels_of(s, cut(s, "test"))[:SCATTERED_IMG]
-    z = s.model.encode(x, rng(s.seed, "gallery/codes", 0, x.device)).cpu()
-    nets, cfg = s.model.nets, s.model.model
-    prior = nets.prior.sample(len(z), rng(s.seed, "gallery/prior", 0))
-    title = f"{s.model.family}: codes of {len(z):,} test images, {cfg.posterior} posterior"
+    x, labels = _test_images(context, SCATTERED_IMG), _test_classes(context)
+    z = model.encode(x, _key(context, "codes", x.device)).cpu()
+    nets, cfg = model.nets, model.model
+    prior = nets.prior.sample(len(z), _key(context, "prior"))
+    title = f"{model.family}: codes of {len(z):,} test images, {cfg.posterior} posterior"
     yield "codes", scatter(z, labels, f"{title},\n{cfg.prior} prior", prior=prior)
     if nets.told:
         return
@@ -65,30 +74,28 @@ def codes(s: Subject[CodeModel]) -> Pictures:
         ticks = nets.prior.scale * torch.special.ndtri(share)
     else:
         ticks = torch.linspace(-1.0, 1.0, LATTICE) * float(prior.abs().quantile(0.99))
-    yield (
-        "manifold",
-        manifold(_lattice(s, ticks), ticks, f"G over the plane of the {cfg.prior} prior"),
-    )
+    title = f"G over the plane of the {cfg.prior} prior"
+    yield "manifold", manifold(_lattice(context, ticks), ticks, title)
 
 
-def styles(s: Subject[CodeModel]) -> Pictures:
+def styles(context: EvaluationContext[CodeModel]) -> Figures:
     """A style a row, a class a column."""
-    told = s.model.nets.told
-    if not told:
+    model, classes = context.model, context.model.nets.told
+    if not classes:
         return
-    z = s.model.nets.prior.sample(STYLES, rng(s.seed, "gallery/styles", 0))
-    y = torch.eye(told)
-    x = s.model.decode(z.repeat_interleave(told, 0), y.repeat(STYLES, 1))
-    rows = [(f"style {i + 1}", row) for i, row in enumerate(torch.split(x, told))]
-    names = [str(k) for k in range(told)]
-    yield "styles", contact_sheet(rows, tile=32, columns=told, headings=names)
+    z = model.nets.prior.sample(STYLES, _key(context, "styles"))
+    y = torch.eye(classes)
+    x = model.decode(z.repeat_interleave(classes, 0), y.repeat(STYLES, 1))
+    rows = [(f"style {i + 1}", row) for i, row in enumerate(torch.split(x, classes))]
+    names = [str(k) for k in range(classes)]
+    yield "styles", contact_sheet(rows, tile=32, columns=classes, headings=names)
 
 
-def clusters(s: Subject[ClassModel]) -> Pictures:
-    """Each class as G draws it in the middle of the styles, and the test images surest to be it."""
-    x = _some(s, SCATTERED_IMG)
-    y = s.model.classify(x)
-    heads = s.model.decode(torch.zeros(y.shape[1], s.model.code_width), torch.eye(y.shape[1]))
+def clusters(context: EvaluationContext[ClassModel]) -> Figures:
+    """Each class as G draws it at z = 0, and the test images surest to be of it."""
+    model, x = context.model, _test_images(context, SCATTERED_IMG)
+    y = model.classify(x)
+    heads = model.decode(torch.zeros(y.shape[1], model.code_width), torch.eye(y.shape[1]))
     surest = y.topk(SUREST, dim=0).indices  # [SUREST, K]
     held = fn.one_hot(y.argmax(1), y.shape[1]).sum(0)
     rows = [
@@ -99,34 +106,50 @@ def clusters(s: Subject[ClassModel]) -> Pictures:
     yield "clusters", contact_sheet(rows, tile=32, title=title)
 
 
-def reduction(s: Subject[HeadsModel]) -> Pictures:
+def reduction(context: EvaluationContext[HeadsModel]) -> Figures:
     """Where test images lie once style and head are added, and the heads."""
-    if s.model.code_width != 2:
+    model = context.model
+    if model.code_width != 2:
         return
-    x, labels = _some(s, SCATTERED_IMG), labels_of(s, cut(s, "test"))[:SCATTERED_IMG]
+    x, labels = _test_images(context, SCATTERED_IMG), _test_classes(context)
     title = f"reduction of {len(x):,} test images to 2-D"
-    marks = s.model.nets.heads.detach().cpu()
-    yield "reduction", scatter(s.model.place(x).cpu(), labels, title, marks=marks)
+    marks = model.nets.heads.detach().cpu()
+    yield "reduction", scatter(model.place(x).cpu(), labels, title, marks=marks)
 
 
-GALLERY: dict[type, tuple[Callable[[Subject[Any]], Pictures], ...]] = {
-    AlaeMlpModel: (sheet,),
-    GanModel: (sheet,),
-    CodeModel: (sheet, codes, styles),
+FIGURES: dict[type, tuple[Callable[[EvaluationContext[Any]], Figures], ...]] = {
+    AlaeMlpModel: (image_grid,),
+    GanModel: (image_grid,),
+    CodeModel: (image_grid, codes, styles),
     ClassModel: (clusters,),
     HeadsModel: (reduction,),
 }
+"""Figures by the class of model that they are drawn of; Any, for each takes its own."""
 
 
-def _some(s: Subject[Any], n: int) -> Tensor:
+def _key(
+    context: EvaluationContext[object], purpose: str, device: torch.device | str = "cpu"
+) -> torch.Generator:
+    """The source of one figure's draws; `gallery` keeps them those of earlier versions."""
+    return rng(context.seed, f"gallery/{purpose}", 0, device)
+
+
+def _test_images(context: EvaluationContext[object], n: int) -> Tensor:
     """The first test images.  -> [N, C, R, R] in [-1, 1]"""
-    here = cut(s, "test")
-    return on_device(s.pictures.take(here.split, here.ids[:n]), 1.0, s.world.device)
+    here = split_range(context, "test")
+    pixels = context.dataset.take(here.split, here.ids[:n])
+    return on_device(pixels, 1.0, context.world.device)
 
 
-def _lattice(s: Subject[CodeModel], ticks: Tensor) -> Tensor:
+def _test_classes(context: EvaluationContext[object]) -> Tensor:
+    """Classes of the test images that are scattered.  -> [N] int64"""
+    return true_classes(context, split_range(context, "test"))[:SCATTERED_IMG]
+
+
+def _lattice(context: EvaluationContext[CodeModel], ticks: Tensor) -> Tensor:
     """Images of a lattice of codes, without the border.  [n] -> [n, n, S, S] in [0, 1]"""
     z = torch.cartesian_prod(ticks, ticks).flip(1)
-    rows: Tensor = s.model.nets.rows(s.model.decode(z)).cpu()
-    side = s.model.model.side
+    model = context.model
+    rows: Tensor = model.nets.rows(model.decode(z)).cpu()
+    side = model.model.side
     return rows.view(len(ticks), len(ticks), -1, side, side)[:, :, 0]

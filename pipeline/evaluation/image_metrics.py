@@ -1,16 +1,20 @@
-"""The measures of a StyleALAE, each a function of a Subject: what the catalogue names.
+"""Image metrics of a StyleALAE, each a function of an evaluation context; registry.py names them.
 
 `by` is the role of the feature extractor; with another than the one a metric is defined by, the
 names of its values end in that role.  All are collective.
 
-Legend: n samples, N images of a batch, C channels, R resolution, Z and W widths, K features.
+Legend: n samples, N images of a batch, C channels, R resolution, K features, Z and W widths.
 """
 
 import torch
 from torch import Tensor
 
-from pipeline.evaluation import feature_statistics
-from pipeline.evaluation.context import Part, Subject, Values
+from pipeline.evaluation.context import EvaluationContext, SampleRange, Values
+from pipeline.evaluation.feature_statistics import (
+    FeatureStatistics,
+    generated_statistics,
+    real_statistics,
+)
 from stylealae.api import StyleALAE
 from stylealae.metrics import fid as frechet
 from stylealae.metrics import lpips as perceptual
@@ -21,177 +25,184 @@ from stylealae.metrics.features import KNOWN
 from stylealae.priors import normal, rng
 
 __all__ = [
+    "StyleContext",
     "density_coverage",
     "fid",
     "fid_of_reconstructions",
     "generated",
     "kid",
     "lpips",
-    "named",
+    "metric_name",
     "ppl",
     "precision_recall",
-    "prior",
+    "prior_samples",
     "psnr",
     "reciprocity",
     "reconstructed",
     "ssim",
 ]
 
-Style = Subject[StyleALAE]
+StyleContext = EvaluationContext[StyleALAE]
 
 
-def prior(s: Style, part: Part, purpose: str = "z") -> Tensor:
-    """Prior samples.  -> [N, Z]"""
-    width = s.model.model.z_width
-    return s.draws(purpose, part, lambda n, source: normal(n, width, source))
+def prior_samples(context: StyleContext, part: SampleRange, purpose: str = "z") -> Tensor:
+    """Samples z of the prior.  -> [N, Z]"""
+    width = context.model.model.z_width
+    return context.draws(purpose, part, lambda n, source: normal(n, width, source))
 
 
-def generated(s: Style, part: Part) -> Tensor:
-    """G(F(z)) with grain and without truncation.  -> [N, C, R, R]"""
-    w = s.model.map(prior(s, part))
-    return s.model.generate(w, alpha=s.alpha, noise=_grain(s, part))
+def generated(context: StyleContext, part: SampleRange) -> Tensor:
+    """G(F(z)) with noise and without truncation.  -> [N, C, R, R]"""
+    w = context.model.map(prior_samples(context, part))
+    return context.model.generate(w, alpha=context.alpha, noise=_noise(context, part))
 
 
-def reconstructed(s: Style, part: Part) -> tuple[Tensor, Tensor]:
-    """Real images that were held out, and G(E(x)) of them without grain.  -> [N, C, R, R] twice"""
-    x = s.real(s.held_out, part)
-    return x, s.model.reconstruct(x, alpha=s.alpha)
+def reconstructed(context: StyleContext, part: SampleRange) -> tuple[Tensor, Tensor]:
+    """Held-out real images x, and G(E(x)) without noise.  -> [N, C, R, R] twice"""
+    x = context.real(context.held_out, part)
+    return x, context.model.reconstruct(x, alpha=context.alpha)
 
 
-def fid(s: Style, by: str) -> Values:
+def fid(context: StyleContext, by: str) -> Values:
     """Frechet distance of generated images from real ones."""
-    real, fake = feature_statistics.of_real(s, by), _fakes(s, by)
-    device = s.world.device
-    distance = frechet.frechet_distance(real.moments.to(device), fake.moments.to(device))
-    return {named("fid", by): distance}
+    real, fake = real_statistics(context, by), _generated_statistics(context, by)
+    return {metric_name("fid", by): _frechet_distance(context, real, fake)}
 
 
-def kid(s: Style, by: str) -> Values:
+def kid(context: StyleContext, by: str) -> Values:
     """Kernel distance of generated images from real ones, and its standard deviation."""
-    real, fake = _rows(s, by)
-    mean, sd = frechet.kernel_distance(real, fake, rng(s.seed, "metric/kid", 0))
-    return {named("kid", by): mean, named("kid-sd", by): sd}
+    real, fake = _feature_rows(context, by)
+    mean, sd = frechet.kernel_distance(real, fake, rng(context.seed, "metric/kid", 0))
+    return {metric_name("kid", by): mean, metric_name("kid-sd", by): sd}
 
 
-def precision_recall(s: Style, by: str) -> Values:
+def precision_recall(context: StyleContext, by: str) -> Values:
     """Improved precision and recall."""
-    precision, recall = balls.precision_recall(*_rows(s, by))
-    return {named("precision", by): precision, named("recall", by): recall}
+    precision, recall = balls.precision_recall(*_feature_rows(context, by))
+    return {metric_name("precision", by): precision, metric_name("recall", by): recall}
 
 
-def density_coverage(s: Style, by: str) -> Values:
+def density_coverage(context: StyleContext, by: str) -> Values:
     """Density and coverage."""
-    density, coverage = balls.density_coverage(*_rows(s, by))
-    return {named("density", by): density, named("coverage", by): coverage}
+    density, coverage = balls.density_coverage(*_feature_rows(context, by))
+    return {metric_name("density", by): density, metric_name("coverage", by): coverage}
 
 
-def fid_of_reconstructions(s: Style, by: str) -> Values:
+def fid_of_reconstructions(context: StyleContext, by: str) -> Values:
     """Frechet distance of the reconstructions from their originals."""
-    n = s.real_count(s.held_out)
-    real = feature_statistics.of_real(s, by, s.held_out)
-    again = feature_statistics.of_generated(
-        s, by, "reconstructions", n, lambda part: reconstructed(s, part)[1]
-    )
-    device = s.world.device
-    distance = frechet.frechet_distance(real.moments.to(device), again.moments.to(device))
-    return {named("rfid", by): distance}
+    real = real_statistics(context, by, context.held_out)
+    again = generated_statistics(
+        context, by, "reconstructions", context.real_count(context.held_out),
+        lambda part: reconstructed(context, part)[1],
+    )  # fmt: skip
+    return {metric_name("rfid", by): _frechet_distance(context, real, again)}
 
 
-def lpips(s: Style, by: str) -> Values:
+def lpips(context: StyleContext, by: str) -> Values:
     """Perceptual distance of the reconstructions from their originals, the mean."""
-    see = s.extractors[by].perceptual
+    see = context.extractors[by].perceptual
     assert see is not None
 
-    def row(part: Part) -> Tensor:
-        return perceptual.distance(*reconstructed(s, part), see)[:, None]
+    def row(part: SampleRange) -> Tensor:
+        return perceptual.distance(*reconstructed(context, part), see)[:, None]
 
-    found = s.gathered(s.real_count(s.held_out), 1, "lpips", row)
-    return {named("lpips", by): float(found.double().mean())}
+    found = context.gathered(context.real_count(context.held_out), 1, "lpips", row)
+    return {metric_name("lpips", by): float(found.double().mean())}
 
 
-def psnr(s: Style) -> Values:
+def psnr(context: StyleContext) -> Values:
     """Peak signal-to-noise ratio of the reconstructions, the mean in dB."""
-    return {"psnr": float(_pixels(s)[:, 0].mean())}
+    return {"psnr": float(_pixel_errors(context)[:, 0].mean())}
 
 
-def ssim(s: Style) -> Values:
+def ssim(context: StyleContext) -> Values:
     """Structural similarity of the reconstructions, the mean."""
-    return {"ssim": float(_pixels(s)[:, 1].mean())}
+    return {"ssim": float(_pixel_errors(context)[:, 1].mean())}
 
 
-def reciprocity(s: Style) -> Values:
-    """Squared error of E(G(F(z))) from F(z), without grain; and over the variance of w."""
+def reciprocity(context: StyleContext) -> Values:
+    """Squared error of E(G(F(z))) from F(z), without noise; and over the variance of w."""
+    model, alpha = context.model, context.alpha
 
-    def row(part: Part) -> Tensor:
-        w = s.model.map(prior(s, part))
-        x = s.model.generate(w, alpha=s.alpha, noise=False)
-        return torch.cat([w, s.model.encode(x, alpha=s.alpha)], dim=1)  # [N, 2W]
+    def row(part: SampleRange) -> Tensor:
+        w = model.map(prior_samples(context, part))
+        x = model.generate(w, alpha=alpha, noise=False)
+        return torch.cat([w, model.encode(x, alpha=alpha)], dim=1)  # [N, 2W]
 
-    found = s.gathered(s.samples, 2 * s.model.model.w_width, "reciprocity", row)
+    found = context.gathered(context.samples, 2 * model.model.w_width, "reciprocity", row)
     error, share = reconstruction.reciprocity(*found.chunk(2, dim=1))
     return {"reciprocity": error, "reciprocity-share": share}
 
 
-def ppl(s: Style, by: str, space: path.Space, sampling: path.Sampling) -> Values:
+def ppl(context: StyleContext, by: str, space: path.Space, sampling: path.Sampling) -> Values:
     """Perceptual path length in z or w: anywhere on the way, or at its beginning."""
-    see = s.extractors[by].perceptual
+    model, see = context.model, context.extractors[by].perceptual
     assert see is not None
     name = f"ppl-{space}-{sampling}"
 
-    def row(part: Part) -> Tensor:
-        a, b = prior(s, part, "path/a"), prior(s, part, "path/b")
-        t = s.draws("path/t", part, lambda n, source: torch.rand(n, generator=source))
+    def row(part: SampleRange) -> Tensor:
+        a, b = prior_samples(context, part, "path/a"), prior_samples(context, part, "path/b")
+        t = context.draws("path/t", part, lambda n, source: torch.rand(n, generator=source))
         t = t if sampling == "full" else torch.zeros_like(t)
 
         def step(latents: Tensor) -> Tensor:
-            w = s.model.map(latents) if space == "z" else latents
+            w = model.map(latents) if space == "z" else latents
             images = [
-                s.model.generate(half, alpha=s.alpha, noise=_grain(s, part)) for half in w.chunk(2)
+                model.generate(half, alpha=context.alpha, noise=_noise(context, part))
+                for half in w.chunk(2)
             ]
             return perceptual.distance(images[0], images[1], see)
 
         if space == "w":
-            a, b = s.model.map(a), s.model.map(b)
+            a, b = model.map(a), model.map(b)
         point = path.slerp if space == "z" else path.between
         return path.path_lengths(a, b, t, point, step)[:, None]
 
-    lengths = s.gathered(s.samples, 1, name, row)[:, 0]
-    return {named(name, by): path.mean_within(lengths.double())}
+    lengths = context.gathered(context.samples, 1, name, row)[:, 0]
+    return {metric_name(name, by): path.mean_within(lengths.double())}
 
 
-def _grain(s: Style, part: Part) -> torch.Generator:
+def metric_name(name: str, by: str) -> str:
+    """The metric's own name, or one that ends in the role of another extractor."""
+    return name if by in KNOWN else f"{name}-{by}"
+
+
+def _noise(context: StyleContext, part: SampleRange) -> torch.Generator:
     """The source of G's noise for these samples, the same each time."""
-    return rng(s.seed, "metric/noise", part.first, s.world.device)
+    return rng(context.seed, "metric/noise", part.first, context.world.device)
 
 
-def _fakes(s: Style, by: str) -> feature_statistics.Statistics:
-    return feature_statistics.of_generated(
-        s, by, "generated images", s.samples, lambda part: generated(s, part)
+def _generated_statistics(context: StyleContext, by: str) -> FeatureStatistics:
+    return generated_statistics(
+        context, by, "generated images", context.samples, lambda part: generated(context, part)
     )
 
 
-def _rows(s: Style, by: str) -> tuple[Tensor, Tensor]:
+def _frechet_distance(
+    context: StyleContext, real: FeatureStatistics, fake: FeatureStatistics
+) -> float:
+    device = context.world.device
+    return frechet.frechet_distance(real.moments.to(device), fake.moments.to(device))
+
+
+def _feature_rows(context: StyleContext, by: str) -> tuple[Tensor, Tensor]:
     """Features of real and of generated images.  -> [n, K] twice"""
-    real, fake = feature_statistics.of_real(s, by).rows, _fakes(s, by).rows
+    real, fake = real_statistics(context, by).rows, _generated_statistics(context, by).rows
     assert real is not None
     assert fake is not None
-    return real.to(s.world.device), fake.to(s.world.device)
+    return real.to(context.world.device), fake.to(context.world.device)
 
 
-def _pixels(s: Style) -> Tensor:
+def _pixel_errors(context: StyleContext) -> Tensor:
     """PSNR and SSIM of every reconstruction.  -> [n, 2]"""
 
-    def row(part: Part) -> Tensor:
-        x, again = (reconstruction.as_stored(image) for image in reconstructed(s, part))
+    def row(part: SampleRange) -> Tensor:
+        x, again = (reconstruction.as_stored(image) for image in reconstructed(context, part))
         return torch.stack([reconstruction.psnr(x, again), reconstruction.ssim(x, again)], dim=1)
 
-    if "pixels" not in s.memo:
-        n = s.real_count(s.held_out)
-        s.memo["pixels"] = s.gathered(n, 2, "reconstructions", row).double()
-    found: Tensor = s.memo["pixels"]
+    found = context.memo.get(("pixel errors",))
+    if not isinstance(found, Tensor):
+        n = context.real_count(context.held_out)
+        found = context.gathered(n, 2, "reconstructions", row).double()
+        context.memo["pixel errors",] = found
     return found
-
-
-def named(name: str, by: str) -> str:
-    """The metric's own name, or one that says that it is another extractor's."""
-    return name if by in KNOWN else f"{name}-{by}"

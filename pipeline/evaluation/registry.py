@@ -1,4 +1,4 @@
-"""Metrics by name: what each measures, by which protocol, what it needs, which models it takes."""
+"""The metric registry: what each measures, by which protocol, what it needs, of which models."""
 
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Literal
 
 from pipeline.evaluation import attribute_metrics, code_metrics, image_metrics
-from pipeline.evaluation.context import Subject, Values
+from pipeline.evaluation.context import EvaluationContext, Values
 from stylealae.api import StyleALAE
 from stylealae.api_mlp import AlaeMlpModel, ClassModel, CodeModel, GanModel, MlpModel
 from stylealae.errors import ConfigError
@@ -18,10 +18,10 @@ __all__ = ["METRICS", "Metric", "require", "require_extractors", "usual"]
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A measure, and what it asks for."""
+    """A metric, and what it needs."""
 
-    measure: Callable[[Subject[Any]], Values]
-    """Collective; docs/metrics.md says what its values mean."""
+    measure: Callable[[EvaluationContext[Any]], Values]
+    """Its values; Any, for each takes the models of `models`.  Collective."""
     protocol: str
     """In a line, for the record beside every number: what is compared with what, and how."""
     extractor: str = ""
@@ -31,11 +31,11 @@ class Metric:
     labels: bool = False
     """Whether it needs labels of the data set."""
     real: Literal["", "train", "held out"] = ""
-    """Which real images it looks at: those of train, or of the test split where there is one."""
+    """Which real images it measures: those of train, or of the test split where there is one."""
     generates: bool = True
-    """Whether it looks at images of latents that it draws."""
+    """Whether it generates images of latents that it draws."""
     models: tuple[type, ...] = (StyleALAE,)
-    """Classes of the models that it can look at."""
+    """Classes of the models that it can measure."""
 
 
 def _by(measure: Callable[..., Values], role: str, protocol: str, **needs: Any) -> Metric:
@@ -122,12 +122,12 @@ METRICS: dict[str, Metric] = {
         generates=False,
     ),
     "error": Metric(
-        measure=code_metrics.error,
+        measure=code_metrics.classification_error,
         protocol="share of images, test, whose likeliest class y is not their label",
         models=(ClassModel,),
     ),
     "cluster-error": Metric(
-        measure=code_metrics.cluster_error,
+        measure=code_metrics.clustering_error,
         protocol="the same, test, a cluster having the label of its surest validation image",
         models=(ClassModel,),
     ),
@@ -137,17 +137,17 @@ METRICS: dict[str, Metric] = {
         models=(CodeModel, GanModel, AlaeMlpModel),
     ),
     "knn-svm": Metric(
-        measure=code_metrics.neighbours,
+        measure=code_metrics.code_accuracies,
         protocol="1-NN and linear SVM (C = 1, standardised) in z = E(x), train to test",
         models=(CodeModel,),
     ),
     "knn-svm-pixels": Metric(
-        measure=code_metrics.neighbours_of_pixels,
+        measure=code_metrics.pixel_accuracies,
         protocol="1-NN and linear SVM (C = 1, standardised) in grey values, train to test",
         models=(MlpModel,),
     ),
     "knn-svm-zw": Metric(
-        measure=code_metrics.neighbours_in_z_and_w,
+        measure=code_metrics.w_and_z_accuracies,
         protocol="1-NN and linear SVM (C = 1, standardised) in w = E(x), and in the z that F takes "
         "there (gradient descent; -few: 10,000 of train, 5,000 of test), train to test",
         models=(AlaeMlpModel,),
@@ -198,23 +198,23 @@ def require_extractors(names: Sequence[str], roles: Set[str]) -> None:
     runs = ", ".join(
         n for n, m in METRICS.items() if m.extractor in ("", *roles) and kinds & {*m.models}
     )
-    told = "\n  ".join(lines)
+    missing = "\n  ".join(lines)
     raise ConfigError(
-        f"nothing was computed, for a feature extractor is missing:\n  {told}\n"
+        f"nothing was computed, for a feature extractor is missing:\n  {missing}\n"
         f"Fetch it once (nothing is downloaded here) and add --features FILE, in a config "
         f"metrics.features=[FILE]. Without it run: {runs}"
     )
 
 
-def require(names: Sequence[str], subject: Subject[Any]) -> None:
-    """Refuses, before anything is computed, metrics that this subject cannot be measured by.
+def require(names: Sequence[str], context: EvaluationContext[object]) -> None:
+    """Refuses, before anything is computed, metrics that cannot be measured in this context.
 
     Raises:
         ConfigError: a name is unknown, a model is of a class that a metric does not take, or an
             extractor, a label or images are missing.
     """
-    require_extractors(names, subject.extractors.keys())
-    kind, there = type(subject.model), subject.pictures.manifest.labels
+    require_extractors(names, context.extractors.keys())
+    kind, there = type(context.model), context.dataset.manifest.labels
     for name in names:
         metric = METRICS[name]
         if not issubclass(kind, metric.models):
@@ -224,24 +224,24 @@ def require(names: Sequence[str], subject: Subject[Any]) -> None:
                 f"{name} measures a {takes} and this is a {kind.__name__}, which takes "
                 f"{fitting or 'none of the metrics'}: change the list of metrics"
             )
-        if metric.labels and not subject.labels:
+        if metric.labels and not context.labels:
             raise ConfigError(
                 f"{name} needs labels, and none are named: add --labels, of "
                 f"{', '.join(there) or 'which this data set has none'}"
             )
-    unknown = [n for n in subject.labels if n not in there and n.partition(":")[0] not in there]
+    unknown = [n for n in context.labels if n not in there and n.partition(":")[0] not in there]
     if unknown:
         raise ConfigError(
             f"the data set has no label {', '.join(unknown)}: its labels are "
             f"{', '.join(there) or 'none'}"
         )
-    if subject.samples < 2 or subject.batch < 1:
+    if context.samples < 2 or context.batch < 1:
         raise ConfigError(
-            f"{subject.samples} samples by {subject.batch}: take at least 2, by 1 or more"
+            f"{context.samples} samples by {context.batch}: take at least 2, by 1 or more"
         )
     if any(METRICS[name].labels for name in names):
-        for label in subject.labels:
-            attribute_metrics.known_of(subject, label)
+        for label in context.labels:
+            attribute_metrics.attribute_masks(context, label)
 
 
 def _wanted(role: str) -> str:

@@ -1,4 +1,4 @@
-"""Frames -> a moving picture: .gif and .webp by Pillow, .mp4 and .webm by a video encoder."""
+"""Frames -> a video: .gif and .webp by Pillow, .mp4 and .webm by a video encoder."""
 
 import importlib
 from collections.abc import Iterator, Sequence
@@ -11,14 +11,14 @@ from PIL import Image
 from pipeline.data.pixels import Pixels
 from stylealae.errors import ConfigError
 
-__all__ = ["SUFFIXES", "write_movie"]
+__all__ = ["SUFFIXES", "write_video"]
 
 SUFFIXES = (".gif", ".webp", ".mp4", ".webm")
 _CODES = {".mp4": "mp4v", ".webm": "VP90"}
 
 
-def write_movie(frames: Sequence[Pixels], out: Path, fps: float) -> str:
-    """Writes [R, R, 3] uint8 frames, and says as what.
+def write_video(frames: Sequence[Pixels], out: Path, fps: float) -> str:
+    """Writes [R, R, 3] uint8 frames; the format that they were written in.
 
     An .mp4 is H.264, which browsers play, where imageio-ffmpeg is installed, else MPEG-4 part 2.
     """
@@ -27,7 +27,7 @@ def write_movie(frames: Sequence[Pixels], out: Path, fps: float) -> str:
         if out.suffix in (".gif", ".webp"):
             return _with_pillow(frames, out, fps)
         if out.suffix not in _CODES:
-            raise ConfigError(f"{out} is no moving picture: end it in {', '.join(SUFFIXES)}")
+            raise ConfigError(f"{out} is no video: end it in {', '.join(SUFFIXES)}")
         return _with_ffmpeg(frames, out, fps) or _with_opencv(frames, out, fps)
     except OSError as error:
         raise ConfigError(f"cannot write {out}: {error}") from error
@@ -48,7 +48,7 @@ def _with_pillow(frames: Sequence[Pixels], out: Path, fps: float) -> str:
 
 
 def _with_ffmpeg(frames: Sequence[Pixels], out: Path, fps: float) -> str:
-    """With the encoder that imageio-ffmpeg brings; empty if it is not there, or it is a .webm."""
+    """By the encoder that imageio-ffmpeg brings; empty if that is missing, or for a .webm."""
     try:
         ffmpeg = importlib.import_module("imageio_ffmpeg")
     except ImportError:
@@ -83,7 +83,7 @@ def _with_opencv(frames: Sequence[Pixels], out: Path, fps: float) -> str:
 
 
 def _enlarged(frames: Sequence[Pixels]) -> Iterator[Pixels]:
-    """At least 256 pixels wide, by whole factors: encoders blur colours of tiny pictures."""
+    """At least 256 pixels wide, by whole factors: encoders blur colors of tiny pictures."""
     factor = max(1, -(-256 // frames[0].shape[0]))
     for frame in frames:
         yield frame.repeat(factor, 0).repeat(factor, 1)

@@ -12,6 +12,7 @@ from pipeline.config import RunConfig
 from pipeline.data.loader.batch import on_device
 from pipeline.planning.cost_model import iteration_s, sections
 from pipeline.planning.devices import Rates
+from pipeline.planning.stage_plan import StagePlan, stage_plan
 from pipeline.training.engine import Engine, joined
 from pipeline.world import World
 from stylealae.ema import Ema
@@ -39,8 +40,7 @@ STEPS = (8.0, 2.0, 1.3, 1.1, 1.03, 1.01)
 class Point:
     """One iteration that was timed."""
 
-    cfg: RunConfig
-    stage: int
+    plan: StagePlan
     seconds: float
 
 
@@ -50,7 +50,7 @@ def calibrated(
     """Rates of this device, from iterations of these stages in float32 and half precision.
 
     Raises:
-        ConfigError: fewer than two stages, of which no error can be told.
+        ConfigError: fewer than two stages, from which no error can be estimated.
     """
     if len(stages) < 2:
         raise ConfigError(f"calibrating takes two stages or more, {list(stages)} were given")
@@ -60,8 +60,8 @@ def calibrated(
             engine = replace(cfg.engine, precision=precision)
             points += measured(replace(cfg, engine=engine), stage)
             last = points[-1]
-            images = last.cfg.schedule.batch[0]
-            say(f"{4 << stage}x{4 << stage}, {precision}: {images / last.seconds:,.2f} images/s")
+            rate = last.plan.batch / last.seconds
+            say(f"{4 << stage}x{4 << stage}, {precision}: {rate:,.2f} images/s")
         if points[-1].seconds > PATIENCE_S:
             break
     return fitted_to(points, device())
@@ -78,7 +78,7 @@ def measured(cfg: RunConfig, stage: int) -> list[Point]:
             cfg, schedule=schedule, cluster=replace(cfg.cluster, workers=(1,)),
             engine=replace(cfg.engine, micro_batch=(0,)),
         )  # fmt: skip
-        points.append(Point(alone, stage, _timed(alone, stage, batch, world)))
+        points.append(Point(stage_plan(alone, stage), _timed(alone, stage, batch, world)))
     return points
 
 
@@ -87,7 +87,7 @@ def _timed(cfg: RunConfig, stage: int, batch: int, world: World) -> float:
     at = Progress(stage=stage, alpha=0.5 if stage else 1.0, batch=batch, lr=1e-4)
     side = 4 << stage
     images = torch.randint(0, 256, (batch, cfg.model.channels, side, side), dtype=torch.uint8)
-    model, loss = sections(cfg)
+    model, loss = sections(stage_plan(cfg, stage))
     nets = build(model).to(world.device)
     ema = Ema(nets, cfg.schedule).to(world.device)
     engine = Engine(nets, at, cfg, world)
@@ -115,20 +115,22 @@ def _timed(cfg: RunConfig, stage: int, batch: int, world: World) -> float:
 
 def predicted_s(point: Point, rates: Rates) -> float:
     """Seconds that the model gives the iteration of a point, R1 due."""
-    every_time = replace(point.cfg, loss=replace(sections(point.cfg)[1], r1_every=1))
-    return iteration_s(every_time, point.stage, 1, rates)
+    loss = sections(point.plan)[1]
+    return iteration_s(replace(point.plan, loss=replace(loss, r1_every=1)), 1, rates)
 
 
 def fitted_to(points: Sequence[Point], name: str) -> Rates:
     """The rates that miss the points least; their error is that of stages left out of the fit."""
     rates = replace(_fit(points), device=name)
     misses = []
-    for stage in sorted({p.stage for p in points}):
-        others = [p for p in points if p.stage != stage]
+    for stage in sorted({p.plan.stage for p in points}):
+        others = [p for p in points if p.plan.stage != stage]
         if others:
             without = _fit(others)
             misses += [
-                abs(predicted_s(p, without) / p.seconds - 1) for p in points if p.stage == stage
+                abs(predicted_s(p, without) / p.seconds - 1)
+                for p in points
+                if p.plan.stage == stage
             ]
     return replace(rates, error=round(statistics.median(misses), 3) if misses else 0.0)
 

@@ -1,6 +1,6 @@
-"""What an iteration costs on a device: arithmetic, memory traffic and launches.
+"""The cost model: what an iteration takes on a device in arithmetic, memory traffic and launches.
 
-The three phases run on tensors without content. Every operation's arithmetic and bytes are noted
+The three phases run on tensors without content. Every operation's arithmetic and bytes are counted
 for two images and for three, which gives its share per image and per iteration. An operation then
 takes the longest of: its arithmetic at the device's rate, its bytes at the device's bandwidth, one
 launch (`pipeline.planning.devices`).
@@ -19,22 +19,23 @@ from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from pipeline.config import RunConfig
+from pipeline.planning import meta
 from pipeline.planning.devices import Rates
+from pipeline.planning.stage_plan import StagePlan
 from stylealae.config import LossConfig, ModelConfig
 from stylealae.errors import ConfigError
-from stylealae.networks import Networks, build
+from stylealae.networks import Networks
 from stylealae.phase_inputs import StyleDraw
 from stylealae.phases import Phase, phases_of
-from stylealae.schedule import Progress, at_stage
 
 __all__ = [
-    "Count",
+    "OperationCounter",
+    "Operations",
     "checkpoint_bytes",
     "iteration_s",
+    "operations",
     "phase_s",
     "sections",
-    "trained_numbers",
 ]
 
 Floats = NDArray[np.float64]
@@ -70,79 +71,77 @@ class Operations:
         return self.full * single + (1 - self.full) * longest(rates.half_flop_s, 0.5)
 
 
-def sections(cfg: RunConfig) -> tuple[ModelConfig, LossConfig]:
+def sections(plan: StagePlan) -> tuple[ModelConfig, LossConfig]:
     """The shape and the losses of a StyleALAE.
 
     Raises:
         ConfigError: the run trains another family.
     """
-    if not isinstance(cfg.model, ModelConfig) or not isinstance(cfg.loss, LossConfig):
+    if not isinstance(plan.model, ModelConfig) or not isinstance(plan.loss, LossConfig):
         raise ConfigError(
-            f"the family is {cfg.family}: times and costs are forecast for stylealae alone; leave "
-            "--gpus and --calibrate away"
+            f"the family is {plan.family}: times and costs are forecast for stylealae alone; leave "
+            "--gpu, --rates and --calibrate away"
         )
-    return cfg.model, cfg.loss
+    return plan.model, plan.loss
 
 
-def iteration_s(cfg: RunConfig, stage: int, workers: int, rates: Rates) -> float:
+def iteration_s(plan: StagePlan, workers: int, rates: Rates) -> float:
     """Seconds of one iteration with so many workers."""
-    (model, loss), share = sections(cfg), at_stage(cfg.schedule.batch, stage) // workers
-    micro = min(at_stage(cfg.engine.micro_batch, stage) or share, share)
+    (model, loss), micro = sections(plan), plan.micro_batch(workers)
     every = loss.r1_every
-    due = phase_s(cfg, stage, micro, rates, due=True)
+    due = phase_s(plan, micro, rates, due=True)
     compute = due if every == 1 else due / every + (1 - 1 / every) * phase_s(
-        cfg, stage, micro, rates, due=False
+        plan, micro, rates, due=False
     )  # fmt: skip
-    trained = trained_numbers(model, loss, stage)
-    sharded = workers if cfg.engine.zero_stage else 1
+    trained = _trained_numbers(model, loss, plan.stage)
+    sharded = workers if plan.engine.zero_stage else 1
     adam = 7 * FLOAT * sum(trained) / sharded  # reads p, g, m, v; writes p, m, v
     average = 3 * FLOAT * max(trained)
-    return share // micro * compute + (adam + average) / rates.byte_s + _link_s(
-        cfg, FLOAT * sum(trained), workers, rates
+    return plan.share(workers) // micro * compute + (adam + average) / rates.byte_s + _link_s(
+        plan, FLOAT * sum(trained), workers, rates
     )  # fmt: skip
 
 
-def phase_s(cfg: RunConfig, stage: int, micro: int, rates: Rates, *, due: bool) -> float:
-    """Seconds of the three phases on a micro-batch, forwards and backwards."""
-    half = cfg.engine.precision != "fp32"
-    again = 4 / 3 if cfg.engine.recompute_from and cfg.engine.recompute_from <= 4 << stage else 1.0
-    counted = _operations(*sections(cfg), stage, due)
+def phase_s(plan: StagePlan, micro: int, rates: Rates, *, due: bool) -> float:
+    """Seconds of the three phases on a micro-batch, forwards and backwards; `due` is R1."""
+    half, first = plan.engine.precision != "fp32", plan.engine.recompute_from
+    again = 4 / 3 if first and first <= plan.resolution else 1.0
+    counted = operations(*sections(plan), plan.stage, due=due)
     return again * sum(ops.seconds(micro, rates, half=half) for ops in counted)
 
 
-def _link_s(cfg: RunConfig, gradients: int, workers: int, rates: Rates) -> float:
+def _link_s(plan: StagePlan, gradients: int, workers: int, rates: Rates) -> float:
     """Seconds of the collectives, of which none is hidden behind the arithmetic."""
-    times = 3 if cfg.engine.zero_stage == 3 else 2  # gathers of the weights, gradients
+    times = 3 if plan.engine.zero_stage == 3 else 2  # gathers of the weights, gradients
     rate = rates.inside_byte_s if workers <= SHARED_HOST else rates.outside_byte_s
     return times * (workers - 1) / workers * gradients / rate
 
 
-@lru_cache(maxsize=64)
-def trained_numbers(model: ModelConfig, loss: LossConfig, stage: int) -> tuple[int, ...]:
-    """Numbers that each phase trains."""
-    with torch.device("meta"):
-        nets = build(model)
-    at = _at(stage, 1)
-    count = {letter: sum(p.numel() for p in nets.grown(letter, at)) for letter in nets.letters}
-    return tuple(sum(count[letter] for letter in p.trains) for p in phases_of(loss))
-
-
-def checkpoint_bytes(cfg: RunConfig, stage: int) -> int:
+def checkpoint_bytes(plan: StagePlan) -> int:
     """Weights and their average of all resolutions, Adam's moments of those at work."""
-    with torch.device("meta"):
-        nets = build(sections(cfg)[0])
-    at = _at(stage, 1)
-    trained = sum(p.numel() for letter in nets.letters for p in nets.grown(letter, at))
-    return FLOAT * 2 * (sum(p.numel() for p in nets.parameters()) + trained)
+    nets = _networks(sections(plan)[0])
+    trained = meta.numbers(meta.at_work(nets, nets.letters, meta.progress_of(plan.stage, 1)))
+    return FLOAT * 2 * (meta.numbers(nets.parameters()) + trained)
 
 
-def _at(stage: int, n: int) -> Progress:
-    return Progress(stage=stage, alpha=0.5 if stage else 1.0, batch=n, lr=0.0)
+def _networks(model: ModelConfig) -> Networks:
+    nets = meta.networks_of("stylealae", model)
+    assert isinstance(nets, Networks)
+    return nets
 
 
 @lru_cache(maxsize=64)
-def _operations(model: ModelConfig, loss: LossConfig, stage: int, due: bool) -> list[Operations]:
-    """The operations of each phase."""
+def _trained_numbers(model: ModelConfig, loss: LossConfig, stage: int) -> tuple[int, ...]:
+    """Numbers that each phase trains."""
+    nets, at = _networks(model), meta.progress_of(stage, 1)
+    return tuple(meta.numbers(meta.at_work(nets, p.trains, at)) for p in phases_of(loss))
+
+
+@lru_cache(maxsize=64)
+def operations(
+    model: ModelConfig, loss: LossConfig, stage: int, *, due: bool
+) -> tuple[Operations, ...]:
+    """The operations of each phase of a stage; `due` is R1."""
     iteration = 0 if due else 1
     found = []
     for phase in phases_of(loss, iteration):
@@ -151,7 +150,7 @@ def _operations(model: ModelConfig, loss: LossConfig, stage: int, due: bool) -> 
         flop, moved = _shares(two.flop, three.flop), _shares(two.bytes, three.bytes)
         full = _real_branch(model, stage, two) if phase.name == "critic" and due else 0.0
         found.append(Operations(flop, moved, full))
-    return found
+    return tuple(found)
 
 
 def _shares(two: Sequence[float], three: Sequence[float]) -> tuple[Floats, Floats]:
@@ -160,36 +159,36 @@ def _shares(two: Sequence[float], three: Sequence[float]) -> tuple[Floats, Float
     return slope, np.maximum(np.asarray(two) - 2 * slope, 0.0)
 
 
-def _real_branch(model: ModelConfig, stage: int, critic: "Count") -> float:
+def _real_branch(model: ModelConfig, stage: int, critic: "OperationCounter") -> float:
     """Share of the critic's arithmetic in the real images' branch, kept in float32 for R1."""
-    with torch.device("meta"):
-        nets = build(model)
-        x = torch.empty(2, model.channels, 4 << stage, 4 << stage, requires_grad=True)
-    alone = Count()
+    nets, side = _networks(model), 4 << stage
+    x = torch.empty(2, model.channels, side, side, device="meta", requires_grad=True)
+    alone = OperationCounter()
     with alone:
-        logits = nets.D(nets.E(x, _at(stage, 2)))
+        logits = nets.D(nets.E(x, meta.progress_of(stage, 2)))
         (grad,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
         torch.autograd.backward(logits.sum() + grad.square().sum())
     return min(sum(alone.flop) / sum(critic.flop), 1.0)
 
 
-def _count(model: ModelConfig, loss: LossConfig, stage: int, n: int, phase: Phase) -> "Count":
+def _count(
+    model: ModelConfig, loss: LossConfig, stage: int, n: int, phase: Phase
+) -> "OperationCounter":
+    """The operations of one phase on n images, forwards and backwards."""
+    nets, at, side = _networks(model), meta.progress_of(stage, n), 4 << stage
     with torch.device("meta"):
-        nets: Networks = build(model)
-        x = torch.empty(n, model.channels, 4 << stage, 4 << stage)
+        x = torch.empty(n, model.channels, side, side)
         z, crossover = torch.empty(n, model.z_width), torch.ones(n)
-    for letter in nets.letters:
-        for p in nets.grown(letter, _at(stage, n)):
-            p.requires_grad_(letter in phase.trains)
+    meta.freeze_all_but(nets, phase.trains, at)
     draw = StyleDraw(z=z, z_other=z, crossover=crossover, noise=None)
-    count = Count()
-    with count:
-        torch.autograd.backward(phase.loss(nets, x, draw, _at(stage, n), loss))
-    return count
+    counter = OperationCounter()
+    with counter:
+        torch.autograd.backward(phase.loss(nets, x, draw, at, loss))
+    return counter
 
 
-class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes what every operation computes and moves; views move nothing and are left out."""
+class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the arithmetic and bytes of every operation; views move nothing and are left out."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -199,7 +198,7 @@ class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, op: Any, types: Any, given: tuple[Any, ...] = (), named: dict[str, Any] | None = None
     ) -> Any:
-        """Runs an operation and notes it."""
+        """Runs an operation and counts it."""
         out = op(*given, **(named or {}))
         if not op.is_view:
             formula = flop_registry.get(op._overloadpacket)

@@ -7,6 +7,7 @@ from pipeline.config.world_sizes import allowed
 from pipeline.planning.cost_model import checkpoint_bytes, iteration_s
 from pipeline.planning.devices import Rates
 from pipeline.planning.memory import need
+from pipeline.planning.stage_plan import StagePlan
 from stylealae.errors import ConfigError
 from stylealae.schedule import at_stage
 
@@ -21,14 +22,8 @@ HOUR_S = 3600
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """One stage."""
+    """What one stage takes."""
 
-    stage: int
-    images: int
-    batch: int
-    workers: int
-    micro: int
-    """Images that a worker holds at once."""
     worker_bytes: int
     img_per_s: float
     hours: float
@@ -49,37 +44,29 @@ def shared_among(cfg: RunConfig, gpus: int) -> RunConfig:
         for stage in stages
     )
     micro = tuple(
-        _part(at_stage(cfg.schedule.batch, s) // n, at_stage(cfg.engine.micro_batch, s))
+        _divisor(at_stage(cfg.schedule.batch, s) // n, at_stage(cfg.engine.micro_batch, s))
         for s, n in zip(stages, counts, strict=True)
     )
     cluster = replace(cfg.cluster, workers=counts)
     return replace(cfg, cluster=cluster, engine=replace(cfg.engine, micro_batch=micro))
 
 
-def _part(share: int, most: int) -> int:
-    """The largest part of a share that is no larger than asked for; 0 asks for all of it."""
+def _divisor(share: int, most: int) -> int:
+    """The largest divisor of a share that is at most `most`; the share itself if that is 0."""
     return max(n for n in range(1, min(share, most or share) + 1) if share % n == 0)
 
 
-def forecast(cfg: RunConfig, stage: int, rates: Rates, *, paid: int, price: float) -> Forecast:
+def forecast(plan: StagePlan, rates: Rates, *, paid: int, price: float) -> Forecast:
     """One stage of a run on `paid` GPUs at `price` an hour each."""
-    first, end = cfg.span(stage)
-    batch, workers = at_stage(cfg.schedule.batch, stage), cfg.worker_counts(stage)[-1]
-    share = batch // workers
-    seconds = iteration_s(cfg, stage, workers, rates)
-    hours = (end - first) / batch * seconds / HOUR_S
-    side = 4 << stage
-    stored = cfg.model.channels * side * side * (1.0 if side <= RAW_UP_TO else LOSSLESS)
+    seconds = iteration_s(plan, plan.workers, rates)
+    hours = plan.images / plan.batch * seconds / HOUR_S
+    side = plan.resolution
+    stored = plan.model.channels * side * side * (1.0 if side <= RAW_UP_TO else LOSSLESS)
     return Forecast(
-        stage=stage,
-        images=end - first,
-        batch=batch,
-        workers=workers,
-        micro=min(at_stage(cfg.engine.micro_batch, stage) or share, share),
-        worker_bytes=need(cfg, stage),
-        img_per_s=batch / seconds,
+        worker_bytes=need(plan),
+        img_per_s=plan.batch / seconds,
         hours=hours,
         cost=hours * paid * price,
-        read_bytes=int((end - first) * stored),
-        checkpoint_bytes=checkpoint_bytes(cfg, stage),
+        read_bytes=int(plan.images * stored),
+        checkpoint_bytes=checkpoint_bytes(plan),
     )

@@ -16,6 +16,7 @@ from typing import Any
 from PIL import Image
 
 from pipeline.config import RunConfig, as_dict
+from pipeline.planning.stage_plan import stage_plans
 from pipeline.planning.tables import plan_table
 from pipeline.report.charts import Curve, Mark, chart, short
 from pipeline.report.run import Run, read_run
@@ -206,7 +207,7 @@ def _metrics(run: Run) -> str:
 
 
 def _plan(cfg: RunConfig) -> str:
-    table = plan_table(cfg)
+    table = plan_table(cfg.run_dir, stage_plans(cfg))
     rows = zip(*(column.cells for column in table.columns), strict=True)
     return _table([str(c.header) for c in table.columns], [[str(v) for v in row] for row in rows])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import RunConfig, parse
-from pipeline.training.checkpoints import SNAPSHOT
+from pipeline.training.run_files import SNAPSHOT
 from stylealae.errors import CheckpointError, ConfigError
 
 __all__ = ["Run", "Sheet", "read_run"]

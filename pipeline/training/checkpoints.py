@@ -143,9 +143,7 @@ def furthest(storage: Storage) -> int:
     return max((int(name[-10:]) for name in _names(storage) if storage.is_whole(name)), default=0)
 
 
-def prune(
-    storage: Storage, stage: int, seen: int, keep: int, fence: Fence | None = None
-) -> None:
+def prune(storage: Storage, stage: int, seen: int, keep: int, fence: Fence | None = None) -> None:
     """Drops what a checkpoint that was just saved makes superfluous.
 
     Of its stage it and the `keep` - 1 before it are kept, of earlier stages the last.  One of more

@@ -21,7 +21,7 @@ from pipeline.config.sections import LogConfig
 from pipeline.storage import Storage
 from pipeline.training.environment import environment, memory_scalars
 from pipeline.training.fencing import Fence
-from pipeline.training.progress import Report
+from pipeline.training.progress import ProgressUpdate
 from pipeline.world import World
 from stylealae.errors import DivergenceError
 from stylealae.family import Model
@@ -50,7 +50,7 @@ class Log:
         seen: int,
         span: tuple[int, int],
         total: int,
-        report: Callable[[Report], None],
+        report: Callable[[ProgressUpdate], None],
         fence: Fence | None = None,
     ) -> None:
         self.cfg, self.world, self.run_dir = cfg, world, storage.working
@@ -117,7 +117,7 @@ class Log:
         if self._writer is None:
             return
         self._report(
-            Report(
+            ProgressUpdate(
                 resolution=at.resolution,
                 alpha=at.alpha,
                 seen=seen,

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.config import RunConfig
 from pipeline.data.loader.dataset import Dataset
-from pipeline.evaluation.context import Subject
+from pipeline.evaluation.context import EvaluationContext
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.registry import require
 from pipeline.training.logs import Log, due
@@ -34,9 +34,9 @@ class Metrics:
         self.cfg, self.log, self.model = cfg.metrics, log, model
         if not cfg.metrics.every_img:
             return
-        self.subject = Subject(
+        self.context = EvaluationContext(
             model=model(),
-            pictures=dataset,
+            dataset=dataset,
             world=world,
             extractors=extractors(cfg.metrics.features, world.device),
             labels=cfg.metrics.labels,
@@ -45,7 +45,7 @@ class Metrics:
             seed=cfg.seed,
             cache=Path(cfg.metrics.cache).expanduser(),
         )
-        require(cfg.metrics.names, self.subject)
+        require(cfg.metrics.names, self.context)
 
     def write_if_due(self, seen: int, at: Progress) -> None:
         """Measures and writes, if their interval has passed or the stage ends.  Collective."""
@@ -53,8 +53,8 @@ class Metrics:
         if not every or not (due(seen, every, at.batch) or at_end):
             return
         began = time.monotonic()
-        subject = replace(self.subject, model=self.model(), alpha=at.alpha)
-        results = evaluate(self.cfg.names, subject)
+        context = replace(self.context, model=self.model(), alpha=at.alpha)
+        results = evaluate(self.cfg.names, context)
         found = {f"metric/{name}": value for r in results for name, value in r.values.items()}
         row = {tag: value for tag, value in found.items() if isfinite(value)}
         self.log.row(seen, {**row, "time/metrics_s": time.monotonic() - began})

@@ -6,11 +6,11 @@ Apart from the log that makes it, so that what only passes it on loads no torch.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Report"]
+__all__ = ["ProgressUpdate"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class ProgressUpdate:
     """One line of progress, for whoever shows it."""
 
     resolution: int

@@ -52,8 +52,19 @@ class Handover:
         return {name: t for name, t in self.averaged.items() if name not in left_out}
 
 
-def next_stage(cfg: RunConfig, storage: Storage) -> int | None:
-    """The stage that a run goes on with; None when all are done."""
+def next_stage(cfg: RunConfig, storage: Storage, world: World | None = None) -> int | None:
+    """The stage that a run goes on with; None when all are done.
+
+    With a world it is what rank 0 finds, on every rank.  Collective then.
+    """
+    if world is None or world.size == 1:
+        return _next_stage(cfg, storage)
+    found = _next_stage(cfg, storage) if world.rank == 0 else None
+    number = round(world.size * world.mean([0.0 if found is None else found + 1.0])[0])
+    return number - 1 if number else None
+
+
+def _next_stage(cfg: RunConfig, storage: Storage) -> int | None:
     open_ = [stage for stage in cfg.stages if not snapshots.is_done(storage, stage)]
     if not open_:
         return None
@@ -67,9 +78,9 @@ def next_stage(cfg: RunConfig, storage: Storage) -> int | None:
     left = [stage for stage in open_ if stage not in missing]
     if left and at < left[0]:
         log.warning(
-            "stage %d is done, but no checkpoint after %s is whole: going on from there, with stage "
-            "%d again", left[0] - 1, found.where, at,
-        )  # fmt: skip
+            "stage %d is done, but no checkpoint after %s is whole: stage %d is opened again there",
+            *(left[0] - 1, found.where, at),
+        )
         return at
     return left[0] if left else None
 

@@ -1,14 +1,16 @@
 """The files of a run: their names, how they are published, and how they are verified.
 
-    <run>/<resolution>/seen-<images>/       a checkpoint
-    <run>/<resolution>/snapshot/            the stage's snapshot, and the mark that it is done
+<run>/<resolution>/seen-<images>/       a checkpoint
+<run>/<resolution>/snapshot/            the stage's snapshot, and the mark that it is done
 """
 
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.storage import Storage, nothing
+from pipeline.storage.publish import MANIFEST
 from pipeline.training.fencing import Fence
 from stylealae.errors import CheckpointError, UserError
 
@@ -22,6 +24,8 @@ __all__ = [
     "sweep",
     "verified",
 ]
+
+log = logging.getLogger(__name__)
 
 CHECKPOINTS = "seen-" + "[0-9]" * 10
 """Pattern of a checkpoint's name: no copy that someone put beside."""
@@ -77,7 +81,10 @@ def verified(storage: Storage, name: str) -> Path | str:
         CheckpointError: it is there and cannot be read, which says nothing about what it holds.
     """
     try:
-        return storage.verified(name)
+        folder = storage.verified(name)
+        if unknown := _unknown(storage, name):
+            log.warning("%s holds files that its manifest does not name: %s", folder, unknown)
+        return folder
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
     except OSError as error:
@@ -85,6 +92,14 @@ def verified(storage: Storage, name: str) -> Path | str:
             f"{storage.at(name)} is there and cannot be read ({error}), and the run does not begin "
             "again over it: mend the permissions or the file system, then give the same command"
         ) from error
+
+
+def _unknown(storage: Storage, name: str) -> str:
+    """Files of a published folder that somebody else has put there."""
+    if storage.remote:  # there another writer's files may lie beside
+        return ""
+    known = {MANIFEST, *storage.hashes(name)}
+    return ", ".join(file for file in storage.names(name) if file not in known)
 
 
 def sweep(storage: Storage, folder: str, fence: Fence | None) -> None:

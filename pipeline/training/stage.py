@@ -15,7 +15,7 @@ from pipeline.training.async_checkpoint import Saver
 from pipeline.training.fencing import Fence
 from pipeline.training.logs import Log
 from pipeline.training.metrics import Metrics
-from pipeline.training.progress import Report
+from pipeline.training.progress import ProgressUpdate
 from pipeline.training.resume import start_of
 from pipeline.training.state import TrainState
 from pipeline.world import World
@@ -86,7 +86,7 @@ def open_stage(
     world: World,
     storage: Storage,
     *,
-    report: Callable[[Report], None],
+    report: Callable[[ProgressUpdate], None],
     fence: Fence | None,
 ) -> Stage:
     """A stage from the newest checkpoint of its run, its loader begun.  Collective.

@@ -11,7 +11,7 @@ from pipeline.storage import Storage
 from pipeline.training import checkpoints
 from pipeline.training.fencing import Fence
 from pipeline.training.logs import due
-from pipeline.training.progress import Report
+from pipeline.training.progress import ProgressUpdate
 from pipeline.training.stage import Stage, open_stage
 from pipeline.world import World
 from stylealae.errors import DivergenceError
@@ -28,7 +28,7 @@ def train_stage(
     storage: Storage,
     *,
     stop: Callable[[], bool] = lambda: False,
-    report: Callable[[Report], None] = lambda _: None,
+    report: Callable[[ProgressUpdate], None] = lambda _: None,
     fence: Fence | None = None,
 ) -> bool:
     """Trains one stage; True when it is done, False if `stop` said so first.  Collective."""

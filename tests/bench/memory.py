@@ -8,6 +8,7 @@ import torch
 from pipeline.config import RunConfig
 from pipeline.config.sections import EngineConfig
 from pipeline.planning.memory import need
+from pipeline.planning.stage_plan import stage_plan
 from pipeline.training.engine import Engine
 from pipeline.world import World
 from stylealae.api import StyleALAE
@@ -43,7 +44,7 @@ def measure(world: World, stage: int) -> dict[str, Any]:
     assert m.generate(m.encode(x), noise=False).isfinite().all()
     peak = peak_mib() - before
     engine.close()
-    planned = need(cfg, stage) / MIB
+    planned = need(stage_plan(cfg, stage)) / MIB
     return {
         "name": f"memory, {at.resolution}x{at.resolution}, batch 1, fp32: planned / measured",
         "ratio": round(planned / peak, 3),

@@ -19,7 +19,7 @@ def bench_plan(cfg: RunConfig, quick: bool) -> list[dict[str, Any]]:
             for point in measured(
                 replace(cfg, engine=replace(cfg.engine, precision=precision)), stage
             ):
-                images, predicted = point.cfg.schedule.batch[0], predicted_s(point, rates)
+                images, predicted = point.plan.batch, predicted_s(point, rates)
                 what = f"{4 << stage}x{4 << stage}, batch {images}, {precision}"
                 cells.append(
                     {

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pipeline.config import RunConfig
 from pipeline.config.sections import EngineConfig
-from pipeline.planning.cost_model import Count
+from pipeline.planning.cost_model import OperationCounter
 from pipeline.training.engine import Engine
 from pipeline.world import World
 from stylealae.config import LossConfig, ModelConfig, OptimizerConfig, ScheduleConfig
@@ -186,7 +186,7 @@ def gflop_of(at: Progress, loss: LossConfig) -> float:
         crossover = torch.ones(1)
     one = replace(at, batch=1)
     r = StyleDraw(z=z, z_other=z, crossover=crossover, noise=None)
-    count = Count()
+    count = OperationCounter()
     with count:
         for phase in phases_of(loss, 0 if loss.r1_every == 1 else 1):
             for letter in "FGED":

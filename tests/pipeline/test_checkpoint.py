@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from pipeline.storage import open_storage, published
-from pipeline.training import checkpoints
-from pipeline.training.checkpoints import stage_folder
+from pipeline.training import checkpoints, snapshots
 from pipeline.training.fencing import Fence
+from pipeline.training.run_files import stage_folder
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.errors import CheckpointError
@@ -43,7 +43,7 @@ def in_folder(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 save, latest, prune = map(in_folder, (checkpoints.save, checkpoints.latest, checkpoints.prune))
-finish_stage, is_done = map(in_folder, (checkpoints.finish_stage, checkpoints.is_done))
+finish_stage, is_done = map(in_folder, (snapshots.finish_stage, snapshots.is_done))
 
 
 def saved(run_dir: Path, *seen: int, stage: int = 0) -> list[Path]:
@@ -185,7 +185,7 @@ def test_a_half_written_folder_is_no_checkpoint(tmp_path: Path) -> None:
     assert found.folder == before
     saved(tmp_path, 96)
     assert seen_in(tmp_path) == [64, 96]
-    prune(tmp_path, 0, 2)
+    prune(tmp_path, 0, 96, 2)
     assert not partial.exists()
     assert seen_in(tmp_path) == [64, 96]
 
@@ -196,7 +196,7 @@ def test_a_copy_that_someone_put_beside_is_left_alone(tmp_path: Path) -> None:
     found = latest(tmp_path)
     assert found is not None
     assert found.folder == folder
-    prune(tmp_path, 0, 1)
+    prune(tmp_path, 0, 64, 1)
     assert folder.exists()
 
 
@@ -231,7 +231,7 @@ def test_prune_keeps_the_newest_of_this_stage_and_the_last_of_those_before(
     saved(tmp_path, 8, 16, 24)
     saved(tmp_path, 32, 40, stage=1)
     saved(tmp_path, 48, 56, 64, stage=2)
-    prune(tmp_path, 2, keep)
+    prune(tmp_path, 2, 64, keep)
     assert seen_in(tmp_path) == [24, 40, *[48, 56, 64][-keep:]]
 
 
@@ -240,7 +240,7 @@ def test_prune_leaves_later_stages_and_snapshots_alone(tmp_path: Path) -> None:
     saved(tmp_path, 32, 40, stage=1)
     snapshot = stage_folder(tmp_path, 0) / "snapshot"
     snapshot.mkdir()
-    prune(tmp_path, 0, 1)
+    prune(tmp_path, 0, 16, 1)
     assert seen_in(tmp_path) == [16, 32, 40]
     assert snapshot.exists()
 

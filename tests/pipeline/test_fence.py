@@ -78,12 +78,12 @@ def test_an_orphan_publishes_prunes_and_finishes_nothing(tmp_path: Path) -> None
     save(orphan, 8)
     save(orphan, 16)
     holder = Fence.claim(run).group(1, stage=0)
-    for harm in (lambda: save(orphan, 24), lambda: checkpoints.prune(run, 0, 1, orphan)):
+    for harm in (lambda: save(orphan, 24), lambda: checkpoints.prune(run, 0, 16, 1, orphan)):
         with pytest.raises(FencedError):
             harm()
     assert run.names("0004") == ["seen-0000000008", "seen-0000000016"]
     save(holder, 24)
-    checkpoints.prune(run, 0, 1, holder)
+    checkpoints.prune(run, 0, 24, 1, holder)
     assert run.names("0004") == ["seen-0000000024"]
 
 
@@ -97,6 +97,6 @@ def test_what_a_newer_writer_is_writing_is_left_alone(tmp_path: Path) -> None:
     under_way = folder / ".seen-0000000016.99999999.0001.partial"
     for scratch in (torn, under_way):
         scratch.mkdir()
-    checkpoints.prune(run, 0, 1, Fence.claim(run).group(1, stage=0))
+    checkpoints.prune(run, 0, 8, 1, Fence.claim(run).group(1, stage=0))
     assert not torn.exists()
     assert under_way.exists()

@@ -14,8 +14,9 @@ from torch import Tensor
 from pipeline.config import RunConfig, parse
 from pipeline.evaluation.registry import usual
 from pipeline.storage import open_storage
-from pipeline.training.checkpoints import latest, stage_folder
+from pipeline.training.checkpoints import latest
 from pipeline.training.resume import newest_of
+from pipeline.training.run_files import stage_folder
 from pipeline.training.stage import readable_by
 from pipeline.training.trainer import train_stage
 from pipeline.world import World

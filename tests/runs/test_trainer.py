@@ -21,8 +21,10 @@ from pipeline.data.sources.registry import open_source
 from pipeline.storage import open_storage
 from pipeline.training import checkpoints, trainer
 from pipeline.training.async_checkpoint import Saver
-from pipeline.training.checkpoints import Checkpoint, is_done, latest, stage_folder
-from pipeline.training.progress import Report
+from pipeline.training.checkpoints import Checkpoint, latest
+from pipeline.training.progress import ProgressUpdate
+from pipeline.training.run_files import stage_folder
+from pipeline.training.snapshots import is_done
 from pipeline.world import World
 from stylealae import StyleALAE
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
@@ -94,7 +96,7 @@ def train(
     cfg: RunConfig,
     world: World,
     stops: Sequence[int] = (),
-    report: Callable[[Report], None] = lambda _: None,
+    report: Callable[[ProgressUpdate], None] = lambda _: None,
 ) -> None:
     """The whole run, interrupted when these many images have been shown, and given again."""
     seen, pending = 0, list(stops)
@@ -140,17 +142,17 @@ def rows(cfg: RunConfig) -> list[dict[str, float]]:
 @pytest.fixture(scope="module")
 def unbroken(
     faces: Path, world: World, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[RunConfig, list[Report]]:
+) -> tuple[RunConfig, list[ProgressUpdate]]:
     """A run that nothing interrupted, and what it reported."""
     cfg = config(tmp_path_factory.mktemp("unbroken"), faces)
-    reports: list[Report] = []
+    reports: list[ProgressUpdate] = []
     for stage in (0, 1):
         assert train_stage(cfg, stage, world, report=reports.append)
     return cfg, reports
 
 
 def test_every_stage_ends_in_a_snapshot_that_loads(
-    unbroken: tuple[RunConfig, list[Report]],
+    unbroken: tuple[RunConfig, list[ProgressUpdate]],
 ) -> None:
     cfg, _ = unbroken
     for stage, seen in ((0, FIRST), (1, END)):
@@ -164,7 +166,7 @@ def test_every_stage_ends_in_a_snapshot_that_loads(
 
 
 def test_a_run_leaves_its_checkpoints_metrics_and_pictures(
-    unbroken: tuple[RunConfig, list[Report]],
+    unbroken: tuple[RunConfig, list[ProgressUpdate]],
 ) -> None:
     cfg, reports = unbroken
     run_dir = Path(cfg.run_dir)
@@ -183,7 +185,7 @@ def test_a_run_leaves_its_checkpoints_metrics_and_pictures(
     assert list((run_dir / "tensorboard").iterdir())
 
 
-def test_what_a_run_starts_from_moves(unbroken: tuple[RunConfig, list[Report]]) -> None:
+def test_what_a_run_starts_from_moves(unbroken: tuple[RunConfig, list[ProgressUpdate]]) -> None:
     cfg, _ = unbroken
     first = checkpoints.Checkpoint(
         stage_folder(Path(cfg.run_dir), 0) / f"seen-{FIRST:010d}", {}, ""
@@ -206,7 +208,7 @@ def test_what_a_run_starts_from_moves(unbroken: tuple[RunConfig, list[Report]]) 
 )
 def test_stopping_and_going_on_equals_not_stopping(
     stops: tuple[int, ...],
-    unbroken: tuple[RunConfig, list[Report]],
+    unbroken: tuple[RunConfig, list[ProgressUpdate]],
     faces: Path,
     world: World,
     tmp_path: Path,
@@ -248,14 +250,14 @@ class KilledError(Exception):
 @pytest.mark.parametrize("crash", [16, FIRST + 32, END - 16])
 def test_a_crash_goes_on_from_the_checkpoint_before(
     crash: int,
-    unbroken: tuple[RunConfig, list[Report]],
+    unbroken: tuple[RunConfig, list[ProgressUpdate]],
     faces: Path,
     world: World,
     tmp_path: Path,
 ) -> None:
     cfg = config(tmp_path / "run", faces)
 
-    def report(line: Report) -> None:
+    def report(line: ProgressUpdate) -> None:
         if line.seen == crash:
             raise KilledError
 
@@ -269,7 +271,7 @@ def test_a_crash_goes_on_from_the_checkpoint_before(
 @pytest.mark.parametrize("stage", [0, 1])
 def test_a_crash_between_the_last_checkpoint_and_the_snapshot_goes_on(
     stage: int,
-    unbroken: tuple[RunConfig, list[Report]],
+    unbroken: tuple[RunConfig, list[ProgressUpdate]],
     faces: Path,
     world: World,
     tmp_path: Path,
@@ -293,7 +295,7 @@ def test_a_crash_between_the_last_checkpoint_and_the_snapshot_goes_on(
 
 
 def test_a_torn_last_line_of_the_metrics_is_dropped(
-    unbroken: tuple[RunConfig, list[Report]], faces: Path, world: World, tmp_path: Path
+    unbroken: tuple[RunConfig, list[ProgressUpdate]], faces: Path, world: World, tmp_path: Path
 ) -> None:
     cfg = config(tmp_path / "run", faces)
     assert not train_stage(cfg, 0, world, stop=after(4))

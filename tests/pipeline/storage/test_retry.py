@@ -46,9 +46,7 @@ def test_pauses_grow_and_the_outage_is_logged_once(caplog: pytest.LogCaptureFixt
 
 def test_patience_ends_with_what_to_do() -> None:
     clock = Clock()
-    with pytest.raises(
-        DataError, match=r"b/x cannot be written \(TimeoutError\).*raise data"
-    ):
+    with pytest.raises(DataError, match=r"b/x cannot be written \(TimeoutError\).*raise data"):
         retry(clock)("x", failing(10_000, TimeoutError()), does="written")
     assert 60 < clock() < 71
 

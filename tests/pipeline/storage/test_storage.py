@@ -132,7 +132,7 @@ def test_checkpoints_live_in_both(run: Storage, caplog: pytest.LogCaptureFixture
     for seen in (8, 16, 24):
         save(run, seen)
     save(run, 40, stage=1)
-    checkpoints.prune(run, 1, keep=2)
+    checkpoints.prune(run, 1, 40, keep=2)
     assert run.names("0004") == ["seen-0000000024"]
     found = checkpoints.latest(run)
     assert found is not None

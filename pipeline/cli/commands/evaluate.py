@@ -1,0 +1,178 @@
+"""`evaluate`: metrics of a trained model."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.errors import reports_errors
+from pipeline.cli.models import snapshot_of
+from pipeline.cli.output import write_picture
+from stylealae.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from pipeline.evaluation.context import EvaluationContext, ProgressCallback
+    from pipeline.world import World
+    from stylealae.family import Model
+
+__all__ = ["evaluate"]
+
+
+def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Shows every metric with its protocol, and leaves."""
+    if wanted:
+        from pipeline.evaluation.registry import METRICS
+
+        width = max(map(len, METRICS))
+        click.echo("\n".join(f"{n:{width}}  {m.protocol}" for n, m in METRICS.items()))
+        context.exit()
+
+
+@click.command()
+@click.argument("model", metavar="RUN_OR_SNAPSHOT", type=click.Path(path_type=Path))
+@click.option("--data", required=True, metavar="DATASET",
+              help="Folder or URL of a data set that has the model's resolution.")  # fmt: skip
+@click.option("--metrics", "names", default="",
+              help="Names with commas between.  [default: the quick ones that need no file: for a "
+                   "StyleALAE fid-random, kid-random, psnr, ssim, reciprocity]")  # fmt: skip
+@click.option("--list", is_flag=True, expose_value=False, is_eager=True, callback=_list,
+              help="Show all metrics, and leave.")  # fmt: skip
+@click.option("--features", multiple=True, type=click.Path(path_type=Path),
+              help="File of a feature extractor: inception-2015-12-05.pt, vgg16.pt, or TorchScript "
+                   "of your own. Give it again for another.")  # fmt: skip
+@click.option("--sha256", default="", help="Hash that a file of your own must have.")
+@click.option("--samples", default=50_000, show_default=True,
+              help="Images to generate, and at most so many real ones.")  # fmt: skip
+@click.option("--labels", default="",
+              help="Labels for separability, with commas between; of classes which one, as in "
+                   "gender:Male.")  # fmt: skip
+@click.option("--batch", default=32, show_default=True, help="Images at once.")
+@click.option("--seed", default=0, show_default=True, help="Another seed draws other samples.")
+@click.option("--out", type=click.Path(path_type=Path), help="JSON lines are added to this file.")
+@click.option("--cache", type=click.Path(path_type=Path), show_default=True,
+              default=Path("~/.cache/stylealae/metrics"),
+              help="Folder for statistics of real images.")  # fmt: skip
+@click.option("--pictures", "folder", type=click.Path(path_type=Path),
+              help="Folder for pictures of codes, classes, priors and losses; a run has them in "
+                   "TensorBoard too.")  # fmt: skip
+@click.option("--cpu", is_flag=True, help="Use no GPU.")
+@reports_errors
+def evaluate(
+    model: Path, data: str, names: str, features: Sequence[Path], sha256: str, samples: int,
+    labels: str, batch: int, seed: int, out: Path | None, cache: Path,
+    folder: Path | None, cpu: bool,
+) -> None:  # fmt: skip
+    """Measure a trained model: a line of JSON a metric, with its protocol and counts.
+
+    RUN_OR_SNAPSHOT is a snapshot, a run, whose newest snapshot is then taken, or a released .pth.
+
+    \b
+    stylealae evaluate runs/demo --data datasets/rendered --samples 2000
+    stylealae evaluate runs/ffhq --data /shared/ffhq --metrics fid,kid,ppl-w-end,lpips \\
+      --features inception-2015-12-05.pt --features vgg16.pt --out ffhq.jsonl
+    torchrun --nproc-per-node 8 -m pipeline.cli evaluate runs/ffhq --data /shared/ffhq ...
+
+    Without a file, the names that end in -random work: their extractor is built in, and their
+    numbers compare with each other only. docs/metrics.md says what each metric shows.
+    """  # noqa: D301
+    from pipeline.config.sections import DataConfig
+    from pipeline.data.loader.dataset import Dataset
+    from pipeline.evaluation.context import EvaluationContext
+    from pipeline.evaluation.evaluate import evaluate as results_of
+    from pipeline.evaluation.registry import require_extractors, usual
+    from stylealae import StyleALAE, family
+    from stylealae.metrics.features import extractors
+
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    released = model.is_file()
+    snapshot, world = model if released else snapshot_of(model), _world(cpu)
+    found = extractors(features, world.device, sha256)
+    require_extractors(wanted, found.keys())
+    m: family.Model = (
+        StyleALAE.from_released(model, device=world.device)
+        if released
+        else family.load(snapshot, world.device)
+    )
+    dataset = Dataset.open(DataConfig(path=data), m.resolution)
+    with _progress(world) as on_progress:
+        context = EvaluationContext(
+            model=m, dataset=dataset, world=world, extractors=found,
+            labels=tuple(label for label in labels.split(",") if label), samples=samples,
+            batch=batch, seed=seed, cache=cache.expanduser(), on_progress=on_progress,
+        )  # fmt: skip
+        for result in results_of(wanted or usual(m), context):
+            about = {**asdict(result), "snapshot": str(snapshot), "seen": m.seen, "dataset": data}
+            values = {k: v if isfinite(v) else None for k, v in result.values.items()}
+            _write_line({**about, "values": values}, out, world)
+        if folder is not None:
+            _draw(context, model, folder)
+
+
+def _world(cpu: bool) -> "World":
+    """This process alone, or the ranks that torchrun started."""
+    import torch
+
+    from pipeline.world import World
+
+    gpu = torch.cuda.is_available() and not cpu
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from pipeline.config.sections import EngineConfig
+        from pipeline.training.engine import joined
+
+        return joined(EngineConfig(), gpu=gpu, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
+    return World(0, 1, torch.device("cuda", 0) if gpu else torch.device("cpu"))
+
+
+@contextmanager
+def _progress(world: "World") -> Iterator["ProgressCallback"]:
+    """Bars on the terminal, one a pass over images; none on other ranks than the first."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Left
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Left())
+    bars = Progress(*columns, console=Console(stderr=True), disable=world.rank > 0)
+    tasks: dict[str, TaskID] = {}
+
+    def update(what: str, done: int, of: int) -> None:
+        if what not in tasks:
+            tasks[what] = bars.add_task(what, total=of)
+        bars.update(tasks[what], completed=done)
+
+    with bars:
+        yield update
+
+
+def _draw(context: "EvaluationContext[Model]", run: Path, folder: Path) -> None:
+    """Writes figures of a model and its run into a folder and the run's TensorBoard."""
+    from pipeline.evaluation.figures import figures_of, loss_curves
+    from pipeline.training.logs import show
+
+    for name, picture in (*figures_of(context), *loss_curves(run)):
+        write_picture(picture, folder / f"{name}.png")
+        if (run / "tensorboard").exists():
+            show(run, f"image/{name}", picture, context.model.seen)
+
+
+def _write_line(about: dict[str, object], out: Path | None, world: "World") -> None:
+    """A line of JSON on the terminal, and in a file."""
+    if world.rank:
+        return
+    line = json.dumps(about)
+    click.echo(line)
+    if out is None:
+        return
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with out.open("a") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        raise ConfigError(f"cannot write {out}: {error.strerror}") from error

@@ -1,0 +1,283 @@
+"""`encode`, `reconstruct`, `refine`, `sample`: images in, styles and pictures out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from math import isfinite
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.arguments import COUNT, DEVICE, IMAGES, MODEL, OUT
+from pipeline.cli.batches import encode_images, read_batches
+from pipeline.cli.errors import reports_errors
+from pipeline.cli.models import open_model
+from pipeline.cli.output import print_numbers, progress, write_picture
+from stylealae.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stylealae import StyleALAE
+    from stylealae.image_grid import Row
+
+__all__ = ["encode", "reconstruct", "refine", "sample"]
+
+SHEET_PX = 2048
+"""Sheets of samples are about so wide, but at least four images."""
+
+
+@click.command()
+@MODEL
+@IMAGES
+@click.option("--out", required=True, type=click.Path(path_type=Path),
+              help="A .safetensors, or a .npy with the names in a .json beside.")  # fmt: skip
+@COUNT(None)
+@DEVICE
+@reports_errors
+def encode(model: Path, images: Sequence[str], out: Path, count: int | None, device: str) -> None:
+    """Write the styles w = E(x) of images.
+
+    MODEL is a snapshot, a run's folder or a released .pth; IMAGES are files, folders, zips, tars or
+    prepared data sets.
+
+    \b
+    stylealae encode runs/demo/0032/snapshot photos/ --out styles.safetensors
+    stylealae encode runs/demo datasets/rendered --out styles.npy
+    """  # noqa: D301
+    import torch
+
+    if out.suffix not in (".safetensors", ".npy"):
+        raise ConfigError(f"--out is {out}: name a file that ends in .safetensors or .npy")
+    m = open_model(model, device)
+    names: list[str] = []
+    parts: list[Tensor] = []
+    for batch, x in read_batches(m, images, count=count):
+        names += [image.name for image in batch]
+        parts.append(m.encode(x).cpu())
+    w = torch.cat(parts)
+    _write_styles(w, names, out)
+    click.echo(out)
+    spread = float(w.std(0).mean()) if len(w) > 1 else 0.0
+    print_numbers(command="encode", images=len(w), w_width=w.shape[1], w_spread=spread)
+
+
+@click.command()
+@MODEL
+@IMAGES
+@OUT
+@click.option("--stages", is_flag=True,
+              help="Rows for every resolution that the model grew by: of a run, by the snapshot "
+                   "of each stage; of one snapshot, by its smaller exits, untrained "
+                   "since.")  # fmt: skip
+@COUNT(16)
+@DEVICE
+@reports_errors
+def reconstruct(
+    model: Path, images: Sequence[str], out: Path, stages: bool, count: int, device: str
+) -> None:
+    """Draw originals above their reconstructions G(E(x)), with their PSNR.
+
+    IMAGES are image files, folders, zips, tars or prepared data sets.
+
+    \b
+    stylealae reconstruct runs/demo/0032/snapshot me.jpg you.png --out faces.png
+    stylealae reconstruct runs/demo photos.zip --stages --count 8 --out growth.png
+    """  # noqa: D301
+    from stylealae.editing.refinement import psnr
+    from stylealae.image_grid import contact_sheet, paired_sheet
+
+    m = open_model(model, device)
+    names, x, w = encode_images(m, images, count)
+    side = f"{m.resolution}x{m.resolution}"
+    if stages:
+        rows = _by_stage(m, _grown(model, m), x)
+        write_picture(contact_sheet(rows, headings=names, columns=len(x), tile=96), out)
+        errors = {r[0]: psnr(o[1], r[1]) for o, r in zip(rows[::2], rows[1::2], strict=True)}
+        means = {what.split()[0]: float(db.mean()) for what, db in errors.items()}
+        print_numbers(command="reconstruct", images=len(x), psnr_db=means)
+        return
+    y = _pictures(m, w)
+    db = psnr(x, y)
+    pairs = zip(names, db.tolist(), strict=True)
+    headings = [f"{name}\n{value:.1f} dB" for name, value in pairs]
+    rows = [(f"originals at {side}", x), ("reconstructions G(E(x))", y)]
+    write_picture(paired_sheet(rows, headings), out)
+    print_numbers(command="reconstruct", images=len(x), resolution=m.resolution,
+         psnr_db=float(db.mean()), of=dict(zip(names, db.tolist(), strict=True)))  # fmt: skip
+
+
+@click.command()
+@MODEL
+@IMAGES
+@OUT
+@click.option("--steps", default=100, show_default=True, help="Steps of descent from E(x).")
+@click.option("--features", metavar="vgg16.pt", type=click.Path(path_type=Path),
+              help="Descend by LPIPS as well, and say how much was gained in it. docs/metrics.md "
+                   "says where the file is from; nothing is downloaded here.")  # fmt: skip
+@click.option("--styles", type=click.Path(path_type=Path),
+              help="Also write the refined styles: .safetensors or .npy.")  # fmt: skip
+@COUNT(8)
+@DEVICE
+@reports_errors
+def refine(
+    model: Path, images: Sequence[str], out: Path, steps: int, features: Path | None,
+    styles: Path | None, count: int, device: str,
+) -> None:  # fmt: skip
+    """Improve reconstructions: descend from E(x) to styles that keep who is seen.
+
+    Nothing of the model changes. Written are originals, G(E(x)), the refined pictures, and what was
+    gained: in dB of PSNR, and in perceptual distance (LPIPS with --features; without, that of the
+    built-in extractor, lpips-random, which is no LPIPS and is not descended by).
+
+    \b
+    stylealae refine runs/demo/0032/snapshot me.jpg --steps 200 --out me-refined.png
+    stylealae refine snapshots/ffhq me.jpg --features vgg16.pt --out me-refined.png
+    """  # noqa: D301
+    from stylealae.image_grid import paired_sheet
+    from stylealae.metrics import lpips
+
+    if styles is not None and styles.suffix not in (".safetensors", ".npy"):
+        raise ConfigError(f"--styles is {styles}: end it in .safetensors or .npy")
+    m = open_model(model, device)
+    measure, distance = lpips.of_file(features, m.device)
+    names, x, _ = encode_images(m, images, count)
+    with progress("steps", steps) as advance:
+        found = m.refine(x, steps, distance=distance if features else None,
+                         told=lambda _: advance(1))  # fmt: skip
+    before, after = _pictures(m, found.encoded), _pictures(m, found.w)
+    db = found.before_db.tolist(), found.after_db.tolist()
+    seen = [distance(x, y.clamp(-1, 1)).tolist() for y in (before, after)]
+    headings = [f"{name}\n{a:.1f} to {b:.1f} dB" for name, a, b in zip(names, *db, strict=True)]
+    if features:
+        lines = zip(headings, *seen, strict=True)
+        headings = [f"{heading}\nLPIPS {a:.3f} to {b:.3f}" for heading, a, b in lines]
+    pictures = x, before, after
+    captions = "originals", "reconstructions G(E(x))", f"refined, {steps} steps"
+    rows = list(zip(captions, pictures, strict=True))
+    write_picture(paired_sheet(rows, headings), out)
+    if styles is not None:
+        _write_styles(found.w.cpu(), names, styles)
+        click.echo(styles)
+    (first, then), (apart, near) = map(fmean, db), map(fmean, seen)
+    print_numbers(
+        command="refine",
+        images=len(x),
+        steps=steps,
+        psnr_db=first,
+        refined_psnr_db=then,
+        gain_db=then - first,
+        **{measure: {"before": apart, "after": near}},
+    )
+
+
+@click.command()
+@MODEL
+@OUT
+@click.option("--count", default=32, show_default=True, type=click.IntRange(1),
+              help="How many images of the one seed.")  # fmt: skip
+@click.option("--seed", default=0, show_default=True, help="Another seed draws other images.")
+@click.option("--seeds", help="An image for each of these instead, such as 0-15 or 3,7,20-23.")
+@click.option("--truncation", default="1.0", show_default=True,
+              help="Below 1 pulls styles towards the mean: less variety, fewer flaws; 0.5,0.7,1 "
+                   "draws a row each.")  # fmt: skip
+@click.option("--noise", is_flag=True, help="Add G's grain.")
+@DEVICE
+@reports_errors
+def sample(
+    model: Path, out: Path, count: int, seed: int, seeds: str | None, truncation: str, noise: bool,
+    device: str,
+) -> None:  # fmt: skip
+    """Draw new images.
+
+    \b
+    stylealae sample runs/demo/0032/snapshot --out samples.png --seed 3 --truncation 0.7
+    stylealae sample runs/demo --seeds 0-15 --truncation 0,0.5,0.7,1 --out truncation.png
+    """  # noqa: D301
+    import torch
+
+    from stylealae.image_grid import contact_sheet, paired_sheet
+
+    numbers = _seeds(seeds) if seeds else []
+    amounts = _numbers(truncation)
+    m = open_model(model, device)
+    rows: list[Row] = []
+    for psi in amounts:
+        if numbers:
+            parts = [m.sample(1, seed=k, truncation=psi, noise=noise) for k in numbers]
+            rows.append((f"truncation {psi:g}", torch.cat(parts)))
+        else:
+            x = m.sample(count, seed=seed, truncation=psi, noise=noise)
+            rows.append((f"samples G(F(z))\nseed {seed}, truncation {psi:g}", x))
+    columns = max(4, min(16, SHEET_PX // m.resolution))
+    if numbers:
+        sheet = paired_sheet(rows, [f"seed {k}" for k in numbers], tile=64, columns=columns)
+    else:
+        sheet = contact_sheet(rows, columns=columns)
+    write_picture(sheet, out)
+    spread = {f"{psi:g}": float(x.std(0, correction=0).mean())
+              for psi, (_, x) in zip(amounts, rows, strict=True)}  # fmt: skip
+    print_numbers(command="sample", images=sum(len(x) for _, x in rows), spread_of_pixels=spread)
+
+
+def _pictures(m: "StyleALAE", w: "Tensor") -> "Tensor":
+    """G of many styles, some at a time, without grain."""
+    import torch
+
+    return torch.cat([m.generate(part, noise=False) for part in torch.split(w, 16)])
+
+
+def _grown(model: Path, m: "StyleALAE") -> "dict[int, StyleALAE]":
+    """The model of each stage: as a run left it there, else as it is now."""
+    found = sorted(model.glob("[0-9]*/snapshot"))
+    left = [open_model(path, str(m.device)) for path in found]
+    return {stage: m for stage in range(m.stage + 1)} | {then.stage: then for then in left}
+
+
+def _by_stage(m: "StyleALAE", grown: "Mapping[int, StyleALAE]", x: "Tensor") -> "list[Row]":
+    """Originals and reconstructions at every resolution, smallest first."""
+    import torch.nn.functional as fn
+
+    rows: list[Row] = []
+    for stage, then in grown.items():
+        small = fn.avg_pool2d(x, m.resolution // (4 << stage))
+        side = f"{4 << stage}x{4 << stage}"
+        rows += [(f"{side} originals", small), (f"{side} G(E(x))", then.reconstruct(small, stage))]
+    return rows
+
+
+def _write_styles(w: "Tensor", names: Sequence[str], out: Path) -> None:
+    """[N, W] or [N, L, W] with the names of their images."""
+    import numpy as np
+    from safetensors.torch import save_file
+
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.suffix == ".npy":
+            np.save(out, w.numpy())
+            out.with_suffix(".json").write_text(json.dumps(list(names), indent=0) + "\n")
+        else:
+            save_file({"w": w.contiguous()}, out, {"names": json.dumps(list(names))})
+    except OSError as error:
+        raise ConfigError(f"cannot write {out}: {error}") from error
+
+
+def _seeds(text: str) -> list[int]:
+    """`0-3,9` -> [0, 1, 2, 3, 9]."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not first.isdecimal() or (last and not last.isdecimal()):
+            raise ConfigError(f"--seeds is {text!r}: write numbers and ranges such as 0-15,20")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def _numbers(text: str) -> list[float]:
+    with suppress(ValueError):
+        found = [float(part) for part in text.split(",")]
+        if all(map(isfinite, found)):
+            return found
+    raise ConfigError(f"{text!r} is no list of numbers: write for example 0.5,0.7,1")

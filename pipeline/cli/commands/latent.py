@@ -1,0 +1,170 @@
+"""`mix`, `interpolate`: styles of several faces in one picture, or one video."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.arguments import DEVICE, MODEL, OUT
+from pipeline.cli.batches import encode_images
+from pipeline.cli.errors import reports_errors
+from pipeline.cli.models import open_model
+from pipeline.cli.output import print_numbers, progress, write_picture
+from stylealae.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stylealae import StyleALAE
+    from stylealae.image_grid import Row
+
+__all__ = ["interpolate", "mix"]
+
+
+@click.command()
+@MODEL
+@click.argument("faces", nargs=-1, required=True)
+@click.option("--with", "others", multiple=True, required=True,
+              help="Whose styles are mixed in; may be given several times.")  # fmt: skip
+@OUT
+@click.option("--count", default=6, show_default=True, help="At most so many of either set.")
+@DEVICE
+@reports_errors
+def mix(
+    model: Path, faces: Sequence[str], others: Sequence[str], out: Path, count: int, device: str
+) -> None:
+    """Draw FACES with the coarse, middle and fine styles of others.
+
+    Coarse styles hold pose and shape, middle ones features and hair, fine ones colour and light.
+    FACES and --with are image files, folders, zips, tars, or seed:N for faces of the model itself.
+
+    \b
+    stylealae mix runs/demo/0032/snapshot me.jpg you.jpg --with photos/ --out mixed.png
+    stylealae mix runs/demo seed:1 seed:2 seed:3 --with seed:7 --with seed:8 --out mixed.png
+    """  # noqa: D301
+    import torch
+
+    from stylealae import latents
+    from stylealae.image_grid import contact_sheet
+
+    m = open_model(model, device)
+    (names, w), (other_names, w_other) = (_styles(m, f, count) for f in (faces, others))
+    layers = 2 * (m.stage + 1)
+    ours, theirs = (latents.per_layer(a, layers) for a in (w, w_other))
+    shown, shown_other = (m.generate(a, noise=False) for a in (ours, theirs))
+    rows: list[Row] = [("", torch.cat([torch.ones_like(shown[:1]), shown_other]))]
+    changed: dict[str, float] = {}
+    for band, (first, last) in latents.bands(layers).items():
+        sides = f"{4 << first // 2}x{4 << first // 2} to {4 << last // 2}x{4 << last // 2}"
+        sides = sides if first // 2 != last // 2 else sides.partition(" ")[0]
+        total = 0.0
+        for k, name in enumerate(names):
+            mixed = latents.swap(ours[k : k + 1].expand_as(theirs), theirs, first, last)
+            x = m.generate(mixed, noise=False)
+            total += float((x - shown[k]).square().mean())
+            rows.append((f"{name}\nwith {band} styles\n{sides}", torch.cat([shown[k : k + 1], x])))
+        changed[band] = total / len(names)
+    sheet = contact_sheet(rows, headings=["", *other_names], columns=len(other_names) + 1, tile=96)
+    write_picture(sheet, out)
+    print_numbers(
+        command="mix", faces=len(names), others=len(other_names), mean_squared_change=changed
+    )
+
+
+@click.command()
+@MODEL
+@click.argument("faces", nargs=-1, required=True)
+@click.option("--out", required=True, type=click.Path(path_type=Path),
+              help="A sheet (.png), or a movie (.gif, .webp, .mp4, .webm).")  # fmt: skip
+@click.option("--steps", default=9, show_default=True, type=click.IntRange(2),
+              help="Pictures from one face to the next, in a sheet.")  # fmt: skip
+@click.option("--seconds", default=2.0, show_default=True, type=click.FloatRange(0.1),
+              help="From one face to the next, in a movie.")  # fmt: skip
+@click.option("--fps", default=24.0, show_default=True, type=click.FloatRange(1, 60),
+              help="Pictures a second, in a movie.")  # fmt: skip
+@click.option("--loop", is_flag=True, help="Return to the first face.")
+@DEVICE
+@reports_errors
+def interpolate(
+    model: Path, faces: Sequence[str], out: Path, steps: int, seconds: float, fps: float,
+    loop: bool, device: str,
+) -> None:  # fmt: skip
+    """Draw the way from face to face, straight in w.
+
+    FACES are image files, folders, zips, tars, or seed:N for a face of the model itself.
+
+    \b
+    stylealae interpolate runs/demo/0032/snapshot me.jpg you.jpg --out way.png
+    stylealae interpolate runs/demo seed:1 seed:2 seed:3 --loop --out faces.mp4
+    """  # noqa: D301
+    from stylealae.image_grid import Row, contact_sheet
+
+    m = open_model(model, device)
+    names, w = _styles(m, faces, None)
+    if len(w) < 2:
+        raise ConfigError(f"there is one face, {names[0]}: name two or more to go between")
+    order = [*range(len(w)), *([0] if loop else [])]
+    pairs = list(pairwise(order))
+    if out.suffix == ".png":
+        ways = [_pictures(m, w[a], w[b], steps) for a, b in pairs]
+        rows: list[Row] = [(f"{names[a]}\nto {names[b]}", x) for (a, b), x in
+                           zip(pairs, ways, strict=True)]  # fmt: skip
+        headings = [f"{k / (steps - 1):.2f}" for k in range(steps)]
+        write_picture(contact_sheet(rows, headings=headings, columns=steps, tile=96), out)
+        print_numbers(command="interpolate", faces=len(w), pictures=steps * len(pairs))
+        return
+    frames, kind = _write_frames(
+        m, [(w[a], w[b]) for a, b in pairs], out, round(seconds * fps), fps
+    )
+    print_numbers(command="interpolate", faces=len(w), pictures=frames, fps=fps, kind=kind)
+
+
+def _write_frames(
+    m: "StyleALAE", ways: "Sequence[tuple[Tensor, Tensor]]", out: Path, steps: int, fps: float
+) -> tuple[int, str]:
+    """Writes a video; the number of its frames, and its format."""
+    from pipeline.export.video import SUFFIXES, write_video
+    from stylealae.image_grid import to_uint8
+
+    if out.suffix not in SUFFIXES:
+        raise ConfigError(f"--out is {out}: end it in .png, {', '.join(SUFFIXES)}")
+    frames = []
+    with progress("pictures", steps * len(ways)) as advance:
+        for w, w_other in ways:
+            # The last one is the next way's first.
+            frames += [*to_uint8(_pictures(m, w, w_other, steps + 1)[:-1])]
+            advance(steps)
+    frames += [*to_uint8(_pictures(m, ways[-1][1], ways[-1][1], 1))]
+    kind = write_video(frames, out, fps)
+    click.echo(out)
+    return len(frames), kind
+
+
+def _pictures(m: "StyleALAE", w: "Tensor", w_other: "Tensor", steps: int) -> "Tensor":
+    """[W], [W] -> [steps, C, R, R]"""
+    import torch
+
+    between = m.interpolate(w[None], w_other[None], steps)[:, 0]  # [steps, W]
+    return torch.cat([m.generate(part, noise=False) for part in torch.split(between, 16)])
+
+
+def _styles(m: "StyleALAE", faces: Sequence[str], count: int | None) -> "tuple[list[str], Tensor]":
+    """Names and styles [N, W] of images, and of the seeds among them, in order."""
+    import torch
+
+    names: list[str] = []
+    found: list[Tensor] = []
+    for face in faces:
+        seed = face.removeprefix("seed:")
+        if face.startswith("seed:"):
+            if not seed.isdecimal():
+                raise ConfigError(f"{face!r} is no seed: write for example seed:3")
+            names.append(f"seed {seed}")
+            found.append(m.styles(1, int(seed)))
+        else:
+            more, _, w = encode_images(m, [face], count)
+            names += more
+            found.append(w)
+    return names[:count], torch.cat(found)[:count]

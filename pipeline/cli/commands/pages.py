@@ -1,0 +1,93 @@
+"""`demo`, `report`: pages for the browser."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.arguments import DEVICE, MODEL
+from pipeline.cli.errors import reports_errors
+from pipeline.cli.models import open_model, snapshot_of
+from stylealae.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stylealae.editing.directions import Directions
+
+__all__ = ["demo", "report"]
+
+
+@click.command()
+@MODEL
+@click.option("--directions", type=click.Path(path_type=Path),
+              help="Folder that `stylealae directions` wrote; default: the model's own, if it "
+                   "holds some, else those along which the model varies most.")  # fmt: skip
+@click.option("--port", default=7860, show_default=True, help="0 takes any free one.")
+@click.option("--host", default="127.0.0.1", show_default=True,
+              help="0.0.0.0 lets everybody in who can reach this machine.")  # fmt: skip
+@click.option("--detector", metavar="NAME:FILE", default="",
+              help="Turn and crop photos by their eyes and mouth, as `stylealae align` does, with "
+                   "yunet:model.onnx or dlib:model.dat; else crop by hand.")  # fmt: skip
+@DEVICE
+@reports_errors
+def demo(
+    model: Path, directions: Path | None, port: int, host: str, detector: str, device: str
+) -> None:
+    """Serve the studio: a web page to reconstruct, edit, mix and draw faces.
+
+    \b
+    stylealae demo runs/demo/0032/snapshot
+    stylealae demo snapshots/ffhq --directions directions/smile --port 8000
+
+    On another machine, forward the port (ssh -L 7860:127.0.0.1:7860 HOST) and open the address
+    here. Nothing that is uploaded is kept. More: docs/studio.md.
+    """  # noqa: D301
+    try:
+        from pipeline.studio.server import listening, serve
+    except ImportError as error:
+        raise ConfigError(
+            f"the studio needs {error.name}: pip install 'stylealae[demo]'"
+        ) from error
+    from pipeline.faces.landmarks import detector as found
+    from pipeline.studio.studio import Studio
+
+    find = found(detector) if detector else None
+    on = listening(host, port)
+    studio = Studio(open_model(model, device), _directions_of(model, directions))
+    address, port = on.getsockname()[:2]
+    shown = f"[{address}]" if ":" in address else address
+    click.echo(f"the studio of {model} is at http://{shown}:{port}  (Ctrl-C ends it)")
+    serve(studio, on, about=_name_of(model.resolve()), find=find)
+
+
+def _directions_of(model: Path, given: Path | None) -> "Directions | None":
+    """Those that are named, else those that lie beside the model; None if none do."""
+    from stylealae.editing.directions import Directions
+
+    if given is None:
+        given = None if model.is_file() else snapshot_of(model)
+        if given is None or not (given / "directions.json").exists():
+            return None
+    return Directions.load(given.parent if given.is_file() else given)
+
+
+def _name_of(model: Path) -> str:
+    """What people call it: the run's name for runs/demo/0032/snapshot, else the folder's own."""
+    return model.parents[1].name if model.name == "snapshot" else model.stem
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Default: report.html in the run.")
+@reports_errors
+def report(run: Path, out: Path | None) -> None:
+    """Tell a run on one page: pictures, curves, metrics, plan, config, environment.
+
+    \b
+    stylealae report runs/demo
+    stylealae report runs/ffhq --out ffhq.html
+
+    The page is one file that opens from the disk; a finished run has one already.
+    """  # noqa: D301
+    from pipeline.report.page import write_report
+
+    click.echo(write_report(run, out))

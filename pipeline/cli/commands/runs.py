@@ -1,0 +1,141 @@
+"""`plan`, `train`, `import`: runs and what they leave."""
+
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from pipeline.cli.arguments import CONFIG, OVERRIDES
+from pipeline.cli.dry_run import PlanRequest, dry_run
+from pipeline.cli.errors import reports_errors
+from pipeline.config import load
+from stylealae.errors import ConfigError
+
+__all__ = ["import_", "plan", "train"]
+
+
+@click.command()
+@CONFIG
+@OVERRIDES
+@click.option("--gpu-gib", type=float, default=0.0, help="Make every stage fit so much memory.")
+@click.option("--gpus", type=int, default=0, help="Share the run among so many GPUs.")
+@click.option("--gpu", default="", help="Forecast from this GPU's data sheet: h100, a100, l4, ...")
+@click.option("--price", type=float, default=0.0, help="Of one GPU and hour, in any currency.")
+@click.option("--rates", type=click.Path(path_type=Path), help="Forecast with measured rates.")
+@click.option(
+    "--calibrate", type=click.Path(path_type=Path), help="Measure this machine's rates, write them."
+)
+@click.option("--stages", default="0,2,4", show_default=True, help="Stages to calibrate with.")
+@reports_errors
+def plan(
+    config: Path, overrides: Sequence[str], gpu_gib: float, gpus: int, gpu: str, price: float,
+    rates: Path | None, calibrate: Path | None, stages: str,
+) -> None:  # fmt: skip
+    """Show the stages of a run: images, batches, rates, memory, and how the workers share them.
+
+    \b
+    stylealae plan configs/ffhq_1024.yaml cluster.workers=[8]
+    stylealae plan configs/ffhq_1024.yaml --gpu-gib 24
+    stylealae plan configs/ffhq_1024.yaml --gpus 32 --gpu h100 --price 2.5
+    stylealae plan configs/ffhq_1024.yaml --calibrate rates.json
+    stylealae plan configs/ffhq_1024.yaml --gpus 32 --rates rates.json --price 2.5
+
+    With --gpu-gib or --gpu it looks for the micro-batches, recomputation and offload that fit, and
+    prints them as overrides. With --gpu the speed is an ESTIMATE from the data sheet; with
+    --calibrate it is fitted to iterations measured here, and its error is told. On a cluster:
+
+    \b
+    ray job submit --entrypoint-num-gpus 1 --working-dir . -- \
+        python -m pipeline.cli plan configs/ffhq_1024.yaml --calibrate /shared/rates.json
+    """  # noqa: D301
+    cfg = load(config, overrides)
+    if calibrate is not None:
+        from pipeline.planning.calibration import calibrated
+
+        calibrated(cfg, _numbers(stages, cfg.last_stage), click.echo).write(calibrate)
+        rates = calibrate
+    dry_run(cfg, PlanRequest(gpu_gib=gpu_gib, gpus=gpus, gpu=gpu, price=price, rates=rates))
+
+
+def _numbers(stages: str, last: int) -> list[int]:
+    """`0,2,4` -> [0, 2, 4], each a stage of the run."""
+    found = [int(part) for part in stages.split(",") if part.strip().isdecimal()]
+    if not found or max(found) > last or "," in stages.strip(",0123456789 "):
+        raise ConfigError(f"--stages is {stages!r}: give stages from 0 to {last}, as in 0,2,4")
+    return found
+
+
+@click.command()
+@CONFIG
+@OVERRIDES
+@reports_errors
+def train(config: Path, overrides: Sequence[str]) -> None:
+    """Train in this process, without Ray (under torchrun: in all of its processes).
+
+    \b
+    stylealae train configs/demo.yaml data.path=datasets/mine run_dir=runs/mine
+    torchrun --nproc-per-node 2 -m pipeline.cli train configs/demo.yaml
+
+    The same command again goes on from the newest whole checkpoint.
+    """  # noqa: D301
+    cfg = load(config, overrides)
+    from pipeline.cli.console import Console
+    from pipeline.storage import open_storage
+    from pipeline.training.engine import joined
+    from pipeline.training.fencing import Fence
+    from pipeline.training.resume import next_stage
+    from pipeline.training.trainer import train_stage
+
+    storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
+    world = joined(
+        cfg.engine,
+        gpu=cfg.cluster.gpus_per_worker > 0,
+        local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+    )
+    stopping = threading.Event()
+
+    def stop(number: int, _: object) -> None:
+        stopping.set()
+        signal.signal(number, signal.SIG_DFL)  # once more leaves at once
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    claimed = None
+    with Console() as console:
+        while (stage := next_stage(cfg, storage, world)) is not None:
+            claimed = claimed or Fence.claimed_by(world, storage)
+            fence = claimed and claimed.group(stage + 1, stage)
+            if not train_stage(
+                cfg, stage, world, storage,
+                stop=stopping.is_set, report=console.show, fence=fence,
+            ):  # fmt: skip
+                raise KeyboardInterrupt
+
+
+@click.command("import")
+@click.argument("released", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--raw", is_flag=True, help="The last step's weights, not their running average.")
+@reports_errors
+def import_(released: Path, out: Path, raw: bool) -> None:
+    """Turn a checkpoint of the authors' code into a snapshot.
+
+    \b
+    stylealae import model_submitted.pth snapshots/ffhq
+
+    RELEASED is read without running any code that it may hold; the network's shape is read off
+    its tensors.
+    """  # noqa: D301
+    from pipeline.storage import published
+    from stylealae import StyleALAE
+
+    if out.exists():
+        raise ConfigError(f"{out} exists: name a folder that does not")
+    m = StyleALAE.from_released(released, ema=not raw)
+    which = "the weights of its last step" if raw else "its running average"
+    with published(out) as folder:
+        m.save(folder, origin=f"Imported from {released.name} of the authors' code: {which}.")
+    click.echo(out)

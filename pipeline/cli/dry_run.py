@@ -1,0 +1,88 @@
+"""What a run will do and take, printed without starting it: `stylealae plan` and `--dry-run`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from pipeline.config import RunConfig, as_yaml
+from stylealae.errors import ConfigError
+
+__all__ = ["PlanRequest", "dry_run", "parse_request"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRequest:
+    """What to plan for beside the config."""
+
+    gpu_gib: float = 0.0
+    """Change what must be changed for every stage to fit workers of so much memory."""
+    gpus: int = 0
+    """Share the run among so many; 0 takes the config's own numbers of workers."""
+    gpu: str = ""
+    """Forecast the run on GPUs of this name, by their data sheet."""
+    price: float = 0.0
+    """Of one GPU and hour, in any currency."""
+    rates: Path | None = None
+    """Forecast the run with rates that were measured."""
+
+
+OPTIONS = {"--gpus": int, "--gpu": str, "--price": float, "--gpu-gib": float, "--rates": Path}
+
+
+def parse_request(argv: Sequence[str]) -> tuple[PlanRequest, list[str]]:
+    """The request in a launch script's arguments, and the other arguments.
+
+    Raises:
+        ConfigError: a number is none.
+    """
+    options: dict[str, str | float | Path] = {}
+    others: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if word not in OPTIONS:
+            others.append(word)
+            continue
+        value = next(words, "")
+        try:
+            options[word[2:].replace("-", "_")] = OPTIONS[word](value)
+        except ValueError as error:
+            raise ConfigError(f"{word} is {value!r}: give a number") from error
+    return PlanRequest(**options), others  # type: ignore[arg-type]
+
+
+def dry_run(cfg: RunConfig, request: PlanRequest) -> None:
+    """Prints the resolved config and the stage plan, and starts nothing."""
+    from rich.console import Console
+
+    from pipeline.planning.devices import GPUS, Rates
+    from pipeline.planning.forecast import shared_among
+    from pipeline.planning.memory import GIB, fitted
+    from pipeline.planning.stage_plan import stage_plans
+    from pipeline.planning.tables import forecast_table, plan_table
+
+    if request.gpus:
+        cfg = shared_among(cfg, request.gpus)
+    rates = Rates.read(request.rates) if request.rates else None
+    if request.gpu and rates is None:
+        rates = Rates.estimated(request.gpu)
+    gib = request.gpu_gib or (GPUS[request.gpu].memory_gib if request.gpu in GPUS else 0.0)
+    if gib:
+        cfg = fitted(cfg, int(gib * GIB))
+    click.echo(as_yaml(cfg))
+    terminal, plans = Console(soft_wrap=True), stage_plans(cfg)
+    terminal.print(plan_table(cfg.run_dir, plans))
+    if rates is not None:
+        paid = request.gpus or max(plan.workers for plan in plans)
+        terminal.print(forecast_table(cfg.run_dir, plans, rates, paid, request.price))
+    if gib:
+        micro = ",".join(map(str, cfg.engine.micro_batch))
+        click.echo(
+            f"to fit {gib:g} GiB a worker, give: 'engine.micro_batch=[{micro}]' "
+            f"engine.recompute_from={cfg.engine.recompute_from} "
+            f"engine.offload={str(cfg.engine.offload).lower()}"
+        )
+    if request.gpus:
+        counts = ",".join(map(str, cfg.cluster.workers))
+        click.echo(f"to share it among {request.gpus}, give: 'cluster.workers=[{counts}]'")

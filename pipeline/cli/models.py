@@ -1,0 +1,83 @@
+"""The model that a command is given: a snapshot, a run's newest one, or a released checkpoint."""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stylealae.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from stylealae import StyleALAE
+
+__all__ = ["open_model", "snapshot_of"]
+
+
+def open_model(path: Path, device: str = "auto") -> "StyleALAE":
+    """The model of a snapshot, of a run's last finished stage, or of a released .pth file."""
+    from stylealae import StyleALAE
+
+    where = _device(device)
+    if path.is_file():
+        return StyleALAE.from_released(path, device=where)
+    return StyleALAE.load(snapshot_of(path), where)
+
+
+def snapshot_of(path: Path) -> Path:
+    """The snapshot folder at a path: the path itself, or the newest of the run there.
+
+    Raises:
+        CheckpointError: there is none; it names the nearest that there is.
+    """
+    if _is_snapshot(path):
+        return path
+    found = _snapshots(path)
+    if not found:
+        raise CheckpointError(_nearest(path))
+    return found[-1]
+
+
+def _is_snapshot(path: Path) -> bool:
+    return (path / "config.json").is_file()
+
+
+def _snapshots(run: Path) -> list[Path]:
+    """The snapshots of a run, in the order of its stages."""
+    stages = (stage for stage in run.glob("[0-9]*") if stage.name.isdecimal())
+    found = (stage / "snapshot" for stage in sorted(stages, key=lambda stage: int(stage.name)))
+    return [snapshot for snapshot in found if _is_snapshot(snapshot)]
+
+
+def _nearest(path: Path) -> str:
+    """Why there is no snapshot at a path, and what is near it."""
+    if path.is_file():
+        return (
+            f"{path} is a file, and a snapshot is a folder: turn it into one with `stylealae "
+            "import`, or name a folder for directions with --out or --directions"
+        )
+    if path.exists():
+        near = sorted(child for child in path.glob("*") if _is_snapshot(child) or _snapshots(child))
+    else:
+        beside = [child.name for child in path.parent.glob("*") if child.is_dir()]
+        near = [path.with_name(name) for name in get_close_matches(path.name, beside, 1)]
+    if near:
+        mend = f"did you mean {near[-1]}?"
+    elif any(path.glob("[0-9]*/seen-*")):
+        mend = "its first stage is not finished; the command that began it goes on with it"
+    else:
+        mend = "give a folder such as runs/demo, or runs/demo/0032/snapshot"
+    return f"{path} is neither a snapshot nor a run that has finished a stage: {mend}"
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).splitlines()[0]
+        raise ConfigError(
+            f"--device {name} cannot be used ({why}): give cpu, or leave it out"
+        ) from error
+    return name

@@ -1,0 +1,68 @@
+"""What a finished run has left, printed: where it lies, its pictures, its report."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from pipeline.config.sections import DataConfig
+    from pipeline.storage import Storage
+
+__all__ = ["print_summary", "run_location", "tensorboard_command"]
+
+IMAGES = 32
+"""Images of the data set that are drawn beside their reconstructions."""
+
+
+def print_summary(headline: str, storage: "Storage", snapshot: Path, data: "DataConfig") -> None:
+    """Draws pictures of a run's snapshot if they are not there, and prints where all lies."""
+    from pipeline.report.page import write_report
+
+    folder = storage.working
+    if not (folder / "samples.png").exists():
+        _draw(snapshot, data, folder)
+    drawn = [folder / f"{name}.png" for name in ("samples", "reconstructions")]
+    pictures = "".join(f"  {p.stem:16}  {_shown(p)}\n" for p in drawn if p.exists())
+    report = write_report(folder)
+    click.echo(
+        f"\n{headline}\n"
+        f"  run folder        {run_location(storage)}\n"
+        f"  curves, pictures  {tensorboard_command(storage)}\n"
+        f"{pictures}"
+        f"  snapshot          {_shown(snapshot)}\n"
+        f"  report            {_shown(report)}\n"
+    )
+
+
+def run_location(storage: "Storage") -> str:
+    """The URL of a run, or its folder as seen from the current one."""
+    return storage.where if storage.remote else _shown(storage.working)
+
+
+def tensorboard_command(storage: "Storage") -> str:
+    """The command that shows a run's curves, also where the .venv is not on the PATH."""
+    beside = Path(sys.executable).parent / "tensorboard"
+    command = "tensorboard" if shutil.which("tensorboard") else _shown(beside)
+    return f"{command} --logdir {run_location(storage)}/tensorboard"
+
+
+def _draw(snapshot: Path, data: "DataConfig", folder: Path) -> None:
+    """The image grids of a finished run: samples, and held-out images reconstructed."""
+    from pipeline.data.loader.batch import on_device
+    from pipeline.data.loader.dataset import Dataset
+    from stylealae import family
+    from stylealae.image_grid import contact_sheet
+
+    m = family.load(snapshot)
+    images = Dataset.open(data, m.resolution).first(IMAGES)
+    grids = m.sheets(on_device(images, 1.0, m.device))
+    for name, rows in reversed(grids.items()):  # samples come last: they say that all are there
+        contact_sheet(rows).save(folder / f"{name}.png")
+
+
+def _shown(path: Path) -> str:
+    """A path relative to the current folder if it lies below."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -1,0 +1,182 @@
+"""A round: one Ray Train `fit()` of a stage with a number of workers that Ray has room for.
+
+Inside it Ray Train puts a new group of workers in the place of one that was lost.  It ends when the
+stage is done, when the driver requests it (to stop, because a host is being drained, because there
+is room for more workers), or when lost workers are not replaced in time.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import ray.train
+from ray.train.torch import TorchTrainer
+
+from pipeline.cluster.connection import is_own
+from pipeline.cluster.controller import FailureReporter
+from pipeline.cluster.coordinator import CoordinatorHandle
+from pipeline.cluster.placement import Bundle, ScaleUp, draining_hosts
+from pipeline.cluster.rendezvous import rendezvous_config
+from pipeline.cluster.worker import WorkerArguments, train_worker
+from pipeline.config.sections import ClusterConfig
+from pipeline.training.fencing import Fence
+from pipeline.training.progress import ProgressUpdate
+from stylealae.errors import UserError
+
+__all__ = ["Rounds", "answer", "bundle_of", "run_round"]
+
+POLL_S = 0.5
+ANSWER_S = 60.0
+WATCH_S = 2.0
+FENCE_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounds:
+    """What the rounds of a run share."""
+
+    config: str
+    """The run's config as YAML, for the workers."""
+    cluster: ClusterConfig
+    coordinator: CoordinatorHandle
+    fence: Fence
+    stopping: threading.Event
+    """Set by Ctrl-C, SIGTERM and `ray job stop`."""
+    report: Callable[[ProgressUpdate], None]
+    say: Callable[[str], None]
+    scratch: str
+    """Folder for Ray's own notes, which nothing is read back from."""
+
+
+def run_round(run: Rounds, stage: int, workers: int, lacking: int) -> Exception | None:
+    """One `fit()`; how it failed, if it did.
+
+    Args:
+        run: what its rounds share.
+        stage: the stage that is trained.
+        workers: how many train it.
+        lacking: how many more it should have: room for them ends the round.
+    """
+    cluster, token = run.cluster, run.fence.token
+    answer(run.coordinator.begin_round.remote(run.stopping.is_set()))
+    # How long Ray Train waits for a replacement; then the round ends, and the next one counts anew.
+    # Its controller takes this from the driver's environment, there is no argument for it.
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(max(cluster.settle_s, 1.0))
+    arguments: WorkerArguments = {
+        "config": run.config, "stage": stage, "coordinator": run.coordinator, "token": token,
+    }  # fmt: skip
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config=arguments,
+        torch_config=rendezvous_config(
+            "nccl" if cluster.gpus_per_worker else "gloo", folder=run.scratch if is_own() else ""
+        ),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=workers,
+            use_gpu=cluster.gpus_per_worker > 0,
+            resources_per_worker=bundle_of(cluster),
+        ),
+        run_config=ray.train.RunConfig(
+            name=f"{4 << stage:04d}-{token}-{time.time_ns()}",
+            storage_path=run.scratch,
+            failure_config=ray.train.FailureConfig(
+                max_failures=cluster.max_failures,
+                max_preemption_failures=cluster.max_failures,
+                controller_failure_limit=0,
+            ),
+            callbacks=[FailureReporter(run.coordinator)],
+        ),
+    )
+    scale_up = ScaleUp(bundle_of(cluster), lacking, cluster.settle_s)
+    try:
+        return _finished(trainer.fit, _watch(run, scale_up, workers))
+    finally:
+        with suppress(ray.exceptions.RayError):
+            scale_up.close()
+        _pass_on(run)
+
+
+def answer(call: ray.ObjectRef) -> Any:
+    """What the coordinator's method returns; Any, as each returns its own.
+
+    Raises:
+        UserError: it does not; Ray is out of order.
+    """
+    try:
+        return ray.get(call, timeout=ANSWER_S)
+    except ray.exceptions.RayError as error:
+        raise UserError(
+            f"Ray does not answer ({type(error).__name__}): when it is up again, the same command "
+            "goes on from the newest checkpoint"
+        ) from error
+
+
+def bundle_of(cluster: ClusterConfig) -> Bundle:
+    """The resources of one worker."""
+    gpu = {"GPU": 1.0} if cluster.gpus_per_worker else {}
+    return {"CPU": cluster.cpus_per_worker, **gpu}
+
+
+def _watch(run: Rounds, scale_up: ScaleUp, workers: int) -> Callable[[], None]:
+    """What the driver does twice a second while a round is under way."""
+    looked = fenced = time.monotonic()
+    ending = False
+
+    def end(why: str) -> None:
+        nonlocal ending
+        ending = True
+        run.say(f"{why}: saving a checkpoint, then going on from it")
+        run.coordinator.stop.remote()
+
+    def look() -> None:
+        nonlocal looked, fenced
+        hosts = _pass_on(run)
+        if time.monotonic() > fenced + FENCE_S:
+            fenced = time.monotonic()
+            run.fence.require()  # an orphan of a head that is gone: its workers go with it
+        scale_up.update(complete=len(hosts) >= workers)
+        if ending or time.monotonic() < looked + WATCH_S:
+            return
+        looked = time.monotonic()
+        if draining_hosts() & set(hosts):
+            end("a host is about to be taken away")
+        elif scale_up.due():
+            end("there is room for more workers")
+
+    return look
+
+
+def _finished(fit: Callable[[], object], meanwhile: Callable[[], None]) -> Exception | None:
+    """Runs `fit` to its end and gives back how it failed, if it did.
+
+    In a thread of its own: in the main one Ray Train would take Ctrl-C for itself and abort.
+    """
+    errors: list[Exception] = []
+
+    def run_fit() -> None:
+        try:
+            fit()
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run_fit, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(POLL_S)
+        meanwhile()
+    return errors[0] if errors else None
+
+
+def _pass_on(run: Rounds) -> list[str]:
+    """Passes the workers' progress on; the host of each."""
+    updates: list[ProgressUpdate]
+    hosts: list[str]
+    updates, hosts = answer(run.coordinator.poll.remote())
+    for update in updates:
+        run.report(update)
+    return hosts

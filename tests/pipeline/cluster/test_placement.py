@@ -1,0 +1,103 @@
+"""How many workers a round gets; no Ray is started.
+
+The cluster is a number that changes over simulated time.
+"""
+
+from collections.abc import Callable
+
+import pytest
+
+from stylealae.errors import ConfigError
+
+pytest.importorskip("ray")
+
+from pipeline.cluster import placement
+from pipeline.cluster.coordinator import Coordinator
+from pipeline.cluster.placement import choose_workers
+
+
+class Cluster:
+    """Room for workers as a function of simulated seconds."""
+
+    def __init__(self, room_at: Callable[[float], int]) -> None:
+        self.now, self.room_at, self.said = 0.0, room_at, 0
+
+    def room(self, count: int, within_s: float) -> bool:
+        """As Ray: true as soon as there is room, false when the time is over."""
+        until = self.now + within_s
+        while self.room_at(self.now) < count:
+            if self.now >= until:
+                return False
+            self.now += 0.5
+        return True
+
+    def choose(self, *counts: int, settle_s: float = 10, patience_s: float = 600) -> int | None:
+        """What a round would get."""
+
+        def waiting() -> None:
+            self.said += 1
+
+        def sleep(seconds: float) -> None:
+            self.now += seconds
+
+        return choose_workers(
+            counts, self.room, settle_s=settle_s, patience_s=patience_s, waiting=waiting,
+            stopped=lambda: self.now > 10_000, clock=lambda: self.now, sleep=sleep,
+        )  # fmt: skip
+
+
+def test_all_the_workers_if_there_is_room() -> None:
+    c = Cluster(lambda now: 8)
+    assert c.choose(2, 4, 8) == 8
+    assert c.now == 0
+
+
+def test_a_replacement_that_comes_in_time_is_waited_for() -> None:
+    c = Cluster(lambda now: 8 if now > 7 else 4)
+    assert c.choose(2, 4, 8) == 8
+    assert 7 <= c.now <= 8
+
+
+def test_the_most_that_is_there_if_none_comes() -> None:
+    c = Cluster(lambda now: 7)
+    assert c.choose(2, 4, 8) == 4
+    assert c.now < 13
+
+
+def test_waiting_for_the_fewest_is_reported_once_and_goes_on() -> None:
+    c = Cluster(lambda now: 1 if now < 120 else 2)
+    assert c.choose(2, 4, 8) == 2
+    assert 120 <= c.now < 130
+    assert c.said == 1
+
+
+def test_patience_ends_with_what_to_change() -> None:
+    c = Cluster(lambda now: 0)
+    with pytest.raises(ConfigError, match=r"no room for 2 workers in 600 s.*cluster\.workers"):
+        c.choose(2, 4)
+    assert c.now < 620
+
+
+def test_room_for_more_is_asked_for_only_while_the_group_has_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a cluster with room for one, the request for the second took the first one's."""
+    standing: list[object] = []
+    monkeypatch.setattr(
+        placement, "placement_group", lambda bundles: standing.append(bundles) or "it"
+    )
+    monkeypatch.setattr(placement, "remove_placement_group", lambda group: standing.clear())
+    scale_up = placement.ScaleUp({"CPU": 1.0}, lacking=1, settle_s=0)
+    coordinator = Coordinator()
+
+    def look() -> list[object]:
+        scale_up.update(complete=len(coordinator.poll()[1]) >= 2)
+        return standing
+
+    coordinator.register_host("a")
+    assert look() == []
+    coordinator.register_host("a")  # two workers on one host
+    assert look() == [[{"CPU": 1.0}]]
+    assert look() == [[{"CPU": 1.0}]]
+    coordinator.group_failed(lost=True)
+    assert look() == []

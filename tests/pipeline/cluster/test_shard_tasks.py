@@ -1,0 +1,139 @@
+"""Shards made as Ray tasks are those that processes make, to the last byte."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from pipeline.cli.app import main
+from pipeline.data.prepare.shards import prepare
+from pipeline.data.sources.registry import open_source
+from stylealae.errors import DataError
+
+ray = pytest.importorskip("ray")
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+ROOT = Path(__file__).resolve().parents[3]
+SIDES = (4, 8, 16, 32)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """48 pictures, two of which are none."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (46, 40, 40, 3), dtype=np.uint8)
+    for i, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / f"{i:03d}.png")
+    (folder / "010.broken.png").write_bytes(b"")
+    (folder / "040.broken.png").write_bytes(b"no image")
+    return folder
+
+
+def test_a_ray_that_is_not_there_is_a_sentence(photos: Path, tmp_path: Path) -> None:
+    command = ["prepare", str(photos), "--out", str(tmp_path / "d"), "--ray", "127.0.0.1:1"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1
+    assert "no Ray answers at 127.0.0.1:1" in result.output
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Any]:
+    """An object store, if moto is here; Ray's processes find it where this one does."""
+    try:
+        from tests.pipeline.storage.bucket import bucket
+    except ImportError:
+        yield None
+        return
+    with bucket() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def connected(store: Any) -> Iterator[None]:
+    """A local Ray of two cores for this module."""
+    from pipeline.cluster.connection import connected
+
+    with connected(2):
+        yield
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "lock"
+    }
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_tasks_write_the_same_bytes(
+    connected: None, photos: Path, tmp_path: Path, workers: int
+) -> None:
+    from pipeline.cluster.shard_tasks import over_tasks
+
+    source = open_source(str(photos))
+    prepare(source, tmp_path / "alone", SIDES, workers=1, shard_img=10)
+    prepare(source, tmp_path / "tasks", SIDES, workers=workers, shard_img=10, runner=over_tasks)
+    assert contents(tmp_path / "tasks") == contents(tmp_path / "alone")
+
+
+def test_the_command_joins_a_ray_that_runs_already(
+    connected: None, photos: Path, tmp_path: Path
+) -> None:
+    command = [
+        *(sys.executable, "-m", "pipeline.cli", "prepare", str(photos), "--resolutions", "4..32"),
+        *("--out", str(tmp_path / "d"), "--shard-img", "10"),
+        *("--ray", ray.get_runtime_context().gcs_address),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert "2 refused" in done.stdout
+    prepare(open_source(str(photos)), tmp_path / "alone", SIDES, workers=1, shard_img=10)
+    assert contents(tmp_path / "d") == contents(tmp_path / "alone")
+
+
+def test_tasks_write_straight_into_a_bucket(
+    store: Any, connected: None, photos: Path, tmp_path: Path
+) -> None:
+    """Each task uploads its own shard; a second time there is nothing to do."""
+    if store is None:
+        pytest.skip("moto's server is not installed")
+    from pipeline.cluster.shard_tasks import over_tasks
+
+    source, url = open_source(str(photos)), "s3://tasks/set"
+    prepare(source, tmp_path / "alone", SIDES, workers=1, shard_img=10)
+    fs = fsspec.filesystem("s3", use_listings_cache=False)
+    fs.mkdirs("tasks", exist_ok=True)
+    for _ in range(2):
+        store.served.clear()
+        prepare(source, url, SIDES, shard_img=10, runner=over_tasks)
+    assert not [path for method, path, _ in store.served if method == "PUT"]
+    made = {name.removeprefix("tasks/set/"): fs.cat_file(name) for name in fs.find("tasks/set")}
+    assert made == contents(tmp_path / "alone")
+
+
+def test_what_a_task_finds_wrong_stops_the_work(
+    connected: None, photos: Path, tmp_path: Path
+) -> None:
+    from pipeline.cluster.shard_tasks import over_tasks
+
+    source = open_source(str(photos))
+    with pytest.raises(DataError, match=r"one is 0[14]0\.broken\.png: ") as caught:
+        prepare(source, tmp_path / "d", SIDES, max_broken=0, shard_img=10, runner=over_tasks)
+    assert "Traceback" not in str(caught.value)
+    until = time.monotonic() + 10  # Ray answers for a cancelled task before it has cleaned up
+    while list((tmp_path / "d").rglob("*.partial")):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    prepare(source, tmp_path / "d", SIDES, shard_img=10, runner=over_tasks)
+    prepare(source, tmp_path / "alone", SIDES, workers=1, shard_img=10)
+    assert contents(tmp_path / "d") == contents(tmp_path / "alone")

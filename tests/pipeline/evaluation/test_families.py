@@ -1,0 +1,99 @@
+"""Metrics and figures of the MLP families, also through the commands, on untrained models.
+
+A model of random weights has known figures where its parts are set by hand.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from pipeline.cli.app import main
+from pipeline.config import parse
+from pipeline.config.sections import DataConfig
+from pipeline.data.loader.dataset import Dataset
+from pipeline.evaluation.context import EvaluationContext
+from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.figures import figures_of
+from pipeline.evaluation.registry import METRICS
+from pipeline.world import World
+from stylealae.family import FAMILIES, Model
+
+WORLD = World(0, 1, torch.device("cpu"))
+
+
+def model(name: str, **shape: object) -> Model:
+    """Fresh networks of two-dimensional codes."""
+    given = {"hidden": 16, "z_width": 2, **shape}
+    label = "data: {label: class}\n" if "aae_" in name else ""
+    cfg = parse(f"family: {name}\n{label}model: {json.dumps(given)}")
+    nets = FAMILIES[name].build(cfg.model, 0)
+    return FAMILIES[name].model(nets, {}, cfg.model, stage=3, seen=10)
+
+
+def context_of(m: Model, digits: Path) -> EvaluationContext[Model]:
+    dataset = Dataset.open(DataConfig(path=str(digits)), 32)
+    return EvaluationContext(model=m, dataset=dataset, world=WORLD, samples=50, batch=16)
+
+
+@pytest.mark.parametrize("name", [n for n in FAMILIES if n != "stylealae"])
+def test_every_metric_that_suits_a_family_gives_numbers(
+    name: str, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.evaluation.code_metrics.PARZEN_SAMPLES", 50)
+    m = model(name)
+    suiting = [n for n, metric in METRICS.items() if isinstance(m, metric.models)]
+    assert suiting
+    for result in evaluate(suiting, context_of(m, digits)):
+        assert result.values
+        assert all(np.isfinite(v) for v in result.values.values()), result.metric
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("aae", {"sheet", "codes", "manifold"}),
+        ("vae", {"sheet", "codes", "manifold"}),
+        ("aae_informed", {"sheet", "codes", "manifold"}),
+        ("aae_supervised", {"sheet", "codes", "styles"}),
+        ("aae_classes", {"sheet", "codes", "styles", "clusters"}),
+        ("aae_heads", {"sheet", "styles", "clusters", "reduction"}),
+        ("alae", {"sheet"}),
+        ("gan", {"sheet"}),
+    ],
+)
+def test_every_family_has_its_figures(name: str, wanted: set[str], digits: Path) -> None:
+    found = dict(figures_of(context_of(model(name), digits)))
+    assert found.keys() == wanted
+    for picture in found.values():
+        assert min(picture.size) > 100
+        assert len(np.unique(np.asarray(picture))) > 5
+
+
+def test_the_error_is_that_of_the_likeliest_class(digits: Path) -> None:
+    m = model("aae_classes")
+    with torch.no_grad():  # always the third class
+        m.nets.E.classes.weight.zero_()
+        m.nets.E.classes.bias.copy_(torch.eye(10)[3])
+    context = context_of(m, digits)
+    labels = context.dataset.labels("test", "class", np.arange(40))
+    (result,) = evaluate(["error"], context)
+    assert result.values["error"] == pytest.approx(float((labels != 3).mean()))
+    train = context.dataset.labels("train", "class", np.arange(200))
+    assert result.values["error-validation"] == pytest.approx(float((train[-33:] != 3).mean()))
+
+
+def test_the_command_draws_into_a_folder(digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "snapshot").mkdir()
+    model("aae").save(tmp_path / "snapshot")
+    command = ["evaluate", str(tmp_path / "snapshot"), "--data", str(digits), "--metrics",
+               "prior-fit", "--pictures", str(tmp_path / "pictures")]  # fmt: skip
+    shown = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert shown.exit_code == 0, shown.output
+    names = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert names == {"sheet.png", "codes.png", "manifold.png"}
+    assert Image.open(tmp_path / "pictures/codes.png").size[0] > 300

@@ -1,0 +1,268 @@
+"""What the studio's server promises: pictures of recipes, sentences for the rest, nothing kept."""
+
+import asyncio
+import base64
+import io
+import tarfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from starlette.testclient import TestClient
+
+from pipeline.cli.app import main
+from pipeline.data.images import load_images
+from pipeline.data.pixels import decode
+from pipeline.faces.alignment import align
+from pipeline.faces.landmarks import read_points
+from pipeline.studio import server
+from pipeline.studio.recipe import Recipe, bands_of, packed, unpacked
+from pipeline.studio.server import Desk, RefusedError, app_of, listening
+from pipeline.studio.studio import Studio
+from pipeline.studio.uploads import Crop, read_photo
+from stylealae import StyleALAE
+from stylealae.config import ModelConfig
+from stylealae.editing.directions import placed
+from stylealae.errors import ConfigError, DataError
+from stylealae.image_grid import to_uint8
+from stylealae.networks import build
+
+SMALL = ModelConfig(
+    resolution=16, start_channels=4, max_channels=8, z_width=8, w_width=8, mapping_layers=2
+)
+
+
+@pytest.fixture(scope="module")
+def studio() -> Studio:
+    return Studio(StyleALAE(build(SMALL), SMALL, torch.randn(6, 8), stage=2))
+
+
+@pytest.fixture(scope="module")
+def client(studio: Studio) -> TestClient:
+    return TestClient(app_of(studio), base_url="http://127.0.0.1:7860")
+
+
+def photo(width: int, height: int, form: str = "PNG") -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, form)
+    return stream.getvalue()
+
+
+def pixels_of(answer: Any) -> np.ndarray:
+    assert answer.status_code == 200, answer.text
+    return np.asarray(Image.open(io.BytesIO(answer.content)))
+
+
+def test_a_random_face_is_the_one_that_sample_draws(studio: Studio, client: TestClient) -> None:
+    for seed, psi in ((0, 1.0), (7, 0.6)):
+        recipe = {"face": {"seed": seed, "truncation": psi}}
+        wanted = to_uint8(studio.m.sample(1, seed=seed, truncation=psi))[0]
+        assert np.array_equal(pixels_of(client.post("/api/picture", json=recipe)), wanted)
+
+
+def test_a_photo_is_read_as_the_tools_read_it(
+    studio: Studio, client: TestClient, tmp_path: Path
+) -> None:
+    data = photo(50, 40)
+    (tmp_path / "photo.png").write_bytes(data)
+    x = load_images([tmp_path / "photo.png"], 16)
+    found = client.post("/api/face", content=data).json()
+    assert torch.equal(unpacked(found["w"]), studio.m.encode(x)[0])
+    shown = Image.open(io.BytesIO(base64.b64decode(found["picture"].partition(",")[2])))
+    assert np.array_equal(np.asarray(shown), to_uint8(x)[0])
+    picture = client.post("/api/picture", json={"face": {"w": found["w"]}})
+    assert np.array_equal(pixels_of(picture), to_uint8(studio.m.reconstruct(x))[0])
+    assert int(picture.headers["server-timing"].removeprefix("work;dur=")) < 10_000
+
+
+def test_mixing_moving_and_the_saved_styles_agree_with_the_library(client: TestClient) -> None:
+    m = StyleALAE(build(SMALL), SMALL, torch.randn(6, 8), stage=2)
+    smile = placed(("smile", "age"), torch.eye(8)[:2], torch.randn(64, 8))
+    named = TestClient(app_of(Studio(m, smile)), base_url="http://localhost")
+    w, other = torch.randn(2, 1, 8)
+    recipe = {
+        "face": {"w": packed(w)}, "other": {"w": packed(other)},
+        "mix": {"middle": 1.0, "fine": 1.0}, "amounts": {"smile": 2.0, "age": -0.5},
+    }  # fmt: skip
+    wanted = smile.move(m.mix(w, other, 2), {"smile": 2.0, "age": -0.5}, 6)
+    saved = np.load(io.BytesIO(named.post("/api/styles", json=recipe).content))
+    assert np.allclose(saved, wanted[0].numpy(), atol=1e-6)
+    shown = pixels_of(named.post("/api/picture", json=recipe))
+    assert np.array_equal(shown, to_uint8(m.generate(wanted, noise=False))[0])
+    assert named.get("/api/model").json()["attributes"] == [
+        {"name": "smile", "told": ""}, {"name": "age", "told": ""},
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match="styles of 4 numbers"):
+        Studio(m, placed(("smile",), torch.eye(4)[:1], torch.randn(64, 4)))
+
+
+@pytest.mark.parametrize("layers", range(2, 20, 2))
+def test_bands_cover_every_layer_once(layers: int) -> None:
+    covered = [k for band in bands_of(layers) for k in range(band.first, band.last + 1)]
+    assert covered == list(range(layers))
+
+
+def test_the_bands_of_large_models_are_those_of_stylegan() -> None:
+    assert [(b.name, b.first, b.last) for b in bands_of(18)] == [
+        ("coarse", 0, 3), ("middle", 4, 7), ("fine", 8, 17),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        (b"not json", "no JSON"),
+        (b"[1]", "no JSON object"),
+        (b"[" * 100_000, "no JSON"),
+        ({}, "a face is 'None'"),
+        ({"face": {"seed": "x"}}, "wanted a number"),
+        ({"face": {"seed": 1, "truncation": 1e9}}, "number up to 2"),
+        ({"face": {"w": "%%%"}}, "could not be read"),
+        ({"face": {"w": ""}}, "is empty"),
+        ({"face": {"w": packed(torch.tensor([float("nan")] * 8))}}, "not finite"),
+        ({"face": {"w": packed(torch.zeros(5))}}, "5 numbers"),
+        ({"face": {"seed": 1}, "amounts": {"nose": 1}}, "no slider 'nose'"),
+        ({"face": {"seed": 1}, "amounts": {"pc1": 99}}, "number up to 20"),
+        ({"face": {"seed": 1}, "mix": {"coarse": 2}}, "number up to 1"),
+        ({"face": {"seed": 1}, "amounts": [1]}, "JSON object"),
+    ],
+)
+def test_a_broken_recipe_is_a_sentence(client: TestClient, recipe: Any, said: str) -> None:
+    given = {"content": recipe} if isinstance(recipe, bytes) else {"json": recipe}
+    for path in ("/api/picture", "/api/styles"):
+        answer = client.post(path, **given)
+        assert answer.status_code == 400
+        assert said.lower() in answer.json()["error"].lower()
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_common_formats_are_read(form: str) -> None:
+    x, told = read_photo(photo(32, 32, form), 16, 3)
+    assert x.shape == (3, 16, 16)
+    assert float(x.abs().max()) <= 1
+    assert not told
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "is empty"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n", "no image that can be read"),
+        (b"\xff\xd8\xff\xe0nonsense", "cannot be used"),
+        (photo(64, 64)[:300], "cannot be used"),
+        (photo(12, 64), "only 12x64 pixels"),
+    ],
+)
+def test_a_photo_that_cannot_be_used_is_a_sentence(
+    client: TestClient, data: bytes, said: str
+) -> None:
+    answer = client.post("/api/face", content=data)
+    assert answer.status_code == 422
+    assert said in answer.json()["error"]
+
+
+def test_uploads_are_bounded(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_BYTES", 1000)
+    answer = client.post("/api/face", content=photo(64, 64))
+    assert answer.status_code == 413
+    monkeypatch.setattr("pipeline.studio.uploads.MAX_PIXELS", 1000)
+    with pytest.raises(DataError, match="million pixels"):
+        read_photo(photo(40, 40), 16, 3)
+    assert client.post("/api/picture", content=bytes(2 << 20)).status_code == 413
+
+
+LONDON = Path(__file__).resolve().parents[4] / "shared/data/london1024_20.tar"
+
+
+@pytest.mark.skipif(not LONDON.exists(), reason=f"{LONDON} is not here")
+def test_a_found_face_is_aligned_as_the_tools_align_it() -> None:
+    with tarfile.open(LONDON) as tar:
+        name = next(n for n in tar.getnames() if n.endswith(".tem"))
+        tem, jpg = (tar.extractfile(name[:-4] + end).read() for end in (".tem", ".jpg"))  # type: ignore[union-attr]
+    points = read_points(name, tem)
+    x, told = read_photo(jpg, 64, 3, find=lambda _: [points, points])
+    wanted = align(decode(jpg, 3)[0], points, 64)
+    assert np.array_equal(to_uint8(x[None])[0], wanted)
+    assert "eyes and mouth" in told[0]
+    assert "2 faces" in told[1]
+    _, told = read_photo(jpg, 64, 3, find=lambda _: [])
+    assert "No face was found" in told[-1]
+    _, told = read_photo(jpg, 64, 3, Crop(left=0, top=0, side=1), lambda _: [points])
+    assert not told  # a crop by hand is taken at its word
+
+
+def test_a_crop_is_of_the_photo_itself() -> None:
+    image = np.arange(40 * 60 * 3, dtype=np.uint8).reshape(40, 60, 3)
+    cut = Crop.parsed({"left": "0.5", "top": "0.25", "side": "0.5"})
+    assert cut is not None
+    assert np.array_equal(cut.of(image), image[10:30, 30:50])
+    corner = Crop(left=1.0, top=1.0, side=0.5)
+    assert np.array_equal(corner.of(image), image[20:, 40:])
+    for wrong in ({"side": "0"}, {"side": "x", "left": "0", "top": "0"},
+                  {"side": "nan", "left": "0", "top": "0"}, {"side": "1"}):  # fmt: skip
+        with pytest.raises(DataError, match="crop"):
+            Crop.parsed(wrong)
+
+
+def test_other_sites_and_other_hosts_are_refused(studio: Studio, client: TestClient) -> None:
+    recipe = {"face": {"seed": 1}}
+    for site in ("cross-site", "same-site"):
+        assert (
+            client.post("/api/picture", json=recipe, headers={"sec-fetch-site": site}).status_code
+            == 403
+        )
+    assert client.get("/", headers={"sec-fetch-site": "cross-site"}).status_code == 200  # a link
+    assert client.get("/", headers={"host": "evil.example"}).status_code == 403
+    everywhere = TestClient(app_of(studio, local=False), base_url="http://evil.example")
+    page = everywhere.get("/")
+    assert page.status_code == 200
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert page.headers["cache-control"] == "no-store"
+    assert everywhere.get("/static/../server.py").status_code == 404
+    assert "http" not in page.text.replace("http-equiv", "")  # nothing comes from elsewhere
+
+
+def test_a_long_line_of_requests_is_refused_and_drains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_WAITING", 2)
+    gate = threading.Event()
+
+    async def crowd() -> list[Any]:
+        desk = Desk()
+        asked = [asyncio.create_task(desk.do(lambda: gate.wait(10))) for _ in range(4)]
+        await asyncio.sleep(0.05)
+        gate.set()
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        return [*answers, await desk.do(lambda: True)]
+
+    answers = asyncio.run(crowd())
+    assert [isinstance(a, RefusedError) for a in answers] == [False, False, True, True, False]
+
+
+def test_recipes_keep_nothing(studio: Studio, client: TestClient, tmp_path: Path) -> None:
+    before = client.post("/api/picture", json={"face": {"seed": 3}}).content
+    client.post("/api/face", content=photo(32, 32))
+    client.post("/api/picture", json={"face": {"seed": 4}, "amounts": {"pc1": 3}})
+    assert client.post("/api/picture", json={"face": {"seed": 3}}).content == before
+    assert Recipe.parsed({"face": {"seed": 3}}) == Recipe.parsed({"face": {"seed": 3}})
+
+
+def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
+    taken = listening("127.0.0.1", 0)
+    m = StyleALAE(build(SMALL), SMALL, torch.zeros(6, 8), stage=2)
+    m.save(tmp_path)
+    for arguments, said in (
+        (["demo", str(tmp_path), "--port", str(taken.getsockname()[1])], "cannot listen"),
+        (["demo", str(tmp_path / "none"), "--port", "0"], "is neither a snapshot nor a run"),
+        (["demo", str(tmp_path), "--port", "0", "--directions", str(tmp_path)], "no directions"),
+        (["demo", str(tmp_path), "--port", "0", "--host", "no.such.host.invalid"], "cannot listen"),
+    ):
+        shown = CliRunner().invoke(main, arguments)
+        assert shown.exit_code == 1
+        assert said in shown.output
+    taken.close()
