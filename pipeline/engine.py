@@ -5,33 +5,19 @@ phase does not train is frozen, and its groups are skipped by the optimiser (opt
 """
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as fn
 from torch import Tensor, nn
 
-if not torch.cuda.is_available():
-    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # DeepSpeed would search, and warn
-
-import deepspeed
-from deepspeed.utils import (
-    safe_get_full_optimizer_state,
-    safe_set_full_optimizer_state,
-    safe_set_local_optimizer_state,
-)
-
-from pipeline.allocator import keep_freed_memory
 from pipeline.config import RunConfig
 from pipeline.optimizer import KINDS
 from pipeline.sections import EngineConfig
-from pipeline.world import World
+from pipeline.world import World, joined
 from stylealae.config import TermsConfig
 from stylealae.draws import Draw
 from stylealae.family import FAMILIES
@@ -43,38 +29,6 @@ __all__ = ["Engine", "joined"]
 
 MAX_BUCKET = 64 << 20
 BIASES = 512  # ZeRO 3 keeps tensors of no more numbers whole on every rank
-TIMEOUT = timedelta(minutes=10)
-
-
-def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
-    """This process's World: of an existing group, torchrun's environment, or of one."""
-    if gpu and not torch.cuda.is_available():
-        gpu = False
-        logging.getLogger(__name__).warning("no GPU found: training on the CPU")
-    device = torch.device("cuda", local_rank) if gpu else torch.device("cpu")
-    if gpu:
-        torch.cuda.set_device(device)
-    else:
-        keep_freed_memory()
-        # DeepSpeed would compile a shared-memory all-reduce here, which needs a C++ compiler and
-        # leaves 69 MB a rank in /dev/shm when a process is killed; gloo does.
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1")):
-        os.environ.setdefault(name, value)
-    # ZeRO loads Muon, which is compiled, and with it torch's compiler: a second of every start.
-    deepspeed.runtime.compiler.compile = lambda *_, **__: lambda function: function
-    if not dist.is_initialized():
-        backend = "nccl" if gpu else "gloo"
-        if os.environ["WORLD_SIZE"] == "1":
-            store = torch._C._distributed_c10d.HashStore()
-            dist.init_process_group(backend, store=store, rank=0, world_size=1, timeout=TIMEOUT)
-        else:
-            dist.init_process_group(backend, timeout=TIMEOUT)
-    if cfg.threads:
-        torch.set_num_threads(cfg.threads)
-    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
-    deepspeed.init_distributed(dist_backend=dist.get_backend(), dist_init_required=False)
-    return World(dist.get_rank(), dist.get_world_size(), device)
 
 
 class PhaseLoss(nn.Module):
@@ -108,7 +62,8 @@ class Engine:
                 p.requires_grad_(True)
         groups = [{"params": params, "owner": None} for params in self.letters.values()]
         self._optimizer = KINDS[cfg.optimizer.kind](groups, cfg.optimizer)
-        self._engine, _, _, _ = deepspeed.initialize(
+        self._deepspeed = _deepspeed(how.zero_stage)
+        self._engine, _, _, _ = self._deepspeed.initialize(
             model=PhaseLoss(nets, cfg.loss),
             optimizer=self._optimizer,
             config=_deepspeed_config(
@@ -150,7 +105,7 @@ class Engine:
     @contextmanager
     def gathered(self) -> Iterator[None]:
         """Whole weights on every rank inside the block: ZeRO 3 keeps a slice on each."""
-        whole = deepspeed.zero.GatheredParameters(
+        whole = self._deepspeed.zero.GatheredParameters(
             list(self.nets.parameters()), enabled=self._zero == 3
         )
         with whole:
@@ -188,7 +143,7 @@ class Engine:
 
     def _moment(self, p: nn.Parameter, name: str) -> Tensor:
         if self._zero:
-            gathered: Tensor = safe_get_full_optimizer_state(p, name)
+            gathered: Tensor = self._deepspeed.utils.safe_get_full_optimizer_state(p, name)
             return gathered
         moment: Tensor = self._optimizer.state[p][name]
         return moment
@@ -197,12 +152,14 @@ class Engine:
         if self._zero == 0:
             self._optimizer.state[p][name].copy_(value)
         elif self._zero < 3:
-            safe_set_full_optimizer_state(p, value, name)
+            self._deepspeed.utils.safe_set_full_optimizer_state(p, value, name)
         else:  # the full form fails for a slice that is nothing but padding
             slices: Any = p
             n, rank = slices.ds_tensor.numel(), self._world.rank
             padded = fn.pad(value.flatten(), (0, n * self._world.size - value.numel()))
-            safe_set_local_optimizer_state(p, padded[rank * n : (rank + 1) * n], name)
+            self._deepspeed.utils.safe_set_local_optimizer_state(
+                p, padded[rank * n : (rank + 1) * n], name
+            )
 
     def _held(self, letter: str) -> list[Tensor]:
         """What is updated for a letter: its parameters, or the flat pieces that ZeRO makes."""
@@ -226,6 +183,25 @@ class Engine:
             for p in params:
                 p.requires_grad_(True)
                 yield letter, p
+
+
+def _deepspeed(zero_stage: int) -> Any:
+    """DeepSpeed, imported when an engine wants it: by then its device has been chosen."""
+    import deepspeed
+
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    # On CPUs it would compile a shared-memory all-reduce, which needs a C++ compiler and leaves
+    # 69 MB a rank in /dev/shm when a process is killed; gloo does.  There is no setting for it.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    if zero_stage:
+        # ZeRO loads Muon, which compiles functions as it is imported and so takes torch's compiler,
+        # seconds of every start.  It is imported here without, and not used.
+        compiler = deepspeed.runtime.compiler
+        kept, compiler.compile = compiler.compile, lambda *_, **__: lambda function: function
+        import deepspeed.runtime.zero.muon.muon_optimizer
+
+        compiler.compile = kept
+    return deepspeed
 
 
 def _worthwhile(cfg: EngineConfig, world: World) -> EngineConfig:

@@ -1,12 +1,21 @@
-"""The processes that train together, and the few things they must agree on."""
+"""The processes that train together: how they meet, and the few things they must agree on."""
 
+import os
+import sys
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["World"]
+from pipeline.allocator import keep_freed_memory
+from pipeline.sections import EngineConfig
+from stylealae.errors import ConfigError
+
+__all__ = ["World", "joined"]
+
+TIMEOUT = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -41,3 +50,52 @@ class World:
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
+
+
+def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
+    """This process's World: of an existing group, torchrun's environment, or of one.
+
+    Raises:
+        ConfigError: a GPU was asked for and none is found, or DeepSpeed was loaded for another
+            device than this.
+    """
+    if gpu and not torch.cuda.is_available():
+        raise ConfigError(
+            "cluster.gpus_per_worker is 1 and this process finds no GPU (torch.cuda.is_available() "
+            "is false): set cluster.gpus_per_worker=0 to train on the CPU, or see that the host's "
+            "driver works (nvidia-smi) and that torch was built for CUDA"
+        )
+    _choose_accelerator("cuda" if gpu else "cpu")
+    device = torch.device("cuda", local_rank) if gpu else torch.device("cpu")
+    if gpu:
+        torch.cuda.set_device(device)
+    else:
+        keep_freed_memory()
+    for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1")):
+        os.environ.setdefault(name, value)
+    if not dist.is_initialized():
+        backend = "nccl" if gpu else "gloo"
+        if os.environ["WORLD_SIZE"] == "1":
+            store = torch._C._distributed_c10d.HashStore()
+            dist.init_process_group(backend, store=store, rank=0, world_size=1, timeout=TIMEOUT)
+        else:
+            dist.init_process_group(backend, timeout=TIMEOUT)
+    if cfg.threads:
+        torch.set_num_threads(cfg.threads)
+    return World(dist.get_rank(), dist.get_world_size(), device)
+
+
+def _choose_accelerator(name: str) -> None:
+    """Has DeepSpeed compute on this kind of device; it chooses once, when it is imported.
+
+    By itself it would take the machine's GPU, whatever the engine is for.
+    """
+    os.environ["DS_ACCELERATOR"] = name
+    loaded = sys.modules.get("deepspeed.accelerator.real_accelerator")
+    chosen = getattr(loaded, "ds_accelerator", None)
+    if chosen is not None and chosen.device_name() != name:
+        raise ConfigError(
+            f"DeepSpeed was imported before, for the device {chosen.device_name()}, and this "
+            f"process is to train on {name}: import it after the world is joined, start another "
+            f"process, or set DS_ACCELERATOR={name} for this one"
+        )
