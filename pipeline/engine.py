@@ -8,9 +8,11 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as fn
 from torch import Tensor, nn
 
@@ -70,6 +72,8 @@ class Engine:
                 how, at.batch, self.micro, share, sum(p.numel() for p in nets.parameters())
             ),
         )
+        timeout = timedelta(seconds=cfg.engine.timeout_s)  # it has made a group of its own
+        dist.distributed_c10d._set_pg_timeout(timeout, self._engine.data_parallel_group)
         if world.size == 1 and not how.zero_stage:
             self._engine.enable_backward_allreduce = False  # there is nobody to average with
         self._world = world

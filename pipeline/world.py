@@ -2,7 +2,7 @@
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import torch
@@ -15,7 +15,8 @@ from stylealae.errors import ConfigError
 
 __all__ = ["World", "joined"]
 
-TIMEOUT = timedelta(minutes=10)
+WAIT = timedelta(days=1)
+"""How long the ranks wait for one of them that retries an operation on its storage, say."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class World:
     rank: int
     size: int
     device: torch.device
+    side: dist.ProcessGroup | None = field(default=None, repr=False, compare=False)
+    """The gloo group of flags and means; None is the group of everything else."""
 
     def share(self, batch: int) -> slice:
         """This rank's part of a global batch."""
@@ -41,9 +44,15 @@ class World:
         return self.mean(mine)
 
     def mean(self, values: list[float]) -> list[float]:
-        """The mean of every number over the ranks.  Collective."""
-        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
-        return [float(v) for v in (self.sum(tensor) / self.size).tolist()]
+        """The mean of every number over the ranks.  Collective.
+
+        Where ranks wait for one another, be it for minutes, they wait here: not on the GPU, where
+        NCCL's watchdog ends a process whose collective does not come to an end.
+        """
+        tensor = torch.tensor(values, dtype=torch.float64)
+        if self.size > 1:
+            dist.all_reduce(tensor, group=self.side)
+        return [float(v) for v in (tensor / self.size).tolist()]
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over the ranks, in place; each gives a tensor of the same shape.  Collective."""
@@ -66,6 +75,7 @@ def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
             "driver works (nvidia-smi) and that torch was built for CUDA"
         )
     _choose_accelerator("cuda" if gpu else "cpu")
+    backend = "nccl" if gpu else "gloo"
     device = torch.device("cuda", local_rank) if gpu else torch.device("cpu")
     if gpu:
         torch.cuda.set_device(device)
@@ -73,16 +83,19 @@ def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
         keep_freed_memory()
     for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1")):
         os.environ.setdefault(name, value)
-    if not dist.is_initialized():
-        backend = "nccl" if gpu else "gloo"
-        if os.environ["WORLD_SIZE"] == "1":
-            store = torch._C._distributed_c10d.HashStore()
-            dist.init_process_group(backend, store=store, rank=0, world_size=1, timeout=TIMEOUT)
-        else:
-            dist.init_process_group(backend, timeout=TIMEOUT)
+    timeout = timedelta(seconds=cfg.timeout_s)
+    if dist.is_initialized():  # by Ray
+        dist.distributed_c10d._set_pg_timeout(timeout)
+    elif os.environ["WORLD_SIZE"] == "1":
+        store = torch._C._distributed_c10d.HashStore()
+        dist.init_process_group(backend, store=store, rank=0, world_size=1, timeout=timeout)
+    else:
+        dist.init_process_group(backend, timeout=timeout)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
-    return World(dist.get_rank(), dist.get_world_size(), device)
+    size = dist.get_world_size()
+    side = dist.new_group(backend="gloo", timeout=WAIT) if size > 1 else None
+    return World(dist.get_rank(), size, device, side)
 
 
 def _choose_accelerator(name: str) -> None:

@@ -2,7 +2,17 @@
 
 import subprocess
 import sys
+import time
+from datetime import timedelta
 from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from pipeline.world import World
+
+sys.path.insert(0, str(Path(__file__).parent))
+from ranks import run_ranks
 
 ROOT = Path(__file__).resolve().parents[2]
 GPU_BOX = """
@@ -48,3 +58,35 @@ def test_a_worker_without_the_gpu_that_it_was_promised_stops() -> None:
     )
     assert shown.returncode != 0
     assert "ConfigError: cluster.gpus_per_worker is 1 and this process finds no GPU" in shown.stderr
+
+
+def retrying(world: World) -> list[list[float]]:
+    """Rank 0 is at its storage for longer than a collective may take."""
+    dist.distributed_c10d._set_pg_timeout(timedelta(seconds=1))
+    if world.rank == 0:
+        time.sleep(3)
+    rank = float(world.rank)
+    told = [[float(world.any(world.rank == 1))], world.mean([rank, 1.0]), world.each(rank)]
+    dist.distributed_c10d._set_pg_timeout(timedelta(minutes=5))
+    return [*told, world.sum(torch.tensor([rank])).tolist()]
+
+
+def test_flags_and_means_wait_for_longer_than_a_step_may_take(tmp_path: Path) -> None:
+    for told in run_ranks(2, retrying, tmp_path):
+        assert told == [[1.0], [0.5, 1.0], [0.0, 1.0], [1.0]]
+
+
+def configured(world: World) -> list[float]:
+    """How long collectives may take in all groups there are, DeepSpeed's too."""
+    from pipeline.config import parse
+    from pipeline.engine import Engine
+    from stylealae.family import FAMILIES
+
+    cfg = parse("", ["family=gan", "model.hidden=4", "schedule.batch=[2]", "engine.zero_stage=2"])
+    Engine(FAMILIES[cfg.family].build(cfg.model, 1), cfg.progress(0), cfg, world)
+    groups = dist.distributed_c10d._world.pg_map
+    return sorted(g._get_backend(world.device).options._timeout.total_seconds() for g in groups)
+
+
+def test_a_step_waits_as_long_as_the_config_says(tmp_path: Path) -> None:
+    assert run_ranks(2, configured, tmp_path) == [[600.0, 600.0, 86400.0]] * 2
