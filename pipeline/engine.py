@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from pipeline.config import RunConfig
 from pipeline.optimizer import KINDS
+from pipeline.scaler import LossScaler
 from pipeline.sections import EngineConfig
 from pipeline.world import World, joined
 from stylealae.config import TermsConfig
@@ -31,19 +32,27 @@ __all__ = ["Engine", "joined"]
 
 MAX_BUCKET = 64 << 20
 BIASES = 512  # ZeRO 3 keeps tensors of no more numbers whole on every rank
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class PhaseLoss(nn.Module):
-    """What DeepSpeed wraps: the networks, whose forward is a phase's loss."""
+    """What DeepSpeed wraps: the networks, whose forward is a phase's loss.
 
-    def __init__(self, nets: Lettered, cfg: TermsConfig) -> None:
+    The autocast is ours: DeepSpeed's own (0.19.8) is a state of the process, so that an engine in
+    float32 after one in float16 scales its losses too, and its scaler never recovers from the first
+    overflow at ZeRO 1 to 3.
+    """
+
+    def __init__(self, nets: Lettered, cfg: TermsConfig, precision: str) -> None:
         super().__init__()
         self.nets = nets
         self.cfg = cfg
+        self.autocast = HALF.get(precision)
 
     def forward(self, phase: Phase, x: Tensor, r: Draw, at: Growth) -> Tensor:
         """The loss of one phase on one micro-batch.  -> []"""
-        return phase.loss(self.nets, x, r, at, self.cfg)
+        with torch.autocast(x.device.type, self.autocast, enabled=self.autocast is not None):
+            return phase.loss(self.nets, x, r, at, self.cfg)
 
 
 class Engine:
@@ -66,7 +75,7 @@ class Engine:
         self._optimizer = KINDS[cfg.optimizer.kind](groups, cfg.optimizer)
         self._deepspeed = _deepspeed(how.zero_stage)
         self._engine, _, _, _ = self._deepspeed.initialize(
-            model=PhaseLoss(nets, cfg.loss),
+            model=PhaseLoss(nets, cfg.loss, cfg.engine.precision),
             optimizer=self._optimizer,
             config=_deepspeed_config(
                 how, at.batch, self.micro, share, sum(p.numel() for p in nets.parameters())
@@ -79,6 +88,9 @@ class Engine:
         self._world = world
         self._zero, self._offload = how.zero_stage, how.offload
         phases = FAMILIES[cfg.family].phases(cfg.loss, 0)
+        self._scaler = (
+            LossScaler([p.name for p in phases], world) if cfg.engine.precision == "fp16" else None
+        )
         self._owners = {a: {p.moments for p in phases if a in p.trains} for a in nets.letters}
         for letter, owners in self._owners.items():
             self._optimizer.create_state(self._held(letter), owners)
@@ -100,11 +112,24 @@ class Engine:
         losses = []
         for i in range(0, len(x), self.micro):
             part = slice(i, i + self.micro)
-            loss = self._engine(phase, x[part], r.part(part, len(x)), at)
-            self._engine.backward(loss)
+            loss = self._engine(phase, x[part], r.part(part, len(x)), at).float()
+            if self._scaler is None:
+                self._engine.backward(loss)
+            else:
+                self._engine.backward(loss * self._scaler.scale(phase.name))
+                if part.stop >= len(x):
+                    self._prepare_to_unscale(phase.name, self._scaler)
             self._engine.step()
-            losses.append(loss.detach().float())  # to be summed up over many iterations
+            losses.append(loss.detach())  # to be summed up over many iterations
         return torch.stack(losses).mean()
+
+    def scalars(self) -> dict[str, float]:
+        """Loss scales and skipped steps by tag, where there are any.
+
+        Raises:
+            DivergenceError: the steps of a phase keep being skipped.
+        """
+        return {} if self._scaler is None else self._scaler.scalars()
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
@@ -116,14 +141,14 @@ class Engine:
             yield
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The optimiser's gathered moments by parameter name, and step counts, on the CPU."""
+        """Gathered moments by parameter name, step counts and loss scales, on the CPU."""
         state: dict[str, Tensor] = {}
         for letter, p in self._trained():
             for moment in self._optimizer.moments_of(self._owners[letter]):
                 state[f"{moment}/{self.names[p]}"] = self._moment(p, moment).cpu()
         for letter, count, held in self._counts():
             state[f"{count}/{letter}"] = self._optimizer.state[held][count].detach().cpu().clone()
-        return state
+        return state if self._scaler is None else {**state, **self._scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Goes on from what `state_dict` gave, at any world size and ZeRO stage."""
@@ -132,10 +157,26 @@ class Engine:
                 self._set_moment(p, moment, state[f"{moment}/{self.names[p]}"].to(p.device))
         for letter, count, held in self._counts():
             self._optimizer.state[held][count].copy_(state[f"{count}/{letter}"])
+        if self._scaler is not None:
+            self._scaler.load_state_dict(state)
 
     def close(self) -> None:
         """Gives DeepSpeed's buffers back; without it every stage leaks an engine."""
         self._engine.destroy()
+
+    def _prepare_to_unscale(self, phase: str, scaler: LossScaler) -> None:
+        """Has the optimizer divide the gradients by the scale, or skip the step.  Collective."""
+        scale, overflowed = scaler.scale(phase).clone(), scaler.overflowed(self._gradients())
+        self._optimizer.grad_scale, self._optimizer.found_inf = scale, overflowed
+        scaler.update(phase, overflowed)
+
+    def _gradients(self) -> list[Tensor]:
+        """The reduced gradients that this rank is about to step by."""
+        if self._zero == 0 or self._offload:
+            held = (h for letter in self.letters for h in self._held(letter))
+            return [h.grad for h in held if h.grad is not None]
+        groups = self._engine.optimizer.averaged_gradients.values()
+        return [grad for group in groups if group is not None for grad in group]
 
     def _forget_gradients(self) -> None:
         """Offload keeps the last gradient, and would apply it again to what gets none."""
@@ -213,8 +254,7 @@ def _worthwhile(cfg: EngineConfig, world: World) -> EngineConfig:
 
     It would copy every gradient into one flat tensor, a tenth of a step at 256x256 on a CPU.
     """
-    alone = world.size == 1 and cfg.zero_stage == 1
-    if alone and not cfg.offload and cfg.precision != "fp16":  # both need ZeRO's optimiser
+    if world.size == 1 and cfg.zero_stage == 1 and not cfg.offload:
         return replace(cfg, zero_stage=0)
     return cfg
 
@@ -233,12 +273,11 @@ def _deepspeed_config(
         zero["reduce_bucket_size"] = min(parameters, MAX_BUCKET)
         zero["contiguous_gradients"] = False
     if cfg.zero_stage in (1, 2):
-        zero["compute_grad_norm"] = cfg.precision == "fp16" or cfg.offload
+        zero["compute_grad_norm"] = cfg.offload
     if cfg.offload:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
     if cfg.zero_stage == 3:
         zero["stage3_param_persistence_threshold"] = BIASES
-    autocast = {"bf16": "bfloat16", "fp16": "float16"}.get(cfg.precision)
     return {
         "train_batch_size": batch,
         "train_micro_batch_size_per_gpu": micro,
@@ -247,6 +286,5 @@ def _deepspeed_config(
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,  # ours steps on the host as well
-        "torch_autocast": {"enabled": autocast is not None, "dtype": autocast or "bfloat16"},
         "steps_per_print": 1 << 60,
     }

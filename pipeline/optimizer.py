@@ -29,6 +29,10 @@ class ByLetter(torch.optim.Optimizer):
     """What torch calls the state that has a parameter's shape."""
     counts: tuple[str, ...] = ()
     """What it calls the numbers beside it."""
+    grad_scale: Tensor | None = None
+    """What the gradients are to be divided by; None is 1."""
+    found_inf: Tensor | None = None
+    """1 where the next step is to be skipped, for the gradients are not finite."""
 
     def __init__(self, groups: Any, cfg: OptimizerConfig) -> None:
         super().__init__(groups, {"lr": 1.0})
@@ -86,6 +90,7 @@ class Adam(ByLetter):
             params, grads, exp_avgs, exp_avg_sqs, [], steps,
             fused=True, amsgrad=False, maximize=False, lr=lr, beta1=self.cfg.betas[0],
             beta2=self.cfg.betas[1], eps=self.cfg.eps, weight_decay=self.cfg.weight_decay,
+            grad_scale=self.grad_scale, found_inf=self.found_inf,
         )  # fmt: skip
 
 
@@ -103,6 +108,7 @@ class Sgd(ByLetter):
             params, grads, list(buffers),
             fused=True, maximize=False, nesterov=False, dampening=0.0, lr=lr,
             momentum=self.cfg.momentum, weight_decay=self.cfg.weight_decay,
+            grad_scale=self.grad_scale, found_inf=self.found_inf,
         )  # fmt: skip
 
 

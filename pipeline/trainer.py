@@ -70,8 +70,9 @@ def train_stage(
     originals = on_device(stream.fixed(cfg.log.grid_size), 1.0, world.device)
     total = cfg.span(cfg.last_stage)[1]
     log = Log(
-        storage, cfg.log, world, seen=seen, span=span, total=total, report=report, fence=fence
-    )
+        storage, cfg.log, world, seen=seen, span=span, total=total, report=report, fence=fence,
+        scalars=engine.scalars,
+    )  # fmt: skip
     saver = Saver(storage, cfg.checkpoint, world, fence, log.note)
 
     def model() -> Model:

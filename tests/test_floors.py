@@ -60,6 +60,7 @@ FLOORS = {
     "pipeline.environment": 2.0,
     "pipeline.data": 3.0,
     "pipeline.optimizer": 2.5,
+    "pipeline.scaler": 2.5,
     "pipeline.engine": 3.0,
     "pipeline.storage.folder": 3.1,
     "pipeline.storage.bucket": 3.2,
