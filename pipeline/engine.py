@@ -286,5 +286,6 @@ def _deepspeed_config(
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,  # ours steps on the host as well
+        "communication_data_type": cfg.reduce_dtype,
         "steps_per_print": 1 << 60,
     }

@@ -79,6 +79,8 @@ class EngineConfig:
 
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     """Autocast of the forward pass; weights, Adam and the R1 branch stay float32."""
+    reduce_dtype: Literal["fp32", "bf16"] = "fp32"
+    """What gradients are averaged over the workers in: bf16 sends half as much, and rounds."""
     zero_stage: int = 1
     """DeepSpeed ZeRO: 0 replicates, 1 shards Adam, 2 also gradients, 3 also weights."""
     micro_batch: tuple[int, ...] = (0,)
