@@ -288,4 +288,6 @@ def _deepspeed_config(
         "zero_force_ds_cpu_optimizer": False,  # ours steps on the host as well
         "communication_data_type": cfg.reduce_dtype,
         "steps_per_print": 1 << 60,
+        # It would wait for the device before and after every micro-batch.
+        "timers": {"throughput": {"enabled": False}},
     }
