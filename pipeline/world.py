@@ -1,12 +1,22 @@
-"""The processes that train together, and the few things they must agree on."""
+"""The processes that train together: how they meet, and the few things they must agree on."""
 
-from dataclasses import dataclass
+import os
+import sys
+from dataclasses import dataclass, field
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["World"]
+from pipeline.allocator import keep_freed_memory
+from pipeline.config.sections import EngineConfig
+from stylealae.errors import ConfigError
+
+__all__ = ["World", "joined"]
+
+WAIT = timedelta(days=1)
+"""How long the ranks wait for one of them that retries an operation on its storage, say."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +26,8 @@ class World:
     rank: int
     size: int
     device: torch.device
+    side: dist.ProcessGroup | None = field(default=None, repr=False, compare=False)
+    """The gloo group of flags and means; None is the group of everything else."""
 
     def share(self, batch: int) -> slice:
         """This rank's part of a global batch."""
@@ -32,12 +44,71 @@ class World:
         return self.mean(mine)
 
     def mean(self, values: list[float]) -> list[float]:
-        """The mean of every number over the ranks.  Collective."""
-        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
-        return [float(v) for v in (self.sum(tensor) / self.size).tolist()]
+        """The mean of every number over the ranks.  Collective.
+
+        Where ranks wait for one another, be it for minutes, they wait here: not on the GPU, where
+        NCCL's watchdog ends a process whose collective does not come to an end.
+        """
+        tensor = torch.tensor(values, dtype=torch.float64)
+        if self.size > 1:
+            dist.all_reduce(tensor, group=self.side)
+        return [float(v) for v in (tensor / self.size).tolist()]
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over the ranks, in place; each gives a tensor of the same shape.  Collective."""
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
+
+
+def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
+    """This process's World: of an existing group, torchrun's environment, or of one.
+
+    Raises:
+        ConfigError: a GPU was asked for and none is found, or DeepSpeed was loaded for another
+            device than this.
+    """
+    if gpu and not torch.cuda.is_available():
+        raise ConfigError(
+            "cluster.gpus_per_worker is 1 and this process finds no GPU (torch.cuda.is_available() "
+            "is false): set cluster.gpus_per_worker=0 to train on the CPU, or see that the host's "
+            "driver works (nvidia-smi) and that torch was built for CUDA"
+        )
+    _choose_accelerator("cuda" if gpu else "cpu")
+    backend = "nccl" if gpu else "gloo"
+    device = torch.device("cuda", local_rank) if gpu else torch.device("cpu")
+    if gpu:
+        torch.cuda.set_device(device)
+    else:
+        keep_freed_memory()
+    for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1")):
+        os.environ.setdefault(name, value)
+    timeout = timedelta(seconds=cfg.timeout_s)
+    if dist.is_initialized():  # by Ray
+        dist.distributed_c10d._set_pg_timeout(timeout)
+    elif os.environ["WORLD_SIZE"] == "1":
+        store = torch._C._distributed_c10d.HashStore()
+        dist.init_process_group(backend, store=store, rank=0, world_size=1, timeout=timeout)
+    else:
+        dist.init_process_group(backend, timeout=timeout)
+    if cfg.threads:
+        torch.set_num_threads(cfg.threads)
+    size = dist.get_world_size()
+    side = dist.new_group(backend="gloo", timeout=WAIT) if size > 1 else None
+    return World(dist.get_rank(), size, device, side)
+
+
+def _choose_accelerator(name: str) -> None:
+    """Has DeepSpeed compute on this kind of device; it chooses once, when it is imported.
+
+    By itself it would take the machine's GPU, whatever the engine is for.
+    """
+    os.environ["DS_ACCELERATOR"] = name
+    loaded = sys.modules.get("deepspeed.accelerator.real_accelerator")
+    chosen = getattr(loaded, "ds_accelerator", None)
+    if chosen is not None and chosen.device_name() != name:
+        raise ConfigError(
+            f"DeepSpeed was imported before, for the device {chosen.device_name()}, and this "
+            f"process is to train on {name}: import it after the world is joined, start another "
+            f"process, or set DS_ACCELERATOR={name} for this one"
+        )

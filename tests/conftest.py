@@ -27,7 +27,7 @@ def world() -> Iterator["World"]:
     import torch
 
     from pipeline.config.sections import EngineConfig
-    from pipeline.training.engine import joined
+    from pipeline.world import joined
 
     threads = torch.get_num_threads()
     yield joined(EngineConfig(threads=1), gpu=False)

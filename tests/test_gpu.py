@@ -7,7 +7,8 @@ import torch
 
 from pipeline.config import RunConfig
 from pipeline.config.sections import EngineConfig
-from pipeline.training.engine import Engine, joined
+from pipeline.training.engine import Engine
+from pipeline.world import joined
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
 from stylealae.networks import build
 from stylealae.ops import fused

@@ -29,9 +29,9 @@ def train_worker(arguments: WorkerArguments) -> None:
     import torch
 
     from pipeline.storage import open_storage
-    from pipeline.training.engine import joined
     from pipeline.training.fencing import Fence, FencedError
     from pipeline.training.trainer import train_stage
+    from pipeline.world import joined
 
     cfg, stage = parse(arguments["config"]), arguments["stage"]
     coordinator = arguments["coordinator"]

@@ -82,6 +82,12 @@ class RunConfig:
                 f"the family {self.family} learns from labels and data.label is empty: name a "
                 "label of the data set (`stylealae inspect` lists them), as in data.label=class"
             )
+        if self.engine.timeout_s <= self.data.patience_s:
+            raise ConfigError(
+                f"engine.timeout_s is {self.engine.timeout_s:g} and data.patience_s "
+                f"{self.data.patience_s:g}: a worker that waits for its images would be given up "
+                "by the others, so make engine.timeout_s the longer one"
+            )
         for stage in self.stages:
             if not self.worker_counts(stage):
                 check_shares(

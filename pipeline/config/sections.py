@@ -79,6 +79,8 @@ class EngineConfig:
 
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     """Autocast of the forward pass; weights, Adam and the R1 branch stay float32."""
+    reduce_dtype: Literal["fp32", "bf16"] = "fp32"
+    """What gradients are averaged over the workers in: bf16 sends half as much, and rounds."""
     zero_stage: int = 1
     """DeepSpeed ZeRO: 0 replicates, 1 shards Adam, 2 also gradients, 3 also weights."""
     micro_batch: tuple[int, ...] = (0,)
@@ -91,6 +93,9 @@ class EngineConfig:
     """Adam's moments and its step live in the host's memory (ZeRO 1 and above)."""
     threads: int = 0
     """CPU threads a worker computes with; 0 shares the machine's cores among its workers."""
+    timeout_s: float = 600.0
+    """A collective of a step that takes longer ends the workers.  Longer than data.patience_s:
+    while one of them waits for images, the others wait in a collective."""
 
     def __post_init__(self) -> None:
         if self.zero_stage not in (0, 1, 2, 3):
@@ -106,6 +111,8 @@ class EngineConfig:
             )
         if self.threads < 0:
             raise ConfigError(f"engine.threads is {self.threads}: use 0 (shared) or a number")
+        if self.timeout_s <= 0:
+            raise ConfigError(f"engine.timeout_s is {self.timeout_s:g}: use a positive number")
         if self.offload and not self.zero_stage:
             raise ConfigError(
                 "engine.offload needs engine.zero_stage 1 or above: ZeRO 0 keeps Adam whole"

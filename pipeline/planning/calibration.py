@@ -13,8 +13,8 @@ from pipeline.data.loader.batch import on_device
 from pipeline.planning.cost_model import iteration_s, sections
 from pipeline.planning.devices import Rates
 from pipeline.planning.stage_plan import StagePlan, stage_plan
-from pipeline.training.engine import Engine, joined
-from pipeline.world import World
+from pipeline.training.engine import Engine
+from pipeline.world import World, joined
 from stylealae.ema import Ema
 from stylealae.errors import ConfigError
 from stylealae.networks import build

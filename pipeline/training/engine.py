@@ -5,7 +5,6 @@ phase does not train is frozen, and its groups are skipped by the optimiser (opt
 """
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,20 +16,10 @@ import torch.distributed as dist
 import torch.nn.functional as fn
 from torch import Tensor, nn
 
-if not torch.cuda.is_available():
-    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # DeepSpeed would search, and warn
-
-import deepspeed
-from deepspeed.utils import (
-    safe_get_full_optimizer_state,
-    safe_set_full_optimizer_state,
-    safe_set_local_optimizer_state,
-)
-
-from pipeline.allocator import keep_freed_memory
 from pipeline.config import RunConfig
 from pipeline.config.sections import EngineConfig
 from pipeline.training.optimizer import KINDS
+from pipeline.training.scaler import LossScaler
 from pipeline.world import World
 from stylealae.config import TermsConfig
 from stylealae.family import FAMILIES
@@ -39,55 +28,31 @@ from stylealae.phase_inputs import Draw
 from stylealae.phases import Phase
 from stylealae.schedule import Growth, Progress, at_stage
 
-__all__ = ["Engine", "joined"]
+__all__ = ["Engine"]
 
 MAX_BUCKET = 64 << 20
 BIASES = 512  # ZeRO 3 keeps tensors of no more numbers whole on every rank
-TIMEOUT = timedelta(minutes=10)
-
-
-def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
-    """This process's World: of an existing group, torchrun's environment, or of one."""
-    if gpu and not torch.cuda.is_available():
-        gpu = False
-        logging.getLogger(__name__).warning("no GPU found: training on the CPU")
-    device = torch.device("cuda", local_rank) if gpu else torch.device("cpu")
-    if gpu:
-        torch.cuda.set_device(device)
-    else:
-        keep_freed_memory()
-        # DeepSpeed would compile a shared-memory all-reduce here, which needs a C++ compiler and
-        # leaves 69 MB a rank in /dev/shm when a process is killed; gloo does.
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1")):
-        os.environ.setdefault(name, value)
-    # ZeRO loads Muon, which is compiled, and with it torch's compiler: a second of every start.
-    deepspeed.runtime.compiler.compile = lambda *_, **__: lambda function: function
-    if not dist.is_initialized():
-        backend = "nccl" if gpu else "gloo"
-        if os.environ["WORLD_SIZE"] == "1":
-            store = torch._C._distributed_c10d.HashStore()
-            dist.init_process_group(backend, store=store, rank=0, world_size=1, timeout=TIMEOUT)
-        else:
-            dist.init_process_group(backend, timeout=TIMEOUT)
-    if cfg.threads:
-        torch.set_num_threads(cfg.threads)
-    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
-    deepspeed.init_distributed(dist_backend=dist.get_backend(), dist_init_required=False)
-    return World(dist.get_rank(), dist.get_world_size(), device)
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class PhaseLoss(nn.Module):
-    """What DeepSpeed wraps: the networks, whose forward is a phase's loss."""
+    """What DeepSpeed wraps: the networks, whose forward is a phase's loss.
 
-    def __init__(self, nets: Lettered, cfg: TermsConfig) -> None:
+    The autocast is ours: DeepSpeed's own (0.19.8) is a state of the process, so that an engine in
+    float32 after one in float16 scales its losses too, and its scaler never recovers from the first
+    overflow at ZeRO 1 to 3.
+    """
+
+    def __init__(self, nets: Lettered, cfg: TermsConfig, precision: str) -> None:
         super().__init__()
         self.nets = nets
         self.cfg = cfg
+        self.autocast = HALF.get(precision)
 
     def forward(self, phase: Phase, x: Tensor, r: Draw, at: Growth) -> Tensor:
         """The loss of one phase on one micro-batch.  -> []"""
-        return phase.loss(self.nets, x, r, at, self.cfg)
+        with torch.autocast(x.device.type, self.autocast, enabled=self.autocast is not None):
+            return phase.loss(self.nets, x, r, at, self.cfg)
 
 
 class Engine:
@@ -108,18 +73,24 @@ class Engine:
                 p.requires_grad_(True)
         groups = [{"params": params, "owner": None} for params in self.letters.values()]
         self._optimizer = KINDS[cfg.optimizer.kind](groups, cfg.optimizer)
-        self._engine, _, _, _ = deepspeed.initialize(
-            model=PhaseLoss(nets, cfg.loss),
+        self._deepspeed = _deepspeed(how.zero_stage)
+        self._engine, _, _, _ = self._deepspeed.initialize(
+            model=PhaseLoss(nets, cfg.loss, cfg.engine.precision),
             optimizer=self._optimizer,
             config=_deepspeed_config(
                 how, at.batch, self.micro, share, sum(p.numel() for p in nets.parameters())
             ),
         )
+        timeout = timedelta(seconds=cfg.engine.timeout_s)  # it has made a group of its own
+        dist.distributed_c10d._set_pg_timeout(timeout, self._engine.data_parallel_group)
         if world.size == 1 and not how.zero_stage:
             self._engine.enable_backward_allreduce = False  # there is nobody to average with
         self._world = world
         self._zero, self._offload = how.zero_stage, how.offload
         phases = FAMILIES[cfg.family].phases(cfg.loss, 0)
+        self._scaler = (
+            LossScaler([p.name for p in phases], world) if cfg.engine.precision == "fp16" else None
+        )
         self._owners = {a: {p.moments for p in phases if a in p.trains} for a in nets.letters}
         for letter, owners in self._owners.items():
             self._optimizer.create_state(self._held(letter), owners)
@@ -141,30 +112,43 @@ class Engine:
         losses = []
         for i in range(0, len(x), self.micro):
             part = slice(i, i + self.micro)
-            loss = self._engine(phase, x[part], r.part(part, len(x)), at)
-            self._engine.backward(loss)
+            loss = self._engine(phase, x[part], r.part(part, len(x)), at).float()
+            if self._scaler is None:
+                self._engine.backward(loss)
+            else:
+                self._engine.backward(loss * self._scaler.scale(phase.name))
+                if part.stop >= len(x):
+                    self._prepare_to_unscale(phase.name, self._scaler)
             self._engine.step()
-            losses.append(loss.detach().float())  # to be summed up over many iterations
+            losses.append(loss.detach())  # to be summed up over many iterations
         return torch.stack(losses).mean()
+
+    def scalars(self) -> dict[str, float]:
+        """Loss scales and skipped steps by tag, where there are any.
+
+        Raises:
+            DivergenceError: the steps of a phase keep being skipped.
+        """
+        return {} if self._scaler is None else self._scaler.scalars()
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
         """Whole weights on every rank inside the block: ZeRO 3 keeps a slice on each."""
-        whole = deepspeed.zero.GatheredParameters(
+        whole = self._deepspeed.zero.GatheredParameters(
             list(self.nets.parameters()), enabled=self._zero == 3
         )
         with whole:
             yield
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The optimiser's gathered moments by parameter name, and step counts, on the CPU."""
+        """Gathered moments by parameter name, step counts and loss scales, on the CPU."""
         state: dict[str, Tensor] = {}
         for letter, p in self._trained():
             for moment in self._optimizer.moments_of(self._owners[letter]):
                 state[f"{moment}/{self.names[p]}"] = self._moment(p, moment).cpu()
         for letter, count, held in self._counts():
             state[f"{count}/{letter}"] = self._optimizer.state[held][count].detach().cpu().clone()
-        return state
+        return state if self._scaler is None else {**state, **self._scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Goes on from what `state_dict` gave, at any world size and ZeRO stage."""
@@ -173,10 +157,26 @@ class Engine:
                 self._set_moment(p, moment, state[f"{moment}/{self.names[p]}"].to(p.device))
         for letter, count, held in self._counts():
             self._optimizer.state[held][count].copy_(state[f"{count}/{letter}"])
+        if self._scaler is not None:
+            self._scaler.load_state_dict(state)
 
     def close(self) -> None:
         """Gives DeepSpeed's buffers back; without it every stage leaks an engine."""
         self._engine.destroy()
+
+    def _prepare_to_unscale(self, phase: str, scaler: LossScaler) -> None:
+        """Has the optimizer divide the gradients by the scale, or skip the step.  Collective."""
+        scale, overflowed = scaler.scale(phase).clone(), scaler.overflowed(self._gradients())
+        self._optimizer.grad_scale, self._optimizer.found_inf = scale, overflowed
+        scaler.update(phase, overflowed)
+
+    def _gradients(self) -> list[Tensor]:
+        """The reduced gradients that this rank is about to step by."""
+        if self._zero == 0 or self._offload:
+            held = (h for letter in self.letters for h in self._held(letter))
+            return [h.grad for h in held if h.grad is not None]
+        groups = self._engine.optimizer.averaged_gradients.values()
+        return [grad for group in groups if group is not None for grad in group]
 
     def _forget_gradients(self) -> None:
         """Offload keeps the last gradient, and would apply it again to what gets none."""
@@ -188,7 +188,7 @@ class Engine:
 
     def _moment(self, p: nn.Parameter, name: str) -> Tensor:
         if self._zero:
-            gathered: Tensor = safe_get_full_optimizer_state(p, name)
+            gathered: Tensor = self._deepspeed.utils.safe_get_full_optimizer_state(p, name)
             return gathered
         moment: Tensor = self._optimizer.state[p][name]
         return moment
@@ -197,12 +197,14 @@ class Engine:
         if self._zero == 0:
             self._optimizer.state[p][name].copy_(value)
         elif self._zero < 3:
-            safe_set_full_optimizer_state(p, value, name)
+            self._deepspeed.utils.safe_set_full_optimizer_state(p, value, name)
         else:  # the full form fails for a slice that is nothing but padding
             slices: Any = p
             n, rank = slices.ds_tensor.numel(), self._world.rank
             padded = fn.pad(value.flatten(), (0, n * self._world.size - value.numel()))
-            safe_set_local_optimizer_state(p, padded[rank * n : (rank + 1) * n], name)
+            self._deepspeed.utils.safe_set_local_optimizer_state(
+                p, padded[rank * n : (rank + 1) * n], name
+            )
 
     def _held(self, letter: str) -> list[Tensor]:
         """What is updated for a letter: its parameters, or the flat pieces that ZeRO makes."""
@@ -228,13 +230,31 @@ class Engine:
                 yield letter, p
 
 
+def _deepspeed(zero_stage: int) -> Any:
+    """DeepSpeed, imported when an engine wants it: by then its device has been chosen."""
+    import deepspeed
+
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    # On CPUs it would compile a shared-memory all-reduce, which needs a C++ compiler and leaves
+    # 69 MB a rank in /dev/shm when a process is killed; gloo does.  There is no setting for it.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    if zero_stage:
+        # ZeRO loads Muon, which compiles functions as it is imported and so takes torch's compiler,
+        # seconds of every start.  It is imported here without, and not used.
+        compiler = deepspeed.runtime.compiler
+        kept, compiler.compile = compiler.compile, lambda *_, **__: lambda function: function
+        import deepspeed.runtime.zero.muon.muon_optimizer
+
+        compiler.compile = kept
+    return deepspeed
+
+
 def _worthwhile(cfg: EngineConfig, world: World) -> EngineConfig:
     """The config without ZeRO 1 where there is a single rank: nothing to share out.
 
     It would copy every gradient into one flat tensor, a tenth of a step at 256x256 on a CPU.
     """
-    alone = world.size == 1 and cfg.zero_stage == 1
-    if alone and not cfg.offload and cfg.precision != "fp16":  # both need ZeRO's optimiser
+    if world.size == 1 and cfg.zero_stage == 1 and not cfg.offload:
         return replace(cfg, zero_stage=0)
     return cfg
 
@@ -253,12 +273,11 @@ def _deepspeed_config(
         zero["reduce_bucket_size"] = min(parameters, MAX_BUCKET)
         zero["contiguous_gradients"] = False
     if cfg.zero_stage in (1, 2):
-        zero["compute_grad_norm"] = cfg.precision == "fp16" or cfg.offload
+        zero["compute_grad_norm"] = cfg.offload
     if cfg.offload:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
     if cfg.zero_stage == 3:
         zero["stage3_param_persistence_threshold"] = BIASES
-    autocast = {"bf16": "bfloat16", "fp16": "float16"}.get(cfg.precision)
     return {
         "train_batch_size": batch,
         "train_micro_batch_size_per_gpu": micro,
@@ -267,6 +286,8 @@ def _deepspeed_config(
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,  # ours steps on the host as well
-        "torch_autocast": {"enabled": autocast is not None, "dtype": autocast or "bfloat16"},
+        "communication_data_type": cfg.reduce_dtype,
         "steps_per_print": 1 << 60,
+        # It would wait for the device before and after every micro-batch.
+        "timers": {"throughput": {"enabled": False}},
     }

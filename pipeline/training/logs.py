@@ -52,9 +52,10 @@ class Log:
         total: int,
         report: Callable[[ProgressUpdate], None],
         fence: Fence | None = None,
+        scalars: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         self.cfg, self.world, self.run_dir = cfg, world, storage.working
-        self.span, self.total, self._report = span, total, report
+        self.span, self.total, self._report, self._scalars = span, total, report, scalars
         self._sums: dict[str, Tensor] = {}
         self._count = 0
         self._since = (time.monotonic(), seen)
@@ -109,6 +110,7 @@ class Log:
             "time/img_per_s": (seen - seen_then) / (now - then),
             **{f"time/data_wait/rank_{rank:03d}": wait for rank, wait in enumerate(each)},
             **memory_scalars(self.world.device),
+            **self._scalars(),
             **self._notes,
         }
         self._sums, self._count = {}, 0

@@ -108,7 +108,7 @@ def open_stage(
     state = TrainState(cfg, stage, world, start_of(cfg, stage, storage, digest, world))
     log = Log(
         storage, cfg.log, world, seen=state.seen, span=span, total=cfg.span(cfg.last_stage)[1],
-        report=report, fence=fence,
+        report=report, fence=fence, scalars=state.engine.scalars,
     )  # fmt: skip
     opened = Stage(
         cfg=cfg,

@@ -18,8 +18,7 @@ from typing import Any
 import torch
 
 from pipeline.config import RunConfig, load
-from pipeline.training.engine import joined
-from pipeline.world import World
+from pipeline.world import World, joined
 from stylealae.config import ModelConfig
 from tests.bench.checkpoint import bench_checkpoint
 from tests.bench.cluster import bench_cluster

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as fn
-from deepspeed.runtime.zero.partition_parameters import GatheredParameters
 from torch import Tensor, nn
 
 from pipeline.config import RunConfig
@@ -172,6 +171,8 @@ class Plain:
 
 def weights(nets: Networks) -> State:
     """A copy of every weight by name; ZeRO 3 keeps slices of them."""
+    from deepspeed.runtime.zero.partition_parameters import GatheredParameters
+
     params = list(nets.parameters())
     with GatheredParameters(params, enabled=any(hasattr(p, "ds_id") for p in params)):
         return {name: p.detach().clone() for name, p in nets.named_parameters()}

@@ -59,7 +59,7 @@ def run_ranks(n: int, job: Callable[..., Any], folder: Path) -> list[Any]:
 def main(file: str, name: str, folder: str) -> None:
     """One rank: joins the others, does the job, leaves its result in the folder."""
     from pipeline.config.sections import EngineConfig
-    from pipeline.training.engine import joined
+    from pipeline.world import joined
 
     world = joined(EngineConfig(threads=1), gpu=False)
     spec = importlib.util.spec_from_file_location(Path(file).stem, file)

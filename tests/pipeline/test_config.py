@@ -68,6 +68,8 @@ def test_an_override_may_be_empty() -> None:
         ("", "engine.zero_stage=4", "engine.zero_stage is 4: use 0, 1, 2 or 3"),
         ("", "engine.recompute_from=-1", "engine.recompute_from"),
         ("", "engine.threads=-1", "engine.threads"),
+        ("", "engine.timeout_s=0", "engine.timeout_s is 0"),
+        ("", "data.patience_s=900", "engine.timeout_s is 600 and data.patience_s 900"),
         ("engine: {zero_stage: 0, offload: true}", "", "engine.offload needs"),
         ("", "loss.r1_every=0", "loss.r1_every"),
         ("", "engine.micro_batch=[-1]", "engine.micro_batch"),

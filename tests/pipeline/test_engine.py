@@ -4,6 +4,7 @@ Checked against a loop of torch.optim.Adam over the same losses in one process; 
 and why, is told in plain.py.
 """
 
+import gc
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -112,6 +113,23 @@ def test_accumulated_micro_batches_equal_the_full_batch(
     assert float(loss) == pytest.approx(whole.item(), rel=ROUNDING)
     assert gradient_error(state, plain_gradients(phase), phase) < ROUNDING
     assert all(state[f"step/{a}"] == (a in phase.trains) for a in Networks.letters)
+
+
+@pytest.mark.parametrize("zero", [0, 1, 2])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_no_step_waits_for_the_device(
+    world: World, zero: int, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with engine_of(build(SMALL), world, zero, precision=precision, micro_batch=(4,)) as engine:
+        from deepspeed.accelerator import get_accelerator
+
+        waits: list[object] = []
+        gc.collect()  # engines of other tests wait when they go
+        monkeypatch.setattr(get_accelerator(), "synchronize", lambda *_: waits.append(0))
+        for seen in range(3):
+            iterate(engine, world, seen * BATCH)
+        monkeypatch.undo()
+    assert not waits
 
 
 @pytest.mark.parametrize("zero", ZERO)

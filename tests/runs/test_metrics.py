@@ -19,8 +19,8 @@ from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
 from pipeline.storage import open_storage
 from pipeline.training.checkpoints import latest
-from pipeline.training.engine import joined
 from pipeline.training.trainer import train_stage
+from pipeline.world import joined
 from stylealae.config import ModelConfig, ScheduleConfig
 from stylealae.errors import ConfigError
 

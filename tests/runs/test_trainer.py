@@ -243,6 +243,19 @@ def test_sharding_and_offload_train_the_same_run(
     assert_same_end(cfg, flat)
 
 
+def test_float16_goes_on_with_its_loss_scales(faces: Path, world: World, tmp_path: Path) -> None:
+    runs = []
+    for name, stops in (("whole", ()), ("stopped", (24, FIRST + 24))):
+        cfg = config(tmp_path / name, faces)
+        runs.append(replace(cfg, engine=replace(cfg.engine, precision="fp16")))
+        train(runs[-1], world, stops)
+    assert_same_end(*runs)
+    scale, _, skipped, _ = found(runs[0]).tensors("adam")["scaler/critic"].tolist()
+    last = rows(runs[0])[-1]
+    assert last["system/loss_scale/critic"] == scale < 2.0**16
+    assert last["system/skipped_steps"] >= skipped > 0
+
+
 class KilledError(Exception):
     """What a crash looks like from inside."""
 

@@ -125,7 +125,7 @@ def _world(cpu: bool) -> "World":
     gpu = torch.cuda.is_available() and not cpu
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         from pipeline.config.sections import EngineConfig
-        from pipeline.training.engine import joined
+        from pipeline.world import joined
 
         return joined(EngineConfig(), gpu=gpu, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
     return World(0, 1, torch.device("cuda", 0) if gpu else torch.device("cpu"))

@@ -84,10 +84,10 @@ def train(config: Path, overrides: Sequence[str]) -> None:
     cfg = load(config, overrides)
     from pipeline.cli.console import Console
     from pipeline.storage import open_storage
-    from pipeline.training.engine import joined
     from pipeline.training.fencing import Fence
     from pipeline.training.resume import next_stage
     from pipeline.training.trainer import train_stage
+    from pipeline.world import joined
 
     storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
     world = joined(

@@ -1,0 +1,93 @@
+"""A process meets the others, on the device that it was told, and waits for them on the side."""
+
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from pipeline.world import World
+
+sys.path.insert(0, str(Path(__file__).parent))
+from ranks import run_ranks
+
+ROOT = Path(__file__).resolve().parents[2]
+GPU_BOX = """
+import torch
+torch.cuda.is_available = lambda: True  # all that DeepSpeed asks
+torch.cuda.device_count = lambda: 1
+"""
+CPU_ENGINE = """
+from pipeline.training.engine import Engine
+from pipeline.world import joined
+from pipeline.config import parse
+from stylealae.family import FAMILIES
+cfg = parse("", ["family=gan", "model.hidden=4", "model.critic_hidden=4", "schedule.batch=[2]"])
+world = joined(cfg.engine, gpu=False)
+Engine(FAMILIES[cfg.family].build(cfg.model, 1), cfg.progress(0), cfg, world)
+from deepspeed.accelerator import get_accelerator
+print("DEVICE", get_accelerator().device_name())
+"""
+
+
+def ran(script: str) -> subprocess.CompletedProcess[str]:
+    """A fresh process: DeepSpeed chooses its device once."""
+    return subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=240
+    )
+
+
+def test_a_cpu_engine_stays_on_the_cpu_of_a_machine_with_a_gpu() -> None:
+    shown = ran(GPU_BOX + CPU_ENGINE)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.splitlines()[-1] == "DEVICE cpu"
+
+
+def test_deepspeed_that_was_loaded_for_another_device_is_refused() -> None:
+    shown = ran(GPU_BOX + "import deepspeed\n" + CPU_ENGINE)
+    assert shown.returncode != 0
+    assert "ConfigError: DeepSpeed was imported before, for the device cuda" in shown.stderr
+
+
+def test_a_worker_without_the_gpu_that_it_was_promised_stops() -> None:
+    shown = ran(
+        "import torch\ntorch.cuda.is_available = lambda: False\n"
+        + CPU_ENGINE.replace("gpu=False", "gpu=True")
+    )
+    assert shown.returncode != 0
+    assert "ConfigError: cluster.gpus_per_worker is 1 and this process finds no GPU" in shown.stderr
+
+
+def retrying(world: World) -> list[list[float]]:
+    """Rank 0 is at its storage for longer than a collective may take."""
+    dist.distributed_c10d._set_pg_timeout(timedelta(seconds=1))
+    if world.rank == 0:
+        time.sleep(3)
+    rank = float(world.rank)
+    told = [[float(world.any(world.rank == 1))], world.mean([rank, 1.0]), world.each(rank)]
+    dist.distributed_c10d._set_pg_timeout(timedelta(minutes=5))
+    return [*told, world.sum(torch.tensor([rank])).tolist()]
+
+
+def test_flags_and_means_wait_for_longer_than_a_step_may_take(tmp_path: Path) -> None:
+    for told in run_ranks(2, retrying, tmp_path):
+        assert told == [[1.0], [0.5, 1.0], [0.0, 1.0], [1.0]]
+
+
+def configured(world: World) -> list[float]:
+    """How long collectives may take in all groups there are, DeepSpeed's too."""
+    from pipeline.config import parse
+    from pipeline.training.engine import Engine
+    from stylealae.family import FAMILIES
+
+    cfg = parse("", ["family=gan", "model.hidden=4", "schedule.batch=[2]", "engine.zero_stage=2"])
+    Engine(FAMILIES[cfg.family].build(cfg.model, 1), cfg.progress(0), cfg, world)
+    groups = dist.distributed_c10d._world.pg_map
+    return sorted(g._get_backend(world.device).options._timeout.total_seconds() for g in groups)
+
+
+def test_a_step_waits_as_long_as_the_config_says(tmp_path: Path) -> None:
+    assert run_ranks(2, configured, tmp_path) == [[600.0, 600.0, 86400.0]] * 2
