@@ -55,8 +55,9 @@ def launch(
     storage, headline = open_storage(cfg.run_dir, cfg.checkpoint.patience_s), "this run is complete"
     if next_stage(cfg, storage) is not None:
         if inputs or source:
-            images = (inputs[0], "auto") if inputs else (faces, source)
-            _prepare(*images, cfg.data.path, [4 << stage for stage in cfg.stages])
+            resolutions = [4 << stage for stage in cfg.stages]
+            input_, kind = (inputs[0], "auto") if inputs else (faces, source)
+            _prepare(input_, kind, cfg.data.path, resolutions)
         _train(cfg, storage)
         headline = "done"
     print_summary(headline, storage, snapshot(storage, cfg.last_stage), cfg.data)

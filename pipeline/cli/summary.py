@@ -59,7 +59,7 @@ def _draw(snapshot: Path, data: "DataConfig", folder: Path) -> None:
     m = family.load(snapshot)
     images = Dataset.open(data, m.resolution).first(IMAGES)
     grids = m.sheets(on_device(images, 1.0, m.device))
-    for name, rows in reversed(grids.items()):  # samples come last: they say that all are there
+    for name, rows in reversed(grids.items()):  # samples come last: the mark that all are drawn
         contact_sheet(rows).save(folder / f"{name}.png")
 
 

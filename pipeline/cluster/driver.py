@@ -1,7 +1,7 @@
 """A run on Ray: every stage that is not done yet, in rounds, until it is done.
 
 A round (round.py) trains a stage with as many workers as there is room for.  Each goes on from the
-newest whole checkpoint, found by looking, whatever Ray's own snapshot says.
+newest whole checkpoint, found in storage, whatever Ray's own snapshot holds.
 """
 
 import logging
@@ -80,7 +80,7 @@ def _train_stage(run: Rounds, cfg: RunConfig, storage: Storage, stage: int) -> b
             run.say(f"stage {stage} goes on with {workers} of {counts[-1]} workers")
         before, more = furthest(storage), [count for count in counts if count > workers]
         error = run_round(run, stage, workers, lacking=more[0] - workers if more else 0)
-        # A round that lost workers has waited for others itself; of one that was asked to end, Ray
+        # A round that lost workers has waited for others itself; of one that was ended, Ray
         # is still taking the room back.
         settle_s = 0.0 if error else cluster.settle_s
         run.fence.require()

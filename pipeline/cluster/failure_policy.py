@@ -1,6 +1,6 @@
 """Which failures are retried, and which end the run.
 
-A lost worker (killed, its host gone) says nothing about the run, and is retried.  An exception that
+A lost worker (killed, its host gone) is no fault of the run, and is retried.  An exception that
 is raised in the same place twice in a row, with no worker lost meanwhile, is the run's own: another
 retry would hide it.  A broken connection does not count as such an exception, and what a person can
 mend (a full disk, a wrong config) is not retried at all.
@@ -14,16 +14,16 @@ from stylealae.errors import UserError
 __all__ = ["FailurePolicy", "is_network", "reason_to_stop"]
 
 NETWORK = ("DistBackendError", "DistNetworkError", "DistStoreError", "ConnectionError")
-SAID = ("gloo", "connection", "timed out", "socket", "broken pipe", "nccl")
+NETWORK_WORDS = ("gloo", "connection", "timed out", "socket", "broken pipe", "nccl")
 
 
 def is_network(error: BaseException) -> bool:
-    """Whether an error only says that another worker is out of reach."""
+    """Whether an error only means that another worker is out of reach."""
     kinds = [kind.__name__ for kind in type(error).__mro__]
     if any(kind in NETWORK for kind in kinds):
         return True
     text = str(error).lower()
-    return kinds[0] == "RuntimeError" and any(said in text for said in SAID)
+    return kinds[0] == "RuntimeError" and any(word in text for word in NETWORK_WORDS)
 
 
 def reason_to_stop(error: BaseException) -> str:

@@ -6,10 +6,10 @@ drained, and, while it waits, is what an autoscaler adds hosts for.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import ray
 from ray.util.placement_group import (
+    PlacementGroup,
     placement_group,
     placement_group_table,
     remove_placement_group,
@@ -86,7 +86,7 @@ class ScaleUp:
         """Requests nothing yet."""
         self._bundles, self._settle_s = [dict(bundle)] * lacking, settle_s
         self._since: float | None = None
-        self._group: Any = None
+        self._group: PlacementGroup | None = None
 
     def update(self, *, complete: bool) -> None:
         """Requests room, of Ray and through it of an autoscaler, while all workers are placed.
@@ -118,5 +118,4 @@ class ScaleUp:
 def draining_hosts() -> set[str]:
     """Ids of the hosts that are about to be taken away."""
     # As Ray Train's own watcher does; `get_preemption_info` would make all ranks wait.
-    state: Any = ray._private.state.state
-    return set(state.get_draining_nodes())
+    return set(ray._private.state.state.get_draining_nodes())

@@ -1,4 +1,4 @@
-"""Whether this process belongs to `ray job submit`; asked without importing ray, which is heavy."""
+"""Whether this process belongs to `ray job submit`; found without importing ray, which is heavy."""
 
 import os
 

@@ -182,7 +182,7 @@ def require_extractors(names: Sequence[str], roles: Set[str]) -> None:
     """Refuses names that do not exist, or need an extractor that is not there.
 
     Raises:
-        ConfigError: it says which file is wanted, from where, and what runs without it.
+        ConfigError: it names the missing file, its origin, and what runs without it.
     """
     for name in names:
         if name not in METRICS:
@@ -192,8 +192,8 @@ def require_extractors(names: Sequence[str], roles: Set[str]) -> None:
         return
     lines = []
     for role in sorted(wanted):
-        asking = ", ".join(n for n in names if METRICS[n].extractor == role)
-        lines.append(f"{asking}: {_wanted(role)}")
+        needing = ", ".join(n for n in names if METRICS[n].extractor == role)
+        lines.append(f"{needing}: {_origin_of(role)}")
     kinds = {kind for name in names for kind in METRICS[name].models}
     runs = ", ".join(
         n for n, m in METRICS.items() if m.extractor in ("", *roles) and kinds & {*m.models}
@@ -244,7 +244,8 @@ def require(names: Sequence[str], context: EvaluationContext[object]) -> None:
             attribute_metrics.attribute_masks(context, label)
 
 
-def _wanted(role: str) -> str:
+def _origin_of(role: str) -> str:
+    """Where the file of an extractor is from."""
     if role not in KNOWN:
         return "a TorchScript file of your own, with --sha256 of it"
     known = KNOWN[role]

@@ -25,7 +25,7 @@ LICENCES = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A number that tells how good a model is."""
+    """A number of a model's quality."""
 
     name: str
     value: float
@@ -35,7 +35,7 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What is told about a model."""
+    """What a card states of a model."""
 
     name: str
     origin: str
@@ -100,10 +100,10 @@ class Card:
         )
 
     def _licence(self) -> str:
-        said = self.licence or "not stated"
+        licence = self.licence or "not stated"
         return (
             f"## Data and licence\n\nTrained on: {self.data or 'not stated'}. Licence of these "
-            f"images: {said}. A model holds traces of its images: keep to their licence, and "
+            f"images: {licence}. A model holds traces of its images: keep to their licence, and "
             "do not use it to mislead people about others.\n"
         )
 

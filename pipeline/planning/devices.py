@@ -1,7 +1,7 @@
-"""How fast a device is at what an iteration is made of: measured, or from a GPU's data sheet.
+"""The rates of a device at what an iteration is made of: measured, or from a GPU's data sheet.
 
 `Rates` are fitted to this machine by `stylealae plan --calibrate`, or estimated from a data sheet
-and the efficiencies assumed here; an estimate says so wherever it is shown.
+and the efficiencies assumed here; an estimate is marked as one wherever it is shown.
 """
 
 import json

@@ -1,1 +1,1 @@
-"""A run told on one page: `run` reads its folder, `charts` draws, `page` writes report.html."""
+"""A run on one page (`run` reads its folder, `charts` draws, `page` writes), published results."""

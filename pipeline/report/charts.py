@@ -1,6 +1,6 @@
-"""Curves as inline SVG: axes, units, legends; dashes tell curves apart where colours do not.
+"""Curves as inline SVG: axes, units, legends; dashes tell curves apart where colors do not.
 
-Colours are classes of the page's style sheet, so that a chart is right on light and on dark paper.
+Colors are classes of the page's style sheet, so that a chart is right on light and on dark paper.
 """
 
 import math
@@ -50,10 +50,10 @@ def chart(title: str, unit: str, curves: Sequence[Curve], marks: Sequence[Mark] 
         f'class="c{k % 6}" stroke-dasharray="{DASHES[k % 4]}"/></svg>{escape(c.name)}</li>'
         for k, c in enumerate(curves)
     )
-    told, of = escape(_told(title, curves)), f" <span>{escape(unit)}</span>" if unit else ""
+    label, of = escape(_label(title, curves)), f" <span>{escape(unit)}</span>" if unit else ""
     return (
         f'<figure class="chart"><figcaption>{escape(title)}{of}</figcaption>'
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{told}">'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">'
         f"{''.join(parts)}</svg>"
         + (f'<ul class="legend">{legend}</ul>' if len(curves) > 1 else "")
         + "</figure>"
@@ -62,7 +62,7 @@ def chart(title: str, unit: str, curves: Sequence[Curve], marks: Sequence[Mark] 
 
 @dataclass(frozen=True)
 class _Area:
-    """From numbers to places in the picture."""
+    """From numbers to coordinates in the picture."""
 
     x0: float
     x1: float
@@ -101,16 +101,16 @@ def _marks(area: _Area, marks: Sequence[Mark]) -> Iterator[str]:
 
 
 def _line(area: _Area, curve: Curve, k: int) -> str:
-    colour = f"c{k % 6}"
+    color = f"c{k % 6}"
     if len(curve.points) == 1:
         x, y = curve.points[0]
-        return f'<circle class="{colour}" cx="{area.x(x):.1f}" cy="{area.y(y):.1f}" r="3.5"/>'
+        return f'<circle class="{color}" cx="{area.x(x):.1f}" cy="{area.y(y):.1f}" r="3.5"/>'
     path = " ".join(f"{area.x(x):.1f},{area.y(y):.1f}" for x, y in curve.points)
-    return f'<polyline class="{colour}" stroke-dasharray="{DASHES[k % 4]}" points="{path}"/>'
+    return f'<polyline class="{color}" stroke-dasharray="{DASHES[k % 4]}" points="{path}"/>'
 
 
 def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most MOST_POINTS: means of neighbours; what is not finite is left out."""
+    """At most MOST_POINTS: means of neighbors; what is not finite is left out."""
     finite = [(x, y) for x, y in points if math.isfinite(y)]
     size = -(-len(finite) // MOST_POINTS)
     groups = [finite[i : i + size] for i in range(0, len(finite), size)] if finite else []
@@ -136,8 +136,8 @@ def short(value: float) -> str:
     return "0" if abs(value) < 1e-12 else f"{value:.3g}"
 
 
-def _told(title: str, curves: Sequence[Curve]) -> str:
-    """What a screen reader says in place of the picture."""
+def _label(title: str, curves: Sequence[Curve]) -> str:
+    """The text of a screen reader in place of the picture."""
     ends = "; ".join(
         f"{c.name} from {short(c.points[0][1])} to {short(c.points[-1][1])}" for c in curves
     )

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -122,28 +121,28 @@ def _marks(run: Run, cfg: RunConfig | None) -> list[Mark]:
 
 
 def _pictures(run: Run, beside: Path) -> Iterator[str]:
-    """The finished run's two pictures, then the last sheet of every stage, the newest first."""
-    for name, told in (
+    """The finished run's two pictures, then the last grid of every stage, the newest first."""
+    for name, caption in (
         ("reconstructions.png", "Reconstructions of the finished model"),
         ("samples.png", "Samples of the finished model"),
     ):
         if (run.folder / name).exists():
-            yield _picture(run.folder / name, told, beside)
-    last = {sheet.resolution: sheet for sheet in run.sheets}
-    for sheet in reversed(last.values()):
-        size = f"{sheet.resolution}{TIMES}{sheet.resolution}"
-        yield _picture(sheet.path, f"At {size}, after {sheet.seen:,} images", beside)
-    earlier = [sheet for sheet in run.sheets if last[sheet.resolution] is not sheet]
+            yield _picture(run.folder / name, caption, beside)
+    last = {grid.resolution: grid for grid in run.grids}
+    for grid in reversed(last.values()):
+        size = f"{grid.resolution}{TIMES}{grid.resolution}"
+        yield _picture(grid.path, f"At {size}, after {grid.seen:,} images", beside)
+    earlier = [grid for grid in run.grids if last[grid.resolution] is not grid]
     if earlier:
         links = ", ".join(
-            f'<a href="{escape(_link(s.path, beside))}">{s.resolution} at {short(s.seen)}</a>'
-            for s in earlier
+            f'<a href="{escape(_link(g.path, beside))}">{g.resolution} at {short(g.seen)}</a>'
+            for g in earlier
         )
         yield f"<p>Earlier sheets, by resolution and images seen: {links}.</p>"
 
 
-def _picture(path: Path, told: str, beside: Path) -> str:
-    link, caption = escape(_link(path, beside)), escape(told)
+def _picture(path: Path, caption: str, beside: Path) -> str:
+    link, caption = escape(_link(path, beside)), escape(caption)
     try:
         source = f'<img src="{_embedded(path)}" alt="{caption}" loading="lazy">'
     except (OSError, ValueError, Image.DecompressionBombError) as error:
@@ -229,11 +228,13 @@ def _config(run: Run, cfg: RunConfig | None) -> str:
         differs = [(k, v) for k, v in _flat(as_dict(cfg)) if usual.get(k) != v]
     shown = _table(("key", "value"), [(k, _plain(v)) for k, v in differs]) if differs else ""
     every = escape("\n".join(f"{k}: {_plain(v)}" for k, v in _flat(run.config)))
-    told = "<p>What differs from the defaults:</p>" if differs else ""
-    return f"{told}{shown}<details><summary>The whole config</summary><pre>{every}</pre></details>"
+    heading = "<p>What differs from the defaults:</p>" if differs else ""
+    return (
+        f"{heading}{shown}<details><summary>The whole config</summary><pre>{every}</pre></details>"
+    )
 
 
-def _flat(config: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(config: Mapping[str, object], before: str = "") -> Iterator[tuple[str, object]]:
     """Every leaf by its dotted key."""
     for key, value in config.items():
         if isinstance(value, Mapping):
@@ -242,7 +243,7 @@ def _flat(config: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, An
             yield f"{before}{key}", value
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 

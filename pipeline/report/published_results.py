@@ -1,4 +1,4 @@
-"""Published figures: measured on several runs, kept in a JSON file, shown as a table beside it."""
+"""Published results: measured on several runs, kept in a JSON file, shown as a table beside it."""
 
 import json
 import platform
@@ -15,11 +15,12 @@ __all__ = ["entry_of", "record", "seconds_of", "seed_of", "table_of"]
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 HEAD = "# Results\n\nWritten by `stylealae record`; docs/family.md says how a line is made.\n\n"
 Figures = Mapping[str, float]
+Entry = Mapping[str, Any]  # figures by names of their own, beside seeds, seconds, device, command
 
 
 def entry_of(
     found: Sequence[Figures], *, seeds: Sequence[int], seconds: Sequence[float], command: str
-) -> dict[str, Any]:
+) -> Entry:
     """Mean and, of several runs, standard deviation of every figure; one dict of figures a run.
 
     The only figure's deviation is `sd`, of several figures each has its own.
@@ -38,7 +39,7 @@ def entry_of(
     }
 
 
-def record(file: Path, name: str, entry: Mapping[str, Any]) -> None:
+def record(file: Path, name: str, entry: Entry) -> None:
     """Puts an entry into the JSON file, and the table beside it in order."""
     try:
         known = json.loads(file.read_text()) if file.exists() else {}
@@ -53,7 +54,7 @@ def record(file: Path, name: str, entry: Mapping[str, Any]) -> None:
         raise ConfigError(f"cannot record in {file}: {error}") from error
 
 
-def table_of(entries: Mapping[str, Mapping[str, Any]]) -> str:
+def table_of(entries: Mapping[str, Entry]) -> str:
     """The entries as Markdown."""
     lines = ["| line | figures | seeds | s a run | device | command |", "|---|---|---|---|---|---|"]
     about = {"seeds", "seconds", "device", "command"}
@@ -72,7 +73,7 @@ def table_of(entries: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def seconds_of(run_dir: Path) -> float:
-    """Time that a run has spent in its loop, by its own log."""
+    """Seconds that a run has spent in its loop, by its own log."""
     try:
         rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     except (OSError, ValueError) as error:
@@ -91,7 +92,7 @@ def seed_of(run_dir: Path) -> int:
 
 
 def device() -> str:
-    """What computes here."""
+    """The name of what computes here: the GPU, or the processor and its cores."""
     import torch
 
     if torch.cuda.is_available():

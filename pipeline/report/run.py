@@ -1,4 +1,4 @@
-"""What a run's folder tells, read as it lies there: also of a run that is still going on."""
+"""A run as its folder shows it, whether it is complete or still going on."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,14 +10,14 @@ from pipeline.config import RunConfig, parse
 from pipeline.training.run_files import SNAPSHOT
 from stylealae.errors import CheckpointError, ConfigError
 
-__all__ = ["Run", "Sheet", "read_run"]
+__all__ = ["ImageGrid", "Run", "read_run"]
 
-Row = Mapping[str, Any]
+Json = Mapping[str, Any]  # of any version of this program, so nothing is known of its values
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """A picture that training drew."""
+class ImageGrid:
+    """A grid of images that training drew."""
 
     path: Path
     resolution: int
@@ -29,15 +29,15 @@ class Run:
     """A run, as far as it has come."""
 
     folder: Path
-    rows: Sequence[Row]
+    rows: Sequence[Mapping[str, float]]
     """metrics.jsonl: images seen, and numbers by tag."""
-    config: Mapping[str, Any]
+    config: Json
     """As its newest checkpoint holds it."""
     versions: Mapping[str, str]
     done: Sequence[int]
     """Resolutions whose stage has ended."""
-    sheets: Sequence[Sheet]
-    environments: Sequence[Row]
+    grids: Sequence[ImageGrid]
+    environments: Sequence[Json]
     """Where it ran, one entry for every start of a stage."""
 
     @property
@@ -66,7 +66,7 @@ class Run:
 
     def series(self, tag: str) -> list[tuple[float, float]]:
         """(images seen, value) of every row that has the tag, in order."""
-        found = {int(row["seen"]): row[tag] for row in self.rows if _number(row.get(tag))}
+        found = {int(row["seen"]): row[tag] for row in self.rows if tag in row}
         return [(float(seen), float(found[seen])) for seen in sorted(found)]
 
     def tags(self, group: str) -> list[str]:
@@ -81,7 +81,8 @@ def read_run(folder: Path) -> Run:
     Raises:
         CheckpointError: none does.
     """
-    rows = list(_lines(folder / "metrics.jsonl"))
+    lines = _lines(folder / "metrics.jsonl")
+    rows = [{tag: value for tag, value in row.items() if _is_number(value)} for row in lines]
     state = _newest_state(folder)
     if not rows and not state:
         raise CheckpointError(
@@ -95,12 +96,12 @@ def read_run(folder: Path) -> Run:
         config=state.get("config", {}),
         versions=state.get("versions", {}),
         done=[int(f.name) for f in stages if (f / SNAPSHOT).exists()],
-        sheets=sorted(_sheets(folder / "images"), key=lambda s: (s.resolution, s.seen)),
+        grids=sorted(_grids(folder / "images"), key=lambda g: (g.resolution, g.seen)),
         environments=list(_lines(folder / "environment.jsonl")),
     )
 
 
-def _lines(path: Path) -> Iterator[Row]:
+def _lines(path: Path) -> Iterator[Json]:
     """The JSON objects of a file; a line torn by a kill is passed over."""
     if not path.exists():
         return
@@ -113,8 +114,8 @@ def _lines(path: Path) -> Iterator[Row]:
             yield row
 
 
-def _newest_state(folder: Path) -> Mapping[str, Any]:
-    """What the newest checkpoint says of itself; its tensors are not looked at."""
+def _newest_state(folder: Path) -> Json:
+    """The description of the newest checkpoint; its tensors are not read."""
     for path in sorted(folder.glob("[0-9]*/seen-*/state.json"), key=lambda p: p.parent.name)[::-1]:
         try:
             state = json.loads(path.read_text())
@@ -125,12 +126,12 @@ def _newest_state(folder: Path) -> Mapping[str, Any]:
     return {}
 
 
-def _sheets(folder: Path) -> Iterator[Sheet]:
+def _grids(folder: Path) -> Iterator[ImageGrid]:
     for path in folder.glob("[0-9]*-seen-[0-9]*.png"):
         resolution, _, seen = path.stem.partition("-seen-")
         if resolution.isdigit() and seen.isdigit():
-            yield Sheet(path, int(resolution), int(seen))
+            yield ImageGrid(path, int(resolution), int(seen))
 
 
-def _number(value: object) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)

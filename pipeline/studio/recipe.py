@@ -8,7 +8,6 @@ import binascii
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -55,18 +54,18 @@ class Face:
     """Of a seed's style alone: below 1 pulls it towards the mean."""
 
     @classmethod
-    def parsed(cls, given: Any) -> "Face":
+    def parsed(cls, given: object) -> "Face":
         """A face of the page's JSON.
 
         Raises:
             ConfigError: it is none.
         """
-        given = _mapping(given, "a face")
-        if "w" in given:
-            return cls(w=unpacked(given["w"]))
+        face = _mapping(given, "a face")
+        if "w" in face:
+            return cls(w=unpacked(face["w"]))
         return cls(
-            seed=int(_number(given.get("seed"), "seed", 2**31)),
-            truncation=_number(given.get("truncation", 1.0), "truncation", MAX_TRUNCATION),
+            seed=int(_number(face.get("seed"), "seed", 2**31)),
+            truncation=_number(face.get("truncation", 1.0), "truncation", MAX_TRUNCATION),
         )
 
 
@@ -81,30 +80,30 @@ class Recipe:
     """Share of the second face by band, 0 to 1."""
     amounts: Mapping[str, float] = field(default_factory=dict)
     """How far to go along named directions, in standard deviations."""
-    grain: bool = False
+    noise: bool = False
     """Add G's noise, the same for every picture."""
 
     @classmethod
-    def parsed(cls, given: Any) -> "Recipe":
+    def parsed(cls, given: object) -> "Recipe":
         """A recipe of the page's JSON.
 
         Raises:
             ConfigError: a part is missing or out of range.
         """
-        given = _mapping(given, "a recipe")
-        other = given.get("other")
+        recipe = _mapping(given, "a recipe")
+        other = recipe.get("other")
         return cls(
-            face=Face.parsed(given.get("face")),
+            face=Face.parsed(recipe.get("face")),
             other=None if other is None else Face.parsed(other),
             mix={
                 str(name): _number(share, f"the share of {name}", 1.0)
-                for name, share in _mapping(given.get("mix", {}), "mix").items()
+                for name, share in _mapping(recipe.get("mix", {}), "mix").items()
             },
             amounts={
                 str(name): _number(amount, f"the amount of {name}", MAX_AMOUNT)
-                for name, amount in _mapping(given.get("amounts", {}), "amounts").items()
+                for name, amount in _mapping(recipe.get("amounts", {}), "amounts").items()
             },
-            grain=bool(given.get("grain", False)),
+            noise=bool(recipe.get("noise", False)),
         )
 
 
@@ -113,13 +112,15 @@ def packed(w: Tensor) -> str:
     return base64.b64encode(w.detach().cpu().numpy().astype("<f4").tobytes()).decode()
 
 
-def unpacked(text: Any) -> Tensor:
-    """What `packed` gave, as one row of numbers.
+def unpacked(text: object) -> Tensor:
+    """The inverse of `packed`, as one row of numbers.
 
     Raises:
         ConfigError: the text is something else.
     """
     try:
+        if not isinstance(text, str):
+            raise TypeError(f"{type(text).__name__} is no text")
         numbers = np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)
     except (binascii.Error, ValueError, TypeError) as error:
         raise ConfigError(f"a style could not be read: {error}") from error
@@ -128,14 +129,15 @@ def unpacked(text: Any) -> Tensor:
     return torch.from_numpy(numbers)
 
 
-def _mapping(given: Any, what: str) -> Mapping[str, Any]:
+def _mapping(given: object, what: str) -> Mapping[str, object]:
     if not isinstance(given, Mapping):
         raise ConfigError(f"{what} is {str(given)[:40]!r}: wanted a JSON object")
     return given
 
 
-def _number(given: Any, what: str, bound: float) -> float:
-    plain = isinstance(given, int | float) and not isinstance(given, bool)
-    if not plain or not math.isfinite(given) or abs(given) > bound:
+def _number(given: object, what: str, bound: float) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise ConfigError(f"{what} is {str(given)[:40]!r}: wanted a number up to {bound:g}")
+    if not math.isfinite(given) or abs(given) > bound:
         raise ConfigError(f"{what} is {str(given)[:40]!r}: wanted a number up to {bound:g}")
     return float(given)

@@ -1,7 +1,7 @@
-"""The studio's web server: four questions of the page, each answered from what it sends along.
+"""The studio's web server: four requests of the page, each answered from what it sends along.
 
 Nothing is kept between requests, so nobody sees another's faces.  One thread computes; requests
-wait for it in a line of bounded length.
+wait for it in a bounded queue.
 """
 
 import asyncio
@@ -57,20 +57,20 @@ HEADERS = {
 class RefusedError(UserError):
     """A request that is answered with a sentence and this status."""
 
-    def __init__(self, status: int, said: str) -> None:
-        super().__init__(said)
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
         self.status = status
 
 
-class Desk:
-    """The one thread that computes, and the line before it."""
+class WorkQueue:
+    """The one thread that computes, and a bounded queue before it."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="studio")
         self._waiting = 0
 
     async def do(self, work: Callable[[], T]) -> tuple[T, dict[str, str]]:
-        """What `work` gives, and a header that says how long it took."""
+        """The result of `work`, and a header with the time that it took."""
         if self._waiting >= MAX_WAITING:
             raise RefusedError(
                 503, "too many pictures are asked for at once: try again in a moment"
@@ -85,7 +85,7 @@ class Desk:
         return done, {"server-timing": f"work;dur={1e3 * seconds:.0f}"}
 
 
-class Guard:
+class SecurityMiddleware:
     """Adds the security headers; refuses other sites' requests and, on loopback, other hosts.
 
     The latter is what keeps a web page elsewhere from reading a local server (DNS rebinding).
@@ -122,7 +122,7 @@ def app_of(
     studio: Studio, *, local: bool = True, about: str = "", find: Detector | None = None
 ) -> Starlette:
     """The studio as an ASGI application; `local` refuses every host name but localhost."""
-    desk, m = Desk(), studio.m
+    queue, m = WorkQueue(), studio.m
 
     async def page(_: Request) -> Response:
         return FileResponse(PAGE / "index.html")
@@ -134,28 +134,28 @@ def app_of(
     async def face(request: Request) -> Response:
         data, crop = await _body(request, MAX_BYTES), Crop.parsed(request.query_params)
 
-        def work() -> dict[str, Any]:
-            x, told = read_photo(data, m.resolution, m.model.channels, crop, find)
+        def work() -> dict[str, object]:
+            x, notes = read_photo(data, m.resolution, m.model.channels, crop, find)
             shown = base64.b64encode(_png(to_uint8(x[None])[0])).decode()
             return {
                 "w": packed(studio.encode(x)),
                 "picture": f"data:image/png;base64,{shown}",
-                "told": told,
+                "notes": notes,
             }
 
-        answer, took = await desk.do(work)
+        answer, took = await queue.do(work)
         return JSONResponse(answer, headers=took)
 
     async def picture(request: Request) -> Response:
         given = await _json(request)
         recipe, draft = Recipe.parsed(given), given.get("draft") is True
         encode = _jpeg if draft else _png
-        made, took = await desk.do(lambda: encode(studio.paint(recipe, draft=draft)))
+        made, took = await queue.do(lambda: encode(studio.paint(recipe, draft=draft)))
         return Response(made, media_type="image/jpeg" if draft else "image/png", headers=took)
 
     async def styles(request: Request) -> Response:
         recipe = Recipe.parsed(await _json(request))
-        made, took = await desk.do(lambda: _npy(studio.compose(recipe)[0].cpu().numpy()))
+        made, took = await queue.do(lambda: _npy(studio.compose(recipe)[0].cpu().numpy()))
         return Response(made, media_type="application/octet-stream", headers=took)
 
     return Starlette(
@@ -167,7 +167,7 @@ def app_of(
             Route("/api/styles", styles, methods=["POST"]),
             Mount("/static", StaticFiles(directory=PAGE)),
         ],
-        middleware=[Middleware(Guard, local=local)],
+        middleware=[Middleware(SecurityMiddleware, local=local)],
         exception_handlers={UserError: _sentence, Exception: _fault},
     )
 
@@ -225,7 +225,7 @@ async def _body(request: Request, limit: int) -> bytes:
     return bytes(got)
 
 
-async def _json(request: Request) -> dict[str, Any]:
+async def _json(request: Request) -> dict[str, object]:
     try:
         given = json.loads(await _body(request, MAX_JSON))
     except (ValueError, RecursionError) as error:

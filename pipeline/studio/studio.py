@@ -1,4 +1,4 @@
-"""What the studio does with a model: encode, compose styles, paint; no web in it.
+"""The studio without its web server: encode, compose styles, paint.
 
 Legend: N styles, L layers of G, W width of w, C channels, R resolution.
 """
@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +53,7 @@ class Studio:
         self._G = PreparedGenerator(m.nets, m.stage)
         self._drafts_help = self._bfloat16_is_quicker()
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, object]:
         """What the page needs to know of the model: sizes, sliders, bands."""
         return {
             "resolution": self.m.resolution,
@@ -62,15 +61,15 @@ class Studio:
             "seen": self.m.seen,
             "labelled": self.labelled,
             "reach": REACH,
-            "attributes": [{"name": n, "told": self._told(n)} for n in self.attributes.names],
+            "attributes": [{"name": n, "hint": self._hint(n)} for n in self.attributes.names],
             "bands": [
                 {"name": b.name, "caption": b.caption, "styles": list(d.names)}
                 for b, d in zip(self.bands, self.styles, strict=True)
             ],
         }
 
-    def _told(self, attribute: str) -> str:
-        """How good a fitted direction is, if it was measured."""
+    def _hint(self, attribute: str) -> str:
+        """The accuracy of a fitted direction, if it was measured."""
         found = self.attributes.about.get("attributes", {}).get(attribute, {})
         if not {"accuracy", "chance"} <= found.keys():
             return ""
@@ -105,7 +104,7 @@ class Studio:
         """
         w = self.compose(recipe)
         with self._bfloat16() if draft and self._drafts_help else nullcontext():
-            if recipe.grain:
+            if recipe.noise:
                 x = self.m.generate(w, noise=rng(0, "studio/grain", 0, self.m.device))
             else:
                 x = self._G(w)
@@ -138,7 +137,7 @@ class Studio:
         return torch.autocast(self.m.device.type, torch.bfloat16)
 
     def _bfloat16_is_quicker(self) -> bool:
-        """Measured, for no flag of a processor tells; this also makes the first picture quick."""
+        """Measured, as no flag of a processor shows it; this also makes the first picture quick."""
         if self.m.device.type != "cpu":
             return False
         w = latents.per_layer(self.m.w_mean[None, : self.layers], self.layers)

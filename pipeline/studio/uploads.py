@@ -1,4 +1,4 @@
-"""A photo from somewhere in the world -> what E takes, or a sentence that says why not.
+"""An uploaded photo -> the input of E, or a sentence with the reason why not.
 
 C channels, R resolution.
 """
@@ -73,7 +73,7 @@ def read_photo(
     crop: Crop | None = None,
     find: Detector | None = None,
 ) -> tuple[Tensor, tuple[str, ...]]:
-    """[C, R, R] in [-1, 1], shrunk as `stylealae prepare` does it, and what is to be said of it.
+    """[C, R, R] in [-1, 1], shrunk as `stylealae prepare` does it, and notes for the user.
 
     Without a crop, a detector's largest face is cut out as FFHQ's are; without either, the middle.
 
@@ -87,28 +87,28 @@ def read_photo(
             f"it has only {image.shape[1]}x{image.shape[0]} pixels: use one of {MIN_SIDE}x"
             f"{MIN_SIDE} or more"
         )
-    told = []
+    notes = []
     faces = find(image) if find is not None and crop is None and channels == 3 else ()
     if crop is not None:
         image = crop.of(image)
     elif faces:
-        told.append("It was turned and cropped by its eyes and mouth.")
+        notes.append("It was turned and cropped by its eyes and mouth.")
         if len(faces) > 1:
-            told.append(f"{len(faces)} faces were found: the largest was taken.")
+            notes.append(f"{len(faces)} faces were found: the largest was taken.")
         image = align(image, faces[0], resolution)
     elif image.shape[0] != image.shape[1]:
-        told.append("The middle of the photo was taken.")
+        notes.append("The middle of the photo was taken.")
     if find is not None and crop is None and not faces:
-        told.append("No face was found in it: crop it by hand.")
+        notes.append("No face was found in it: crop it by hand.")
     side = min(image.shape[:2])
     if side < resolution:
-        told.append(f"It has {side}×{side} pixels, the model works at {resolution}×{resolution}: "  # noqa: RUF001
-                    "it was enlarged, and fine detail is the model's own.")  # fmt: skip
+        notes.append(f"It has {side}×{side} pixels, the model works at {resolution}×{resolution}: "  # noqa: RUF001
+                     "it was enlarged, and fine detail is the model's own.")  # fmt: skip
     if float(image.std()) < 2.0:
-        told.append("It is nearly of one colour: there is no face to be seen in it.")
+        notes.append("It is nearly of one colour: there is no face to be seen in it.")
     planes, _ = pixels.square(image, resolution)
     made = pixels.pyramid(planes, (resolution,))[resolution]  # [C, R, R] uint8
-    return torch.from_numpy(made).float() / 127.5 - 1.0, tuple(told)
+    return torch.from_numpy(made).float() / 127.5 - 1.0, tuple(notes)
 
 
 def _check(data: bytes) -> None:

@@ -179,28 +179,28 @@ def edit(
     amounts = _amounts(attributes)
     m = open_model(model, device)
     found = Directions.load(folder or snapshot_of(model))
-    found.step(amounts)  # says what is wrong with a name, before anything takes long
+    found.step(amounts)  # refuses a wrong name before anything takes long
     names, x, w = encode_images(m, images, count)
     if steps:
         with progress("steps", steps) as advance:
             w = m.refine(x, steps, told=lambda _: advance(1)).w
     before = m.generate(w, noise=False)
     after = m.generate(m.edit(w, amounts, found), noise=False)
-    said = ", ".join(f"{name} {amount:+g}" for name, amount in amounts.items())
+    edits = ", ".join(f"{name} {amount:+g}" for name, amount in amounts.items())
     refined = f", refined in {steps} steps" if steps else ""
-    rows = [("originals", x), (f"reconstructions{refined}", before), (said, after)]
+    rows = [("originals", x), (f"reconstructions{refined}", before), (edits, after)]
     write_picture(paired_sheet(rows, names), out)
     read, then = (found.scores(m.encode(y.clamp(-1, 1))).mean(0).tolist() for y in (before, after))
     scores = {name: {"before": a, "after": b}
               for name, a, b in zip(found.names, read, then, strict=True)}  # fmt: skip
-    asked = {name: scores[name] for name in amounts}
+    edited = {name: scores[name] for name in amounts}
     others = {name: v for name, v in scores.items() if name not in amounts}
     moved = max(others, key=lambda n: abs(others[n]["after"] - others[n]["before"]), default=None)
     print_numbers(
         command="edit",
         images=len(x),
         amounts=amounts,
-        scores=asked,
+        scores=edited,
         most_moved_other={moved: others[moved]} if moved else {},
     )
 
@@ -262,11 +262,11 @@ def _show(found: "Directions") -> None:
         table.add_column(heading, justify="left" if heading[0] in "dm" else "right")
     entangled = found.entanglement()
     for k, name in enumerate(found.names):
-        said = report[name]
+        measured = report[name]
         others = entangled[k].clone()
         others[k] = 0
         worst = int(others.abs().argmax())
-        numbers = [f"{said[n]:.2f}" if n in said else "?"
+        numbers = [f"{measured[n]:.2f}" if n in measured else "?"
                    for n in ("accuracy", "chance", "correlation")]  # fmt: skip
         moved = float(others[worst])
         other = f"{found.names[worst]} {moved:+.2f}" if abs(moved) >= 0.005 else ""

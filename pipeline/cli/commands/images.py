@@ -223,7 +223,7 @@ def sample(
 
 
 def _pictures(m: "StyleALAE", w: "Tensor") -> "Tensor":
-    """G of many styles, some at a time, without grain."""
+    """G of many styles, some at a time, without noise."""
     import torch
 
     return torch.cat([m.generate(part, noise=False) for part in torch.split(w, 16)])

@@ -1,12 +1,12 @@
 // The picture: its recipe (faces, shares, amounts) is sent whole; while one picture is being made,
 // only the newest wish waits.  Beside it, what is said of it.
-import { painted } from "./asking.js";
+import { painted } from "./requests.js";
 
 const $ = (id) => document.getElementById(id);
 const made = new Set();  // object URLs of pictures
 let busy = false, wish = null;
 
-export const recipe = { face: null, other: null, mix: {}, amounts: {}, grain: false };
+export const recipe = { face: null, other: null, mix: {}, amounts: {}, noise: false };
 export const shown = { photo: null, plain: null, compareWith: "original" };
 
 // ---- what is said ------------------------------------------------------------------------------

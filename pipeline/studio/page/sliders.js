@@ -10,10 +10,10 @@ export function fill(input) {  // the track's coloured part: from zero to the va
 }
 
 // A named slider; `moved(draft)` is called when a person moves it, with true on the way.
-export function addSlider(parent, id, name, { told, low, high, step, value, format, set, moved }) {
+export function addSlider(parent, id, name, { hint, low, high, step, value, format, set, moved }) {
   const row = document.createElement("div");
   row.className = "slider";
-  const label = Object.assign(document.createElement("label"), { htmlFor: id, textContent: name, title: told ? `${name}: ${told}` : name });
+  const label = Object.assign(document.createElement("label"), { htmlFor: id, textContent: name, title: hint ? `${name}: ${hint}` : name });
   const out = Object.assign(document.createElement("output"), { textContent: format(value) });
   out.htmlFor.add(id);
   const zero = Object.assign(document.createElement("button"),

@@ -1,5 +1,5 @@
 // The studio's page: faces come in, sliders and buttons change the recipe, `picture` follows it.
-import { ask, painted } from "./asking.js";
+import { ask, painted } from "./requests.js";
 import { askForCrop } from "./crop.js";
 import { compare, guarded, recipe, repaint, repaintPlain, shown, tell } from "./picture.js";
 import { addSlider, fill, setSlider } from "./sliders.js";
@@ -46,7 +46,7 @@ async function load(slot, file, crop) {
   document.body.classList.add("working");
   const answer = await (await ask(`api/face${query}`, file)).json();
   lastPhoto[slot] = file;
-  tell(answer.told);
+  tell(answer.notes);
   await take(slot, { w: answer.w }, answer.picture);
 }
 
@@ -109,9 +109,9 @@ function buildSliders() {
     low: -model.reach, high: model.reach, step: 0.1, value: 0, format: signed,
     set: (v) => { recipe.amounts[name] = v; }, moved: repaint,
   });
-  for (const { name, told } of model.attributes) {
+  for (const { name, hint } of model.attributes) {
     const read = model.labelled ? capital(name.replaceAll("_", " ").replace(":", ": ")) : name.replace(/^pc/, "Component ");
-    addSlider($("attributes"), idOf(name), read, { ...amount(name), told });
+    addSlider($("attributes"), idOf(name), read, { ...amount(name), hint });
   }
   $("attributes-hint").textContent = model.labelled
     ? "Fitted from labels, in standard deviations."
@@ -166,7 +166,7 @@ function listen() {
   };
   $("truncation").oninput = () => truncate(true);
   $("truncation").onchange = () => truncate(false);
-  $("grain").onchange = () => { recipe.grain = $("grain").checked; repaint(); };
+  $("noise").onchange = () => { recipe.noise = $("noise").checked; repaint(); };
   $("reset").onclick = guarded(() => {
     for (const input of document.querySelectorAll(".sliders input")) input.silently(0);
     repaint();

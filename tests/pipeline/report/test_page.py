@@ -70,7 +70,7 @@ def test_a_run_is_read_as_far_as_it_has_come(run: Path) -> None:
     assert found.parsed() == CONFIG
     assert found.series("loss/critic")[0] == (100.0, 1.4)
     assert found.tags("metric") == ["metric/fid-random"]
-    assert [(s.resolution, s.seen) for s in found.sheets] == [(4, 400), (8, 600), (8, 700)]
+    assert [(g.resolution, g.seen) for g in found.grids] == [(4, 400), (8, 600), (8, 700)]
 
 
 def test_the_page_holds_everything_and_escapes_it(run: Path) -> None:

@@ -155,7 +155,7 @@ def test_every_slider_moves_the_picture_and_reset_brings_it_back(visit: Visit) -
     assert page.locator(f"#{ids[0]}").input_value() == "0"
     assert visit.after(lambda: page.locator("#reset").click()) == plain
     assert page.locator("#reset").is_disabled()
-    assert visit.after(lambda: page.locator("#grain").check()) == plain  # untrained: it weighs 0
+    assert visit.after(lambda: page.locator("#noise").check()) == plain  # untrained: it weighs 0
 
 
 def test_random_faces_truncation_and_mixing(visit: Visit) -> None:

@@ -22,7 +22,7 @@ from pipeline.faces.alignment import align
 from pipeline.faces.landmarks import read_points
 from pipeline.studio import server
 from pipeline.studio.recipe import Recipe, bands_of, packed, unpacked
-from pipeline.studio.server import Desk, RefusedError, app_of, listening
+from pipeline.studio.server import RefusedError, WorkQueue, app_of, listening
 from pipeline.studio.studio import Studio
 from pipeline.studio.uploads import Crop, read_photo
 from stylealae import StyleALAE
@@ -96,7 +96,7 @@ def test_mixing_moving_and_the_saved_styles_agree_with_the_library(client: TestC
     shown = pixels_of(named.post("/api/picture", json=recipe))
     assert np.array_equal(shown, to_uint8(m.generate(wanted, noise=False))[0])
     assert named.get("/api/model").json()["attributes"] == [
-        {"name": "smile", "told": ""}, {"name": "age", "told": ""},
+        {"name": "smile", "hint": ""}, {"name": "age", "hint": ""},
     ]  # fmt: skip
     with pytest.raises(ConfigError, match="styles of 4 numbers"):
         Studio(m, placed(("smile",), torch.eye(4)[:1], torch.randn(64, 4)))
@@ -143,10 +143,10 @@ def test_a_broken_recipe_is_a_sentence(client: TestClient, recipe: Any, said: st
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
 def test_common_formats_are_read(form: str) -> None:
-    x, told = read_photo(photo(32, 32, form), 16, 3)
+    x, notes = read_photo(photo(32, 32, form), 16, 3)
     assert x.shape == (3, 16, 16)
     assert float(x.abs().max()) <= 1
-    assert not told
+    assert not notes
 
 
 @pytest.mark.parametrize(
@@ -186,15 +186,15 @@ def test_a_found_face_is_aligned_as_the_tools_align_it() -> None:
         name = next(n for n in tar.getnames() if n.endswith(".tem"))
         tem, jpg = (tar.extractfile(name[:-4] + end).read() for end in (".tem", ".jpg"))  # type: ignore[union-attr]
     points = read_points(name, tem)
-    x, told = read_photo(jpg, 64, 3, find=lambda _: [points, points])
+    x, notes = read_photo(jpg, 64, 3, find=lambda _: [points, points])
     wanted = align(decode(jpg, 3)[0], points, 64)
     assert np.array_equal(to_uint8(x[None])[0], wanted)
-    assert "eyes and mouth" in told[0]
-    assert "2 faces" in told[1]
-    _, told = read_photo(jpg, 64, 3, find=lambda _: [])
-    assert "No face was found" in told[-1]
-    _, told = read_photo(jpg, 64, 3, Crop(left=0, top=0, side=1), lambda _: [points])
-    assert not told  # a crop by hand is taken at its word
+    assert "eyes and mouth" in notes[0]
+    assert "2 faces" in notes[1]
+    _, notes = read_photo(jpg, 64, 3, find=lambda _: [])
+    assert "No face was found" in notes[-1]
+    _, notes = read_photo(jpg, 64, 3, Crop(left=0, top=0, side=1), lambda _: [points])
+    assert not notes  # a crop by hand is taken at its word
 
 
 def test_a_crop_is_of_the_photo_itself() -> None:
@@ -233,12 +233,12 @@ def test_a_long_line_of_requests_is_refused_and_drains(monkeypatch: pytest.Monke
     gate = threading.Event()
 
     async def crowd() -> list[Any]:
-        desk = Desk()
-        asked = [asyncio.create_task(desk.do(lambda: gate.wait(10))) for _ in range(4)]
+        work = WorkQueue()
+        asked = [asyncio.create_task(work.do(lambda: gate.wait(10))) for _ in range(4)]
         await asyncio.sleep(0.05)
         gate.set()
         answers = await asyncio.gather(*asked, return_exceptions=True)
-        return [*answers, await desk.do(lambda: True)]
+        return [*answers, await work.do(lambda: True)]
 
     answers = asyncio.run(crowd())
     assert [isinstance(a, RefusedError) for a in answers] == [False, False, True, True, False]

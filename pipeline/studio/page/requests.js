@@ -1,4 +1,4 @@
-// Questions to the server, and its errors as sentences.
+// Requests to the server, and its errors as sentences.
 
 export async function ask(path, body) {
   let answer;
