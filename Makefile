@@ -1,8 +1,9 @@
 # make demo    the main job: prepare, train, draw      make demo DATA=photos.zip RES=64 for your own
 # make test    every test that needs no GPU            make check   format, lint, types, import contracts
 # make setup   only the .venv                          make bench   measurements, as JSON
+# make test-portable   the part without Ray as other processors would run it (an hour)
 # make faults  hosts die, links break, disks fill, and nothing is lost (Linux, root)
-.PHONY: setup demo test check bench faults
+.PHONY: setup demo test test-portable check bench faults
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -19,6 +20,9 @@ demo: setup
 
 test: setup
 	@$(BIN)/python -m tests.suite $(ARGS)
+
+test-portable: setup
+	@$(BIN)/python -m tests.portable $(ARGS)
 
 check: setup
 	$(BIN)/ruff format --check .

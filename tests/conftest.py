@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def write_idx(path: Path, array: np.ndarray) -> None:
     head = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
     path.write_bytes(gzip.compress(head + array.astype(np.uint8).tobytes(), mtime=0))
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """What a test draws without naming a source does not depend on the tests before it."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,11 @@
-"""`make test` runs both parts, fails if either does, and its last line counts those of both."""
+"""`make test` runs both parts and fails if either does; `make test-portable` says what it could."""
 
 from pathlib import Path
 
 import pytest
 
-from tests import suite
+from tests import portable, suite
+from tests.portable import Setting, Used
 
 GOOD = "def test_good(): assert True\n"
 BAD = "def test_bad(): assert False\n"
@@ -38,3 +39,23 @@ def test_both_parts(
     assert said[-1] == last
     named = [line for line in said if line.startswith("  FAILED")]
     assert len(named) == int(last.split()[3])
+
+
+def test_the_table_says_which_processors_could_be_emulated():
+    old = Setting(aten="default", onednn="SSE41", threads=1)
+    new = [Setting(aten="avx2", onednn="AVX512_CORE_AMX", threads=t) for t in (1, 2)]
+    as_asked, without_amx = Used("DEFAULT", "Intel SSE4.1", 1), Used("AVX2", "Intel AVX-512", 1)
+    outcomes = {
+        as_asked: suite.Outcome(passed=3, skipped=1, failures=()),
+        without_amx: suite.Outcome(passed=2, skipped=1, failures=("test_bad",)),
+    }
+    rows = [(old, as_asked), (new[0], without_amx), (new[1], without_amx)]
+    shown = [line.split() for line in portable.table(rows, outcomes).splitlines()[-3:]]
+    assert [words[3] for words in shown] == ["yes", "no", "no"]
+    assert [words[4:6] for words in shown] == [["3", "passed,"], ["2", "passed,"], ["as", "above"]]
+
+
+def test_the_libraries_are_asked_what_they_use():
+    used = Setting(aten="default", onednn="SSE41", threads=1).used()
+    assert used.aten == "DEFAULT"
+    assert used.threads == 1

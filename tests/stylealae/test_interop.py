@@ -4,13 +4,11 @@ The fixtures hold two small models in the released layout and, computed in float
 code, every output, loss and gradient (as norm and dot product with cos(0, 1, 2, ...)).
 """
 
-import json
 import math
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from stylealae import StyleALAE
@@ -22,18 +20,7 @@ from stylealae.phase_inputs import StyleDraw
 from stylealae.phases import phases_of
 from stylealae.schedule import Growth
 from tests.bench.released import Released
-
-FIXTURES = Path(__file__).resolve().parents[3] / "shared" / "fixtures"
-MODELS = ("style_rgb_32", "style_rgb_256")
-needs_fixtures = pytest.mark.skipif(
-    not FIXTURES.exists(), reason="the golden numbers in ../shared/fixtures are not here"
-)
-
-
-def golden(name: str) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
-    with safe_open(FIXTURES / f"{name}.safetensors", "pt") as file:
-        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-        return tensors, json.loads(file.metadata()["meta"])["cases"]
+from tests.released import MODELS, checkpoint, golden
 
 
 def relative(ours: Tensor, theirs: Tensor) -> float:
@@ -54,7 +41,6 @@ def condition(loss: float) -> float:
 
 # float32 rounds by 6e-8; R1 at 256x256 is some hundred layers deep, whose sums of some hundred
 # terms every instruction set adds in another order: 1e-5 was seen, ten times that is allowed.
-@needs_fixtures
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-5), (torch.float32, 1e-4)])
 @pytest.mark.parametrize("name", MODELS)
 def test_values_are_the_released_ones(name, dtype, tolerance):
@@ -86,7 +72,6 @@ def test_values_are_the_released_ones(name, dtype, tolerance):
             assert relative(value, tensors[prefix + key]) < allowed, (case, key)
 
 
-@needs_fixtures
 @pytest.mark.parametrize("name", MODELS)
 def test_gradients_of_every_phase_are_the_released_ones(name):
     tensors, cases = golden(name)
@@ -127,16 +112,15 @@ def draw_of(z: Tensor, at: Growth) -> StyleDraw:
     )
 
 
-@needs_fixtures
 @pytest.mark.parametrize("name", MODELS)
 def test_a_released_checkpoint_loads_and_saves_as_a_snapshot(name, tmp_path):
-    tensors, cases = golden(name)
-    raw = StyleALAE.from_released(FIXTURES / f"{name}.pth", ema=False)
+    (tensors, cases), file = golden(name), checkpoint(name, tmp_path)
+    raw = StyleALAE.from_released(file, ema=False)
     case = cases[-1]
     z = tensors[f"case{int(case['case'])}/z"]
     assert relative(raw.map(z), tensors[f"case{int(case['case'])}/w_of_z"]) < 2e-5
 
-    averaged = StyleALAE.from_released(FIXTURES / f"{name}.pth")
+    averaged = StyleALAE.from_released(file)
     ratio = averaged.nets.G.blocks[1].conv_2.weight / raw.nets.G.blocks[1].conv_2.weight
     assert torch.allclose(ratio, torch.tensor(0.9))  # as the fixture was made
     assert torch.equal(averaged.w_mean, raw.w_mean)  # released files average no mean style
@@ -147,9 +131,8 @@ def test_a_released_checkpoint_loads_and_saves_as_a_snapshot(name, tmp_path):
     assert again.resolution == averaged.resolution
 
 
-@needs_fixtures
 def test_a_truncated_checkpoint_is_refused(tmp_path):
-    data = (FIXTURES / "style_rgb_32.pth").read_bytes()
+    data = checkpoint("style_rgb_32", tmp_path).read_bytes()
     (tmp_path / "cut.pth").write_bytes(data[: len(data) // 2])
     with pytest.raises(CheckpointError, match="no whole checkpoint"):
         StyleALAE.from_released(tmp_path / "cut.pth")

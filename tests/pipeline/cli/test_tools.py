@@ -19,10 +19,9 @@ from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.editing.directions import Directions
 from stylealae.networks import build
+from tests.released import checkpoint
 
-SHARED = Path(__file__).resolve().parents[4] / "shared"
-FIXTURE = SHARED / "fixtures/style_rgb_32.pth"
-FAIRFACE = SHARED / "data/fairface224_1500.tar"
+FAIRFACE = Path(__file__).resolve().parents[4] / "shared/data/fairface224_1500.tar"
 SMALL = ModelConfig(
     resolution=16, start_channels=4, max_channels=8, z_width=8, w_width=8, mapping_layers=2
 )
@@ -274,26 +273,26 @@ def test_grey_photos_and_small_ones_are_taken(snapshot: Path, photos: Path, tmp_
     assert "smaller than the model's 16x16" in caplog.text
 
 
-@pytest.mark.skipif(not FIXTURE.exists(), reason="needs ../shared/fixtures")
 def test_a_released_checkpoint_goes_through_every_tool(photos: Path, tmp_path: Path):
+    released = checkpoint("style_rgb_32", tmp_path)
     png, found = tmp_path / "o.png", tmp_path / "d"
     photo = photos / "00.png"
-    assert numbers("reconstruct", FIXTURE, photo, "--out", png)["resolution"] == 32
-    numbers("encode", FIXTURE, photos, "--out", tmp_path / "w.npy")
-    assert numbers("refine", FIXTURE, photo, "--steps", "5", "--out", png)["gain_db"] >= 0
-    numbers("sample", FIXTURE, "--count", "4", "--truncation", "0.7", "--out", png)
+    assert numbers("reconstruct", released, photo, "--out", png)["resolution"] == 32
+    numbers("encode", released, photos, "--out", tmp_path / "w.npy")
+    assert numbers("refine", released, photo, "--steps", "5", "--out", png)["gain_db"] >= 0
+    numbers("sample", released, "--count", "4", "--truncation", "0.7", "--out", png)
     data = tmp_path / "set"
     assert run("prepare", photos, "--out", data, "--resolutions", "4..32").exit_code == 0
-    said = numbers("evaluate", FIXTURE, "--data", data, "--metrics", "psnr", "--cache", tmp_path)
-    assert said["snapshot"] == str(FIXTURE)
-    numbers("mix", FIXTURE, photo, "--with", "seed:1", "--out", png)
-    numbers("interpolate", FIXTURE, photo, "seed:1", "--steps", "3", "--out", png)
-    numbers("directions", FIXTURE, photos, "--out", found)
-    numbers("traverse", FIXTURE, "--directions", found, "--steps", "3", "--out", png)
-    numbers("edit", FIXTURE, photo, "-a", "dark=1", "--directions", found, "--out", png)
-    said = numbers("export", FIXTURE, "--format", "torch", "--out", tmp_path / "hub")
+    said = numbers("evaluate", released, "--data", data, "--metrics", "psnr", "--cache", tmp_path)
+    assert said["snapshot"] == str(released)
+    numbers("mix", released, photo, "--with", "seed:1", "--out", png)
+    numbers("interpolate", released, photo, "seed:1", "--steps", "3", "--out", png)
+    numbers("directions", released, photos, "--out", found)
+    numbers("traverse", released, "--directions", found, "--steps", "3", "--out", png)
+    numbers("edit", released, photo, "-a", "dark=1", "--directions", found, "--out", png)
+    said = numbers("export", released, "--format", "torch", "--out", tmp_path / "hub")
     assert max(said["largest_error"]["torch"].values()) < 1e-3
-    refused = run("edit", FIXTURE, photo, "-a", "dark=1", "--out", png)
+    refused = run("edit", released, photo, "-a", "dark=1", "--out", png)
     assert "stylealae import" in refused.output
 
 
