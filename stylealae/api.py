@@ -28,6 +28,8 @@ __all__ = ["StyleALAE"]
 class StyleALAE:
     """A trained model.  z, w [N, W]; x [N, C, R, R] in [-1, 1]; stage 0 is 4x4."""
 
+    family = "stylealae"
+
     def __init__(
         self, nets: Networks, model: ModelConfig, w_mean: Tensor, *, stage: int, seen: int = 0
     ) -> None:
@@ -44,12 +46,16 @@ class StyleALAE:
         Raises:
             CheckpointError: the folder is no snapshot, or one that is torn or of another format.
         """
-        found = snapshot.read(Path(path), device)
-        if not isinstance(found.model, ModelConfig):
-            raise CheckpointError(
-                f"{path} is a snapshot of the family {found.family!r}, not of StyleALAE: open it "
-                "with stylealae.family.load"
-            )
+
+        def section(family: str) -> type[ModelConfig]:
+            if family != cls.family:
+                raise CheckpointError(
+                    f"{path} is a snapshot of the family {family!r}, not of StyleALAE: open it "
+                    "with stylealae.families.load"
+                )
+            return ModelConfig
+
+        found = snapshot.read(Path(path), section, device)
         tensors = dict(found.tensors)
         try:
             w_mean, nets = tensors.pop("w_mean"), build(found.model)
@@ -77,7 +83,7 @@ class StyleALAE:
         """
         tensors = {**self.nets.state_dict(), "w_mean": self.w_mean}
         whole = snapshot.Snapshot(
-            family="stylealae", model=self.model, tensors=tensors, stage=self.stage, seen=self.seen
+            family=self.family, model=self.model, tensors=tensors, stage=self.stage, seen=self.seen
         )
         snapshot.write(folder, whole, self._card(origin))
 

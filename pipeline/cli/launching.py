@@ -132,13 +132,13 @@ def _show_results(cfg: RunConfig, headline: str) -> None:
     from pipeline.report.page import write_report
     from pipeline.storage import open_storage
     from pipeline.training.checkpoints import snapshot
-    from stylealae import family
+    from stylealae.families import load
     from stylealae.image_grid import contact_sheet
 
     storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
     model, here = snapshot(storage, cfg.last_stage), storage.working
     if not (here / "samples.png").exists():
-        m = family.load(model)
+        m = load(model)
         stream = Stream(cfg.data.path, cfg.data, seed=cfg.seed, resolution=m.resolution)
         x = on_device(stream.fixed(32), 1.0, m.device)
         for name, rows in reversed(m.sheets(x).items()):  # samples come last

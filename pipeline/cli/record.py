@@ -41,11 +41,11 @@ def record(
     from pipeline.evaluation.evaluate import evaluate
     from pipeline.report import results
     from pipeline.world import World
-    from stylealae import family
+    from stylealae.families import load
 
     found = []
     for run in runs:
-        m = family.load(snapshot_of(run))
+        m = load(snapshot_of(run))
         world = World(0, 1, torch.device("cpu"))
         subject = Subject(model=m, pictures=Pictures(data, m.resolution), world=world, batch=1000)
         (result,) = evaluate([metric], subject)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pipeline.data.loader.batch import classes_of, on_device
 from pipeline.evaluation.context import Part, Subject, Values
-from stylealae.api_mlp import AlaeMlpModel, ClassModel, CodeModel, MlpModel
+from stylealae.capabilities import Autoencodes, Classifies, Flattens, Unmaps
 from stylealae.errors import ConfigError
 from stylealae.metrics import codes
 from stylealae.metrics.parzen import parzen
@@ -34,7 +34,6 @@ __all__ = [
     "neighbours_of_pixels",
     "prior_fit",
     "reciprocity",
-    "rows_of",
 ]
 
 VALIDATION_IMG = 10_000
@@ -70,7 +69,7 @@ def cut(s: Subject[Any], which: str) -> Cut:
     return Cut(s.held_out, 0, s.pictures.count(s.held_out))
 
 
-def error(s: Subject[ClassModel]) -> Values:
+def error(s: Subject[Classifies]) -> Values:
     """Share of images that are put into another class than theirs."""
     found = {}
     for which, name in (("test", "error"), ("validation", "error-validation")):
@@ -79,7 +78,7 @@ def error(s: Subject[ClassModel]) -> Values:
     return found
 
 
-def cluster_error(s: Subject[ClassModel]) -> Values:
+def cluster_error(s: Subject[Classifies]) -> Values:
     """The same where a cluster has the label of the validation image that is surest in it."""
     chosen, here = cut(s, "validation"), cut(s, "test")
     of_cluster = codes.cluster_labels(_classes(s, chosen), labels_of(s, chosen))
@@ -91,11 +90,11 @@ def cluster_error(s: Subject[ClassModel]) -> Values:
     }
 
 
-def log_likelihood(s: Subject[MlpModel]) -> Values:
+def log_likelihood(s: Subject[Flattens]) -> Values:
     """Parzen log-likelihood of the test images in nats, under 10,000 samples."""
     samples = s.model.sample(PARZEN_SAMPLES, seed=s.seed)
     validation, tests = (_grey(s, cut(s, which)) for which in ("validation", "test"))
-    found = parzen(rows_of(s.model, samples).cpu(), validation, tests)
+    found = parzen(s.model.grey(samples).cpu(), validation, tests)
     return {
         "parzen": found.nats,
         "parzen-error": found.error,
@@ -104,17 +103,17 @@ def log_likelihood(s: Subject[MlpModel]) -> Values:
     }
 
 
-def neighbours(s: Subject[CodeModel]) -> Values:
+def neighbours(s: Subject[Autoencodes]) -> Values:
     """How well 1-NN and a linear SVM name images by their codes."""
     return _accuracies(s, "", lambda here: _codes(s, here))
 
 
-def neighbours_of_pixels(s: Subject[MlpModel]) -> Values:
+def neighbours_of_pixels(s: Subject[Flattens]) -> Values:
     """The same by the images themselves: what codes are to be compared with."""
     return _accuracies(s, "-pixels", lambda here: _grey(s, here))
 
 
-def neighbours_in_z_and_w(s: Subject[AlaeMlpModel]) -> Values:
+def neighbours_in_z_and_w(s: Subject[Unmaps]) -> Values:
     """The same in w = E(x), and in the z that F takes to it, of fewer images."""
     few = {"train": 2 * INVERTED_IMG, "test": INVERTED_IMG}
 
@@ -130,12 +129,12 @@ def neighbours_in_z_and_w(s: Subject[AlaeMlpModel]) -> Values:
     }
 
 
-def prior_fit(s: Subject[CodeModel]) -> Values:
+def prior_fit(s: Subject[Autoencodes]) -> Values:
     """How far the codes of test images are from the prior, and as far as two samples of it are."""
     here = cut(s, "test")
     here = Cut(here.split, here.first, min(here.count, FITTED_IMG))
     found = _codes(s, here, noisy=True)
-    prior = s.model.nets.prior
+    prior = s.model.prior
     drawn, again = (
         s.draws(f"prior/{i}", Part(0, here.count), lambda n, source: prior.sample(n, source)).cpu()
         for i in range(2)
@@ -148,7 +147,7 @@ def prior_fit(s: Subject[CodeModel]) -> Values:
     }
 
 
-def reciprocity(s: Subject[AlaeMlpModel]) -> Values:
+def reciprocity(s: Subject[Unmaps]) -> Values:
     """Mean squared E(G(w)) - w of mapped samples, and its share of the variance of w."""
     width = s.model.model.z_width
     part = Part(0, min(s.samples, 10_000))
@@ -179,29 +178,21 @@ def labels_of(s: Subject[Any], here: Cut) -> Tensor:
     return classes
 
 
-def rows_of(model: Any, x: Tensor) -> Tensor:
-    """What the networks see of images, in grey values of 0 to 1.  [N, C, R, R] -> [N, P]"""
-    border = (model.resolution - model.model.side) // 2
-    middle = slice(border, border + model.model.side)
-    return x[:, :, middle, middle].flatten(1).add(1.0).mul(0.5)
-
-
 def _images(s: Subject[Any], here: Cut, part: Part) -> Tensor:
     pixels = s.pictures.take(here.split, here.ids[part.rows])
     return on_device(pixels, 1.0, s.world.device)
 
 
-def _grey(s: Subject[MlpModel], here: Cut) -> Tensor:
-    width = s.model.model.pixels
+def _grey(s: Subject[Flattens], here: Cut) -> Tensor:
     return s.gathered(
-        here.count, width, f"images of {here.split}",
-        lambda part: rows_of(s.model, _images(s, here, part)),
+        here.count, s.model.pixels, f"images of {here.split}",
+        lambda part: s.model.grey(_images(s, here, part)),
     )  # fmt: skip
 
 
-def _classes(s: Subject[ClassModel], here: Cut) -> Tensor:
+def _classes(s: Subject[Classifies], here: Cut) -> Tensor:
     return s.gathered(
-        here.count, s.model.model.classes, f"classes of {here.split}",
+        here.count, s.model.classes, f"classes of {here.split}",
         lambda part: s.model.classify(_images(s, here, part)),
     )  # fmt: skip
 

@@ -1,9 +1,10 @@
-"""Pictures of a trained model of the MLP families: what it makes of test images, and of its prior.
+"""Pictures of a trained model by its capabilities: of test images, of its codes and its prior.
 
-Legend: N images, K classes, S side of what the networks see.
+Legend: N images, K classes, S side of an image as the networks take it.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor
 from pipeline.data.loader.batch import on_device
 from pipeline.evaluation.code_metrics import cut, labels_of
 from pipeline.evaluation.context import Subject
-from stylealae.api_mlp import AlaeMlpModel, ClassModel, CodeModel, GanModel, HeadsModel
+from stylealae.capabilities import Autoencodes, Classifies, Flattens, Reduces
 from stylealae.image_grid import contact_sheet
 from stylealae.plots import curves, manifold, scatter
 from stylealae.priors import Gaussian, rng
@@ -48,43 +49,44 @@ def sheet(s: Subject[Any]) -> Pictures:
     yield "sheet", contact_sheet(s.model.rows(_some(s, 32)), tile=32)
 
 
-def codes(s: Subject[CodeModel]) -> Pictures:
+def codes(s: Subject[Autoencodes]) -> Pictures:
     """2-D codes by class on the prior, and what G makes of the prior's plane."""
-    if s.model.code_width != 2 or isinstance(s.model, HeadsModel):
+    if s.model.code_width != 2 or isinstance(s.model, Reduces):
         return
     x, labels = _some(s, SCATTERED_IMG), labels_of(s, cut(s, "test"))[:SCATTERED_IMG]
     z = s.model.encode(x, rng(s.seed, "gallery/codes", 0, x.device)).cpu()
-    nets, cfg = s.model.nets, s.model.model
-    prior = nets.prior.sample(len(z), rng(s.seed, "gallery/prior", 0))
-    title = f"{s.model.family}: codes of {len(z):,} test images, {cfg.posterior} posterior"
-    yield "codes", scatter(z, labels, f"{title},\n{cfg.prior} prior", prior=prior)
-    if nets.told:
+    prior, (posterior, name) = s.model.prior, s.model.forms
+    samples = prior.sample(len(z), rng(s.seed, "gallery/prior", 0))
+    title = f"{s.model.family}: codes of {len(z):,} test images, {posterior} posterior"
+    yield "codes", scatter(z, labels, f"{title},\n{name} prior", prior=samples)
+    if s.model.class_inputs or not isinstance(s.model, Flattens):
         return
-    if isinstance(nets.prior, Gaussian):  # equal shares of the prior between lines
+    if isinstance(prior, Gaussian):  # equal shares of the prior between lines
         share = (torch.arange(LATTICE) + 0.5) / LATTICE
-        ticks = nets.prior.scale * torch.special.ndtri(share)
+        ticks = prior.scale * torch.special.ndtri(share)
     else:
-        ticks = torch.linspace(-1.0, 1.0, LATTICE) * float(prior.abs().quantile(0.99))
-    yield (
-        "manifold",
-        manifold(_lattice(s, ticks), ticks, f"G over the plane of the {cfg.prior} prior"),
-    )
+        ticks = torch.linspace(-1.0, 1.0, LATTICE) * float(samples.abs().quantile(0.99))
+    z = torch.cartesian_prod(ticks, ticks).flip(1)
+    grey = s.model.grey(s.model.decode(z)).cpu()  # without the border
+    side = math.isqrt(s.model.pixels // s.model.model.channels)
+    images = grey.view(LATTICE, LATTICE, -1, side, side)[:, :, 0]
+    yield "manifold", manifold(images, ticks, f"G over the plane of the {name} prior")
 
 
-def styles(s: Subject[CodeModel]) -> Pictures:
+def styles(s: Subject[Autoencodes]) -> Pictures:
     """A style a row, a class a column."""
-    told = s.model.nets.told
-    if not told:
+    classes = s.model.class_inputs
+    if not classes:
         return
-    z = s.model.nets.prior.sample(STYLES, rng(s.seed, "gallery/styles", 0))
-    y = torch.eye(told)
-    x = s.model.decode(z.repeat_interleave(told, 0), y.repeat(STYLES, 1))
-    rows = [(f"style {i + 1}", row) for i, row in enumerate(torch.split(x, told))]
-    names = [str(k) for k in range(told)]
-    yield "styles", contact_sheet(rows, tile=32, columns=told, headings=names)
+    z = s.model.prior.sample(STYLES, rng(s.seed, "gallery/styles", 0))
+    y = torch.eye(classes)
+    x = s.model.decode(z.repeat_interleave(classes, 0), y.repeat(STYLES, 1))
+    rows = [(f"style {i + 1}", row) for i, row in enumerate(torch.split(x, classes))]
+    names = [str(k) for k in range(classes)]
+    yield "styles", contact_sheet(rows, tile=32, columns=classes, headings=names)
 
 
-def clusters(s: Subject[ClassModel]) -> Pictures:
+def clusters(s: Subject[Classifies]) -> Pictures:
     """Each class as G draws it in the middle of the styles, and the test images surest to be it."""
     x = _some(s, SCATTERED_IMG)
     y = s.model.classify(x)
@@ -99,22 +101,21 @@ def clusters(s: Subject[ClassModel]) -> Pictures:
     yield "clusters", contact_sheet(rows, tile=32, title=title)
 
 
-def reduction(s: Subject[HeadsModel]) -> Pictures:
-    """Where test images lie once style and head are added, and the heads."""
+def reduction(s: Subject[Reduces]) -> Pictures:
+    """The representations of test images, and the heads."""
     if s.model.code_width != 2:
         return
     x, labels = _some(s, SCATTERED_IMG), labels_of(s, cut(s, "test"))[:SCATTERED_IMG]
     title = f"reduction of {len(x):,} test images to 2-D"
-    marks = s.model.nets.heads.detach().cpu()
-    yield "reduction", scatter(s.model.place(x).cpu(), labels, title, marks=marks)
+    marks = s.model.heads.detach().cpu()
+    yield "reduction", scatter(s.model.reduce(x).cpu(), labels, title, marks=marks)
 
 
 GALLERY: dict[type, tuple[Callable[[Subject[Any]], Pictures], ...]] = {
-    AlaeMlpModel: (sheet,),
-    GanModel: (sheet,),
-    CodeModel: (sheet, codes, styles),
-    ClassModel: (clusters,),
-    HeadsModel: (reduction,),
+    Flattens: (sheet,),
+    Autoencodes: (codes, styles),
+    Classifies: (clusters,),
+    Reduces: (reduction,),
 }
 
 
@@ -122,11 +123,3 @@ def _some(s: Subject[Any], n: int) -> Tensor:
     """The first test images.  -> [N, C, R, R] in [-1, 1]"""
     here = cut(s, "test")
     return on_device(s.pictures.take(here.split, here.ids[:n]), 1.0, s.world.device)
-
-
-def _lattice(s: Subject[CodeModel], ticks: Tensor) -> Tensor:
-    """Images of a lattice of codes, without the border.  [n] -> [n, n, S, S] in [0, 1]"""
-    z = torch.cartesian_prod(ticks, ticks).flip(1)
-    rows: Tensor = s.model.nets.rows(s.model.decode(z)).cpu()
-    side = s.model.model.side
-    return rows.view(len(ticks), len(ticks), -1, side, side)[:, :, 0]

@@ -25,7 +25,7 @@ from stylealae.config import LossConfig, ModelConfig
 from stylealae.errors import ConfigError
 from stylealae.networks import Networks, build
 from stylealae.phase_inputs import StyleDraw
-from stylealae.phases import Phase, phases_of
+from stylealae.phases import AlaePhase, phases_of
 from stylealae.schedule import Progress, at_stage
 
 __all__ = [
@@ -149,7 +149,7 @@ def _operations(model: ModelConfig, loss: LossConfig, stage: int, due: bool) -> 
         two, three = (_count(model, loss, stage, n, phase) for n in (2, 3))  # one is a special case
         assert len(two.flop) == len(three.flop)
         flop, moved = _shares(two.flop, three.flop), _shares(two.bytes, three.bytes)
-        full = _real_branch(model, stage, two) if phase.name == "critic" and due else 0.0
+        full = _real_branch(model, stage, two) if phase.double_backward else 0.0
         found.append(Operations(flop, moved, full))
     return found
 
@@ -173,7 +173,7 @@ def _real_branch(model: ModelConfig, stage: int, critic: "Count") -> float:
     return min(sum(alone.flop) / sum(critic.flop), 1.0)
 
 
-def _count(model: ModelConfig, loss: LossConfig, stage: int, n: int, phase: Phase) -> "Count":
+def _count(model: ModelConfig, loss: LossConfig, stage: int, n: int, phase: AlaePhase) -> "Count":
     with torch.device("meta"):
         nets: Networks = build(model)
         x = torch.empty(n, model.channels, 4 << stage, 4 << stage)

@@ -16,7 +16,7 @@ from torch import Tensor
 from pipeline.config import RunConfig
 from pipeline.config.sections import EngineConfig
 from stylealae.errors import ConfigError
-from stylealae.family import FAMILIES
+from stylealae.families import FAMILIES
 from stylealae.networks.group import Lettered
 from stylealae.schedule import Growth, Progress, at_stage
 
@@ -123,7 +123,7 @@ def _saved(cfg: RunConfig, stage: int, n: int, recompute_from: int) -> int:
     at = Progress(stage=stage, alpha=0.5 if stage else 1.0, batch=n, lr=0.0)
     family, shape = FAMILIES[cfg.family], (cfg.model.channels, at.resolution, at.resolution)
     x, labels = torch.empty(n, *shape, device="meta"), torch.zeros(n, dtype=torch.long)
-    chance = family.chance(
+    chance = family.sampler(
         cfg.model, cfg.loss, seed=0, mine=slice(0, n), device=x.device,
         labelled=(torch.zeros(1, *shape), labels[:1]),
     )  # fmt: skip
@@ -135,7 +135,7 @@ def _saved(cfg: RunConfig, stage: int, n: int, recompute_from: int) -> int:
                 p.requires_grad_(letter in phase.trains)
         with _counted(nets) as count:
             phase.loss(nets, x, r, at, cfg.loss)
-        half = cfg.engine.precision != "fp32" and phase.name != "critic"
+        half = cfg.engine.precision != "fp32" and not phase.double_backward
         most = max(most, sum(count.values()) // (2 if half else 1))
     return most
 

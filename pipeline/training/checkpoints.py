@@ -25,8 +25,8 @@ from pipeline.config import RunConfig, as_dict
 from pipeline.storage import Storage, Where, nothing, open_storage
 from pipeline.training.fencing import Fence
 from pipeline.world import World
+from stylealae.capabilities import Model
 from stylealae.errors import CheckpointError, DivergenceError, UserError
-from stylealae.family import Model
 
 __all__ = [
     "SNAPSHOT",

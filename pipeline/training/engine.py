@@ -33,10 +33,10 @@ from pipeline.config.sections import EngineConfig
 from pipeline.training.optimizer import KINDS
 from pipeline.world import World
 from stylealae.config import TermsConfig
-from stylealae.family import FAMILIES
+from stylealae.families import FAMILIES
 from stylealae.networks.group import Lettered
 from stylealae.phase_inputs import Draw
-from stylealae.phases import Phase
+from stylealae.phases import AnyPhase
 from stylealae.schedule import Growth, Progress, at_stage
 
 __all__ = ["Engine", "joined"]
@@ -85,7 +85,7 @@ class PhaseLoss(nn.Module):
         self.nets = nets
         self.cfg = cfg
 
-    def forward(self, phase: Phase, x: Tensor, r: Draw, at: Growth) -> Tensor:
+    def forward(self, phase: AnyPhase, x: Tensor, r: Draw, at: Growth) -> Tensor:
         """The loss of one phase on one micro-batch.  -> []"""
         return phase.loss(self.nets, x, r, at, self.cfg)
 
@@ -126,7 +126,7 @@ class Engine:
         if self._zero in (1, 2):
             self._engine.optimizer._lazy_init_hp_params_optimizer_state()
 
-    def step(self, phase: Phase, x: Tensor, r: Draw, at: Progress) -> Tensor:
+    def step(self, phase: AnyPhase, x: Tensor, r: Draw, at: Progress) -> Tensor:
         """Trains the phase's letters on this rank's share of the batch; its mean loss.
 
         [n, C, R, R] in [-1, 1] -> [], float32, detached and not averaged over the ranks

@@ -22,10 +22,11 @@ from pipeline.training.logs import Log, due
 from pipeline.training.metrics import Metrics
 from pipeline.training.progress import Report
 from pipeline.world import World
+from stylealae.capabilities import Model
 from stylealae.config import ShapeConfig
 from stylealae.ema import Ema
 from stylealae.errors import CheckpointError, ConfigError, DivergenceError
-from stylealae.family import FAMILIES, Model
+from stylealae.families import FAMILIES
 from stylealae.networks.group import Lettered
 from stylealae.schedule import at_stage
 
@@ -63,7 +64,7 @@ def train_stage(
         cfg.data.path, cfg.data, seed=cfg.seed, resolution=4 << stage,
         rank=world.rank, world=world.size, device=world.device,
     )  # fmt: skip
-    chance = family.chance(
+    chance = family.sampler(
         cfg.model, cfg.loss, seed=cfg.seed, mine=world.share(at.batch), device=world.device,
         labelled=stream.labelled,
     )  # fmt: skip

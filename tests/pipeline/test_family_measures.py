@@ -20,8 +20,9 @@ from pipeline.evaluation.figures import pictures_of
 from pipeline.evaluation.registry import METRICS
 from pipeline.report import results
 from pipeline.world import World
+from stylealae.capabilities import Model
 from stylealae.errors import ConfigError
-from stylealae.family import FAMILIES, Model
+from stylealae.families import FAMILIES
 
 WORLD = World(0, 1, torch.device("cpu"))
 

@@ -9,9 +9,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from stylealae.config_mlp import AlaeModelConfig
-from stylealae.networks.group import Lettered
-from stylealae.networks.mlp import Window, hidden
+from stylealae.families.alae.config import AlaeModelConfig
+from stylealae.families.common.networks import Window, hidden
+from stylealae.networks.group import AlaeNetworks
 from stylealae.ops.layers import EqualLinear, leaky_relu, pixel_norm
 from stylealae.schedule import Growth
 
@@ -82,10 +82,8 @@ class Generator(Layers):
         return self.window.images(super().forward(w).tanh())
 
 
-class AlaeMlp(Lettered):
+class AlaeMlp(AlaeNetworks):
     """F: z -> w, G: w -> x, E: x -> w, D: w -> logit; nothing grows, G takes one style."""
-
-    letters = "FGED"
 
     def __init__(self, cfg: AlaeModelConfig) -> None:
         super().__init__()

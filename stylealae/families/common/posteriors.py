@@ -6,7 +6,7 @@ Legend: N batch, P numbers of x, H features, Z width of z.
 import torch
 from torch import Tensor, nn
 
-from stylealae.config_mlp import CodeModelConfig
+from stylealae.families.common.config import CodeModelConfig
 
 __all__ = [
     "POSTERIORS",
@@ -14,6 +14,7 @@ __all__ = [
     "FixedGaussian",
     "GaussianPosterior",
     "UniversalApproximator",
+    "code_layer",
 ]
 
 
@@ -28,7 +29,7 @@ class Deterministic(nn.Module):
         self.mean = code_layer(cfg.hidden, cfg.z_width)
 
     def enter(self, x: Tensor, noise: torch.Generator | None) -> Tensor:
-        """What the encoder is shown.  [N, P] -> [N, P + eta]"""
+        """The encoder's input.  [N, P] -> [N, P + eta]"""
         return x
 
     def forward(self, h: Tensor, noise: torch.Generator | None) -> Tensor:

@@ -22,7 +22,7 @@ from stylealae.phases import phases_of
 from stylealae.schedule import Growth
 from tests.bench.released import Released
 
-FIXTURES = Path(__file__).resolve().parents[3] / "shared" / "fixtures"
+FIXTURES = Path(__file__).resolve().parents[4] / "shared" / "fixtures"
 MODELS = ("style_rgb_32", "style_rgb_256")
 needs_fixtures = pytest.mark.skipif(
     not FIXTURES.exists(), reason="the golden numbers in ../shared/fixtures are not here"
