@@ -12,7 +12,7 @@ __all__ = ["Aae"]
 
 
 class Aae(Autoencoder):
-    """The plain form: D tells codes from samples of the prior."""
+    """The plain form: D discriminates codes from samples of the prior."""
 
     letters = "EGD"
 

@@ -15,7 +15,7 @@ class ClassLossConfig(CodeLossConfig):
     class_deceit_weight: float = 1.0
     """Weight of what E gains by classes that C takes for samples of the categorical prior."""
     class_noise: float = 0.0
-    """Standard deviation of the noise on what C is shown: one-hot samples give themselves away."""
+    """Standard deviation of the noise on C's input: one-hot samples give themselves away."""
     classification_weight: float = 1.0
     """Weight of the cross-entropy of y on labelled images; 0 learns without labels."""
     labelled_batch: int = 100

@@ -13,7 +13,7 @@ __all__ = ["ClassAae"]
 
 
 class ClassAae(Aae):
-    """E gives a class y beside the style z; C tells y from samples of the categorical prior."""
+    """E gives a class y beside the style z; C discriminates y from samples of its prior."""
 
     letters = "EGDC"
 

@@ -21,14 +21,14 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class MlpConfig(ShapeConfig):
-    """Networks that see an image as a row of numbers."""
+    """Networks that take an image as a row of numbers."""
 
     resolution: int = 32
     """Side of the data set's images in pixels."""
     channels: int = 1
     """Image channels: 1 for grey, 3 for RGB."""
     side: int = 28
-    """The networks see the central side x side pixels; the border around them is black."""
+    """The networks take the central side x side pixels; the border around them is black."""
     hidden: int = 1000
     """Units of a hidden layer."""
     hidden_layers: int = 2

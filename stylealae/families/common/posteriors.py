@@ -19,7 +19,7 @@ __all__ = [
 
 
 class Deterministic(nn.Module):
-    """Z is a function of x: what spreads the codes is the data's own spread."""
+    """Z is a function of x: the spread of the codes is the data's own."""
 
     eta_width = 0
     """Numbers of noise that enter beside x."""
@@ -39,7 +39,7 @@ class Deterministic(nn.Module):
 
 
 class FixedGaussian(Deterministic):
-    """Z is drawn around a function of x, as far at every x."""
+    """Z is drawn around a function of x, with one variance for all x."""
 
     def __init__(self, cfg: CodeModelConfig) -> None:
         super().__init__(cfg)

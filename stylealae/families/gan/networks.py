@@ -13,7 +13,7 @@ __all__ = ["Gan"]
 
 
 class Gan(Rows):
-    """G: z -> x and a D that tells its images from real ones: the comparison of the papers."""
+    """G: z -> x and a D of its images against real ones: the comparison of the papers."""
 
     letters = "GD"
 

@@ -30,7 +30,7 @@ def test_refined_styles_tell_images_better_and_nothing_else_changes(model: Style
                        noise=False)  # fmt: skip
     weights = {k: v.clone() for k, v in model.nets.state_dict().items()}
     steps: list[int] = []
-    found = model.refine(x, 30, told=steps.append)
+    found = model.refine(x, 30, report=steps.append)
     assert steps == list(range(1, 31))
     assert torch.equal(found.encoded, model.encode(x))
     assert torch.allclose(found.before_db, psnr(x, model.reconstruct(x)), atol=1e-3)
