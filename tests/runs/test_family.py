@@ -4,6 +4,7 @@ Checked in this process, on one rank, with the made-up digits of tests/conftest.
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -14,12 +15,16 @@ import torch
 from torch import Tensor
 
 from pipeline.config import RunConfig, parse
+from pipeline.evaluation.context import Pictures, Subject
+from pipeline.evaluation.figures import pictures_of
 from pipeline.evaluation.registry import usual
+from pipeline.planning.memory import need
 from pipeline.storage import open_storage
 from pipeline.training.checkpoints import latest, stage_folder
 from pipeline.training.trainer import begin, readable_by, train_stage
 from pipeline.world import World
-from stylealae.errors import CheckpointError
+from stylealae import families
+from stylealae.errors import CheckpointError, ConfigError
 from stylealae.families import FAMILIES, load, sections
 from stylealae.image_grid import contact_sheet
 
@@ -28,6 +33,8 @@ SMALL = {"hidden": 24, "critic_hidden": 24, "z_width": 2}
 """Of these the keys that a family has."""
 BATCH, IMAGES = 12, 120
 PARTS = ("networks", "ema", "adam")
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = re.compile(r"```python\n# stylealae/families/sparse/(\w+\.py)\n(.*?)```", re.DOTALL)
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +103,39 @@ def test_a_family_trains_and_its_snapshot_loads(
     before = FAMILIES[name].build(cfg.model, cfg.seed).state_dict()
     after = m.nets.state_dict()
     assert not [n for n in before if torch.equal(before[n], after[n])], "nothing rests"
+
+
+@pytest.fixture
+def sparse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of the family that docs/family.md adds, from a folder elsewhere."""
+    folder = tmp_path / "families" / "sparse"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    files = EXAMPLE.findall((ROOT / "docs" / "family.md").read_text())
+    assert {name for name, _ in files} == {"config.py", "phases.py", "family.py"}
+    for name, text in files:
+        (folder / name).write_text(text)
+    monkeypatch.setattr(families, "__path__", [*families.__path__, str(folder.parent)])
+    monkeypatch.setattr(families, "NAMES", (*families.NAMES, "sparse"))
+    return "sparse"
+
+
+def test_a_folder_and_a_name_make_a_family(
+    sparse: str, digits: Path, world: World, tmp_path: Path
+) -> None:
+    cfg = config(sparse, digits, tmp_path / "run", "loss.sparsity_weight=0.1")
+    m = trained(cfg, world, 3)
+    assert (m.family, m.seen) == (sparse, IMAGES)
+    assert {"sheet", "codes"} <= dict(pictures_of(subject(m, digits))).keys()
+    assert "prior-fit" in usual(m)
+    assert need(cfg, cfg.last_stage) > 0
+    with pytest.raises(ConfigError, match="sparsity"):
+        config(sparse, digits, tmp_path / "run", "loss.sparsity=0.1")
+
+
+def subject(m: Any, digits: Path) -> Subject[Any]:
+    """The model under measurement on the made-up digits."""
+    return Subject(model=m, pictures=Pictures(digits, 32), world=World(0, 1, m.device))
 
 
 @pytest.mark.parametrize(
