@@ -31,7 +31,7 @@ class Phase(Generic[N, D, L]):
 
     name: str
     trains: str
-    """The networks that are updated, a letter each."""
+    """The networks that are updated, as in "EG"."""
     loss: Callable[[N, Tensor, D, Growth, L], Tensor]
     """(networks, x, phase inputs, growth, loss config) -> []"""
     rate: float = 1.0
@@ -45,7 +45,7 @@ class Phase(Generic[N, D, L]):
 AnyPhase: TypeAlias = Phase[Any, Any, Any]
 """A phase of a family that is known by name only."""
 AlaePhase: TypeAlias = Phase[AlaeNetworks, StyleDraw, LossConfig]
-"""A phase of Algorithm 1, of StyleALAE's networks or others of the same letters."""
+"""A phase of Algorithm 1, of StyleALAE's networks or others of the same names."""
 
 
 def fake(n: AlaeNetworks, r: StyleDraw, at: Growth) -> Tensor:

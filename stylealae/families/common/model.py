@@ -11,7 +11,7 @@ import torch.nn.functional as fn
 from torch import Tensor
 
 from stylealae.families.common.config import CodeModelConfig, MlpConfig
-from stylealae.families.common.networks import Autoencoder, Window
+from stylealae.families.common.networks import Autoencoder, CentralCrop
 from stylealae.families.family import MakesModel, Means
 from stylealae.image_grid import Row
 from stylealae.interop import snapshot
@@ -54,7 +54,7 @@ class MlpModel(Generic[N, M]):
 
     def grey(self, x: Tensor) -> Tensor:
         """What the networks take of an image.  [N, C, R, R] in [-1, 1] -> [N, P] in [0, 1]"""
-        return Window(self.model).rows(x).add(1.0).mul(0.5)
+        return CentralCrop(self.model).rows(x).add(1.0).mul(0.5)
 
     def save(self, folder: Path, *, origin: str = "") -> None:
         """Writes weights, config and model card into an existing folder."""

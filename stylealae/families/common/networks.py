@@ -16,7 +16,17 @@ from stylealae.families.common.posteriors import POSTERIORS, GaussianPosterior, 
 from stylealae.networks.group import Lettered
 from stylealae.priors import PRIORS
 
-__all__ = ["SLOPE", "Autoencoder", "Code", "Encoder", "Rows", "Window", "decoder", "hidden", "mlp"]
+__all__ = [
+    "SLOPE",
+    "Autoencoder",
+    "CentralCrop",
+    "Code",
+    "Encoder",
+    "Rows",
+    "decoder",
+    "hidden",
+    "mlp",
+]
 
 SLOPE = 0.2
 """Of the discriminators' leaky ReLUs: a ReLU that is dead passes no gradient on to the codes."""
@@ -36,18 +46,18 @@ class Rows(Lettered):
 
     def __init__(self, cfg: MlpConfig) -> None:
         super().__init__()
-        self.window = Window(cfg)
+        self.crop = CentralCrop(cfg)
 
     def rows(self, x: Tensor) -> Tensor:
         """What the networks take of x.  [N, C, R, R] in [-1, 1] -> [N, P] in [0, 1]"""
-        return self.window.rows(x).add(1.0).mul(0.5)
+        return self.crop.rows(x).add(1.0).mul(0.5)
 
     def images(self, rows: Tensor) -> Tensor:
         """[N, P] in [0, 1] -> [N, C, R, R] in [-1, 1], black around"""
-        return self.window.images(rows.mul(2.0).sub(1.0))
+        return self.crop.images(rows.mul(2.0).sub(1.0))
 
 
-class Window:
+class CentralCrop:
     """The middle of an image; what lies around it is black."""
 
     def __init__(self, cfg: MlpConfig) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from stylealae.families.common.config import CodeModelConfig
-from stylealae.families.common.networks import Encoder, Window
+from stylealae.families.common.networks import CentralCrop, Encoder
 from stylealae.priors import rng
 
 
@@ -44,8 +44,8 @@ def test_the_universal_posterior_hears_its_noise() -> None:
     assert torch.equal(e(x, rng(0, "eta", 0)).z, e(x, rng(0, "eta", 0)).z)
 
 
-def test_the_window_takes_the_middle_and_gives_it_back() -> None:
-    window = Window(CodeModelConfig())
+def test_the_crop_takes_the_middle_and_gives_it_back() -> None:
+    crop = CentralCrop(CodeModelConfig())
     x = torch.full((2, 1, 32, 32), -1.0)
     x[:, :, 2:30, 2:30] = torch.rand(2, 1, 28, 28)
-    assert torch.equal(window.images(window.rows(x)), x)
+    assert torch.equal(crop.images(crop.rows(x)), x)
