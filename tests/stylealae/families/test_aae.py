@@ -53,7 +53,7 @@ def made(name: str, **loss: Any) -> tuple[Lettered, Any, Any, CodeDraw, Tensor]:
 
 
 def gradients(nets: Lettered, phase: AnyPhase, x: Tensor, r: CodeDraw, cfg: Any) -> dict[str, bool]:
-    """Which letters get one, of all that are asked for."""
+    """Which networks get one, of all that are asked for."""
     for letter in nets.letters:
         for p in nets.grown(letter, AT):
             p.requires_grad_(letter in phase.trains)
@@ -65,7 +65,7 @@ def gradients(nets: Lettered, phase: AnyPhase, x: Tensor, r: CodeDraw, cfg: Any)
 
 
 @pytest.mark.parametrize("name", LETTERS)
-def test_every_phase_moves_its_letters(name: str) -> None:
+def test_every_phase_moves_its_networks(name: str) -> None:
     extra = {"smoothness_weight": 1.0} if name == "aae_classes" else {}
     nets, _, cfg, r, x = made(name, **extra)
     phases = FAMILIES[name].phases(cfg, 0)
