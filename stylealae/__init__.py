@@ -1,6 +1,6 @@
 """StyleALAE (Adversarial Latent Autoencoders, CVPR 2020): the method, in the paper's letters."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stylealae.api import StyleALAE
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 __all__ = ["StyleALAE"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "type[StyleALAE]":
     """StyleALAE on first use: a config or an error can then be had without importing torch."""
     if name == "StyleALAE":
         from stylealae.api import StyleALAE

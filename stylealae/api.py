@@ -3,9 +3,8 @@
 Legend: N batch, C channels, R resolution, Z and W widths, L layers (two a stage).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from stylealae.editing import attributes
 from stylealae.editing.directions import Directions, principal, sefa
 from stylealae.editing.refinement import Distance, Refined, refine
 from stylealae.errors import CheckpointError, ConfigError
+from stylealae.image_grid import Row
 from stylealae.interop import snapshot
 from stylealae.interop.released import read_released, released_to_ours
 from stylealae.networks import Networks, build
@@ -27,6 +27,8 @@ __all__ = ["StyleALAE"]
 
 class StyleALAE:
     """A trained model.  z, w [N, W]; x [N, C, R, R] in [-1, 1]; stage 0 is 4x4."""
+
+    family = "stylealae"
 
     def __init__(
         self, nets: Networks, model: ModelConfig, w_mean: Tensor, *, stage: int, seen: int = 0
@@ -44,12 +46,16 @@ class StyleALAE:
         Raises:
             CheckpointError: the folder is no snapshot, or one that is torn or of another format.
         """
-        found = snapshot.read(Path(path), device)
-        if not isinstance(found.model, ModelConfig):
-            raise CheckpointError(
-                f"{path} is a snapshot of the family {found.family!r}, not of StyleALAE: open it "
-                "with stylealae.family.load"
-            )
+
+        def section(family: str) -> type[ModelConfig]:
+            if family != cls.family:
+                raise CheckpointError(
+                    f"{path} is a snapshot of the family {family!r}, not of StyleALAE: open it "
+                    "with stylealae.families.load"
+                )
+            return ModelConfig
+
+        found = snapshot.read(Path(path), section, device)
         tensors = dict(found.tensors)
         try:
             w_mean, nets = tensors.pop("w_mean"), build(found.model)
@@ -77,7 +83,7 @@ class StyleALAE:
         """
         tensors = {**self.nets.state_dict(), "w_mean": self.w_mean}
         whole = snapshot.Snapshot(
-            family="stylealae", model=self.model, tensors=tensors, stage=self.stage, seen=self.seen
+            family=self.family, model=self.model, tensors=tensors, stage=self.stage, seen=self.seen
         )
         snapshot.write(folder, whole, self._card(origin))
 
@@ -107,7 +113,7 @@ class StyleALAE:
     ) -> Tensor:
         """G: the image of a style.  [N, W] or [N, L, W] -> [N, C, R, R]
 
-        `noise` draws G's grain from torch's global generator, from a given one, or not at all.
+        `noise` draws G's noise from torch's global generator, from a given one, or not at all.
         """
         source = _default_generator(self.device) if noise is True else (noise or None)
         x: Tensor = self.nets.G(w.to(self.device), self._at(stage, alpha), source)
@@ -133,17 +139,25 @@ class StyleALAE:
         return logit
 
     def reconstruct(self, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
-        """G(E(x)), without grain.  [N, C, R, R] -> [N, C, R, R]"""
+        """G(E(x)), without noise.  [N, C, R, R] -> [N, C, R, R]"""
         return self.generate(self.encode(x, stage, alpha), stage, alpha, noise=False)
 
     def refine(
-        self, x: Tensor, steps: int = 100, *, distance: Distance | None = None, **how: Any
+        self,
+        x: Tensor,
+        steps: int = 100,
+        *,
+        rate: float = 0.05,
+        stay: float = 0.02,
+        distance: Distance | None = None,
+        report: Callable[[int], None] | None = None,
     ) -> Refined:
-        """Styles that tell x better than E(x), by descent from it: see refinement.refine."""
-        self.encode(x[:1])  # says what is wrong with the shape
+        """Styles that reconstruct x better than E(x), by descent from it: see refinement.refine."""
+        self.encode(x[:1])  # refuses another shape
         return refine(
-            self.nets, x.to(self.device), self._at(None), steps=steps, distance=distance, **how
-        )
+            self.nets, x.to(self.device), self._at(None),
+            steps=steps, rate=rate, stay=stay, distance=distance, report=report,
+        )  # fmt: skip
 
     def sample(
         self,
@@ -157,17 +171,17 @@ class StyleALAE:
     ) -> Tensor:
         """New images; truncation below 1 trades variety for typicality.  -> [n, C, R, R]
 
-        `noise` adds G's grain, which a model that has been trained for long uses for fine detail.
+        `noise` is on or off: a model that has been trained for long uses it for fine detail.
         """
         layers = latents.per_layer(
             self.styles(n, seed), 2 * (self._at(stage).stage + 1)
         )  # [n, L, W]
         layers = latents.truncate(layers, self.w_mean, truncation)
-        grain = rng(seed, "sample/noise", 0, self.device) if noise else False
-        return self.generate(layers, stage, alpha, noise=grain)
+        source = rng(seed, "sample/noise", 0, self.device) if noise else False
+        return self.generate(layers, stage, alpha, noise=source)
 
-    def rows(self, x: Tensor, alpha: float = 1.0) -> list[tuple[str, Tensor]]:
-        """Captioned rows for a sheet: these images, their reconstructions, samples."""
+    def rows(self, x: Tensor, alpha: float = 1.0) -> list[Row]:
+        """Captioned rows of an image grid: these images, their reconstructions, samples."""
         return [
             (f"originals, {self.resolution}x{self.resolution}", x),
             ("reconstructions G(E(x))", self.reconstruct(x, alpha=alpha)),
@@ -177,8 +191,8 @@ class StyleALAE:
             ),
         ]
 
-    def sheets(self, x: Tensor) -> dict[str, list[tuple[str, Tensor]]]:
-        """The sheets of a finished run, by name: samples, and reconstructions of these images."""
+    def sheets(self, x: Tensor) -> dict[str, list[Row]]:
+        """The image grids of a finished run, by name: samples, and these images reconstructed."""
         pairs = [
             row
             for part in torch.split(x, 16)

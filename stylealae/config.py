@@ -2,7 +2,7 @@
 
 The defaults are the paper's (ALAE, arXiv 2004.04467) in the authors' FFHQ-1024 configuration.
 `ShapeConfig` and `TermsConfig` are what every model family has; `ModelConfig` and `LossConfig` are
-StyleALAE's; those of the families that are made of MLPs are in config_mlp.py.
+StyleALAE's; those of the other families are in their folders.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Contact sheets: batches of images as captioned rows under captioned columns, in one picture.
+"""Image grids: batches of images as captioned rows under captioned columns, in one picture.
 
 Legend: N images of a row, C channels, R resolution.
 """
@@ -97,8 +97,8 @@ def _lay(
         row, column = divmod(k, columns)
         picture = Image.fromarray(pixels).resize((side, side), Image.Resampling.NEAREST)
         inset = (cell - side) // 2
-        place = (at[0] + column * (cell + gap) + inset, at[1] + row * (cell + gap) + inset)
-        sheet.paste(picture, place)
+        corner = (at[0] + column * (cell + gap) + inset, at[1] + row * (cell + gap) + inset)
+        sheet.paste(picture, corner)
 
 
 def _side(resolution: int, tile: int) -> int:
@@ -122,11 +122,11 @@ def _wrapped(text: str, font: Font, width: int) -> list[str]:
 
 def _shortened(word: str, font: Font, width: int) -> str:
     kept = len(word)
-    shown = word
-    while font.getlength(shown) > width and kept > 2:
+    short = word
+    while font.getlength(short) > width and kept > 2:
         kept -= 1
-        shown = f"{word[: kept - kept // 2]}…{word[len(word) - kept // 2 :]}"
-    return shown
+        short = f"{word[: kept - kept // 2]}…{word[len(word) - kept // 2 :]}"
+    return short
 
 
 def _width(lines: Sequence[str], font: Font) -> int:

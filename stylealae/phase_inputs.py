@@ -3,8 +3,9 @@
 Legend: N images of this rank, Z width of z, L layers of G.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,7 +13,16 @@ from torch import Tensor
 from stylealae.priors import Prior, categorical, normal, rng
 from stylealae.schedule import Progress
 
-__all__ = ["Chance", "CodeChance", "CodeDraw", "Draw", "Labelled", "MlpChance", "StyleDraw"]
+__all__ = [
+    "Chance",
+    "CodeChance",
+    "CodeDraw",
+    "Draw",
+    "InputSampler",
+    "Labelled",
+    "MlpChance",
+    "StyleDraw",
+]
 
 UNKNOWN = -1
 """The label of an image whose class is not known."""
@@ -66,9 +76,12 @@ class CodeDraw(Draw):
     """Their classes [M] int64."""
 
 
+D_out = TypeVar("D_out", bound=Draw, covariant=True)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Chance:
-    """Where a rank's draws come from.
+class InputSampler(ABC, Generic[D_out]):
+    """Samples the inputs of a rank's phases.
 
     Noise alone is keyed by the rank's place in the batch too: it is drawn on the device.
     """
@@ -78,19 +91,10 @@ class Chance:
     mine: slice
     """This rank's part of the global batch."""
     device: torch.device
-    mixing_prob: float = 0.0
 
-    def draw(self, purpose: str, seen: int, at: Progress, labels: Tensor | None = None) -> Draw:
-        """This rank's part of what one phase draws for the whole batch; `labels` are [N]."""
-        source = rng(self.seed, purpose, seen)
-        z = torch.randn(2, at.batch, self.z_width, generator=source)[:, self.mine]  # [2, n, Z]
-        mixed = torch.rand(at.batch, generator=source) < self.mixing_prob
-        layers = 2 * (at.stage + 1)
-        crossover = torch.randint(1, layers, (at.batch,), generator=source)
-        crossover = torch.where(mixed, crossover, layers)[self.mine]
-        z, crossover = z.to(self.device), crossover.to(self.device)
-        noise = self.noise(purpose, seen)
-        return StyleDraw(z=z[0], z_other=z[1], crossover=crossover, noise=noise)
+    @abstractmethod
+    def draw(self, purpose: str, seen: int, at: Progress, labels: Tensor | None = None) -> D_out:
+        """This rank's part of one phase's inputs for the whole batch; `labels` are [N]."""
 
     def noise(self, purpose: str, seen: int) -> torch.Generator | None:
         """The source of noise inside the networks; "meta" tensors have none."""
@@ -103,18 +107,41 @@ class Chance:
         return normal(at.batch, self.z_width, rng(self.seed, purpose, seen))
 
 
-class MlpChance(Chance):
-    """ALAE whose G has one layer: no styles to mix."""
+@dataclass(frozen=True, kw_only=True)
+class Chance(InputSampler[StyleDraw]):
+    """The inputs of ALAE's phases: prior samples, and which of them are mixed."""
 
-    def draw(self, purpose: str, seen: int, at: Progress, labels: Tensor | None = None) -> Draw:
+    mixing_prob: float = 0.0
+
+    def draw(
+        self, purpose: str, seen: int, at: Progress, labels: Tensor | None = None
+    ) -> StyleDraw:
+        """This rank's part of one phase's inputs for the whole batch."""
+        source = rng(self.seed, purpose, seen)
+        z = torch.randn(2, at.batch, self.z_width, generator=source)[:, self.mine]  # [2, n, Z]
+        mixed = torch.rand(at.batch, generator=source) < self.mixing_prob
+        layers = 2 * (at.stage + 1)
+        crossover = torch.randint(1, layers, (at.batch,), generator=source)
+        crossover = torch.where(mixed, crossover, layers)[self.mine]
+        z, crossover = z.to(self.device), crossover.to(self.device)
+        noise = self.noise(purpose, seen)
+        return StyleDraw(z=z[0], z_other=z[1], crossover=crossover, noise=noise)
+
+
+class MlpChance(InputSampler[StyleDraw]):
+    """As `Chance`, where G has one layer: no styles to mix."""
+
+    def draw(
+        self, purpose: str, seen: int, at: Progress, labels: Tensor | None = None
+    ) -> StyleDraw:
         """This rank's part of the batch's z."""
         z = self.z(purpose, seen, at)[self.mine]
         return StyleDraw(z=z.to(self.device), noise=self.noise(purpose, seen))
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodeChance(Chance):
-    """The draws of the AAE family: codes and classes from their priors, labelled images."""
+class CodeChance(InputSampler[CodeDraw]):
+    """The inputs of the AAE's phases: codes and classes from their priors, labelled images."""
 
     prior: Prior
     classes: int = 1
@@ -124,8 +151,8 @@ class CodeChance(Chance):
     labelled_batch: int = 0
     """Labelled images that all ranks draw together."""
 
-    def draw(self, purpose: str, seen: int, at: Progress, labels: Tensor | None = None) -> Draw:
-        """This rank's part of what one phase draws for the whole batch."""
+    def draw(self, purpose: str, seen: int, at: Progress, labels: Tensor | None = None) -> CodeDraw:
+        """This rank's part of one phase's inputs for the whole batch."""
         source = rng(self.seed, purpose, seen)
         known = torch.full((at.batch,), UNKNOWN)
         if labels is not None:

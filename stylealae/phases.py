@@ -1,41 +1,54 @@
-"""Algorithm 1 of the paper: what each phase minimises, and the letters it trains.
+"""Algorithm 1 of the paper: what each phase minimises, and the networks it trains.
 
-f is softplus; every phase draws its own z and returns the mean over the batch.  Two departures cost
+f is softplus; every phase has its own z and returns the mean over the batch.  Two departures cost
 less and are off by default: lazy R1, and phases II and III in one.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
 from stylealae import latents, losses
-from stylealae.config import LossConfig
-from stylealae.networks import Networks
+from stylealae.config import LossConfig, TermsConfig
+from stylealae.networks.group import AlaeNetworks, Lettered
 from stylealae.ops.layers import full_precision
-from stylealae.phase_inputs import StyleDraw
+from stylealae.phase_inputs import Draw, StyleDraw
 from stylealae.schedule import Growth
 
-__all__ = ["Phase", "phases_of"]
+__all__ = ["AlaePhase", "AnyPhase", "Phase", "phases_of"]
+
+N = TypeVar("N", bound=Lettered, contravariant=True)
+D = TypeVar("D", bound=Draw, contravariant=True)
+L = TypeVar("L", bound=TermsConfig, contravariant=True)
 
 
 @dataclass(frozen=True)
-class Phase:
-    """A loss and the letters it trains, of any family."""
+class Phase(Generic[N, D, L]):
+    """A loss and the networks it trains: of networks N, phase inputs D and loss config L."""
 
     name: str
     trains: str
-    loss: Callable[[Any, Tensor, Any, Growth, Any], Tensor]
-    """(networks, x, what was drawn, growth, the family's loss config) -> []"""
+    """The networks that are updated, as in "EG"."""
+    loss: Callable[[N, Tensor, D, Growth, L], Tensor]
+    """(networks, x, phase inputs, growth, loss config) -> []"""
     rate: float = 1.0
     """Factor on the schedule's learning rate."""
     moments: str = ""
     """Whose optimiser moments it goes by: phases that name the same share theirs."""
+    double_backward: bool = False
+    """Whether it takes second derivatives, in float32 whatever the precision: R1 does."""
 
 
-def fake(n: Networks, r: StyleDraw, at: Growth) -> Tensor:
+AnyPhase: TypeAlias = Phase[Any, Any, Any]
+"""A phase of a family that is known by name only."""
+AlaePhase: TypeAlias = Phase[AlaeNetworks, StyleDraw, LossConfig]
+"""A phase of Algorithm 1, of StyleALAE's networks or others of the same names."""
+
+
+def fake(n: AlaeNetworks, r: StyleDraw, at: Growth) -> Tensor:
     """G(F(z)), some images with two styles.  -> [N, C, R, R]"""
     w = n.F(r.z)
     if r.z_other is not None and r.crossover is not None:
@@ -46,13 +59,13 @@ def fake(n: Networks, r: StyleDraw, at: Growth) -> Tensor:
     return x
 
 
-def critic(n: Networks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossConfig) -> Tensor:
+def critic(n: AlaeNetworks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossConfig) -> Tensor:
     """Phase I without R1: D(E(x)) up on real images, down on generated ones.  -> []"""
     loss = losses.adversarial(n.D(n.E(_fake_to_critic(n, r, at), at)))
     return (loss + losses.adversarial(-n.D(n.E(x, at)))).mean()
 
 
-def critic_with_r1(n: Networks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossConfig) -> Tensor:
+def critic_with_r1(n: AlaeNetworks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossConfig) -> Tensor:
     """Phase I: as `critic`, kept smooth by R1 on the real images.  -> []"""
     loss = losses.adversarial(n.D(n.E(_fake_to_critic(n, r, at), at)))
     with full_precision(x):  # a gradient of a gradient wants float32
@@ -64,12 +77,12 @@ def critic_with_r1(n: Networks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossCo
     return loss.mean()
 
 
-def generator(n: Networks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossConfig) -> Tensor:
+def generator(n: AlaeNetworks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossConfig) -> Tensor:
     """Phase II: generated images that D takes for real ones.  -> []"""
     return losses.adversarial(-n.D(n.E(fake(n, r, at), at))).mean()
 
 
-def reciprocity(n: Networks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossConfig) -> Tensor:
+def reciprocity(n: AlaeNetworks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossConfig) -> Tensor:
     """Phase III: E must recover the style that G was given, Eq. 2.  -> []"""
     w = n.F(r.z)
     if not cfg.reciprocity_trains_f:
@@ -78,7 +91,7 @@ def reciprocity(n: Networks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossConfi
     return cfg.reciprocity_weight * error
 
 
-def merged(n: Networks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossConfig) -> Tensor:
+def merged(n: AlaeNetworks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossConfig) -> Tensor:
     """Phases II and III on the same images, through G and E once.  -> []
 
     E is trained by reciprocity alone: the adversarial gradient is taken at the images.  Styles are
@@ -95,10 +108,11 @@ def merged(n: Networks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossConfig) ->
     return loss
 
 
-def phases_of(cfg: LossConfig, iteration: int = 0) -> tuple[Phase, ...]:
+def phases_of(cfg: LossConfig, iteration: int = 0) -> tuple[AlaePhase, ...]:
     """The phases of one iteration, in their order."""
     penalised = cfg.r1_gamma > 0 and iteration % cfg.r1_every == 0
-    first = Phase("critic", trains="ED", loss=critic_with_r1 if penalised else critic)
+    loss = critic_with_r1 if penalised else critic
+    first = Phase("critic", trains="ED", loss=loss, double_backward=penalised)
     if cfg.merged:
         return first, Phase("merged", trains="FEG", loss=merged)
     return (
@@ -109,6 +123,6 @@ def phases_of(cfg: LossConfig, iteration: int = 0) -> tuple[Phase, ...]:
     )
 
 
-def _fake_to_critic(n: Networks, r: StyleDraw, at: Growth) -> Tensor:
+def _fake_to_critic(n: AlaeNetworks, r: StyleDraw, at: Growth) -> Tensor:
     with torch.no_grad():  # F and G are not trained here
         return fake(n, r, at)

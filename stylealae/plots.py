@@ -1,4 +1,4 @@
-"""Plots of codes and curves, as pictures: labelled axes, and colours that colour-blind eyes part.
+"""Plots of codes and curves, as pictures: labelled axes, colours for colour-blind eyes too.
 
 Legend: N points, K classes, S side of an image in pixels.
 """
@@ -32,7 +32,7 @@ def scatter(
 ) -> Image.Image:
     """Codes by class, each class named at its middle; samples of a prior in grey behind them.
 
-    [N, 2], [N], [M, 2], [K, 2]; `marks` are named places such as cluster heads.
+    [N, 2], [N], [M, 2], [K, 2]; `marks` are named points such as cluster heads.
     """
     figure, axes = _figure((7.4, 6.4))
     if prior is not None:
@@ -59,10 +59,10 @@ def manifold(images: Tensor, ticks: Tensor, title: str) -> Image.Image:
     whole = images.flip(0).permute(0, 2, 1, 3).reshape(n * side, n * side)
     figure, axes = _figure((7.4, 7.4))
     axes.imshow(whole.numpy(), cmap="gray", vmin=0.0, vmax=1.0, extent=(0, n, 0, n))
-    shown = range(0, n, max(1, n // 8))
-    names = [f"{float(ticks[i]):.1f}" for i in shown]
-    axes.set_xticks([i + 0.5 for i in shown], names)
-    axes.set_yticks([i + 0.5 for i in shown], names)
+    ticked = range(0, n, max(1, n // 8))
+    names = [f"{float(ticks[i]):.1f}" for i in ticked]
+    axes.set_xticks([i + 0.5 for i in ticked], names)
+    axes.set_yticks([i + 0.5 for i in ticked], names)
     axes.set(title=title, xlabel="z, first number", ylabel="z, second number")
     return _drawn(figure)
 

@@ -1,4 +1,4 @@
-"""p(z), and the addressed randomness that every draw in training comes from.
+"""p(z), and the addressed randomness of everything that is sampled in training.
 
 Legend: n samples, Z width of z.
 """
@@ -61,9 +61,9 @@ class Prior:
     scale: float = 1.0
 
     def sample(self, n: int, source: torch.Generator, labels: Tensor | None = None) -> Tensor:
-        """Samples; those with a label from its part of the prior, if it has parts.  -> [n, Z]
+        """Samples; those with a label from its component of the prior, if it has any.  -> [n, Z]
 
-        `labels` [n] int64 name the parts, -1 is anywhere.  What is drawn does not depend on them.
+        `labels` [n] int64 name components, -1 any.  The randomness used does not depend on them.
         """
         raise NotImplementedError
 
@@ -82,7 +82,7 @@ class Gaussian(Prior):
     """N(0, scale^2) in every direction."""
 
     def sample(self, n: int, source: torch.Generator, labels: Tensor | None = None) -> Tensor:
-        """Samples; it has no parts.  -> [n, Z]"""
+        """Samples; it has no components.  -> [n, Z]"""
         return self.scale * normal(n, self.width, source)
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class Uniform(Prior):
     """Uniform between -scale and scale in every direction."""
 
     def sample(self, n: int, source: torch.Generator, labels: Tensor | None = None) -> Tensor:
-        """Samples; it has no parts.  -> [n, Z]"""
+        """Samples; it has no components.  -> [n, Z]"""
         return self.scale * (2.0 * torch.rand(n, self.width, generator=source) - 1.0)
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -109,11 +109,11 @@ class Uniform(Prior):
 
 
 class Mixture(Prior):
-    """Ten 2-D Gaussians around the centre, drawn out away from it: petals.  A part is a petal."""
+    """Ten 2-D Gaussians around the centre, elongated away from it: petals, its components."""
 
     def sample(self, n: int, source: torch.Generator, labels: Tensor | None = None) -> Tensor:
         """Samples.  -> [n, 2]"""
-        petal = _parts(torch.randint(PETALS, (n,), generator=source), labels)
+        petal = _components(torch.randint(PETALS, (n,), generator=source), labels)
         along, across = normal(n, 2, source).unbind(1)
         angle = 2.0 * math.pi * petal / PETALS
         radius, side = PETAL_AT + PETAL_LENGTH * along, PETAL_WIDTH * across
@@ -132,12 +132,12 @@ class Mixture(Prior):
 
 
 class SwissRoll(Prior):
-    """A spiral whose angle grows with the root of a uniform number.  A part is a tenth of it."""
+    """A spiral whose angle grows with the root of a uniform number; its components are tenths."""
 
     def sample(self, n: int, source: torch.Generator, labels: Tensor | None = None) -> Tensor:
         """Samples.  -> [n, 2]"""
-        part = _parts(torch.randint(PETALS, (n,), generator=source), labels)
-        along = ((part + torch.rand(n, generator=source)) / PETALS).sqrt()
+        tenth = _components(torch.randint(PETALS, (n,), generator=source), labels)
+        along = ((tenth + torch.rand(n, generator=source)) / PETALS).sqrt()
         angle = 2.0 * math.pi * TURNS * along
         spiral = RADIUS * along[:, None] * torch.stack((angle.cos(), angle.sin()), 1)
         return self.scale * (spiral + THICKNESS * normal(n, 2, source))
@@ -146,7 +146,7 @@ class SwissRoll(Prior):
 PRIORS = {"gaussian": Gaussian, "uniform": Uniform, "mixture": Mixture, "swiss_roll": SwissRoll}
 
 
-def _parts(drawn: Tensor, labels: Tensor | None) -> Tensor:
+def _components(drawn: Tensor, labels: Tensor | None) -> Tensor:
     return drawn if labels is None else torch.where(labels < 0, drawn, labels)
 
 

@@ -7,15 +7,18 @@ read somewhere outside the check of the field itself.
 import ast
 import inspect
 from dataclasses import dataclass, fields
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from pipeline.config import run, sections
 from stylealae import config as method
-from stylealae import config_mlp as mlp
+from stylealae.families import NAMES
 
 ROOT = Path(__file__).parents[1]
+FAMILIES = [import_module(f"stylealae.families.{folder}.config") for folder in (*NAMES, "common")]
+MODULES = [method, run, sections, *FAMILIES]
 CLASSES = [
     method.ShapeConfig,
     method.TermsConfig,
@@ -23,7 +26,7 @@ CLASSES = [
     method.LossConfig,
     method.OptimizerConfig,
     method.ScheduleConfig,
-    *(vars(mlp)[name] for name in mlp.__all__ if name != "SECTIONS"),
+    *(vars(module)[name] for module in FAMILIES for name in module.__all__ if name != "SECTIONS"),
     sections.DataConfig,
     sections.EngineConfig,
     sections.CheckpointConfig,
@@ -118,7 +121,7 @@ def f(at, cfg, self):
 def test_every_config_class_is_looked_at() -> None:
     defined = {
         node.name
-        for module in (method, mlp, run, sections)
+        for module in MODULES
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.ClassDef)
     }

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -28,8 +28,8 @@ from stylealae.config import (
     ShapeConfig,
     TermsConfig,
 )
-from stylealae.config_mlp import SECTIONS
 from stylealae.errors import ConfigError
+from stylealae.families import sections
 from stylealae.schedule import Progress, at_stage, progress_at, stage_span
 
 __all__ = [
@@ -46,10 +46,7 @@ BASE = re.compile(r"^base: *(\S+) *$", re.MULTILINE)
 class RunConfig:
     """Everything that decides what a run does."""
 
-    family: Literal[
-        "stylealae", "alae", "autoencoder", "aae", "aae_informed", "aae_supervised", "aae_classes",
-        "aae_heads", "vae", "gan",
-    ] = "stylealae"  # fmt: skip
+    family: str = "stylealae"
     """What is trained; it decides which keys `model` and `loss` have."""
     run_dir: str = "runs/default"
     """Folder or URL of the run, the same for all hosts: checkpoints, snapshots, logs, pictures."""
@@ -174,7 +171,7 @@ def parse(
             raise ConfigError(f"{origin}: found a list, a config is made of lines `key: value`")
         last = OmegaConf.from_dotlist([_with_empty_text(o) for o in overrides])
         given: Any = OmegaConf.merge(OmegaConf.create(base or "{}"), yaml, last)
-        config = OmegaConf.merge(_schema(str(given.get("family", "stylealae"))), given)
+        config = OmegaConf.merge(_schema(given), given)
         return cast(RunConfig, OmegaConf.to_object(config))
     except YAMLError as error:
         raise ConfigError(f"{origin}: {_first_lines(error)}") from error
@@ -195,13 +192,13 @@ def as_dict(cfg: RunConfig) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(cfg)))
 
 
-def _schema(family: str) -> Any:
-    """The defaults of a family, typed: `model` and `loss` have the keys that it knows."""
-    model, loss = SECTIONS.get(family, SECTIONS["stylealae"])  # the merge refuses another one
-    sections = OmegaConf.structured(RunConfig)
-    OmegaConf.set_readonly(sections, False)  # it is, as RunConfig is frozen
-    sections.model, sections.loss = OmegaConf.structured(model), OmegaConf.structured(loss)
-    return sections
+def _schema(given: Any) -> Any:
+    """The defaults of the named family, typed: `model` and `loss` have the keys that it knows."""
+    model, loss = sections(str(given.get("family", RunConfig.family)))
+    schema = OmegaConf.structured(RunConfig)
+    OmegaConf.set_readonly(schema, False)  # it is, as RunConfig is frozen
+    schema.model, schema.loss = OmegaConf.structured(model), OmegaConf.structured(loss)
+    return schema
 
 
 def _with_empty_text(override: str) -> str:
@@ -211,7 +208,7 @@ def _with_empty_text(override: str) -> str:
 
 def _wrong(given: Any) -> Iterator[str]:
     """The keys whose value does not fit, found by trying each alone."""
-    schema = _schema(str(given.get("family", "stylealae")))
+    schema = _schema(given)
     for section, part in given.items():
         for key, value in part.items() if OmegaConf.is_dict(part) else ():
             try:

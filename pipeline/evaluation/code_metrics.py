@@ -17,7 +17,7 @@ from torch import Tensor
 from pipeline.data.format.types import Ints
 from pipeline.data.loader.batch import classes_of, on_device
 from pipeline.evaluation.context import EvaluationContext, SampleRange, Values
-from stylealae.api_mlp import AlaeMlpModel, ClassModel, CodeModel, MlpModel
+from stylealae.capabilities import Autoencodes, Classifies, Flattens, Unmaps
 from stylealae.errors import ConfigError
 from stylealae.metrics import codes
 from stylealae.metrics.parzen import parzen
@@ -87,7 +87,7 @@ def split_range(context: EvaluationContext[object], which: Which) -> SplitRange:
     return SplitRange(context.held_out, 0, context.dataset.count(context.held_out))
 
 
-def classification_error(context: EvaluationContext[ClassModel]) -> Values:
+def classification_error(context: EvaluationContext[Classifies]) -> Values:
     """Share of images whose likeliest class is not theirs."""
     test, validation = split_range(context, "test"), split_range(context, "validation")
     return {
@@ -96,7 +96,7 @@ def classification_error(context: EvaluationContext[ClassModel]) -> Values:
     }
 
 
-def clustering_error(context: EvaluationContext[ClassModel]) -> Values:
+def clustering_error(context: EvaluationContext[Classifies]) -> Values:
     """The same where a cluster has the label of the validation image that is surest in it."""
     chosen, here = split_range(context, "validation"), split_range(context, "test")
     of_cluster = codes.cluster_labels(_classes(context, chosen), true_classes(context, chosen))
@@ -108,12 +108,12 @@ def clustering_error(context: EvaluationContext[ClassModel]) -> Values:
     }
 
 
-def log_likelihood(context: EvaluationContext[MlpModel]) -> Values:
+def log_likelihood(context: EvaluationContext[Flattens]) -> Values:
     """Parzen log-likelihood of the test images in nats, under 10,000 samples."""
     samples = context.model.sample(PARZEN_SAMPLES, seed=context.seed)
     validation = _pixels(context, split_range(context, "validation"))
     tests = _pixels(context, split_range(context, "test"))
-    found = parzen(_pixel_rows(context.model, samples).cpu(), validation, tests)
+    found = parzen(context.model.grey(samples).cpu(), validation, tests)
     return {
         "parzen": found.nats,
         "parzen-error": found.error,
@@ -122,17 +122,17 @@ def log_likelihood(context: EvaluationContext[MlpModel]) -> Values:
     }
 
 
-def code_accuracies(context: EvaluationContext[CodeModel]) -> Values:
+def code_accuracies(context: EvaluationContext[Autoencodes]) -> Values:
     """Accuracy of 1-NN and of a linear SVM on codes."""
     return _accuracies(context, "", lambda here: _codes(context, here))
 
 
-def pixel_accuracies(context: EvaluationContext[MlpModel]) -> Values:
+def pixel_accuracies(context: EvaluationContext[Flattens]) -> Values:
     """The same on the images themselves: what codes are to be compared with."""
     return _accuracies(context, "-pixels", lambda here: _pixels(context, here))
 
 
-def w_and_z_accuracies(context: EvaluationContext[AlaeMlpModel]) -> Values:
+def w_and_z_accuracies(context: EvaluationContext[Unmaps]) -> Values:
     """The same in w = E(x), and in the z that F takes to it, of fewer images."""
     few = {"train": 2 * INVERTED_IMG, "test": INVERTED_IMG}
 
@@ -148,10 +148,10 @@ def w_and_z_accuracies(context: EvaluationContext[AlaeMlpModel]) -> Values:
     }
 
 
-def prior_fit(context: EvaluationContext[CodeModel]) -> Values:
+def prior_fit(context: EvaluationContext[Autoencodes]) -> Values:
     """Distance of test images' codes from the prior, beside that of two samples of the prior."""
     here = split_range(context, "test").at_most(FITTED_IMG)
-    found, prior = _sampled_codes(context, here), context.model.nets.prior
+    found, prior = _sampled_codes(context, here), context.model.prior
 
     def sampled(name: str) -> Tensor:
         part = SampleRange(0, here.count)
@@ -166,7 +166,7 @@ def prior_fit(context: EvaluationContext[CodeModel]) -> Values:
     }
 
 
-def reciprocity(context: EvaluationContext[AlaeMlpModel]) -> Values:
+def reciprocity(context: EvaluationContext[Unmaps]) -> Values:
     """Mean squared E(G(w)) - w of mapped samples, and its share of the variance of w."""
     model, part = context.model, SampleRange(0, min(context.samples, 10_000))
     width = model.model.z_width
@@ -204,27 +204,20 @@ def _images(context: EvaluationContext[object], here: SplitRange, part: SampleRa
     return on_device(pixels, 1.0, context.world.device)
 
 
-def _pixel_rows(model: MlpModel, x: Tensor) -> Tensor:
-    """Images without the border, in gray values of 0 to 1.  [N, C, R, R] -> [N, P]"""
-    border = (model.resolution - model.model.side) // 2
-    middle = slice(border, border + model.model.side)
-    return x[:, :, middle, middle].flatten(1).add(1.0).mul(0.5)
-
-
-def _pixels(context: EvaluationContext[MlpModel], here: SplitRange) -> Tensor:
+def _pixels(context: EvaluationContext[Flattens], here: SplitRange) -> Tensor:
     """Real images in gray values.  -> [N, P]"""
     model = context.model
     return context.gathered(
-        here.count, model.model.pixels, f"images of {here.split}",
-        lambda part: _pixel_rows(model, _images(context, here, part)),
+        here.count, model.pixels, f"images of {here.split}",
+        lambda part: model.grey(_images(context, here, part)),
     )  # fmt: skip
 
 
-def _classes(context: EvaluationContext[ClassModel], here: SplitRange) -> Tensor:
+def _classes(context: EvaluationContext[Classifies], here: SplitRange) -> Tensor:
     """E's classes of real images.  -> [N, K]"""
     model = context.model
     return context.gathered(
-        here.count, model.model.classes, f"classes of {here.split}",
+        here.count, model.classes, f"classes of {here.split}",
         lambda part: model.classify(_images(context, here, part)),
     )  # fmt: skip
 
@@ -238,7 +231,7 @@ def _codes(context: EvaluationContext[Encoder], here: SplitRange) -> Tensor:
     )  # fmt: skip
 
 
-def _sampled_codes(context: EvaluationContext[CodeModel], here: SplitRange) -> Tensor:
+def _sampled_codes(context: EvaluationContext[Autoencodes], here: SplitRange) -> Tensor:
     """Draws from q(z|x) of real images.  -> [N, Z]"""
     model = context.model
 

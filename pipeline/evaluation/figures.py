@@ -1,9 +1,10 @@
-"""Figures of a trained model of the MLP families: its test images, codes, classes and prior.
+"""Figures of a trained model by its capabilities: of test images, of its codes and its prior.
 
-Legend: N images, K classes, S side of what the networks see.
+Legend: N images, K classes, S side of an image as the networks take it.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,7 @@ from torch import Tensor
 from pipeline.data.loader.batch import on_device
 from pipeline.evaluation.code_metrics import split_range, true_classes
 from pipeline.evaluation.context import EvaluationContext
-from stylealae.api_mlp import (
-    AlaeMlpModel,
-    ClassModel,
-    CodeModel,
-    GanModel,
-    HeadsModel,
-    MlpModel,
-)
+from stylealae.capabilities import Autoencodes, Classifies, Flattens, Reduces
 from stylealae.image_grid import contact_sheet
 from stylealae.plots import curves, manifold, scatter
 from stylealae.priors import Gaussian, rng
@@ -51,39 +45,42 @@ def loss_curves(run_dir: Path) -> Figures:
         yield "curves", curves(rows, f"losses of {run_dir.name}")
 
 
-def image_grid(context: EvaluationContext[MlpModel]) -> Figures:
+def image_grid(context: EvaluationContext[Flattens]) -> Figures:
     """Test images, their reconstructions, samples."""
     yield "sheet", contact_sheet(context.model.rows(_test_images(context, 32)), tile=32)
 
 
-def codes(context: EvaluationContext[CodeModel]) -> Figures:
+def codes(context: EvaluationContext[Autoencodes]) -> Figures:
     """2-D codes by class on the prior, and what G makes of the prior's plane."""
     model = context.model
-    if model.code_width != 2 or isinstance(model, HeadsModel):
+    if model.code_width != 2 or isinstance(model, Reduces):
         return
     x, labels = _test_images(context, SCATTERED_IMG), _test_classes(context)
     z = model.encode(x, _key(context, "codes", x.device)).cpu()
-    nets, cfg = model.nets, model.model
-    prior = nets.prior.sample(len(z), _key(context, "prior"))
-    title = f"{model.family}: codes of {len(z):,} test images, {cfg.posterior} posterior"
-    yield "codes", scatter(z, labels, f"{title},\n{cfg.prior} prior", prior=prior)
-    if nets.told:
+    prior, (posterior, name) = model.prior, model.forms
+    samples = prior.sample(len(z), _key(context, "prior"))
+    title = f"{model.family}: codes of {len(z):,} test images, {posterior} posterior"
+    yield "codes", scatter(z, labels, f"{title},\n{name} prior", prior=samples)
+    if model.class_inputs or not isinstance(model, Flattens):
         return
-    if isinstance(nets.prior, Gaussian):  # equal shares of the prior between lines
+    if isinstance(prior, Gaussian):  # equal shares of the prior between lines
         share = (torch.arange(LATTICE) + 0.5) / LATTICE
-        ticks = nets.prior.scale * torch.special.ndtri(share)
+        ticks = prior.scale * torch.special.ndtri(share)
     else:
-        ticks = torch.linspace(-1.0, 1.0, LATTICE) * float(prior.abs().quantile(0.99))
-    title = f"G over the plane of the {cfg.prior} prior"
-    yield "manifold", manifold(_lattice(context, ticks), ticks, title)
+        ticks = torch.linspace(-1.0, 1.0, LATTICE) * float(samples.abs().quantile(0.99))
+    z = torch.cartesian_prod(ticks, ticks).flip(1)
+    gray = model.grey(model.decode(z)).cpu()  # without the border
+    side = math.isqrt(model.pixels // model.model.channels)
+    images = gray.view(LATTICE, LATTICE, -1, side, side)[:, :, 0]
+    yield "manifold", manifold(images, ticks, f"G over the plane of the {name} prior")
 
 
-def styles(context: EvaluationContext[CodeModel]) -> Figures:
+def styles(context: EvaluationContext[Autoencodes]) -> Figures:
     """A style a row, a class a column."""
-    model, classes = context.model, context.model.nets.told
+    model, classes = context.model, context.model.class_inputs
     if not classes:
         return
-    z = model.nets.prior.sample(STYLES, _key(context, "styles"))
+    z = model.prior.sample(STYLES, _key(context, "styles"))
     y = torch.eye(classes)
     x = model.decode(z.repeat_interleave(classes, 0), y.repeat(STYLES, 1))
     rows = [(f"style {i + 1}", row) for i, row in enumerate(torch.split(x, classes))]
@@ -91,7 +88,7 @@ def styles(context: EvaluationContext[CodeModel]) -> Figures:
     yield "styles", contact_sheet(rows, tile=32, columns=classes, headings=names)
 
 
-def clusters(context: EvaluationContext[ClassModel]) -> Figures:
+def clusters(context: EvaluationContext[Classifies]) -> Figures:
     """Each class as G draws it at z = 0, and the test images surest to be of it."""
     model, x = context.model, _test_images(context, SCATTERED_IMG)
     y = model.classify(x)
@@ -106,23 +103,22 @@ def clusters(context: EvaluationContext[ClassModel]) -> Figures:
     yield "clusters", contact_sheet(rows, tile=32, title=title)
 
 
-def reduction(context: EvaluationContext[HeadsModel]) -> Figures:
-    """Where test images lie once style and head are added, and the heads."""
+def reduction(context: EvaluationContext[Reduces]) -> Figures:
+    """The representations of test images, and the heads."""
     model = context.model
     if model.code_width != 2:
         return
     x, labels = _test_images(context, SCATTERED_IMG), _test_classes(context)
     title = f"reduction of {len(x):,} test images to 2-D"
-    marks = model.nets.heads.detach().cpu()
-    yield "reduction", scatter(model.place(x).cpu(), labels, title, marks=marks)
+    marks = model.heads.detach().cpu()
+    yield "reduction", scatter(model.reduce(x).cpu(), labels, title, marks=marks)
 
 
 FIGURES: dict[type, tuple[Callable[[EvaluationContext[Any]], Figures], ...]] = {
-    AlaeMlpModel: (image_grid,),
-    GanModel: (image_grid,),
-    CodeModel: (image_grid, codes, styles),
-    ClassModel: (clusters,),
-    HeadsModel: (reduction,),
+    Flattens: (image_grid,),
+    Autoencodes: (codes, styles),
+    Classifies: (clusters,),
+    Reduces: (reduction,),
 }
 """Figures by the class of model that they are drawn of; Any, for each takes its own."""
 
@@ -141,15 +137,6 @@ def _test_images(context: EvaluationContext[object], n: int) -> Tensor:
     return on_device(pixels, 1.0, context.world.device)
 
 
-def _test_classes(context: EvaluationContext[object]) -> Tensor:
+def _test_classes(context: EvaluationContext[Any]) -> Tensor:
     """Classes of the test images that are scattered.  -> [N] int64"""
     return true_classes(context, split_range(context, "test"))[:SCATTERED_IMG]
-
-
-def _lattice(context: EvaluationContext[CodeModel], ticks: Tensor) -> Tensor:
-    """Images of a lattice of codes, without the border.  [n] -> [n, n, S, S] in [0, 1]"""
-    z = torch.cartesian_prod(ticks, ticks).flip(1)
-    model = context.model
-    rows: Tensor = model.nets.rows(model.decode(z)).cpu()
-    side = model.model.side
-    return rows.view(len(ticks), len(ticks), -1, side, side)[:, :, 0]

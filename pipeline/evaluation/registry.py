@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pipeline.evaluation import attribute_metrics, code_metrics, image_metrics
 from pipeline.evaluation.context import EvaluationContext, Values
 from stylealae.api import StyleALAE
-from stylealae.api_mlp import AlaeMlpModel, ClassModel, CodeModel, GanModel, MlpModel
+from stylealae.capabilities import CAPABILITIES, Autoencodes, Classifies, Flattens, Unmaps
 from stylealae.errors import ConfigError
 from stylealae.metrics.features import KNOWN
 from stylealae.metrics.ppl import Sampling, Space
@@ -35,7 +35,7 @@ class Metric:
     generates: bool = True
     """Whether it generates images of latents that it draws."""
     models: tuple[type, ...] = (StyleALAE,)
-    """Classes of the models that it can measure."""
+    """Capabilities or classes of models, one of which the measured one must have."""
 
 
 def _by(measure: Callable[..., Values], role: str, protocol: str, **needs: Any) -> Metric:
@@ -124,44 +124,44 @@ METRICS: dict[str, Metric] = {
     "error": Metric(
         measure=code_metrics.classification_error,
         protocol="share of images, test, whose likeliest class y is not their label",
-        models=(ClassModel,),
+        models=(Classifies,),
     ),
     "cluster-error": Metric(
         measure=code_metrics.clustering_error,
         protocol="the same, test, a cluster having the label of its surest validation image",
-        models=(ClassModel,),
+        models=(Classifies,),
     ),
     "parzen": Metric(
         measure=code_metrics.log_likelihood,
         protocol="Parzen window on 10,000 samples, test, sigma chosen on validation images, nats",
-        models=(CodeModel, GanModel, AlaeMlpModel),
+        models=(Flattens,),
     ),
     "knn-svm": Metric(
         measure=code_metrics.code_accuracies,
         protocol="1-NN and linear SVM (C = 1, standardised) in z = E(x), train to test",
-        models=(CodeModel,),
+        models=(Autoencodes,),
     ),
     "knn-svm-pixels": Metric(
         measure=code_metrics.pixel_accuracies,
         protocol="1-NN and linear SVM (C = 1, standardised) in grey values, train to test",
-        models=(MlpModel,),
+        models=(Flattens,),
     ),
     "knn-svm-zw": Metric(
         measure=code_metrics.w_and_z_accuracies,
         protocol="1-NN and linear SVM (C = 1, standardised) in w = E(x), and in the z that F takes "
         "there (gradient descent; -few: 10,000 of train, 5,000 of test), train to test",
-        models=(AlaeMlpModel,),
+        models=(Unmaps,),
     ),
     "prior-fit": Metric(
         measure=code_metrics.prior_fit,
         protocol="codes of test, drawn from q(z|x), against as many samples of p(z): squared MMD "
         "(5 Gaussian kernels), held-out accuracy of a classifier",
-        models=(CodeModel,),
+        models=(Autoencodes,),
     ),
     "reciprocity-w": Metric(
         measure=code_metrics.reciprocity,
         protocol="mean squared E(G(w)) - w of w = F(z), over W; share: of w's variance",
-        models=(AlaeMlpModel,),
+        models=(Unmaps,),
     ),
 }
 
@@ -214,14 +214,14 @@ def require(names: Sequence[str], context: EvaluationContext[object]) -> None:
             extractor, a label or images are missing.
     """
     require_extractors(names, context.extractors.keys())
-    kind, there = type(context.model), context.dataset.manifest.labels
+    model, there = context.model, context.dataset.manifest.labels
     for name in names:
         metric = METRICS[name]
-        if not issubclass(kind, metric.models):
-            takes = " or ".join(m.__name__ for m in metric.models)
-            fitting = ", ".join(n for n, m in METRICS.items() if issubclass(kind, m.models))
+        if not isinstance(model, metric.models):
+            takes = " or ".join(CAPABILITIES.get(kind, kind.__name__) for kind in metric.models)
+            fitting = ", ".join(n for n, m in METRICS.items() if isinstance(model, m.models))
             raise ConfigError(
-                f"{name} measures a {takes} and this is a {kind.__name__}, which takes "
+                f"{name} measures a {takes} and this is a {type(model).__name__}, which takes "
                 f"{fitting or 'none of the metrics'}: change the list of metrics"
             )
         if metric.labels and not context.labels:

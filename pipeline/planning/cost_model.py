@@ -26,7 +26,7 @@ from stylealae.config import LossConfig, ModelConfig
 from stylealae.errors import ConfigError
 from stylealae.networks import Networks
 from stylealae.phase_inputs import StyleDraw
-from stylealae.phases import Phase, phases_of
+from stylealae.phases import AlaePhase, phases_of
 
 __all__ = [
     "OperationCounter",
@@ -148,7 +148,7 @@ def operations(
         two, three = (_count(model, loss, stage, n, phase) for n in (2, 3))  # one is a special case
         assert len(two.flop) == len(three.flop)
         flop, moved = _shares(two.flop, three.flop), _shares(two.bytes, three.bytes)
-        full = _real_branch(model, stage, two) if phase.name == "critic" and due else 0.0
+        full = _real_branch(model, stage, two) if phase.double_backward else 0.0
         found.append(Operations(flop, moved, full))
     return tuple(found)
 
@@ -172,7 +172,7 @@ def _real_branch(model: ModelConfig, stage: int, critic: "OperationCounter") -> 
 
 
 def _count(
-    model: ModelConfig, loss: LossConfig, stage: int, n: int, phase: Phase
+    model: ModelConfig, loss: LossConfig, stage: int, n: int, phase: AlaePhase
 ) -> "OperationCounter":
     """The operations of one phase on n images, forwards and backwards."""
     nets, at, side = _networks(model), meta.progress_of(stage, n), 4 << stage

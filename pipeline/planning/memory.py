@@ -18,7 +18,7 @@ from pipeline.config.sections import EngineConfig
 from pipeline.planning import meta
 from pipeline.planning.stage_plan import StagePlan, stage_plans
 from stylealae.errors import ConfigError
-from stylealae.family import FAMILIES
+from stylealae.families import FAMILIES
 from stylealae.networks.group import Lettered
 
 __all__ = ["GIB", "activation_bytes", "fitted", "need", "state_bytes"]
@@ -123,7 +123,7 @@ def _saved(plan: StagePlan, n: int, recompute_from: int) -> int:
     at = meta.progress_of(plan.stage, n)
     family, shape = FAMILIES[plan.family], (plan.model.channels, at.resolution, at.resolution)
     x, labels = torch.empty(n, *shape, device="meta"), torch.zeros(n, dtype=torch.long)
-    chance = family.chance(
+    chance = family.sampler(
         plan.model, plan.loss, seed=0, mine=slice(0, n), device=x.device,
         labelled=(torch.zeros(1, *shape), labels[:1]),
     )  # fmt: skip
@@ -133,7 +133,7 @@ def _saved(plan: StagePlan, n: int, recompute_from: int) -> int:
         meta.freeze_all_but(nets, phase.trains, at)
         with _counted(nets) as count:
             phase.loss(nets, x, r, at, plan.loss)
-        half = plan.engine.precision != "fp32" and phase.name != "critic"
+        half = plan.engine.precision != "fp32" and not phase.double_backward
         most = max(most, sum(count.values()) // (2 if half else 1))
     return most
 

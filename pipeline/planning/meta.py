@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from stylealae.config import ShapeConfig
-from stylealae.family import FAMILIES
+from stylealae.families import FAMILIES
 from stylealae.networks.group import Lettered
 from stylealae.schedule import Growth, Progress
 
@@ -16,7 +16,8 @@ __all__ = ["at_work", "freeze_all_but", "networks_of", "numbers", "progress_of"]
 def networks_of(family: str, model: ShapeConfig) -> Lettered:
     """Fresh networks of a family's shape."""
     with torch.device("meta"):
-        return FAMILIES[family].build(model)
+        nets: Lettered = FAMILIES[family].build(model)
+    return nets
 
 
 def progress_of(stage: int, n: int) -> Progress:

@@ -24,8 +24,8 @@ from pipeline.storage import Storage
 from pipeline.training import checkpoints, snapshots
 from pipeline.training.fencing import Fence
 from pipeline.world import World
+from stylealae.capabilities import Model
 from stylealae.errors import CheckpointError, DivergenceError, UserError
-from stylealae.family import Model
 
 __all__ = ["Saver"]
 

@@ -22,10 +22,10 @@ from pipeline.training.optimizer import KINDS
 from pipeline.training.scaler import LossScaler
 from pipeline.world import World
 from stylealae.config import TermsConfig
-from stylealae.family import FAMILIES
+from stylealae.families import FAMILIES
 from stylealae.networks.group import Lettered
 from stylealae.phase_inputs import Draw
-from stylealae.phases import Phase
+from stylealae.phases import AnyPhase
 from stylealae.schedule import Growth, Progress, at_stage
 
 __all__ = ["Engine"]
@@ -49,7 +49,7 @@ class PhaseLoss(nn.Module):
         self.cfg = cfg
         self.autocast = HALF.get(precision)
 
-    def forward(self, phase: Phase, x: Tensor, r: Draw, at: Growth) -> Tensor:
+    def forward(self, phase: AnyPhase, x: Tensor, r: Draw, at: Growth) -> Tensor:
         """The loss of one phase on one micro-batch.  -> []"""
         with torch.autocast(x.device.type, self.autocast, enabled=self.autocast is not None):
             return phase.loss(self.nets, x, r, at, self.cfg)
@@ -97,7 +97,7 @@ class Engine:
         if self._zero in (1, 2):
             self._engine.optimizer._lazy_init_hp_params_optimizer_state()
 
-    def step(self, phase: Phase, x: Tensor, r: Draw, at: Progress) -> Tensor:
+    def step(self, phase: AnyPhase, x: Tensor, r: Draw, at: Progress) -> Tensor:
         """Trains the phase's letters on this rank's share of the batch; its mean loss.
 
         [n, C, R, R] in [-1, 1] -> [], float32, detached and not averaged over the ranks

@@ -23,8 +23,8 @@ from pipeline.training.environment import environment, memory_scalars
 from pipeline.training.fencing import Fence
 from pipeline.training.progress import ProgressUpdate
 from pipeline.world import World
+from stylealae.capabilities import Model
 from stylealae.errors import DivergenceError
-from stylealae.family import Model
 from stylealae.image_grid import contact_sheet
 from stylealae.schedule import Progress
 

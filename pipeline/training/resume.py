@@ -27,7 +27,7 @@ from pipeline.training.checkpoints import Checkpoint
 from pipeline.world import World
 from stylealae.config import ShapeConfig
 from stylealae.errors import CheckpointError
-from stylealae.family import FAMILIES
+from stylealae.families import FAMILIES, sections
 from stylealae.interop import snapshot
 
 __all__ = ["Handover", "next_stage", "start_of"]
@@ -122,7 +122,7 @@ def _ended(cfg: RunConfig, storage: Storage, stage: int) -> bool:
 def _from_snapshot(cfg: RunConfig, stage: int, storage: Storage) -> Handover:
     """The state that the snapshot of the stage before stands in for."""
     folder = snapshots.snapshot(storage, stage - 1)
-    found = snapshot.read(folder)
+    found = snapshot.read(folder, lambda name: sections(name).model)
     if (found.family, found.model) != (cfg.family, cfg.model):
         raise CheckpointError(
             f"the snapshot {folder} is of another model ({found.family}, {found.model}): give this "

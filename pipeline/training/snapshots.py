@@ -6,8 +6,8 @@ from pathlib import Path
 from pipeline.storage import Storage
 from pipeline.training import run_files
 from pipeline.training.fencing import Fence
+from stylealae.capabilities import Model
 from stylealae.errors import CheckpointError
-from stylealae.family import Model
 
 __all__ = ["finish_stage", "is_done", "snapshot"]
 

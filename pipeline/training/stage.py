@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -20,9 +21,9 @@ from pipeline.training.resume import start_of
 from pipeline.training.state import TrainState
 from pipeline.world import World
 from stylealae.errors import CheckpointError, ConfigError
-from stylealae.family import FAMILIES
-from stylealae.phase_inputs import Chance
-from stylealae.phases import Phase
+from stylealae.families import FAMILIES
+from stylealae.phase_inputs import InputSampler
+from stylealae.phases import AnyPhase
 from stylealae.schedule import Progress, at_stage
 
 __all__ = ["Stage", "open_stage"]
@@ -40,7 +41,7 @@ class Stage:
     """Digest of the data set's manifest."""
     state: TrainState
     loader: Loader
-    inputs: Chance
+    inputs: InputSampler[Any]
     log: Log
     saver: Saver
     metrics: Metrics
@@ -61,7 +62,7 @@ class Stage:
             )
         return at
 
-    def phases(self, seen: int, batch: int) -> tuple[Phase, ...]:
+    def phases(self, seen: int, batch: int) -> tuple[AnyPhase, ...]:
         """The phases of the iteration that begins after `seen` images, in their order."""
         return FAMILIES[self.cfg.family].phases(self.cfg.loss, seen // batch)
 
@@ -101,7 +102,7 @@ def open_stage(
     digest = dataset.manifest.digest
     originals = on_device(dataset.first(cfg.log.grid_size), 1.0, world.device)
     loader = Loader(dataset, seed=cfg.seed, rank=world.rank, world=world.size, device=world.device)
-    inputs = FAMILIES[cfg.family].chance(
+    inputs = FAMILIES[cfg.family].sampler(
         cfg.model, cfg.loss, seed=cfg.seed, mine=world.share(batch), device=world.device,
         labelled=loader.labelled,
     )  # fmt: skip

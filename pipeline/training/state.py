@@ -10,8 +10,9 @@ from pipeline.training.checkpoints import Checkpoint
 from pipeline.training.engine import Engine
 from pipeline.training.resume import Handover
 from pipeline.world import World
+from stylealae.capabilities import Model
 from stylealae.ema import Ema
-from stylealae.family import FAMILIES, Model
+from stylealae.families import FAMILIES
 from stylealae.schedule import Progress
 
 __all__ = ["Parts", "TrainState"]

@@ -9,7 +9,7 @@ Legend: N styles, K attributes, W width of w.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -18,6 +18,10 @@ from torch import Tensor
 
 from stylealae.editing.directions import Directions, placed
 from stylealae.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import LinearSVC
 
 __all__ = ["METHODS", "Label", "Method", "Separate", "fit"]
 
@@ -51,15 +55,15 @@ def fit(
         labels: for each label a value for every style; None or NaN is unknown.
         method: `effect` is how w changes, on average, with one attribute while all others given
             stay (least squares of w on the labels); `svm` and `logistic` are the normal of the
-            plane that best tells more from less (InterFaceGAN, Shen et al. 2020).
+            plane that best separates more from less (InterFaceGAN, Shen et al. 2020).
         separate: `conditioned` takes out of each direction what changes the scores of the others;
             `orthogonal` gives the nearest directions at right angles to each other.
         held_out: share of the styles that judge the scores and are not fitted.
         seed: of the choice of those.
 
     Raises:
-        DataError: a label says nothing, or there are too few styles.
-        ConfigError: the directions cannot be told apart.
+        DataError: no label has two sides of enough styles.
+        ConfigError: the directions cannot be separated.
     """
     columns = _columns(labels, len(w))
     points = w.detach().double().cpu().numpy()
@@ -82,7 +86,7 @@ def fit(
 
 
 def _columns(labels: Mapping[str, Sequence[Label]], count: int) -> dict[str, Array]:
-    """Numbers [N] by attribute, NaN where unknown; classes told apart one by one."""
+    """Numbers [N] by attribute, NaN where unknown; every class is an attribute of its own."""
     found: dict[str, Array] = {}
     for name, values in labels.items():
         if len(values) != count:
@@ -99,11 +103,11 @@ def _columns(labels: Mapping[str, Sequence[Label]], count: int) -> dict[str, Arr
         known = y[np.isfinite(y)]
         more = known > _middle(known)
         if min(more.sum(), (~more).sum()) < FEWEST:
-            log.warning("%s says too little and is left out: %s", name, _told(known))
+            log.warning("%s separates too few styles and is left out: %s", name, _counts(known))
             del found[name]
     if not found:
         raise DataError(
-            f"no label tells at least {FEWEST} styles from {FEWEST} others: looked at "
+            f"no label separates at least {FEWEST} styles from {FEWEST} others: there are "
             f"{', '.join(labels) or 'none'}; give more images, or other labels"
         )
     return found
@@ -118,10 +122,10 @@ def _middle(y: Array) -> float:
     return float((known.min() + known.max()) / 2 if two else np.median(known))
 
 
-def _told(known: Array) -> str:
+def _counts(known: Array) -> str:
     values, counts = np.unique(known, return_counts=True)
-    shown = ", ".join(f"{v:g} x{n}" for v, n in zip(values[:4], counts[:4], strict=True))
-    return shown or "all unknown"
+    listed = ", ".join(f"{v:g} x{n}" for v, n in zip(values[:4], counts[:4], strict=True))
+    return listed or "all unknown"
 
 
 def _regressed(points: Array, y: Array) -> tuple[Array, float]:
@@ -138,7 +142,9 @@ def _regressed(points: Array, y: Array) -> tuple[Array, float]:
     return found.coef_, -float(middle)
 
 
-def _classified(points: Array, y: Array, model: Callable[[], Any]) -> tuple[Array, float]:
+def _classified(
+    points: Array, y: Array, model: "Callable[[], LinearSVC | LogisticRegression]"
+) -> tuple[Array, float]:
     """Normal and bias of the plane between less and more; of numbers, the clear cases alone."""
     from sklearn.model_selection import GridSearchCV
 
@@ -153,13 +159,13 @@ def _classified(points: Array, y: Array, model: Callable[[], Any]) -> tuple[Arra
     return best.coef_[0], float(best.intercept_[0])
 
 
-def _svm() -> Any:
+def _svm() -> "LinearSVC":
     from sklearn.svm import LinearSVC
 
     return LinearSVC(dual="auto", max_iter=5000)
 
 
-def _logistic() -> Any:
+def _logistic() -> "LogisticRegression":
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(max_iter=1000)
@@ -182,7 +188,7 @@ def _effects(points: Array, columns: Mapping[str, Array]) -> Array:
 
 
 def _judged(scores: Array, y: Array, middle: float) -> dict[str, float]:
-    """How well scores tell the attribute of styles that they were not fitted on.  [N], [N]"""
+    """How well scores predict the attribute of styles they were not fitted on.  [N], [N]"""
     known = np.isfinite(y)
     scores, y = scores[known], y[known]
     if len(y) < 2 or len(np.unique(y)) < 2:

@@ -24,7 +24,7 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Refined:
-    """Styles before and after, and how well they tell their images."""
+    """Styles before and after, and how well they reconstruct their images."""
 
     w: Tensor
     """[N, L, W]: the best style found for every image."""
@@ -51,7 +51,7 @@ def refine(
     rate: float = 0.05,
     stay: float = 0.02,
     distance: Distance | None = None,
-    told: Callable[[int], None] | None = None,
+    report: Callable[[int], None] | None = None,
 ) -> Refined:
     """Styles whose pictures are closer to x than those of E(x).  [N, C, R, R] in [-1, 1]
 
@@ -66,7 +66,7 @@ def refine(
         rate: first step length, in units of the styles' own size; it falls to 0 as a half cosine.
         stay: weight of the encoded picture's distance from E(x), in the same units, squared.
         distance: a perceptual distance to add to the squared error, LPIPS for example.
-        told: called with the number of each finished step.
+        report: called with the number of each finished step.
     """
     if steps < 0:
         raise ConfigError(f"steps is {steps}: 0 is E(x) itself, 100 a usual number")
@@ -95,8 +95,8 @@ def refine(
         (moved.grad,) = torch.autograd.grad((loss + stay * drift).sum(), moved)
         adam.param_groups[0]["lr"] = rate * (1 + math.cos(math.pi * step / steps)) / 2
         adam.step()
-        if told is not None:
-            told(step + 1)
+        if report is not None:
+            report(step + 1)
     return Refined(best_w, start, before, after)
 
 

@@ -9,24 +9,25 @@ import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from stylealae.config import ModelConfig
 from stylealae.errors import CheckpointError, ConfigError
-from stylealae.networks import Networks, build
+from stylealae.networks import Networks, build, encoder, generator
+from stylealae.ops.layers import EqualConv2d, EqualLinear
 
-__all__ = ["Place", "model_of", "places", "read_released", "released_to_ours"]
+__all__ = ["Counterpart", "counterparts", "model_of", "read_released", "released_to_ours"]
 
 FUSED_FROM = 128
 F, D, E, G, MEAN = "mapping_fl", "mapping_tl", "discriminator", "generator", "dlatent_avg"
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where one released tensor belongs."""
+class Counterpart:
+    """The parameter of ours that one released tensor is."""
 
     parameter: nn.Parameter
     scale: float = 1.0
@@ -106,70 +107,71 @@ def released_to_ours(tensors: Mapping[str, Tensor]) -> tuple[Networks, ModelConf
     nets = build(model)
     found = {k: v for k, v in tensors.items() if not k.endswith("blur.weight")}
     w_mean = found.pop(f"{MEAN}/buff")
-    wanted = places(nets)
+    wanted = counterparts(nets)
     if wanted.keys() != found.keys():
         missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
         raise CheckpointError(
             f"these weights are of another architecture than StyleALAE: missing {missing[:3]}, "
             f"unknown {extra[:3]}"
         )
-    for name, place in wanted.items():
-        if found[name].numel() != place.parameter.numel():
+    for name, counterpart in wanted.items():
+        if found[name].numel() != counterpart.parameter.numel():
             raise CheckpointError(
                 f"{name} has shape {list(found[name].shape)}, "
-                f"a StyleALAE like this wants {list(place.parameter.shape)}"
+                f"a StyleALAE like this wants {list(counterpart.parameter.shape)}"
             )
         with torch.no_grad():
-            place.parameter.copy_(place.ours(found[name]))
+            counterpart.parameter.copy_(counterpart.ours(found[name]))
     return nets, model, w_mean.reshape(nets.G.layers, model.w_width)
 
 
-def places(nets: Networks) -> dict[str, Place]:
-    """Where every released tensor belongs in our networks, by its `module/parameter` name."""
+def counterparts(nets: Networks) -> dict[str, Counterpart]:
+    """The parameter that every released tensor is, by its `module/parameter` name."""
     return {**dict(_mappings(nets)), **dict(_encoder(nets)), **dict(_generator(nets))}
 
 
-def _mappings(nets: Networks) -> Iterator[tuple[str, Place]]:
+def _mappings(nets: Networks) -> Iterator[tuple[str, Counterpart]]:
     for i, layer in enumerate(nets.F.layers):
-        yield from _affine(f"{F}/map_blocks.{i}.fc", layer)
+        yield from _affine(f"{F}/map_blocks.{i}.fc", cast(EqualLinear, layer))
     for i, layer in enumerate(nets.D.layers):
-        yield from _affine(f"{D}/map_blocks.{i}", layer)
+        yield from _affine(f"{D}/map_blocks.{i}", cast(EqualLinear, layer))
 
 
-def _encoder(nets: Networks) -> Iterator[tuple[str, Place]]:
+def _encoder(nets: Networks) -> Iterator[tuple[str, Counterpart]]:
     last = len(nets.E.blocks) - 1
-    for k, block in enumerate(nets.E.blocks):
-        name = f"{E}/encode_block.{last - k}"
-        for j in (1, 2):
-            conv: Any = getattr(block, f"conv_{j}")
-            yield f"{name}.conv_{j}.weight", Place(conv.weight, conv.scale)
-            exit: Any = getattr(block, f"style_{j}")
-            yield f"{name}.bias_{j}", Place(exit.bias)
+    for k, module in enumerate(nets.E.blocks):
+        block, name = cast(encoder.Block, module), f"{E}/encode_block.{last - k}"
+        steps = ((block.conv_1, block.style_1), (block.conv_2, block.style_2))
+        for j, (conv, exit) in enumerate(steps, 1):
+            yield f"{name}.conv_{j}.weight", Counterpart(conv.weight, conv.scale)
+            yield f"{name}.bias_{j}", Counterpart(exit.bias)
             yield from _affine(f"{name}.style_{j}", exit.linear)
-        yield from _affine(f"{E}/from_rgb.{last - k}.from_rgb", nets.E.from_rgb[k])
+        rgb = cast(EqualConv2d, nets.E.from_rgb[k])
+        yield from _affine(f"{E}/from_rgb.{last - k}.from_rgb", rgb)
 
 
-def _generator(nets: Networks) -> Iterator[tuple[str, Place]]:
-    for k, block in enumerate(nets.G.blocks):
-        name, any_block = f"{G}/decode_block.{k}", cast(Any, block)
-        if k == 0:
-            yield f"{G}/const", Place(any_block.const)
+def _generator(nets: Networks) -> Iterator[tuple[str, Counterpart]]:
+    for k, module in enumerate(nets.G.blocks):
+        name = f"{G}/decode_block.{k}"
+        block = cast(generator.FirstBlock | generator.Block, module)
+        if isinstance(block, generator.FirstBlock):
+            yield f"{G}/const", Counterpart(block.const)
         else:
-            conv = any_block.conv_1
-            fused = 4 << k >= FUSED_FROM
-            yield f"{name}.conv_1.weight", Place(conv.weight, conv.scale, transposed=fused)
-        yield f"{name}.conv_2.weight", Place(any_block.conv_2.weight, any_block.conv_2.scale)
-        for j in (1, 2):
-            layer: Any = getattr(block, f"layer_{j}")
-            yield f"{name}.bias_{j}", Place(layer.bias)
-            yield f"{name}.noise_weight_{j}", Place(layer.noise_weight)
+            conv, fused = block.conv_1, 4 << k >= FUSED_FROM
+            yield f"{name}.conv_1.weight", Counterpart(conv.weight, conv.scale, transposed=fused)
+        yield f"{name}.conv_2.weight", Counterpart(block.conv_2.weight, block.conv_2.scale)
+        for j, layer in enumerate((block.layer_1, block.layer_2), 1):
+            yield f"{name}.bias_{j}", Counterpart(layer.bias)
+            yield f"{name}.noise_weight_{j}", Counterpart(layer.noise_weight)
             yield from _affine(f"{name}.style_{j}", layer.affine)
-        yield from _affine(f"{G}/to_rgb.{k}.to_rgb", nets.G.to_rgb[k])
+        yield from _affine(f"{G}/to_rgb.{k}.to_rgb", cast(EqualConv2d, nets.G.to_rgb[k]))
 
 
-def _affine(name: str, layer: Any) -> Iterator[tuple[str, Place]]:
-    yield f"{name}.weight", Place(layer.weight, layer.scale)
-    yield f"{name}.bias", Place(layer.bias, getattr(layer, "lrmul", 1.0))
+def _affine(name: str, layer: EqualLinear | EqualConv2d) -> Iterator[tuple[str, Counterpart]]:
+    assert layer.bias is not None
+    yield f"{name}.weight", Counterpart(layer.weight, layer.scale)
+    rate = layer.lrmul if isinstance(layer, EqualLinear) else 1.0
+    yield f"{name}.bias", Counterpart(layer.bias, rate)
 
 
 def _numbers(tensors: Mapping[str, Tensor], prefix: str) -> set[int]:

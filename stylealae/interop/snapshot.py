@@ -1,12 +1,13 @@
 """A snapshot on disk: weights in safetensors, what they are in config.json, a model card.
 
-Any family's; which one, config.json says.
+It may be of any family; `config.json` has its name.
 """
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -14,30 +15,30 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stylealae.config import ShapeConfig
-from stylealae.config_mlp import SECTIONS
 from stylealae.errors import CheckpointError, ConfigError
 
 __all__ = ["Snapshot", "read", "write"]
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 FORMAT = 1
+M = TypeVar("M", bound=ShapeConfig)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Snapshot:
+class Snapshot(Generic[M]):
     """What a snapshot holds."""
 
     family: str
-    model: ShapeConfig
+    model: M
     tensors: dict[str, Tensor]
     stage: int
     seen: int
 
 
-def write(folder: Path, snapshot: Snapshot, card: str) -> None:
+def write(folder: Path, snapshot: Snapshot[M], card: str) -> None:
     """Writes a snapshot into an existing folder."""
     save_file({k: v.contiguous() for k, v in snapshot.tensors.items()}, folder / WEIGHTS)
-    about: dict[str, Any] = {
+    about: dict[str, object] = {
         "format": FORMAT,
         "family": snapshot.family,
         "model": dataclasses.asdict(snapshot.model),
@@ -48,8 +49,12 @@ def write(folder: Path, snapshot: Snapshot, card: str) -> None:
     (folder / CARD).write_text(card)
 
 
-def read(folder: Path, device: str | torch.device = "cpu") -> Snapshot:
-    """What a snapshot folder holds.
+def read(
+    folder: Path,
+    section: Callable[[str], type[M]],
+    device: str | torch.device = "cpu",
+) -> Snapshot[M]:
+    """What a snapshot folder holds; `section` gives a family's class of model config.
 
     Raises:
         CheckpointError: the folder is no snapshot, or one that is torn or of another format.
@@ -64,7 +69,7 @@ def read(folder: Path, device: str | torch.device = "cpu") -> Snapshot:
         family = about.get("family", "stylealae")
         return Snapshot(
             family=family,
-            model=SECTIONS[family][0](**about["model"]),
+            model=section(family)(**about["model"]),
             tensors=load_file(folder / WEIGHTS, device=str(device)),
             stage=int(about["stage"]),
             seen=int(about["seen"]),

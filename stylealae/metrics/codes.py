@@ -123,7 +123,7 @@ def _kernels(x: Tensor, y: Tensor, widths: Tensor) -> float:
 
 
 def two_sample_accuracy(x: Tensor, y: Tensor, seed: int = 0) -> float:
-    """How often a trained classifier tells x from y, held out; 0.5 for one distribution.
+    """Held-out accuracy of a classifier trained to separate x from y; 0.5 for one distribution.
 
     [n, W] twice (Lopez-Paz and Oquab 2017): two hidden layers of 100, half of each set to learn.
     """

@@ -1,9 +1,9 @@
 """Feature extractors: a file on this machine with a pinned hash, or the built-in random one.
 
 Nothing is ever downloaded.  A file is TorchScript, which torch runs without importing any of our
-code; what it is, its sha256 says.
+code; it is identified by its sha256.
 
-Legend: N batch, R resolution, K features, S side that the random network looks at.
+Legend: N batch, R resolution, K features, S side of the random network's input.
 """
 
 import hashlib
@@ -77,7 +77,7 @@ class Extractor:
     sha256: str
     """Hash of the file, or of the built-in weights."""
     features: Callable[[Tensor], Tensor]
-    """What the whole image shows.  uint8 [N, 3, R, R] -> [N, K]"""
+    """Of the whole image.  uint8 [N, 3, R, R] -> [N, K]"""
     width: int
     """K of `features`."""
     perceptual: Callable[[Tensor], Tensor] | None = None
@@ -146,8 +146,8 @@ def custom(module: nn.Module, sha256: str, device: torch.device) -> Extractor:
 def random(device: torch.device) -> Extractor:
     """The built-in network of fixed random weights: cheap, always there, and not FID's.
 
-    Its distances tell images that are alike from images that are not; their size compares with no
-    number of the literature.
+    Its distances separate images that are alike from images that are not; their size compares
+    with no number of the literature.
     """
     network = _Random().to(device).eval().requires_grad_(False)
     return _probed("random", network.sha256, device, network.features, network.perceptual)
@@ -192,11 +192,11 @@ class _Random(nn.Module):
         return torch.cat(parts, dim=1)
 
     def perceptual(self, x: Tensor) -> Tensor:
-        """As LPIPS with weights of one: unit vectors at every place of every layer.  -> [N, any]"""
+        """As LPIPS with weights of one: unit vectors at each point of each layer.  -> [N, any]"""
         parts = []
         for y in self._layers(x):
             unit = y / (y.square().sum(1, keepdim=True) + 1e-10).sqrt()
-            parts.append((unit / y[0, 0].numel() ** 0.5).flatten(1))  # a mean over the places
+            parts.append((unit / y[0, 0].numel() ** 0.5).flatten(1))  # a mean over the points
         return torch.cat(parts, dim=1)
 
     def _layers(self, x: Tensor) -> list[Tensor]:

@@ -1,6 +1,6 @@
 """The log-likelihood of images under a Parzen window around samples (Breuleux et al. 2011).
 
-An old measure that grows with the number of samples and says little of large images; it is here
+An old measure that grows with the number of samples and means little for large images; it is here
 because the papers of its time compare by it.
 
 Legend: n tests, m samples, P numbers of an image in [0, 1].

@@ -49,8 +49,8 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 def reciprocity(w: Tensor, w_again: Tensor) -> tuple[float, float]:
     """The squared error of a style that went through G and E, and its share of the variance of w.
 
-    [n, W] twice; the first is the loss of Eq. 2, the second says what it is worth: 0 is a perfect
-    encoder, 1 one that gives the mean w for every image.
+    [n, W] twice; the first is the loss of Eq. 2; of the second, 0 is a perfect encoder, 1 one that
+    gives the mean w for every image.
     """
     w, w_again = w.double(), w_again.double()
     error = (w - w_again).square().mean()

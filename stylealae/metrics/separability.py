@@ -1,4 +1,4 @@
-"""Whether a plane in latent space parts the images that have an attribute from those that have not.
+"""Whether a plane in latent space separates the images with an attribute from those without.
 
 Legend: n samples, W width of the latent space, K features.
 """
@@ -32,7 +32,7 @@ def separability(latents: Floats, has: Bools) -> float:
 
     [n, W], [n]; the plane is that of a linear SVM on these very samples (StyleGAN, section 4.2).
     The paper's score is 2 to the sum of these over its attributes: 1 is perfect.  NaN where almost
-    all samples are of one class, of which no plane can tell anything.
+    all samples are of one class, which no plane separates.
     """
     if _few(has):
         return float("nan")
@@ -80,7 +80,7 @@ def most_certain(logits: Floats) -> NDArray[np.intp]:
 def binary(values: Floats, name: str) -> tuple[Bools, Bools]:
     """A label as an attribute: of which samples it is known, and which have it.  [n] -> [n] twice
 
-    One of two values is what it says; of more, those above the median have it.
+    The larger of two values has it; of more, those above the median.
 
     Raises:
         ConfigError: one class has too few samples to fit anything.
@@ -95,7 +95,7 @@ def binary(values: Floats, name: str) -> tuple[Bools, Bools]:
     if fewest < LEAST:
         raise ConfigError(
             f"only {fewest} of {len(values)} images have another {name!r} than the rest, and "
-            f"{LEAST} are needed: name another label, or look at more images"
+            f"{LEAST} are needed: name another label, or take more images"
         )
     return known, has
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from stylealae.config import ModelConfig
 from stylealae.networks.encoder import Encoder
 from stylealae.networks.generator import Generator
-from stylealae.networks.group import Lettered
+from stylealae.networks.group import AlaeNetworks
 from stylealae.networks.mapping import LatentDiscriminator, Mapping
 from stylealae.ops.layers import NEVER
 from stylealae.schedule import Growth
@@ -16,10 +16,13 @@ from stylealae.schedule import Growth
 __all__ = ["Networks", "build"]
 
 
-class Networks(Lettered):
-    """F: z -> w, G: w -> x, E: x -> w, D: w -> logit."""
+class Networks(AlaeNetworks):
+    """F: z -> w, G: w -> x, E: x -> w, D: w -> logit; G and E grow."""
 
-    letters = "FGED"
+    F: Mapping
+    G: Generator
+    E: Encoder
+    D: LatentDiscriminator
 
     def __init__(self, cfg: ModelConfig) -> None:
         super().__init__()
@@ -33,7 +36,7 @@ class Networks(Lettered):
         self.G.recompute_from = self.E.recompute_from = resolution or NEVER
 
     def grown(self, letter: str, at: Growth) -> Iterator[nn.Parameter]:
-        """The parameters of one letter that are at work at this growth."""
+        """The parameters of one network that are at work at this growth."""
         net = getattr(self, letter)
         parts = net.grown(at) if letter in "GE" else [net]
         for part in parts:

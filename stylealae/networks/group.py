@@ -1,4 +1,4 @@
-"""What the trainer asks of the networks of any family: their letters, what has grown of each."""
+"""What the trainer asks of the networks of any family: their names, what has grown of each."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from stylealae.schedule import Growth
 
-__all__ = ["Lettered"]
+__all__ = ["AlaeNetworks", "Lettered"]
 
 
 class Lettered(nn.Module):
-    """Networks by their letters, which are attributes: `letters = "EGD"` has E, G and D.
+    """Networks that are trained together; `letters = "EGD"` has the attributes E, G and D.
 
     By default nothing grows and nothing is recomputed; a family that does so says how.
     """
@@ -19,7 +19,7 @@ class Lettered(nn.Module):
     letters: ClassVar[str]
 
     def grown(self, letter: str, at: Growth) -> Iterator[nn.Parameter]:
-        """The parameters of one letter that are at work at this growth."""
+        """The parameters of one network that are at work at this growth."""
         net: nn.Module = getattr(self, letter)
         yield from net.parameters()
 
@@ -31,10 +31,20 @@ class Lettered(nn.Module):
         return {}
 
     def observed(self, z: Tensor) -> dict[str, Tensor]:
-        """The same, as prior samples z show it now.  [N, Z] -> by name"""
+        """The same, estimated from prior samples z.  [N, Z] -> by name"""
         return {}
 
     def running(self) -> list[Tensor]:
         """Buffers that training moves and that are saved: the statistics of batch norms."""
         saved, trained = self.state_dict(keep_vars=True), set(self.parameters())
         return [t for t in saved.values() if t not in trained and t.is_floating_point()]
+
+
+class AlaeNetworks(Lettered):
+    """ALAE's four, of whatever layers.  F: z -> w, G: w -> x, E: x -> w, D: w -> logit."""
+
+    letters = "FGED"
+    F: nn.Module
+    G: nn.Module
+    E: nn.Module
+    D: nn.Module

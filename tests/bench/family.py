@@ -21,7 +21,7 @@ from pipeline.data.sources.registry import open_source
 from pipeline.storage import open_storage
 from pipeline.training.trainer import train_stage
 from pipeline.world import World
-from stylealae.family import FAMILIES
+from stylealae.families import FAMILIES
 from tests.bench.timing import Lap, cell
 
 IMAGES, BATCH = 12_000, 100
@@ -61,7 +61,7 @@ def _bare(cfg: RunConfig) -> float:
     family, at = FAMILIES[cfg.family], cfg.progress(0)
     nets = family.build(cfg.model)
     x, labels = torch.rand(BATCH, 1, 32, 32) * 2 - 1, torch.arange(BATCH) % 10
-    chance = family.chance(
+    chance = family.sampler(
         cfg.model, cfg.loss, seed=0, mine=slice(0, BATCH), device=x.device,
         labelled=(torch.zeros(0, 1, 32, 32), labels[:0]),
     )  # fmt: skip

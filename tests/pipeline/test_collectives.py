@@ -14,7 +14,7 @@ from torch import Tensor
 from pipeline.config import RunConfig, parse
 from pipeline.training.engine import Engine
 from pipeline.world import World
-from stylealae.family import FAMILIES
+from stylealae.families import FAMILIES
 from stylealae.priors import rng
 from tests.bench.collectives import Collectives
 
@@ -42,7 +42,7 @@ def stepped(cfg: RunConfig, world: World) -> tuple[list[Any], dict[str, Tensor]]
     family, at = FAMILIES[cfg.family], cfg.progress(0)
     mine = world.share(at.batch)
     nobody = (torch.zeros(0, 1, 32, 32, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64))
-    chance = family.chance(
+    chance = family.sampler(
         cfg.model, cfg.loss, seed=0, mine=mine, device=world.device, labelled=nobody
     )
     x = torch.rand(at.batch, 1, 32, 32, generator=rng(0, "x", 0))[mine] * 2 - 1

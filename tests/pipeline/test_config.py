@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import RunConfig, as_yaml, load, parse
-from stylealae.config_mlp import SECTIONS
 from stylealae.errors import ConfigError
+from stylealae.families import NAMES, sections
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -139,9 +139,9 @@ def test_a_config_goes_on_from_its_base(tmp_path: Path) -> None:
         load(mine)
 
 
-@pytest.mark.parametrize("family", SECTIONS)
+@pytest.mark.parametrize("family", NAMES)
 def test_every_family_has_its_own_sections(family: str) -> None:
-    model, loss = SECTIONS[family]
+    model, loss = sections(family)
     cfg = parse(f"family: {family}\ndata: {{label: class}}")
     assert (type(cfg.model), type(cfg.loss)) == (model, loss)
     assert parse(as_yaml(cfg)) == cfg

@@ -13,7 +13,7 @@ from torch import Tensor
 from pipeline.config import RunConfig, parse
 from pipeline.training.engine import Engine
 from pipeline.world import World
-from stylealae.family import FAMILIES
+from stylealae.families import FAMILIES
 from stylealae.phase_inputs import CodeDraw
 from stylealae.priors import rng
 
@@ -45,7 +45,7 @@ def batch(step: int, cfg: RunConfig) -> tuple[Tensor, dict[str, CodeDraw]]:
     """Images, and what every phase draws."""
     x = torch.rand(BATCH, 1, 32, 32, generator=rng(0, "x", step)) * 2 - 1
     labelled = (torch.zeros(10, 1, 32, 32, dtype=torch.uint8), torch.arange(10))
-    chance = FAMILY.chance(
+    chance = FAMILY.sampler(
         cfg.model, cfg.loss, seed=0, mine=slice(0, BATCH), device=x.device, labelled=labelled
     )
     at = cfg.progress(0)

@@ -24,7 +24,7 @@ CPU_ENGINE = """
 from pipeline.training.engine import Engine
 from pipeline.world import joined
 from pipeline.config import parse
-from stylealae.family import FAMILIES
+from stylealae.families import FAMILIES
 cfg = parse("", ["family=gan", "model.hidden=4", "model.critic_hidden=4", "schedule.batch=[2]"])
 world = joined(cfg.engine, gpu=False)
 Engine(FAMILIES[cfg.family].build(cfg.model, 1), cfg.progress(0), cfg, world)
@@ -81,7 +81,7 @@ def configured(world: World) -> list[float]:
     """How long collectives may take in all groups there are, DeepSpeed's too."""
     from pipeline.config import parse
     from pipeline.training.engine import Engine
-    from stylealae.family import FAMILIES
+    from stylealae.families import FAMILIES
 
     cfg = parse("", ["family=gan", "model.hidden=4", "schedule.batch=[2]", "engine.zero_stage=2"])
     Engine(FAMILIES[cfg.family].build(cfg.model, 1), cfg.progress(0), cfg, world)

@@ -3,7 +3,10 @@
 Checked in this process, on one rank, with the made-up digits of tests/conftest.py.
 """
 
+import json
+import re
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,10 @@ import torch
 from torch import Tensor
 
 from pipeline.config import RunConfig, parse
+from pipeline.evaluation.context import Pictures, Subject
+from pipeline.evaluation.figures import pictures_of
 from pipeline.evaluation.registry import usual
+from pipeline.planning.memory import need
 from pipeline.storage import open_storage
 from pipeline.training.checkpoints import latest
 from pipeline.training.resume import newest_of
@@ -20,16 +26,18 @@ from pipeline.training.run_files import stage_folder
 from pipeline.training.stage import readable_by
 from pipeline.training.trainer import train_stage
 from pipeline.world import World
-from stylealae import family
-from stylealae.config_mlp import SECTIONS
-from stylealae.errors import CheckpointError
-from stylealae.family import FAMILIES
+from stylealae import families
+from stylealae.errors import CheckpointError, ConfigError
+from stylealae.families import FAMILIES, load, sections
 from stylealae.image_grid import contact_sheet
 
 MLPS = [name for name in FAMILIES if name != "stylealae"]
-LABELLED = ("aae_informed", "aae_supervised", "aae_classes", "aae_heads")
+SMALL = {"hidden": 24, "critic_hidden": 24, "z_width": 2}
+"""Of these the keys that a family has."""
 BATCH, IMAGES = 12, 120
 PARTS = ("networks", "ema", "adam")
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = re.compile(r"```python\n# stylealae/families/sparse/(\w+\.py)\n(.*?)```", re.DOTALL)
 
 
 @pytest.fixture(autouse=True)
@@ -39,20 +47,19 @@ def stop_is_asked_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def config(name: str, digits: Path, run_dir: Path, *overrides: str) -> RunConfig:
     """Ten iterations of tiny networks."""
+    model, loss = sections(name)
+    shape = {field.name: SMALL[field.name] for field in fields(model) if field.name in SMALL}
     text = f"""
 family: {name}
 run_dir: {run_dir}
 seed: 3
-model: {{hidden: 24, z_width: 2}}
+model: {json.dumps(shape)}
 schedule: {{stage_img: [{IMAGES}], total_img: 0, batch: [{BATCH}], lr: [0.01]}}
 data: {{path: {digits}, flip: false, validation_img: 20}}
 engine: {{precision: fp32, zero_stage: 0, threads: 1}}
 log: {{scalars_img: 24, grid_img: 1000, grid_size: 4}}
 """
-    text = (
-        text if name in ("alae",) else text.replace("hidden: 24", "hidden: 24, critic_hidden: 24")
-    )
-    labels = ["data.label=class", "data.labelled_img=40"] if name in LABELLED else []
+    labels = ["data.label=class", "data.labelled_img=40"] if loss().wants_labels else []
     return parse(text, [*labels, *overrides])
 
 
@@ -62,7 +69,7 @@ def trained(cfg: RunConfig, world: World, *stops: int) -> Any:
     for left in stops:
         assert not train_stage(cfg, stage, world, open_storage(cfg.run_dir), stop=after(left))
     assert train_stage(cfg, stage, world, open_storage(cfg.run_dir))
-    return family.load(stage_folder(Path(cfg.run_dir), stage) / "snapshot")
+    return load(stage_folder(Path(cfg.run_dir), stage) / "snapshot")
 
 
 def after(iterations: int) -> Callable[[], bool]:
@@ -83,10 +90,6 @@ def different(a: dict[str, Tensor], b: dict[str, Tensor]) -> list[str]:
     return [name for name in a if not torch.equal(a[name], b[name])]
 
 
-def test_every_family_has_sections_and_a_place_in_the_config() -> None:
-    assert list(SECTIONS) == list(FAMILIES)
-
-
 @pytest.mark.parametrize("name", MLPS)
 def test_a_family_trains_and_its_snapshot_loads(
     name: str, digits: Path, world: World, tmp_path: Path
@@ -103,6 +106,39 @@ def test_a_family_trains_and_its_snapshot_loads(
     before = FAMILIES[name].build(cfg.model, cfg.seed).state_dict()
     after = m.nets.state_dict()
     assert not [n for n in before if torch.equal(before[n], after[n])], "nothing rests"
+
+
+@pytest.fixture
+def sparse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of the family that docs/family.md adds, from a folder elsewhere."""
+    folder = tmp_path / "families" / "sparse"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    files = EXAMPLE.findall((ROOT / "docs" / "family.md").read_text())
+    assert {name for name, _ in files} == {"config.py", "phases.py", "family.py"}
+    for name, text in files:
+        (folder / name).write_text(text)
+    monkeypatch.setattr(families, "__path__", [*families.__path__, str(folder.parent)])
+    monkeypatch.setattr(families, "NAMES", (*families.NAMES, "sparse"))
+    return "sparse"
+
+
+def test_a_folder_and_a_name_make_a_family(
+    sparse: str, digits: Path, world: World, tmp_path: Path
+) -> None:
+    cfg = config(sparse, digits, tmp_path / "run", "loss.sparsity_weight=0.1")
+    m = trained(cfg, world, 3)
+    assert (m.family, m.seen) == (sparse, IMAGES)
+    assert {"sheet", "codes"} <= dict(pictures_of(subject(m, digits))).keys()
+    assert "prior-fit" in usual(m)
+    assert need(cfg, cfg.last_stage) > 0
+    with pytest.raises(ConfigError, match="sparsity"):
+        config(sparse, digits, tmp_path / "run", "loss.sparsity=0.1")
+
+
+def subject(m: Any, digits: Path) -> Subject[Any]:
+    """The model under measurement on the made-up digits."""
+    return Subject(model=m, pictures=Pictures(digits, 32), world=World(0, 1, m.device))
 
 
 @pytest.mark.parametrize(

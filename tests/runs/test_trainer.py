@@ -29,7 +29,7 @@ from pipeline.world import World
 from stylealae import StyleALAE
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
 from stylealae.errors import CheckpointError, ConfigError, DivergenceError
-from stylealae.family import FAMILIES
+from stylealae.families import FAMILIES
 from stylealae.networks import Networks
 from stylealae.phase_inputs import StyleDraw
 from stylealae.phases import phases_of
@@ -392,7 +392,7 @@ def test_weights_that_are_not_finite_are_never_saved(
 
     broken = (first, second, replace(third, loss=loss))
     family = replace(FAMILIES["stylealae"], phases=lambda *_: broken)
-    monkeypatch.setitem(FAMILIES, "stylealae", family)
+    monkeypatch.setattr("stylealae.families.stylealae.family.FAMILY", family)
     often = replace(stopped, checkpoint=CheckpointConfig(every_img=BATCH))
     with pytest.raises(DivergenceError) as refusal:
         train_stage(often, 0, world)

@@ -46,3 +46,16 @@ def test_adversarial_is_softplus():
 
 def test_squared_error_is_a_mean_over_the_width():
     assert losses.squared_error(torch.zeros(2, 4), torch.full((2, 4), 3.0)).tolist() == [9.0, 9.0]
+
+
+def test_terms_have_their_closed_forms() -> None:
+    logits, x = torch.randn(3, 7), torch.rand(3, 7)
+    p = logits.sigmoid()
+    wanted = -(x * p.log() + (1 - x) * (1 - p).log()).sum(1)
+    torch.testing.assert_close(losses.bernoulli(logits, x), wanted)
+    torch.testing.assert_close(losses.squared(logits, x), 0.5 * ((p - x) ** 2).sum(1))
+    q = torch.rand(3, 7).softmax(1)
+    other = torch.distributions.Categorical(logits=logits)
+    theirs = torch.distributions.kl_divergence(torch.distributions.Categorical(q), other)
+    torch.testing.assert_close(losses.divergence(q, logits), theirs)
+    assert float(losses.divergence(torch.eye(7)[:1], 1e3 * torch.eye(7)[:1])) == 0.0

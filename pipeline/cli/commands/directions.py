@@ -183,7 +183,7 @@ def edit(
     names, x, w = encode_images(m, images, count)
     if steps:
         with progress("steps", steps) as advance:
-            w = m.refine(x, steps, told=lambda _: advance(1)).w
+            w = m.refine(x, steps, report=lambda _: advance(1)).w
     before = m.generate(w, noise=False)
     after = m.generate(m.edit(w, amounts, found), noise=False)
     edits = ", ".join(f"{name} {amount:+g}" for name, amount in amounts.items())

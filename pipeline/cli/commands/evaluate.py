@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pipeline.evaluation.context import EvaluationContext, ProgressCallback
     from pipeline.world import World
-    from stylealae.family import Model
+    from stylealae.capabilities import Model
 
 __all__ = ["evaluate"]
 
@@ -88,7 +88,9 @@ def evaluate(
     from pipeline.evaluation.context import EvaluationContext
     from pipeline.evaluation.evaluate import evaluate as results_of
     from pipeline.evaluation.registry import require_extractors, usual
-    from stylealae import StyleALAE, family
+    from stylealae import StyleALAE
+    from stylealae.capabilities import Model
+    from stylealae.families import load
     from stylealae.metrics.features import extractors
 
     wanted = [name.strip() for name in names.split(",") if name.strip()]
@@ -96,10 +98,10 @@ def evaluate(
     snapshot, world = model if released else snapshot_of(model), _world(cpu)
     found = extractors(features, world.device, sha256)
     require_extractors(wanted, found.keys())
-    m: family.Model = (
+    m: Model = (
         StyleALAE.from_released(model, device=world.device)
         if released
-        else family.load(snapshot, world.device)
+        else load(snapshot, world.device)
     )
     dataset = Dataset.open(DataConfig(path=data), m.resolution)
     with _progress(world) as on_progress:

@@ -146,7 +146,7 @@ def refine(
     names, x, _ = encode_images(m, images, count)
     with progress("steps", steps) as advance:
         found = m.refine(x, steps, distance=distance if features else None,
-                         told=lambda _: advance(1))  # fmt: skip
+                         report=lambda _: advance(1))  # fmt: skip
     before, after = _pictures(m, found.encoded), _pictures(m, found.w)
     db = found.before_db.tolist(), found.after_db.tolist()
     seen = [distance(x, y.clamp(-1, 1)).tolist() for y in (before, after)]

@@ -43,11 +43,11 @@ def record(
     from pipeline.evaluation.evaluate import evaluate
     from pipeline.report import published_results
     from pipeline.world import World
-    from stylealae import family
+    from stylealae.families import load
 
     found, world = [], World(0, 1, torch.device("cpu"))
     for run in runs:
-        m = family.load(snapshot_of(run))
+        m = load(snapshot_of(run))
         dataset = Dataset.open(DataConfig(path=data), m.resolution)
         context = EvaluationContext(model=m, dataset=dataset, world=world, batch=1000)
         (result,) = evaluate([metric], context)

@@ -13,7 +13,7 @@ import pipeline.training.trainer
 from pipeline.config import parse
 from pipeline.training.engine import Engine
 from pipeline.world import joined
-from stylealae.family import FAMILIES
+from stylealae.families import FAMILIES
 
 for zero, kind in ((0, "adam"), (1, "sgd"), (2, "adam")):  # ZeRO 3 loads it in its first step
     tiny = ["family=gan", "model.hidden=4", "model.critic_hidden=4", "schedule.batch=[2]"]
@@ -21,7 +21,7 @@ for zero, kind in ((0, "adam"), (1, "sgd"), (2, "adam")):  # ZeRO 3 loads it in 
     world, family, at = joined(cfg.engine, gpu=False), FAMILIES[cfg.family], cfg.progress(0)
     nets = family.build(cfg.model, 1)
     nobody = (torch.zeros(0, 1, 32, 32), torch.zeros(0))
-    chance = family.chance(
+    chance = family.sampler(
         cfg.model, cfg.loss, seed=0, mine=slice(0, 2), device=world.device, labelled=nobody
     )
     engine = Engine(nets, at, cfg, world)

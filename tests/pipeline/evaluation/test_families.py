@@ -21,7 +21,8 @@ from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.figures import figures_of
 from pipeline.evaluation.registry import METRICS
 from pipeline.world import World
-from stylealae.family import FAMILIES, Model
+from stylealae.capabilities import Model
+from stylealae.families import FAMILIES
 
 WORLD = World(0, 1, torch.device("cpu"))
 

@@ -58,6 +58,15 @@ def test_an_images_activations_are_counted(stage: int) -> None:
     assert activation_bytes(stage_plan(CFG, stage)) == pytest.approx(image, rel=0.05)
 
 
+def test_in_half_precision_only_a_phase_with_second_derivatives_keeps_its_activations_whole() -> (
+    None
+):
+    for loss, share in ((LossConfig(r1_gamma=0.0), 2), (LossConfig(), 1)):
+        whole = replace(CFG, loss=loss)
+        half = replace(whole, engine=replace(CFG.engine, precision="bf16"))
+        assert activation_bytes(half, 4) == activation_bytes(whole, 4) // share
+
+
 @pytest.mark.parametrize(
     "path",
     [path for path in sorted(MNIST.glob("*.yaml")) if path.stem != "base"],

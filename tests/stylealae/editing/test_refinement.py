@@ -1,14 +1,12 @@
-"""Refinement: never worse than E's style, image by image, and sheets say what they show."""
+"""Refinement: never worse than E's style, image by image."""
 
-import numpy as np
 import pytest
 import torch
 
-from stylealae import StyleALAE, latents
+from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.editing.refinement import psnr
 from stylealae.errors import ConfigError
-from stylealae.image_grid import contact_sheet, paired_sheet, to_uint8
 from stylealae.networks import build
 
 SMALL = ModelConfig(
@@ -32,7 +30,7 @@ def test_refined_styles_tell_images_better_and_nothing_else_changes(model: Style
                        noise=False)  # fmt: skip
     weights = {k: v.clone() for k, v in model.nets.state_dict().items()}
     steps: list[int] = []
-    found = model.refine(x, 30, told=steps.append)
+    found = model.refine(x, 30, report=steps.append)
     assert steps == list(range(1, 31))
     assert torch.equal(found.encoded, model.encode(x))
     assert torch.allclose(found.before_db, psnr(x, model.reconstruct(x)), atol=1e-3)
@@ -74,38 +72,3 @@ def test_refined_styles_of_a_model_that_has_not_grown_up_are_edited(model: Style
     moved = young.edit(w, {"pc1": 1.0}, young.principal(2, n=100))
     assert moved.shape == w.shape
     assert not torch.equal(young.generate(moved, noise=False), young.generate(w, noise=False))
-
-
-def test_bands_share_out_the_layers():
-    assert latents.bands(18) == {"coarse": (0, 3), "middle": (4, 7), "fine": (8, 17)}
-    for layers in range(2, 20, 2):
-        covered = [k for a, b in latents.bands(layers).values() for k in range(a, b + 1)]
-        assert covered == list(range(layers))
-    w, other = torch.zeros(1, 6, 2), torch.ones(1, 6, 2)
-    assert latents.swap(w, other, 2, 3)[0, :, 0].tolist() == [0, 0, 1, 1, 0, 0]
-
-
-def test_a_sheet_shows_every_image_at_whole_factors():
-    x = torch.rand(5, 3, 8, 8) * 2 - 1
-    sheet = np.asarray(contact_sheet([("", x)], columns=3, tile=16))
-    want = to_uint8(x).repeat(2, 1).repeat(2, 2)
-    for k, image in enumerate(want):
-        row, column = divmod(k, 3)
-        top, left = 12 + row * 18, 12 + column * 18
-        assert np.array_equal(sheet[top : top + 16, left : left + 16], image)
-
-
-def test_headings_and_captions_take_room_and_ink():
-    rows = [
-        ("one", torch.zeros(3, 3, 16, 16)),
-        ("two with many words to wrap", torch.zeros(3, 1, 4, 4)),
-    ]
-    bare = contact_sheet([("", x) for _, x in rows])
-    full = contact_sheet(rows, headings=["a", "b\nc", "a_file_name_too_long_for_its_column.png"],
-                         title="title")  # fmt: skip
-    assert full.width > bare.width
-    assert full.height > bare.height
-    ink = np.asarray(full.convert("L")) < 100
-    assert ink[:, :100].any()
-    assert ink[:12].any() or ink[12:30].any()
-    assert paired_sheet(rows, ["a", "b", "c"], columns=2).height > full.height

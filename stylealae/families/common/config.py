@@ -1,4 +1,4 @@
-"""What may vary in the families that are made of MLPs, and which sections each family's config has.
+"""What may vary in the families that are made of MLPs: the sections that several of them have.
 
 The papers: ALAE's permutation-invariant MNIST model, and Adversarial Autoencoders (1511.05644).
 """
@@ -6,35 +6,29 @@ The papers: ALAE's permutation-invariant MNIST model, and Adversarial Autoencode
 from dataclasses import dataclass
 from typing import Literal
 
-from stylealae.config import LossConfig, ModelConfig, ShapeConfig, TermsConfig
+from stylealae.config import ShapeConfig, TermsConfig
 from stylealae.errors import ConfigError
 
 __all__ = [
-    "SECTIONS",
-    "AlaeModelConfig",
-    "ClassLossConfig",
     "ClassModelConfig",
     "CodeLossConfig",
     "CodeModelConfig",
-    "GanLossConfig",
-    "GanModelConfig",
-    "HeadsLossConfig",
     "InformedLossConfig",
     "MlpConfig",
-    "VaeModelConfig",
+    "PriorModelConfig",
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class MlpConfig(ShapeConfig):
-    """Networks that see an image as a row of numbers."""
+    """Networks that take an image as a row of numbers."""
 
     resolution: int = 32
     """Side of the data set's images in pixels."""
     channels: int = 1
     """Image channels: 1 for grey, 3 for RGB."""
     side: int = 28
-    """The networks see the central side x side pixels; the border around them is black."""
+    """The networks take the central side x side pixels; the border around them is black."""
     hidden: int = 1000
     """Units of a hidden layer."""
     hidden_layers: int = 2
@@ -56,30 +50,8 @@ class MlpConfig(ShapeConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlaeModelConfig(MlpConfig):
-    """ALAE's F, G, E and D as plain MLPs."""
-
-    z_width: int = 50
-    """Numbers in a prior sample z."""
-    w_width: int = 50
-    """Numbers in a style w."""
-    hidden: int = 1024
-    """Units of a hidden layer of E and G."""
-    hidden_layers: int = 3
-    """Hidden layers of E and of G."""
-    mapping_hidden: int = 512
-    """Units of a hidden layer of F and D."""
-    mapping_layers: int = 3
-    """Layers of F and of D."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require_positive("w_width", "mapping_hidden", "mapping_layers")
-
-
-@dataclass(frozen=True, kw_only=True)
-class GanModelConfig(MlpConfig):
-    """A decoder as G and a D on images."""
+class PriorModelConfig(MlpConfig):
+    """A decoder G of codes z from a prior p(z), and a discriminator D."""
 
     z_width: int = 8
     """Numbers in a prior sample z."""
@@ -103,7 +75,7 @@ class GanModelConfig(MlpConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodeModelConfig(GanModelConfig):
+class CodeModelConfig(PriorModelConfig):
     """An encoder E with a posterior over codes z, a decoder G, a discriminator D of codes."""
 
     posterior: Literal["deterministic", "fixed", "gaussian", "universal"] = "deterministic"
@@ -125,7 +97,7 @@ class CodeModelConfig(GanModelConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ClassModelConfig(CodeModelConfig):
-    """Networks that know of classes beside z."""
+    """Networks of codes z and classes y."""
 
     classes: int = 10
     """Categories of y: the labels' classes, or as many clusters as are wanted."""
@@ -179,80 +151,10 @@ class CodeLossConfig(TermsConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GanLossConfig(TermsConfig):
-    """The losses of a plain GAN."""
-
-    r1_gamma: float = 0.3
-    """Weight of R1 on the real images: at 0 D wins at once, at 10 it tells nothing apart."""
-
-    def __post_init__(self) -> None:
-        if self.r1_gamma < 0.0:
-            raise ConfigError(f"loss.r1_gamma is {self.r1_gamma}: it cannot be negative")
-
-
-@dataclass(frozen=True, kw_only=True)
 class InformedLossConfig(CodeLossConfig):
-    """As `CodeLossConfig`, for a network that is told the labels."""
+    """As `CodeLossConfig`, for networks that are given the labels."""
 
     @property
     def wants_labels(self) -> bool:
-        """Without labels there is nothing to tell."""
+        """Without labels there is nothing to give."""
         return True
-
-
-@dataclass(frozen=True, kw_only=True)
-class VaeModelConfig(CodeModelConfig):
-    """As `CodeModelConfig`: a VAE's posterior has a density."""
-
-    posterior: Literal["gaussian"] = "gaussian"
-    """Form of q(z|x)."""
-    prior: Literal["gaussian", "mixture"] = "gaussian"
-    """Distribution p(z), which has a density too."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassLossConfig(CodeLossConfig):
-    """As `CodeLossConfig`, with a class y that labels teach where there are any."""
-
-    class_deceit_weight: float = 1.0
-    """Weight of what E gains by classes that C takes for samples of the categorical prior."""
-    class_noise: float = 0.0
-    """Standard deviation of the noise on what C is shown: one-hot samples give themselves away."""
-    classification_weight: float = 1.0
-    """Weight of the cross-entropy of y on labelled images; 0 learns without labels."""
-    labelled_batch: int = 100
-    """Labelled images of an iteration, drawn from the `data.labelled_img` that are known."""
-    smoothness_weight: float = 0.0
-    """Weight of virtual adversarial smoothness: y is to stay the same all around an image."""
-    smoothness_radius: float = 0.28
-    """How far around, as a share of the images' mean distance from their mean."""
-
-    @property
-    def wants_labels(self) -> bool:
-        """Classification does."""
-        return self.classification_weight > 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeadsLossConfig(ClassLossConfig):
-    """As `ClassLossConfig`, with a place in the plane for every class."""
-
-    heads_apart: float = 1.0
-    """Cluster heads closer to each other than this are pushed apart."""
-    heads_weight: float = 1.0
-    """Weight of that push in the reconstruction loss."""
-
-
-SECTIONS: dict[str, tuple[type[ShapeConfig], type[TermsConfig]]] = {
-    "stylealae": (ModelConfig, LossConfig),
-    "alae": (AlaeModelConfig, LossConfig),
-    "autoencoder": (CodeModelConfig, CodeLossConfig),
-    "aae": (CodeModelConfig, CodeLossConfig),
-    "aae_informed": (ClassModelConfig, InformedLossConfig),
-    "aae_supervised": (ClassModelConfig, InformedLossConfig),
-    "aae_classes": (ClassModelConfig, ClassLossConfig),
-    "aae_heads": (ClassModelConfig, HeadsLossConfig),
-    "vae": (VaeModelConfig, CodeLossConfig),
-    "gan": (GanModelConfig, GanLossConfig),
-}
-"""Each family's `model` and `loss` section; its networks and phases are in family.py."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from stylealae import StyleALAE
 from stylealae.config import LossConfig, ModelConfig
 from stylealae.errors import CheckpointError
-from stylealae.interop.released import places, released_to_ours
+from stylealae.interop.released import counterparts, released_to_ours
 from stylealae.losses import r1_penalty
 from stylealae.phase_inputs import StyleDraw
 from stylealae.phases import phases_of
@@ -77,7 +77,7 @@ def test_gradients_of_every_phase_are_the_released_ones(name):
     tensors, cases = golden(name)
     weights = {k.removeprefix("models/"): v for k, v in tensors.items() if "models/" in k}
     nets = released_to_ours(weights)[0].double()
-    where, cfg = places(nets), LossConfig(reciprocity_trains_f=True)
+    where, cfg = counterparts(nets), LossConfig(reciprocity_trains_f=True)
     compared = 0
     for case in cases:
         at = Growth(stage=int(case["lod"]), alpha=float(case["blend"]))

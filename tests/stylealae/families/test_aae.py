@@ -1,4 +1,4 @@
-"""The AAE family: who moves in which phase, the forms of q(z|x), and the terms of the losses."""
+"""The AAE and its like: which networks a phase trains, and what it minimises."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from stylealae import losses
-from stylealae.config_mlp import SECTIONS, ClassLossConfig, CodeModelConfig, VaeModelConfig
-from stylealae.family import FAMILIES
+from stylealae.families import FAMILIES, sections
+from stylealae.families.aae_classes.config import ClassLossConfig
+from stylealae.families.aae_classes.networks import ClassAae
+from stylealae.families.aae_heads.networks import HeadsAae
+from stylealae.families.aae_informed.networks import InformedAae
 from stylealae.networks.group import Lettered
-from stylealae.networks.mlp import ClassAae, Encoder, HeadsAae, InformedAae, Window
 from stylealae.phase_inputs import CodeDraw
-from stylealae.phases import Phase
+from stylealae.phases import AnyPhase
 from stylealae.priors import rng
 from stylealae.schedule import Progress
 
@@ -35,13 +37,13 @@ LETTERS = {
 
 def made(name: str, **loss: Any) -> tuple[Lettered, Any, Any, CodeDraw, Tensor]:
     """Networks, both configs, a draw and a batch."""
-    model, terms = SECTIONS[name]
+    model, terms = sections(name)
     cfg = model(**SMALL)
     loss_cfg = terms(**loss)
     source = rng(0, "test", 0)
     x = torch.rand(8, 1, 32, 32, generator=source) * 2 - 1
     labelled = torch.randint(0, 255, (20, 1, 32, 32), generator=source, dtype=torch.uint8)
-    chance = FAMILIES[name].chance(
+    chance = FAMILIES[name].sampler(
         cfg, loss_cfg, seed=0, mine=slice(0, 8), device=x.device,
         labelled=(labelled, torch.arange(20) % 10),
     )  # fmt: skip
@@ -50,8 +52,8 @@ def made(name: str, **loss: Any) -> tuple[Lettered, Any, Any, CodeDraw, Tensor]:
     return FAMILIES[name].build(cfg, 1), cfg, loss_cfg, draw, x
 
 
-def gradients(nets: Lettered, phase: Phase, x: Tensor, r: CodeDraw, cfg: Any) -> dict[str, bool]:
-    """Which letters get one, of all that are asked for."""
+def gradients(nets: Lettered, phase: AnyPhase, x: Tensor, r: CodeDraw, cfg: Any) -> dict[str, bool]:
+    """Which networks get one, of all that are asked for."""
     for letter in nets.letters:
         for p in nets.grown(letter, AT):
             p.requires_grad_(letter in phase.trains)
@@ -63,7 +65,7 @@ def gradients(nets: Lettered, phase: Phase, x: Tensor, r: CodeDraw, cfg: Any) ->
 
 
 @pytest.mark.parametrize("name", LETTERS)
-def test_every_phase_moves_its_letters(name: str) -> None:
+def test_every_phase_moves_its_networks(name: str) -> None:
     extra = {"smoothness_weight": 1.0} if name == "aae_classes" else {}
     nets, _, cfg, r, x = made(name, **extra)
     phases = FAMILIES[name].phases(cfg, 0)
@@ -74,10 +76,10 @@ def test_every_phase_moves_its_letters(name: str) -> None:
 
 
 def test_phases_apart_keep_moments_of_their_own_and_merged_ones_share_them() -> None:
-    apart = FAMILIES["aae"].phases(SECTIONS["aae"][1](), 0)
+    apart = FAMILIES["aae"].phases(sections("aae").loss(), 0)
     owners = [p.moments for p in apart if "E" in p.trains]
     assert len(set(owners)) == len(owners) == 2
-    critic, merged = FAMILIES["aae"].phases(SECTIONS["aae"][1](merged=True), 0)
+    critic, merged = FAMILIES["aae"].phases(sections("aae").loss(merged=True), 0)
     assert (critic.trains, merged.trains) == ("D", "EG")
 
 
@@ -131,7 +133,7 @@ def test_heads_are_added_to_styles_and_pushed_apart() -> None:
     nets, _, cfg, r, x = made("aae_heads")
     assert isinstance(nets, HeadsAae)
     z, y = torch.randn(4, 2), torch.eye(10)[:4]
-    torch.testing.assert_close(nets.place(z, y), z + nets.heads[:4])
+    torch.testing.assert_close(nets.representation(z, y), z + nets.heads[:4])
     phase = FAMILIES["aae_heads"].phases(cfg, 0)[0]
     gradients(nets, phase, x, r, cfg)
     assert nets.heads.grad is not None
@@ -142,70 +144,15 @@ def test_heads_are_added_to_styles_and_pushed_apart() -> None:
     )
 
 
-def encoder(posterior: str, **more: Any) -> Encoder:
-    torch.manual_seed(0)
-    return Encoder(CodeModelConfig(posterior=posterior, hidden=16, z_width=3, **more))  # type: ignore[arg-type]
-
-
-def test_posteriors_without_noise_are_functions_of_x() -> None:
-    rows = torch.rand(5, 784)
-    for posterior in ("deterministic", "fixed", "gaussian", "universal"):
-        e = encoder(posterior)
-        assert torch.equal(e(rows).z, e(rows).z)
-
-
-def test_the_gaussian_posterior_is_reparameterised() -> None:
-    e, x = encoder("gaussian"), torch.rand(1, 784)
-    mean, log_var = e.moments(x)
-    draws = e(x.expand(20_000, 784), rng(0, "eps", 0)).z
-    torch.testing.assert_close(draws.mean(0), mean[0], rtol=0, atol=0.01)
-    torch.testing.assert_close(draws.var(0), log_var.exp()[0], rtol=0.05, atol=0)
-    (slope,) = torch.autograd.grad(draws.sum(), e.posterior.log_var.bias)  # type: ignore[union-attr]
-    assert bool(slope.isfinite().all())
-
-
-def test_the_fixed_posterior_is_as_wide_everywhere() -> None:
-    e = encoder("fixed", posterior_std=0.3)
-    x = torch.rand(1, 784)
-    draws = e(x.expand(20_000, 784), rng(0, "eps", 0)).z - e(x).z
-    torch.testing.assert_close(draws.std(0), torch.full((3,), 0.3), rtol=0.05, atol=0)
-
-
-def test_the_universal_posterior_hears_its_noise() -> None:
-    e, x = encoder("universal"), torch.rand(1, 784).expand(64, 784)
-    assert bool((e(x, rng(0, "eta", 0)).z.std(0) > 0.01).all())
-    assert torch.equal(e(x, rng(0, "eta", 0)).z, e(x, rng(0, "eta", 0)).z)
-
-
-def test_the_window_takes_the_middle_and_gives_it_back() -> None:
-    window = Window(VaeModelConfig())
-    x = torch.full((2, 1, 32, 32), -1.0)
-    x[:, :, 2:30, 2:30] = torch.rand(2, 1, 28, 28)
-    assert torch.equal(window.images(window.rows(x)), x)
-
-
-def test_terms_have_their_closed_forms() -> None:
-    logits, x = torch.randn(3, 7), torch.rand(3, 7)
-    p = logits.sigmoid()
-    wanted = -(x * p.log() + (1 - x) * (1 - p).log()).sum(1)
-    torch.testing.assert_close(losses.bernoulli(logits, x), wanted)
-    torch.testing.assert_close(losses.squared(logits, x), 0.5 * ((p - x) ** 2).sum(1))
-    q = torch.rand(3, 7).softmax(1)
-    other = torch.distributions.Categorical(logits=logits)
-    theirs = torch.distributions.kl_divergence(torch.distributions.Categorical(q), other)
-    torch.testing.assert_close(losses.divergence(q, logits), theirs)
-    assert float(losses.divergence(torch.eye(7)[:1], 1e3 * torch.eye(7)[:1])) == 0.0
-
-
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_every_world_size_draws_the_same_batch(ranks: int) -> None:
     model, terms = (
-        part(**given) for part, given in zip(SECTIONS["aae_classes"], (SMALL, {}), strict=True)
+        part(**given) for part, given in zip(sections("aae_classes"), (SMALL, {}), strict=True)
     )
     labels, pool = torch.arange(8) - 1, torch.randint(0, 255, (20, 1, 32, 32), dtype=torch.uint8)
 
     def drawn(mine: slice) -> CodeDraw:
-        chance = FAMILIES["aae_classes"].chance(
+        chance = FAMILIES["aae_classes"].sampler(
             model, terms, seed=0, mine=mine, device=labels.device,
             labelled=(pool, torch.arange(20) % 10),
         )  # fmt: skip

@@ -9,9 +9,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from stylealae.config_mlp import AlaeModelConfig
-from stylealae.networks.group import Lettered
-from stylealae.networks.mlp import Window, hidden
+from stylealae.families.alae.config import AlaeModelConfig
+from stylealae.families.common.networks import CentralCrop, hidden
+from stylealae.networks.group import AlaeNetworks
 from stylealae.ops.layers import EqualLinear, leaky_relu, pixel_norm
 from stylealae.schedule import Growth
 
@@ -61,11 +61,11 @@ class Encoder(Layers):
 
     def __init__(self, cfg: AlaeModelConfig) -> None:
         super().__init__([cfg.pixels, *hidden(cfg), cfg.w_width])
-        self.window = Window(cfg)
+        self.crop = CentralCrop(cfg)
 
     def forward(self, x: Tensor, at: Growth) -> Tensor:  # type: ignore[override]
         """[N, C, R, R] in [-1, 1] -> [N, W]"""
-        return super().forward(self.window.rows(x))
+        return super().forward(self.crop.rows(x))
 
 
 class Generator(Layers):
@@ -73,19 +73,17 @@ class Generator(Layers):
 
     def __init__(self, cfg: AlaeModelConfig) -> None:
         super().__init__([cfg.w_width, *hidden(cfg), cfg.pixels], gain=GREY_GAIN)
-        self.window = Window(cfg)
+        self.crop = CentralCrop(cfg)
 
     def forward(  # type: ignore[override]
         self, w: Tensor, at: Growth, noise: torch.Generator | None = None
     ) -> Tensor:
         """[N, W] -> [N, C, R, R], -1 to 1"""
-        return self.window.images(super().forward(w).tanh())
+        return self.crop.images(super().forward(w).tanh())
 
 
-class AlaeMlp(Lettered):
+class AlaeMlp(AlaeNetworks):
     """F: z -> w, G: w -> x, E: x -> w, D: w -> logit; nothing grows, G takes one style."""
-
-    letters = "FGED"
 
     def __init__(self, cfg: AlaeModelConfig) -> None:
         super().__init__()

@@ -47,7 +47,7 @@ def test_effects_are_found_though_the_labels_go_together():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_tells_the_attribute_on_styles_it_has_not_seen(method: str):
+def test_every_method_predicts_the_attribute_of_styles_it_has_not_seen(method: str):
     w, labels, true = planted(noise=0.1)
     binary = {"smile": [float(v > 0) for v in labels["smile"]], "hair": labels["hair"]}
     d = fit(w, binary, method=method)  # type: ignore[arg-type]
@@ -90,7 +90,7 @@ def test_classes_and_unknown_labels():
     d = fit(w, {"age": age, "smile": known, "rare": [float(k < 3) for k in range(COUNT)]})
     assert d.names == ("age:grown", "age:old", "age:young", "smile:yes")
     assert d.vectors[1] @ d.vectors[2] < -0.2
-    with pytest.raises(DataError, match="no label tells"):
+    with pytest.raises(DataError, match="no label separates"):
         fit(w, {"same": [1.0] * COUNT, "unknown": [None] * COUNT})
     with pytest.raises(DataError, match="give one each"):
         fit(w, {"smile": [1.0]})

@@ -6,7 +6,7 @@ Legend: N batch, P numbers of x, H features, Z width of z.
 import torch
 from torch import Tensor, nn
 
-from stylealae.config_mlp import CodeModelConfig
+from stylealae.families.common.config import CodeModelConfig
 
 __all__ = [
     "POSTERIORS",
@@ -14,11 +14,12 @@ __all__ = [
     "FixedGaussian",
     "GaussianPosterior",
     "UniversalApproximator",
+    "code_layer",
 ]
 
 
 class Deterministic(nn.Module):
-    """Z is a function of x: what spreads the codes is the data's own spread."""
+    """Z is a function of x: the spread of the codes is the data's own."""
 
     eta_width = 0
     """Numbers of noise that enter beside x."""
@@ -28,7 +29,7 @@ class Deterministic(nn.Module):
         self.mean = code_layer(cfg.hidden, cfg.z_width)
 
     def enter(self, x: Tensor, noise: torch.Generator | None) -> Tensor:
-        """What the encoder is shown.  [N, P] -> [N, P + eta]"""
+        """The encoder's input.  [N, P] -> [N, P + eta]"""
         return x
 
     def forward(self, h: Tensor, noise: torch.Generator | None) -> Tensor:
@@ -38,7 +39,7 @@ class Deterministic(nn.Module):
 
 
 class FixedGaussian(Deterministic):
-    """Z is drawn around a function of x, as far at every x."""
+    """Z is drawn around a function of x, with one variance for all x."""
 
     def __init__(self, cfg: CodeModelConfig) -> None:
         super().__init__(cfg)

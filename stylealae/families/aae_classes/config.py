@@ -1,0 +1,34 @@
+"""The sections of the semi-supervised and clustering AAE."""
+
+from dataclasses import dataclass
+
+from stylealae.families.common.config import ClassModelConfig, CodeLossConfig
+from stylealae.families.sections import Sections
+
+__all__ = ["SECTIONS", "ClassLossConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassLossConfig(CodeLossConfig):
+    """As `CodeLossConfig`, with a class y, supervised where there are labels."""
+
+    class_deceit_weight: float = 1.0
+    """Weight of what E gains by classes that C takes for samples of the categorical prior."""
+    class_noise: float = 0.0
+    """Standard deviation of the noise on C's input: one-hot samples give themselves away."""
+    classification_weight: float = 1.0
+    """Weight of the cross-entropy of y on labelled images; 0 learns without labels."""
+    labelled_batch: int = 100
+    """Labelled images of an iteration, drawn from the `data.labelled_img` that are known."""
+    smoothness_weight: float = 0.0
+    """Weight of virtual adversarial smoothness: y is to stay the same all around an image."""
+    smoothness_radius: float = 0.28
+    """How far around, as a share of the images' mean distance from their mean."""
+
+    @property
+    def wants_labels(self) -> bool:
+        """Classification does."""
+        return self.classification_weight > 0.0
+
+
+SECTIONS = Sections(ClassModelConfig, ClassLossConfig)

@@ -1,0 +1,34 @@
+"""The sampler of phase inputs of families with classes."""
+
+import torch
+
+from stylealae.families.aae_classes.config import ClassLossConfig
+from stylealae.families.common.config import ClassModelConfig
+from stylealae.phase_inputs import CodeChance, Labelled
+from stylealae.priors import PRIORS
+
+__all__ = ["class_sampler"]
+
+
+def class_sampler(
+    model: ClassModelConfig,
+    loss: ClassLossConfig,
+    /,
+    *,
+    seed: int,
+    mine: slice,
+    device: torch.device,
+    labelled: Labelled,
+) -> CodeChance:
+    """Codes and classes from the config's priors, and labelled images."""
+    return CodeChance(
+        seed=seed,
+        z_width=model.z_width,
+        mine=mine,
+        device=device,
+        prior=PRIORS[model.prior](model.z_width, model.prior_scale),
+        classes=model.classes,
+        class_shares=model.class_shares,
+        labelled=labelled,
+        labelled_batch=loss.labelled_batch,
+    )

@@ -1,0 +1,118 @@
+"""The AAE with classes (Makhzani et al. 2015, sections 5 and 6): semi-supervised, or clustering.
+
+As the AAE's phases, with a second discriminator C for the class y, and the classification of
+labelled images.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as fn
+from torch import Tensor, nn
+
+from stylealae import losses
+from stylealae.families.aae.phases import deceive
+from stylealae.families.aae_classes.config import ClassLossConfig
+from stylealae.families.aae_classes.networks import ClassAae
+from stylealae.families.common.phases import (
+    RECONSTRUCTION,
+    Encoded,
+    Term,
+    arranged,
+    discrimination,
+    noisy,
+)
+from stylealae.phase_inputs import CodeDraw
+from stylealae.phases import Phase
+from stylealae.schedule import Growth
+
+__all__ = ["class_critic", "class_phases", "class_terms"]
+
+
+def deceive_both(n: ClassAae, x: Tensor, e: Encoded, r: CodeDraw, cfg: ClassLossConfig) -> Tensor:
+    """E: as `deceive`, and classes that C takes for samples of the categorical prior.  -> []"""
+    classes = losses.adversarial(-n.judge_class(blurred(e.code.y.softmax(1), r, cfg))).mean()
+    return deceive(n, x, e, r, cfg) + cfg.class_deceit_weight * classes
+
+
+def classify(n: ClassAae, x: Tensor, e: Encoded, r: CodeDraw, cfg: ClassLossConfig) -> Tensor:
+    """E: the classes of the labelled images.  -> []"""
+    return cfg.classification_weight * fn.cross_entropy(e.labelled_y, e.labels, ignore_index=-1)
+
+
+def smooth(n: ClassAae, x: Tensor, e: Encoded, r: CodeDraw, cfg: ClassLossConfig) -> Tensor:
+    """E: the class of an image, all around it (virtual adversarial training, Miyato et al. 2018).
+
+    Departure, off by default: the paper has no such term.  Around labelled images the class is the
+    label; without them their islands of certainty stay small.
+    """
+    rows, labels = n.rows(torch.cat((x, r.x_labelled))), torch.cat((r.labels, r.y_labelled))
+    with torch.no_grad(), frozen_statistics(n.E):
+        own = fn.pad(n.E(rows[: len(x)]).y.softmax(1), (0, 0, 0, len(r.x_labelled)))
+        known = fn.one_hot(labels.clamp(min=0), n.classes).to(own.dtype)
+        wanted = torch.where(labels[:, None] < 0, own, known)
+        spread = (rows[: len(x)] - rows[: len(x)].mean(0)).square().sum(1).mean().sqrt()
+    given = torch.cat((e.code.y, e.labelled_y)) if len(r.x_labelled) else e.code.y
+    (away,) = torch.autograd.grad(losses.divergence(wanted, given).sum(), e.rows, retain_graph=True)
+    step = cfg.smoothness_radius * spread * fn.normalize(away)
+    with frozen_statistics(n.E):
+        apart = losses.divergence(wanted, n.E(rows + step).y)
+    parts = [part.mean() for part in (apart[: len(x)], apart[len(x) :]) if len(part)]
+    return cfg.smoothness_weight * torch.stack(parts).sum()
+
+
+@contextmanager
+def frozen_statistics(net: nn.Module) -> Iterator[None]:
+    """Inside, batch norms use the batch's statistics as ever, and leave their running ones alone.
+
+    Moved images are none that E will meet: with them counted, images of the validation split are
+    put into a wrong class half as often again.
+    """
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm1d)]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+
+
+def critics(n: ClassAae, x: Tensor, r: CodeDraw, at: Growth, cfg: ClassLossConfig) -> Tensor:
+    """D and C: samples of their priors against z and y.  -> []"""
+    with torch.no_grad():  # E is not trained here
+        z, logits = n.E(noisy(n.rows(x), r, cfg), r.noise)
+        y = blurred(logits.softmax(1), r, cfg)
+        sampled = blurred(fn.one_hot(r.y, n.classes).to(y.dtype), r, cfg)
+    styles = discrimination(n.judge(r.z, r.labels), n.judge(z, r.labels))
+    return styles + discrimination(n.judge_class(sampled), n.judge_class(y))
+
+
+def blurred(y: Tensor, r: CodeDraw, cfg: ClassLossConfig) -> Tensor:
+    """C's input: y with noise, for one-hot samples would give themselves away.  [N, K] -> same"""
+    if not cfg.class_noise:
+        return y
+    return y + cfg.class_noise * torch.randn(y.shape, generator=r.noise, device=y.device)
+
+
+def class_terms(cfg: ClassLossConfig) -> list[Term[ClassAae, ClassLossConfig]]:
+    """What E minimises beside the reconstruction."""
+    terms: list[Term[ClassAae, ClassLossConfig]] = [Term("encoder", "E", deceive_both)]
+    if cfg.classification_weight:
+        terms.append(Term("classification", "E", classify, labelled=True))
+    if cfg.smoothness_weight:
+        terms.append(Term("smoothness", "E", smooth, labelled=True, by_rows=True))
+    return terms
+
+
+def class_critic(cfg: ClassLossConfig) -> Phase[ClassAae, CodeDraw, ClassLossConfig]:
+    """The phase of both discriminators."""
+    return Phase("critic", trains="DC", loss=critics, rate=cfg.critic_rate)
+
+
+def class_phases(
+    cfg: ClassLossConfig, iteration: int = 0
+) -> tuple[Phase[ClassAae, CodeDraw, ClassLossConfig], ...]:
+    """Both codes have a discriminator, and labels supervise y."""
+    return arranged(cfg, class_critic(cfg), RECONSTRUCTION, *class_terms(cfg))

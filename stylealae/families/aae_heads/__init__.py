@@ -1,0 +1,1 @@
+"""The AAE that adds a class's head to z: a reduction to few dimensions."""

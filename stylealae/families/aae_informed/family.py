@@ -1,0 +1,18 @@
+"""The label-informed AAE as a family: the AAE's phases."""
+
+from stylealae.families.aae.phases import aae_phases
+from stylealae.families.aae_informed.config import SECTIONS
+from stylealae.families.aae_informed.networks import InformedAae
+from stylealae.families.common.inputs import code_sampler
+from stylealae.families.common.model import CodeModel, model_of
+from stylealae.families.family import Family
+
+__all__ = ["FAMILY"]
+
+FAMILY = Family(
+    sections=SECTIONS,
+    networks=InformedAae,
+    phases=aae_phases,
+    sampler=code_sampler,
+    model=model_of("aae_informed", CodeModel),
+)

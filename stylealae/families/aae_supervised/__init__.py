@@ -1,0 +1,1 @@
+"""The AAE whose G takes the label: z is left with the style."""

@@ -1,0 +1,1 @@
+"""The plain autoencoder, for comparison: E and G minimise the reconstruction error."""

@@ -1,0 +1,1 @@
+"""What the families of MLPs have in common: sections, networks, phases, inputs, models."""

@@ -1,0 +1,27 @@
+"""The sampler of phase inputs of families whose codes follow a prior."""
+
+import torch
+
+from stylealae.config import TermsConfig
+from stylealae.families.common.config import PriorModelConfig
+from stylealae.phase_inputs import CodeChance, Labelled
+from stylealae.priors import PRIORS
+
+__all__ = ["code_sampler"]
+
+
+def code_sampler(
+    model: PriorModelConfig,
+    loss: TermsConfig,
+    /,
+    *,
+    seed: int,
+    mine: slice,
+    device: torch.device,
+    labelled: Labelled,
+) -> CodeChance:
+    """Codes from the config's prior; no labelled images."""
+    prior = PRIORS[model.prior](model.z_width, model.prior_scale)
+    return CodeChance(
+        seed=seed, z_width=model.z_width, mine=mine, device=device, prior=prior, labelled=labelled
+    )

@@ -1,0 +1,153 @@
+"""Trained models that are made of MLPs, as users call them.
+
+Legend: N batch, C channels, R resolution, P numbers in a row, Z width of z, K classes.
+"""
+
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import torch
+import torch.nn.functional as fn
+from torch import Tensor
+
+from stylealae.families.common.config import CodeModelConfig, MlpConfig
+from stylealae.families.common.networks import Autoencoder, CentralCrop
+from stylealae.families.family import MakesModel, Means
+from stylealae.image_grid import Row
+from stylealae.interop import snapshot
+from stylealae.networks.group import Lettered
+from stylealae.priors import Prior, categorical, rng
+
+__all__ = ["CodeModel", "MlpModel", "model_of"]
+
+N = TypeVar("N", bound=Lettered)
+M = TypeVar("M", bound=MlpConfig)
+A = TypeVar("A", bound=Autoencoder)
+C = TypeVar("C", bound=CodeModelConfig)
+
+
+class MlpModel(Generic[N, M]):
+    """A trained model: its networks, and how they are saved."""
+
+    def __init__(self, family: str, nets: N, model: M, *, stage: int, seen: int = 0) -> None:
+        self.family = family
+        self.nets = nets
+        self.nets.eval().requires_grad_(False)
+        self.model = model
+        self.stage = stage
+        self.seen = seen
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(iter(self.nets.parameters())).device
+
+    @property
+    def resolution(self) -> int:
+        """Side of the images in pixels."""
+        return self.model.resolution
+
+    @property
+    def pixels(self) -> int:
+        """Numbers in an image as the networks take it."""
+        return self.model.pixels
+
+    def grey(self, x: Tensor) -> Tensor:
+        """What the networks take of an image.  [N, C, R, R] in [-1, 1] -> [N, P] in [0, 1]"""
+        return CentralCrop(self.model).rows(x).add(1.0).mul(0.5)
+
+    def save(self, folder: Path, *, origin: str = "") -> None:
+        """Writes weights, config and model card into an existing folder."""
+        whole = snapshot.Snapshot(
+            family=self.family, model=self.model, tensors=self.nets.state_dict(),
+            stage=self.stage, seen=self.seen,
+        )  # fmt: skip
+        origin = origin or f"Trained on {self.seen:,} images; a running average of the weights."
+        card = (
+            f"# {self.family}, {self.resolution}x{self.resolution}\n\n{origin}\n\n```python\n"
+            "from stylealae.families import load\n\n"
+            'm = load("path/to/this/folder")\n'
+            "x = m.sample(4, seed=1)  # [4, C, R, R] in [-1, 1]\n```\n"
+        )
+        snapshot.write(folder, whole, card)
+
+    def sample(self, n: int, *, seed: int = 0) -> Tensor:
+        """New images.  -> [n, C, R, R]"""
+        raise NotImplementedError
+
+    def rows(self, x: Tensor, alpha: float = 1.0) -> list[Row]:
+        """Captioned rows of an image grid: these images, and samples."""
+        samples = self.sample(2 * len(x), seed=1)
+        return [("originals", x), (f"samples after {self.seen:,} images", samples)]
+
+    def sheets(self, x: Tensor) -> dict[str, list[Row]]:
+        """The image grids of a finished run, by name: samples, and the rest of `rows`."""
+        *rest, samples = self.rows(x)
+        return {"samples": [samples], "reconstructions": rest}
+
+
+class CodeModel(MlpModel[A, C]):
+    """An autoencoder: z [N, Z] and, where G takes classes, y [N, K]."""
+
+    @property
+    def code_width(self) -> int:
+        """Numbers in a code."""
+        return self.model.z_width
+
+    @property
+    def class_inputs(self) -> int:
+        """Classes that `decode` takes beside z."""
+        return self.nets.class_inputs
+
+    @property
+    def prior(self) -> Prior:
+        """The distribution p(z)."""
+        return self.nets.prior
+
+    @property
+    def forms(self) -> tuple[str, str]:
+        """The names of the posterior q(z|x) and of the prior."""
+        return self.model.posterior, self.model.prior
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, noise: torch.Generator | None = None) -> Tensor:
+        """E: the code of an image; with `noise` a draw from q(z|x).  [N, C, R, R] -> [N, Z]"""
+        z: Tensor = self.nets.E(self.nets.rows(x.to(self.device)), noise).z
+        return z
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """G: the image of a code, and of a class.  [N, Z], [N, K] -> [N, C, R, R]"""
+        y = z.new_zeros(len(z), 0) if y is None else y
+        logits = self.nets.decode(z.to(self.device), y.to(self.device))
+        return self.nets.images(logits.sigmoid())
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """G(E(x)); `labels` [N] where G takes them.  [N, C, R, R] -> same"""
+        code = self.nets.E(self.nets.rows(x.to(self.device)))
+        labels = torch.full((len(x),), -1) if labels is None else labels
+        return self.decode(code.z, self.nets.conditioning(code, labels.to(self.device)))
+
+    def sample(self, n: int, *, seed: int = 0) -> Tensor:
+        """New images.  -> [n, C, R, R]"""
+        source = rng(seed, "sample", 0)
+        z = self.nets.prior.sample(n, source)
+        classes = max(1, self.class_inputs)
+        shares = getattr(self.model, "class_shares", ())
+        y = fn.one_hot(categorical(n, classes, shares, source), classes)
+        return self.decode(z, y[:, : self.class_inputs].float())
+
+    def rows(self, x: Tensor, alpha: float = 1.0) -> list[Row]:
+        """Captioned rows of an image grid: these images, their reconstructions, samples."""
+        originals, samples = super().rows(x, alpha)
+        return [originals, ("reconstructions G(E(x))", self.reconstruct(x)), samples]
+
+
+def model_of(family: str, kind: type[MlpModel[N, M]]) -> MakesModel[N, M]:
+    """What makes a family's trained models, of a class."""
+
+    def made(nets: N, means: Means, model: M, /, *, stage: int, seen: int) -> MlpModel[N, M]:
+        return kind(family, nets, model, stage=stage, seen=seen)
+
+    return made

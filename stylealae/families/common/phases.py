@@ -1,0 +1,131 @@
+"""What the phases of several families are made of: E's codes of a batch, and terms over them.
+
+A term is a function of the networks, x, E's codes of it and the phase inputs; a phase is one term,
+or a sum of them with one forward pass of E.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from stylealae import losses
+from stylealae.families.common.config import CodeLossConfig
+from stylealae.families.common.networks import Autoencoder, Code
+from stylealae.phase_inputs import CodeDraw
+from stylealae.phases import Phase
+from stylealae.schedule import Growth
+
+__all__ = [
+    "RECONSTRUCTION",
+    "Encoded",
+    "Term",
+    "arranged",
+    "discrimination",
+    "noisy",
+    "reconstruct",
+    "summed",
+]
+
+N = TypeVar("N", bound=Autoencoder, contravariant=True)
+L = TypeVar("L", bound=CodeLossConfig, contravariant=True)
+
+
+class Encoded(NamedTuple):
+    """The batch through E, and the labelled images of the iteration with it."""
+
+    rows: Tensor
+    """E's input: rows with the training noise on them [N + M, P]."""
+    code: Code
+    """Of the batch, [N, Z] and [N, K]."""
+    labelled_y: Tensor
+    """Logits of the labelled images' classes [M, K]; of the batch's if it is labelled itself."""
+    labels: Tensor
+    """Their classes, -1 where unknown."""
+
+
+@dataclass(frozen=True)
+class Term(Generic[N, L]):
+    """A summand of the losses of E and G."""
+
+    phase: str
+    """The phase that it is, where it is not merged with others."""
+    trains: str
+    loss: Callable[[N, Tensor, Encoded, CodeDraw, L], Tensor]
+    """(networks, x, its codes, phase inputs, loss config) -> []"""
+    labelled: bool = False
+    """Whether E takes the labelled images of the iteration too."""
+    by_rows: bool = False
+    """Whether it takes a gradient with respect to E's input."""
+
+
+def encoded(
+    n: Autoencoder, x: Tensor, r: CodeDraw, cfg: CodeLossConfig, *, labelled: bool, by_rows: bool
+) -> Encoded:
+    """X through E, the labelled images behind it if they are wanted.
+
+    `by_rows` makes the rows such that a gradient with respect to them can be asked for.
+    """
+    known = r.x_labelled if labelled else x[:0]
+    rows = noisy(n.rows(torch.cat((x, known))), r, cfg)
+    rows.requires_grad_(by_rows)
+    z, y = n.E(rows, r.noise)
+    code = Code(z[: len(x)], y[: len(x)])
+    if len(known):
+        return Encoded(rows, code, y[len(x) :], r.y_labelled)
+    return Encoded(rows, code, code.y, r.labels)
+
+
+def noisy(rows: Tensor, r: CodeDraw, cfg: CodeLossConfig) -> Tensor:
+    """Rows with the training noise on them.  [N, P] -> [N, P]"""
+    if cfg.input_noise:
+        noise = torch.randn(rows.shape, generator=r.noise, device=rows.device)
+        rows = rows + cfg.input_noise * noise
+    if cfg.input_dropout:
+        kept = torch.rand(rows.shape, generator=r.noise, device=rows.device) >= cfg.input_dropout
+        rows = rows * kept / (1.0 - cfg.input_dropout)
+    return rows
+
+
+def reconstruct(n: Autoencoder, x: Tensor, e: Encoded, r: CodeDraw, cfg: CodeLossConfig) -> Tensor:
+    """E and G: the reconstruction error of x.  -> []"""
+    logits = n.decode(e.code.z, n.conditioning(e.code, r.labels))
+    loss = losses.RECONSTRUCTIONS[cfg.reconstruction](logits, n.rows(x)).mean()
+    return cfg.reconstruction_weight * loss
+
+
+RECONSTRUCTION = Term("reconstruction", "EG", reconstruct)
+
+
+def discrimination(real: Tensor, generated: Tensor) -> Tensor:
+    """A discriminator's loss, of its logits.  [N] twice -> []"""
+    return (losses.adversarial(-real) + losses.adversarial(generated)).mean()
+
+
+def arranged(
+    cfg: CodeLossConfig, critic: Phase[N, CodeDraw, L], first: Term[N, L], *rest: Term[N, L]
+) -> tuple[Phase[N, CodeDraw, L], ...]:
+    """The first term, the discriminators, the rest; or the discriminators, then all terms in one.
+
+    Apart, every phase goes by optimiser moments of its own.
+    """
+    if cfg.merged:
+        return critic, summed("autoencoder", "EG", first, *rest)
+    before, *after = (summed(t.phase, t.trains, t, moments=t.phase) for t in (first, *rest))
+    return before, critic, *after
+
+
+def summed(name: str, trains: str, *terms: Term[N, L], moments: str = "") -> Phase[N, CodeDraw, L]:
+    """The phase that minimises the sum of some terms, with one forward pass of E."""
+    labelled, by_rows = any(t.labelled for t in terms), any(t.by_rows for t in terms)
+
+    def loss(n: N, x: Tensor, r: CodeDraw, at: Growth, cfg: L) -> Tensor:
+        e = encoded(n, x, r, cfg, labelled=labelled, by_rows=by_rows)
+        # A head of E that no term asks for gets a gradient too, of 0: the same at every ZeRO stage,
+        # where a weight without one is left alone, decayed, or (ZeRO 3) given its last one again.
+        nothing = 0.0 * (e.code.z.sum() + e.code.y.sum())
+        return torch.stack([term.loss(n, x, e, r, cfg) for term in terms]).sum() + nothing
+
+    return Phase(name, trains=trains, loss=loss, moments=moments)

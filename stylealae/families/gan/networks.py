@@ -1,0 +1,34 @@
+"""The networks of the GAN: the decoder of the autoencoders, and a discriminator of images.
+
+Legend: N batch, P numbers in a row, Z width of z.
+"""
+
+from torch import Tensor
+
+from stylealae.families.common.config import PriorModelConfig
+from stylealae.families.common.networks import SLOPE, Rows, decoder, hidden, mlp
+from stylealae.priors import PRIORS
+
+__all__ = ["Gan"]
+
+
+class Gan(Rows):
+    """G: z -> x and a D of its images against real ones: the comparison of the papers."""
+
+    letters = "GD"
+
+    def __init__(self, cfg: PriorModelConfig) -> None:
+        super().__init__(cfg)
+        self.prior = PRIORS[cfg.prior](cfg.z_width, cfg.prior_scale)
+        self.G = decoder([cfg.z_width, *hidden(cfg), cfg.pixels])
+        self.D = mlp([cfg.pixels, *hidden(cfg, cfg.critic_hidden), 1], slope=SLOPE)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Logits of grey values.  [N, Z] -> [N, P]"""
+        logits: Tensor = self.G(z).float()
+        return logits
+
+    def judge(self, rows: Tensor) -> Tensor:
+        """The logit of "this image is real".  [N, P] -> [N]"""
+        logit: Tensor = self.D(rows).squeeze(1).float()
+        return logit

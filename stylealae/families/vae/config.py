@@ -1,0 +1,22 @@
+"""The sections of the VAE."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from stylealae.families.common.config import CodeLossConfig, CodeModelConfig
+from stylealae.families.sections import Sections
+
+__all__ = ["SECTIONS", "VaeModelConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VaeModelConfig(CodeModelConfig):
+    """As `CodeModelConfig`: a VAE's posterior has a density."""
+
+    posterior: Literal["gaussian"] = "gaussian"
+    """Form of q(z|x)."""
+    prior: Literal["gaussian", "mixture"] = "gaussian"
+    """Distribution p(z), which has a density too."""
+
+
+SECTIONS = Sections(VaeModelConfig, CodeLossConfig)
