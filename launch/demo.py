@@ -22,6 +22,7 @@ if not __package__:
     add_to_path()
 
 from pipeline.cli.launching import launch
+from pipeline.config.packaged import packaged
 
 FACES = 6000
 
@@ -32,11 +33,11 @@ def main(argv: list[str]) -> None:
     if "input" in given:
         name = "-".join([Path(given["input"]).resolve().stem, given.get("model.resolution", "64")])
         folders = [f"run_dir=runs/{name}", f"data.path=datasets/{name}"]
-        launch("demo_own", [*folders, *argv], about=about)
+        launch(packaged("demo_own"), [*folders, *argv], about=about)
         return
     keys = [a for a in argv if not a.startswith("faces=")]
     faces = given.get("faces", str(FACES))
-    launch("demo", keys, source="rendered", faces=faces, about=about)
+    launch(packaged("demo"), keys, source="rendered", faces=faces, about=about)
 
 
 if __name__ == "__main__":

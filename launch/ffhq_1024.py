@@ -20,6 +20,7 @@ if not __package__:
     add_to_path()
 
 from pipeline.cli.launching import launch
+from pipeline.config.packaged import packaged
 
 if __name__ == "__main__":
-    launch("ffhq_1024", sys.argv[1:], about=__doc__ or "")
+    launch(packaged("ffhq_1024"), sys.argv[1:], about=__doc__ or "")

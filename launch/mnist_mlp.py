@@ -21,13 +21,14 @@ if not __package__:
     add_to_path()
 
 from pipeline.cli.launching import launch
+from pipeline.config.packaged import packaged
 
 
 def main(argv: list[str]) -> None:
     """Runs the config of one line."""
     lines = [a.removeprefix("line=") for a in argv if a.startswith("line=")]
     keys = [a for a in argv if not a.startswith("line=")]
-    launch(f"mnist/{(lines or ['alae_mlp'])[-1]}", keys, about=__doc__ or "")
+    launch(packaged(f"mnist/{(lines or ['alae_mlp'])[-1]}"), keys, about=__doc__ or "")
 
 
 if __name__ == "__main__":

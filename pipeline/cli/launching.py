@@ -16,7 +16,6 @@ from pipeline.cli.errors import reports_errors
 from pipeline.cli.summary import print_summary, run_location, tensorboard_command
 from pipeline.cluster.ray_job import in_job
 from pipeline.config import RunConfig, load
-from pipeline.config.packaged import packaged
 
 if TYPE_CHECKING:
     from pipeline.storage import Storage
@@ -26,12 +25,12 @@ __all__ = ["launch"]
 
 @reports_errors
 def launch(
-    config: str, argv: Sequence[str], *, source: str = "", faces: str = "", about: str = ""
+    config: Path, argv: Sequence[str], *, source: str = "", faces: str = "", about: str = ""
 ) -> None:
     """Runs a config on Ray: what every launch script does.
 
     Args:
-        config: the name of a packaged config.
+        config: the run's YAML.
         argv: `--dry-run` (with `--gpus 32 --gpu h100 --price 2.5`), `--help`, and `key=value`
             overrides; `input=PATH` prepares PATH first.
         source: kind of the images that are prepared when no `input=` is given.
@@ -44,7 +43,7 @@ def launch(
     request, words = parse_request(argv)
     inputs = [word.removeprefix("input=") for word in words if word.startswith("input=")]
     overrides = [w for w in words if w != "--dry-run" and not w.startswith("input=")]
-    cfg = _anchored(load(packaged(config), overrides))
+    cfg = _anchored(load(config, overrides))
     if "--dry-run" in words:
         dry_run(cfg, request)
         return

@@ -10,27 +10,24 @@ FOLDER = (Path(__file__).parents[1] / "configs").resolve()
 """In a checkout a link to `configs/`, in an installed package a copy of it."""
 
 
-def located(config: Path) -> Path:
-    """The file of a config: the path itself, or the packaged config of this name."""
-    if config.is_dir() or not config.exists():
-        return packaged(str(config)) if not config.suffix else config
-    return config
-
-
 def packaged(name: str) -> Path:
-    """The file of a packaged config.
+    """The file of the packaged config of this name."""
+    return FOLDER / f"{name}.yaml"
+
+
+def located(config: Path) -> Path:
+    """The file of a config: the path itself, or the packaged config of this name.
 
     Raises:
-        ConfigError: there is none of this name.
+        ConfigError: there is neither.
     """
-    files = {
-        file.relative_to(FOLDER).with_suffix("").as_posix(): file
-        for file in sorted(FOLDER.rglob("*.yaml"))
-        if file.stem != "base"
-    }
-    if name not in files:
+    if config.suffix or (config.exists() and not config.is_dir()):
+        return config
+    files = sorted(file for file in FOLDER.rglob("*.yaml") if file.stem != "base")
+    names = [file.relative_to(FOLDER).with_suffix("").as_posix() for file in files]
+    if str(config) not in names:
         raise ConfigError(
-            f"cannot read the config {name}: it is no file, and the packaged configs are "
-            f"{', '.join(files)}"
+            f"cannot read the config {config}: it is no file, and the packaged configs are "
+            f"{', '.join(names)}"
         )
-    return files[name]
+    return packaged(str(config))

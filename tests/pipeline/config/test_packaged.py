@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import load
-from pipeline.config.packaged import packaged
 from stylealae.errors import ConfigError
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
@@ -31,4 +30,4 @@ def test_an_unknown_name_is_answered_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match=r"cannot read the config demmo: .*celebahq_256, demo,"):
         load(Path("demmo"))
     with pytest.raises(ConfigError, match="mnist/aae_2d"):
-        packaged("base")
+        load(Path("mnist/base"))
