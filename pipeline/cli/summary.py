@@ -54,13 +54,13 @@ def _draw(snapshot: Path, data: "DataConfig", folder: Path) -> None:
     from pipeline.data.loader.batch import on_device
     from pipeline.data.loader.dataset import Dataset
     from stylealae import family
-    from stylealae.image_grid import contact_sheet
+    from stylealae.image_grid import image_grid
 
     m = family.load(snapshot)
     images = Dataset.open(data, m.resolution).first(IMAGES)
-    grids = m.sheets(on_device(images, 1.0, m.device))
+    grids = m.grids(on_device(images, 1.0, m.device))
     for name, rows in reversed(grids.items()):  # samples come last: the mark that all are drawn
-        contact_sheet(rows).save(folder / f"{name}.png")
+        image_grid(rows).save(folder / f"{name}.png")
 
 
 def _shown(path: Path) -> str:

@@ -18,7 +18,7 @@ from pipeline.data.loader.batch import on_device
 from pipeline.evaluation.code_metrics import split_range, true_classes
 from pipeline.evaluation.context import EvaluationContext
 from stylealae.capabilities import Autoencodes, Classifies, Flattens, Reduces
-from stylealae.image_grid import contact_sheet
+from stylealae.image_grid import image_grid
 from stylealae.plots import curves, manifold, scatter
 from stylealae.priors import Gaussian, rng
 
@@ -45,9 +45,9 @@ def loss_curves(run_dir: Path) -> Figures:
         yield "curves", curves(rows, f"losses of {run_dir.name}")
 
 
-def image_grid(context: EvaluationContext[Flattens]) -> Figures:
+def examples(context: EvaluationContext[Flattens]) -> Figures:
     """Test images, their reconstructions, samples."""
-    yield "sheet", contact_sheet(context.model.rows(_test_images(context, 32)), tile=32)
+    yield "sheet", image_grid(context.model.rows(_test_images(context, 32)), tile=32)
 
 
 def codes(context: EvaluationContext[Autoencodes]) -> Figures:
@@ -85,7 +85,7 @@ def styles(context: EvaluationContext[Autoencodes]) -> Figures:
     x = model.decode(z.repeat_interleave(classes, 0), y.repeat(STYLES, 1))
     rows = [(f"style {i + 1}", row) for i, row in enumerate(torch.split(x, classes))]
     names = [str(k) for k in range(classes)]
-    yield "styles", contact_sheet(rows, tile=32, columns=classes, headings=names)
+    yield "styles", image_grid(rows, tile=32, columns=classes, headings=names)
 
 
 def clusters(context: EvaluationContext[Classifies]) -> Figures:
@@ -100,7 +100,7 @@ def clusters(context: EvaluationContext[Classifies]) -> Figures:
         for k in range(y.shape[1])
     ]
     title = "left: the class as G draws it at z = 0; then the test images surest to be of it"
-    yield "clusters", contact_sheet(rows, tile=32, title=title)
+    yield "clusters", image_grid(rows, tile=32, title=title)
 
 
 def reduction(context: EvaluationContext[Reduces]) -> Figures:
@@ -115,7 +115,7 @@ def reduction(context: EvaluationContext[Reduces]) -> Figures:
 
 
 FIGURES: dict[type, tuple[Callable[[EvaluationContext[Any]], Figures], ...]] = {
-    Flattens: (image_grid,),
+    Flattens: (examples,),
     Autoencodes: (codes, styles),
     Classifies: (clusters,),
     Reduces: (reduction,),

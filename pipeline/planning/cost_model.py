@@ -25,7 +25,7 @@ from pipeline.planning.stage_plan import StagePlan
 from stylealae.config import LossConfig, ModelConfig
 from stylealae.errors import ConfigError
 from stylealae.networks import Networks
-from stylealae.phase_inputs import StyleDraw
+from stylealae.phase_inputs import StyleInputs
 from stylealae.phases import AlaePhase, phases_of
 
 __all__ = [
@@ -120,7 +120,7 @@ def _link_s(plan: StagePlan, gradients: int, workers: int, rates: Rates) -> floa
 def checkpoint_bytes(plan: StagePlan) -> int:
     """Weights and their average of all resolutions, Adam's moments of those at work."""
     nets = _networks(sections(plan)[0])
-    trained = meta.numbers(meta.at_work(nets, nets.letters, meta.progress_of(plan.stage, 1)))
+    trained = meta.numbers(meta.at_work(nets, nets.networks, meta.progress_of(plan.stage, 1)))
     return FLOAT * 2 * (meta.numbers(nets.parameters()) + trained)
 
 
@@ -180,7 +180,7 @@ def _count(
         x = torch.empty(n, model.channels, side, side)
         z, crossover = torch.empty(n, model.z_width), torch.ones(n)
     meta.freeze_all_but(nets, phase.trains, at)
-    draw = StyleDraw(z=z, z_other=z, crossover=crossover, noise=None)
+    draw = StyleInputs(z=z, z_other=z, crossover=crossover, noise=None)
     counter = OperationCounter()
     with counter:
         torch.autograd.backward(phase.loss(nets, x, draw, at, loss))

@@ -19,7 +19,7 @@ from pipeline.planning import meta
 from pipeline.planning.stage_plan import StagePlan, stage_plans
 from stylealae.errors import ConfigError
 from stylealae.families import FAMILIES
-from stylealae.networks.group import Lettered
+from stylealae.networks.group import NetworkGroup
 
 __all__ = ["GIB", "activation_bytes", "fitted", "need", "state_bytes"]
 
@@ -84,7 +84,7 @@ def state_bytes(plan: StagePlan) -> int:
     """
     nets = meta.networks_of(plan.family, plan.model)
     whole = meta.numbers(nets.parameters())
-    trained = meta.numbers(meta.at_work(nets, nets.letters, meta.progress_of(plan.stage, 1)))
+    trained = meta.numbers(meta.at_work(nets, nets.networks, meta.progress_of(plan.stage, 1)))
     zero, workers = plan.engine.zero_stage, plan.worker_counts[0]
     shared = [1 if zero < level else workers for level in (1, 2, 3)]
     adam = 0 if plan.engine.offload else (2 if zero == 0 else 3)  # moments; ZeRO's own weights
@@ -123,13 +123,13 @@ def _saved(plan: StagePlan, n: int, recompute_from: int) -> int:
     at = meta.progress_of(plan.stage, n)
     family, shape = FAMILIES[plan.family], (plan.model.channels, at.resolution, at.resolution)
     x, labels = torch.empty(n, *shape, device="meta"), torch.zeros(n, dtype=torch.long)
-    chance = family.sampler(
+    sampler = family.sampler(
         plan.model, plan.loss, seed=0, mine=slice(0, n), device=x.device,
         labelled=(torch.zeros(1, *shape), labels[:1]),
     )  # fmt: skip
     most = 0
     for phase in family.phases(plan.loss, 0):
-        r = chance.draw(phase.name, 0, at, labels)
+        r = sampler.draw(phase.name, 0, at, labels)
         meta.freeze_all_but(nets, phase.trains, at)
         with _counted(nets) as count:
             phase.loss(nets, x, r, at, plan.loss)
@@ -139,7 +139,7 @@ def _saved(plan: StagePlan, n: int, recompute_from: int) -> int:
 
 
 @contextmanager
-def _counted(nets: Lettered) -> Iterator[dict[int, int]]:
+def _counted(nets: NetworkGroup) -> Iterator[dict[int, int]]:
     """Bytes by storage of all that autograd saves inside the block, weights left out."""
     count: dict[int, int] = {}
     alive: list[Tensor] = []  # so that no storage's number is given out twice

@@ -7,16 +7,16 @@ from torch import nn
 
 from stylealae.config import ShapeConfig
 from stylealae.families import FAMILIES
-from stylealae.networks.group import Lettered
+from stylealae.networks.group import NetworkGroup
 from stylealae.schedule import Growth, Progress
 
 __all__ = ["at_work", "freeze_all_but", "networks_of", "numbers", "progress_of"]
 
 
-def networks_of(family: str, model: ShapeConfig) -> Lettered:
+def networks_of(family: str, model: ShapeConfig) -> NetworkGroup:
     """Fresh networks of a family's shape."""
     with torch.device("meta"):
-        nets: Lettered = FAMILIES[family].build(model)
+        nets: NetworkGroup = FAMILIES[family].build(model)
     return nets
 
 
@@ -25,14 +25,14 @@ def progress_of(stage: int, n: int) -> Progress:
     return Progress(stage=stage, alpha=0.5 if stage else 1.0, batch=n, lr=0.0)
 
 
-def at_work(nets: Lettered, letters: Iterable[str], at: Growth) -> list[nn.Parameter]:
+def at_work(nets: NetworkGroup, letters: Iterable[str], at: Growth) -> list[nn.Parameter]:
     """The parameters of some of the networks that are at work at a growth."""
     return [p for letter in letters for p in nets.grown(letter, at)]
 
 
-def freeze_all_but(nets: Lettered, trained: str, at: Growth) -> None:
+def freeze_all_but(nets: NetworkGroup, trained: str, at: Growth) -> None:
     """Has the parameters of the trained networks alone take gradients."""
-    for letter in nets.letters:
+    for letter in nets.networks:
         for p in nets.grown(letter, at):
             p.requires_grad_(letter in trained)
 

@@ -25,7 +25,7 @@ from pipeline.training.engine import Engine
 from pipeline.world import World
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
 from stylealae.networks import build
-from stylealae.phase_inputs import Chance
+from stylealae.phase_inputs import StyleInputSampler
 from stylealae.phases import phases_of
 from stylealae.schedule import Progress
 from tests.pipeline.ranks import run_ranks
@@ -107,13 +107,15 @@ def counted(world: World, zero: int, **engine: Any) -> dict[str, list[Call]]:
     )
     made = Engine(build(MODEL), at, cfg, world)
     mine = world.share(at.batch)
-    chance = Chance(seed=0, z_width=MODEL.z_width, mixing_prob=0.9, mine=mine, device=world.device)
+    sampler = StyleInputSampler(
+        seed=0, z_width=MODEL.z_width, mixing_prob=0.9, mine=mine, device=world.device
+    )
     x = torch.rand(1, 3, at.resolution, at.resolution) * 2 - 1
     found = {}
     for seen in (0, 1):
         for phase in phases_of(cfg.loss):
             with Collectives() as collectives:
-                made.step(phase, x, chance.draw(phase.name, seen, at), at)
+                made.step(phase, x, sampler.draw(phase.name, seen, at), at)
             found[phase.name] = collectives.calls
     made.close()
     return found

@@ -42,14 +42,14 @@ def stepped(cfg: RunConfig, world: World) -> tuple[list[Any], dict[str, Tensor]]
     family, at = FAMILIES[cfg.family], cfg.progress(0)
     mine = world.share(at.batch)
     nobody = (torch.zeros(0, 1, 32, 32, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64))
-    chance = family.sampler(
+    sampler = family.sampler(
         cfg.model, cfg.loss, seed=0, mine=mine, device=world.device, labelled=nobody
     )
     x = torch.rand(at.batch, 1, 32, 32, generator=rng(0, "x", 0))[mine] * 2 - 1
     engine = Engine(family.build(cfg.model, 1), at, cfg, world)
     first = family.phases(cfg.loss, 0)[0]
     with Collectives() as seen:
-        engine.step(first, x, chance.draw(first.name, 0, at), at)
+        engine.step(first, x, sampler.draw(first.name, 0, at), at)
     state = {name: t.clone() for name, t in engine.state_dict().items()}
     engine.close()
     return [c for c in seen.calls if c.kind in REDUCES and c.payload >= SMALL], state

@@ -21,12 +21,12 @@ for zero, kind in ((0, "adam"), (1, "sgd"), (2, "adam")):  # ZeRO 3 loads it in 
     world, family, at = joined(cfg.engine, gpu=False), FAMILIES[cfg.family], cfg.progress(0)
     nets = family.build(cfg.model, 1)
     nobody = (torch.zeros(0, 1, 32, 32), torch.zeros(0))
-    chance = family.sampler(
+    sampler = family.sampler(
         cfg.model, cfg.loss, seed=0, mine=slice(0, 2), device=world.device, labelled=nobody
     )
     engine = Engine(nets, at, cfg, world)
     for phase in family.phases(cfg.loss, 0):
-        loss = engine.step(phase, torch.zeros(2, 1, 32, 32), chance.draw(phase.name, 0, at), at)
+        loss = engine.step(phase, torch.zeros(2, 1, 32, 32), sampler.draw(phase.name, 0, at), at)
         assert bool(loss.isfinite())
     engine.close()
 """
