@@ -31,7 +31,7 @@ check: setup
 	$(BIN)/lint-imports --no-logo
 
 bench: setup
-	@$(BIN)/python -m tests.bench $(ARGS)
+	@$(BIN)/python -m bench $(ARGS)
 
 faults: setup
-	@$(BIN)/python -m tests.faults $(or $(ARGS),--quick)
+	@$(BIN)/python -m trials.faults $(or $(ARGS),--quick)

@@ -10,9 +10,7 @@ import torch
 import torch.distributed as dist
 
 from pipeline.world import World
-
-sys.path.insert(0, str(Path(__file__).parent))
-from ranks import run_ranks
+from tests.ranks import run_ranks
 
 ROOT = Path(__file__).resolve().parents[2]
 GPU_BOX = """

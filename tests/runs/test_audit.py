@@ -1,4 +1,4 @@
-"""The auditor of `python -m tests.faults` sees what it is there to see."""
+"""The auditor of `python -m trials.faults` sees what it is there to see."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("psutil")
 
-from tests.faults.audit import Steps, Watch, checkpoints, differences
+from trials.faults.audit import Steps, Watch, checkpoints, differences
 
 
 def show(folder: Path, name: str, *rows: tuple[int, list[int]]) -> None:

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from pipeline.config import RunConfig, parse
-from pipeline.evaluation.context import Pictures, Subject
+from pipeline.config.sections import DataConfig
+from pipeline.data.loader.dataset import Dataset
+from pipeline.evaluation.context import EvaluationContext
 from pipeline.evaluation.figures import pictures_of
 from pipeline.evaluation.registry import usual
 from pipeline.planning.memory import need
@@ -129,16 +131,17 @@ def test_a_folder_and_a_name_make_a_family(
     cfg = config(sparse, digits, tmp_path / "run", "loss.sparsity_weight=0.1")
     m = trained(cfg, world, 3)
     assert (m.family, m.seen) == (sparse, IMAGES)
-    assert {"sheet", "codes"} <= dict(pictures_of(subject(m, digits))).keys()
+    assert {"sheet", "codes"} <= dict(pictures_of(context_of(m, digits))).keys()
     assert "prior-fit" in usual(m)
     assert need(cfg, cfg.last_stage) > 0
     with pytest.raises(ConfigError, match="sparsity"):
         config(sparse, digits, tmp_path / "run", "loss.sparsity=0.1")
 
 
-def subject(m: Any, digits: Path) -> Subject[Any]:
+def context_of(m: Any, digits: Path) -> EvaluationContext[Any]:
     """The model under measurement on the made-up digits."""
-    return Subject(model=m, pictures=Pictures(digits, 32), world=World(0, 1, m.device))
+    dataset = Dataset.open(DataConfig(path=str(digits)), 32)
+    return EvaluationContext(model=m, dataset=dataset, world=World(0, 1, m.device))
 
 
 @pytest.mark.parametrize(

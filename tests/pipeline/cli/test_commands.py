@@ -16,7 +16,7 @@ from pipeline.data.format.manifest import Manifest
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.networks import build
-from tests.bench.released import Released
+from tests.reference.released_step import Released
 
 DOCS = (Path(__file__).resolve().parents[3] / "docs/data.md").read_text()
 SMALL = ModelConfig(

@@ -32,7 +32,7 @@ from stylealae.errors import ConfigError, DataError
 from stylealae.metrics.features import KNOWN, extractors, random
 from stylealae.networks import build
 from stylealae.priors import normal, rng
-from tests.pipeline.ranks import run_ranks
+from tests.ranks import run_ranks
 
 CPU = torch.device("cpu")
 ALONE = World(0, 1, CPU)

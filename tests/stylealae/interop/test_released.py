@@ -19,7 +19,7 @@ from stylealae.losses import r1_penalty
 from stylealae.phase_inputs import StyleInputs
 from stylealae.phases import phases_of
 from stylealae.schedule import Growth
-from tests.bench.released import Released
+from tests.reference.released_step import Released
 from tests.released import MODELS, checkpoint, golden
 
 

@@ -3,7 +3,6 @@
 Checked on the CPU, whose float16 is as narrow as a GPU's.
 """
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,8 @@ from pipeline.world import World
 from stylealae.errors import DivergenceError
 from stylealae.networks import Networks, build
 from stylealae.phases import Phase
-
-sys.path.insert(0, str(Path(__file__).parent))
-from plain import (
+from tests.ranks import run_ranks
+from tests.reference.plain import (
     AT,
     BATCH,
     PHASES,
@@ -33,7 +31,6 @@ from plain import (
     state_of,
     weights,
 )
-from ranks import run_ranks
 
 pytestmark = pytest.mark.usefixtures("world")
 ITERATIONS = 16

@@ -3,24 +3,20 @@
 Counted where torch hands a collective to its backend, on two real processes.
 """
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from bench.collectives import Collectives
 from pipeline.config import RunConfig, parse
 from pipeline.training.engine import Engine
 from pipeline.world import World
 from stylealae.families import FAMILIES
 from stylealae.priors import rng
-from tests.bench.collectives import Collectives
-
-sys.path.insert(0, str(Path(__file__).parent))
-from plain import ZERO, relative
-from ranks import run_ranks
+from tests.ranks import run_ranks
+from tests.reference.plain import ZERO, relative
 
 REDUCES = ("all-reduce", "reduce", "reduce-scatter")
 SMALL = 1024

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.timing import compare
 from pipeline.config import RunConfig
 from pipeline.training.engine import Engine
 from pipeline.world import World
@@ -14,7 +15,6 @@ from stylealae.networks import Networks, build
 from stylealae.phase_inputs import StyleInputSampler
 from stylealae.phases import Phase, phases_of
 from stylealae.schedule import Progress, at_stage
-from tests.bench.timing import compare
 
 ADAM = OptimizerConfig()
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.timing import Lap, cell
 from pipeline.config import RunConfig, parse
 from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
@@ -22,7 +23,6 @@ from pipeline.storage import open_storage
 from pipeline.training.trainer import train_stage
 from pipeline.world import World
 from stylealae.families import FAMILIES
-from tests.bench.timing import Lap, cell
 
 IMAGES, BATCH = 12_000, 100
 LINES = {

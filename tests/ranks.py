@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 TIMEOUT_S = 240
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import fsspec
 import psutil
 
-from tests.faults.audit import Attempt, Hashes, Steps, Watch, checkpoints, hashes_of
-from tests.faults.hosts import SPARES, WORKERS, Hosts, run, wait_until
-from tests.faults.job import BATCH, EVERY_IMG, LONGEST, Job, Reference
 from tests.pipeline.storage.bucket import Bucket
+from trials.faults.audit import Attempt, Hashes, Steps, Watch, checkpoints, hashes_of
+from trials.faults.hosts import SPARES, WORKERS, Hosts, run, wait_until
+from trials.faults.job import BATCH, EVERY_IMG, LONGEST, Job, Reference
 
 DISK = "256m"
 

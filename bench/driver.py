@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 STEPS, BATCH = 1000, 8
 SETTINGS = [
     "faces=64", "model.resolution=8", "model.max_channels=8", f"schedule.batch=[{BATCH}]",

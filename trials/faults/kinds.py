@@ -13,9 +13,9 @@ from typing import Literal
 
 import psutil
 
-from tests.faults.hosts import DRIVER, GCS_PORT, HEAD, RAY, TRAINER, wait_until
-from tests.faults.scene import PATIENCE_S, Scene
 from tests.pipeline.storage.bucket import Fault as Answer
+from trials.faults.hosts import DRIVER, GCS_PORT, HEAD, RAY, TRAINER, wait_until
+from trials.faults.scene import PATIENCE_S, Scene
 
 CUT_S, STORE_DOWN_S, DRAIN_S, AHEAD_S = 5, 30, 20, 600
 

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as fn
 from torch import Tensor
 
+from bench.apart import apart
+from bench.timing import Lap, Step, cell, race
 from pipeline.config import RunConfig
 from pipeline.config.sections import EngineConfig
 from pipeline.planning.cost_model import OperationCounter
@@ -27,9 +29,7 @@ from stylealae.phase_inputs import StyleInputs, StyleInputSampler
 from stylealae.phases import phases_of
 from stylealae.priors import normal, rng
 from stylealae.schedule import Progress
-from tests.bench.apart import apart
-from tests.bench.released import Released
-from tests.bench.timing import Lap, Step, cell, race
+from tests.reference.released_step import Released
 
 ADAM = OptimizerConfig()
 BATCH = {0: 64, 2: 16, 4: 4, 6: 1, 8: 1}

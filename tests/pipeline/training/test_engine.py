@@ -1,13 +1,11 @@
 """The engine does what plain torch does, at every ZeRO stage, whole or in micro-batches.
 
 Checked against a loop of torch.optim.Adam over the same losses in one process; what is compared,
-and why, is told in plain.py.
+and why, is told in tests/reference/plain.py.
 """
 
 import gc
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,9 +15,7 @@ from stylealae.config import LossConfig
 from stylealae.networks import Networks, build
 from stylealae.phases import Phase, phases_of
 from stylealae.schedule import Progress
-
-sys.path.insert(0, str(Path(__file__).parent))
-from plain import (
+from tests.reference.plain import (
     AT,
     BATCH,
     GROWING,

@@ -1,4 +1,4 @@
-"""How fast images reach a trainer: `python -m tests.bench.stream` prints each cell as JSON.
+"""How fast images reach a trainer: `python -m bench.stream` prints each cell as JSON.
 
 Against a plain webdataset pipeline over per-sample PNGs with as many threads on as many cores, and
 against a memory copy of the same batches.  Each pair is measured in turn, A B A B; a ratio is that
@@ -44,7 +44,7 @@ HELD = DataConfig(prefetch=2, decoders=1)
 ASKED = {4: 100, 8: 100, 16: 100, 32: 50, 64: 25, 256: 5, 1024: 1.7}
 """How many times faster than PNGs each resolution is to be read."""
 LARGE, COPY = 1024, "memory copy"
-PHOTOS = Path(__file__).resolve().parents[3] / "shared/data/london1024_20.tar"
+PHOTOS = Path(__file__).resolve().parents[2] / "shared/data/london1024_20.tar"
 """Faces of the London set, where they are at hand; drawn ones have no grain."""
 
 
@@ -222,7 +222,7 @@ def bench_opening(folder: Path, shards: int = 100_000, shard_img: int = 1000) ->
 
 OPENING = """
 import json, sys, time
-from tests.bench.timing import peak_mib
+from bench.timing import peak_mib
 from pipeline.config.sections import DataConfig
 from pipeline.data.loader.dataset import Dataset
 from pipeline.data.loader.loader import Loader

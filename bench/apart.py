@@ -45,7 +45,7 @@ def apart(make: Callable[..., Step], *given: Any) -> Iterator[Callable[[int], Sp
 
 
 def _serve(asked: Connection, threads: int, make: Callable[..., Step], given: Any) -> None:
-    from tests.bench.timing import peak_mib  # which needs this module
+    from bench.timing import peak_mib  # which needs this module
 
     torch.set_num_threads(threads)
     step = make(*given)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.faults.audit import Recovery, differences
-from tests.faults.hosts import wait_until
-from tests.faults.job import BATCH
-from tests.faults.kinds import Kind
-from tests.faults.scene import PATIENCE_S, Scene
+from trials.faults.audit import Recovery, differences
+from trials.faults.hosts import wait_until
+from trials.faults.job import BATCH
+from trials.faults.kinds import Kind
+from trials.faults.scene import PATIENCE_S, Scene
 
 Say = Callable[[str], None]
 POLL_S, STORE_POLL_S = 0.1, 0.5

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.bench.apart import Spent, Step
+from bench.apart import Spent, Step
 
 MIB = 1 << 20
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from bench.step import EXACT, FFHQ, iteration
+from bench.timing import MIB, forget_peak, peak_mib
 from pipeline.config import RunConfig
 from pipeline.config.sections import EngineConfig
 from pipeline.planning.memory import need
@@ -16,8 +18,6 @@ from stylealae.config import ScheduleConfig
 from stylealae.ema import Ema
 from stylealae.networks import build
 from stylealae.schedule import Progress
-from tests.bench.step import EXACT, FFHQ, iteration
-from tests.bench.timing import MIB, forget_peak, peak_mib
 
 
 def bench_memory(world: World) -> list[dict[str, Any]]:

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.faults.audit import Hashes, Steps, checkpoints
-from tests.faults.hosts import GONE, RAY, UNREACHABLE, Hosts
+from trials.faults.audit import Hashes, Steps, checkpoints
+from trials.faults.hosts import GONE, RAY, UNREACHABLE, Hosts
 
 ROOT = Path(__file__).resolve().parents[2]
 BATCH = 32

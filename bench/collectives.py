@@ -28,7 +28,7 @@ from stylealae.networks import build
 from stylealae.phase_inputs import StyleInputSampler
 from stylealae.phases import phases_of
 from stylealae.schedule import Progress
-from tests.pipeline.ranks import run_ranks
+from tests.ranks import run_ranks
 
 __all__ = ["Call", "Collectives", "bench_collectives"]
 

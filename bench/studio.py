@@ -5,12 +5,12 @@ from typing import Any
 import torch
 from starlette.testclient import TestClient
 
+from bench.timing import compare
 from pipeline.studio.server import app_of
 from pipeline.studio.studio import Studio
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.networks import build
-from tests.bench.timing import compare
 
 __all__ = ["bench_studio"]
 

@@ -17,24 +17,24 @@ from typing import Any
 
 import torch
 
+from bench.checkpoint import bench_checkpoint
+from bench.cluster import bench_cluster
+from bench.driver import bench_driver
+from bench.engine import bench_engine
+from bench.family import bench_family
+from bench.memory import bench_memory
+from bench.plan import bench_plan
+from bench.prepare import bench_prepare
+from bench.step import bench_steps
+from bench.stream import bench_opening, bench_shuffle, bench_stream
+from bench.studio import bench_studio
+from bench.timing import compare
+from bench.wait import bench_wait
 from pipeline.config import RunConfig, load
 from pipeline.world import World, joined
 from stylealae.config import ModelConfig
-from tests.bench.checkpoint import bench_checkpoint
-from tests.bench.cluster import bench_cluster
-from tests.bench.driver import bench_driver
-from tests.bench.engine import bench_engine
-from tests.bench.family import bench_family
-from tests.bench.memory import bench_memory
-from tests.bench.plan import bench_plan
-from tests.bench.prepare import bench_prepare
-from tests.bench.step import bench_steps
-from tests.bench.stream import bench_opening, bench_shuffle, bench_stream
-from tests.bench.studio import bench_studio
-from tests.bench.timing import compare
-from tests.bench.wait import bench_wait
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "build" / "bench.json"
 Cell = dict[str, Any]
 

@@ -1,10 +1,10 @@
 """Hosts die, links break, disks fill: does a run end with the right weights?
 
-    sudo python -m tests.faults                     every fault 5 times, in random order
-    sudo python -m tests.faults --quick             every fault once: what `make faults` runs
-    sudo python -m tests.faults --only link,head    those whose name holds one of the words
-    sudo python -m tests.faults --soak 60           a random fault every minute for 60 minutes
-    python -m tests.faults --list
+    sudo python -m trials.faults                     every fault 5 times, in random order
+    sudo python -m trials.faults --quick             every fault once: what `make faults` runs
+    sudo python -m trials.faults --only link,head    those whose name holds one of the words
+    sudo python -m trials.faults --soak 60           a random fault every minute for 60 minutes
+    python -m trials.faults --list
 
 Three hosts in network namespaces, real Ray and gloo, jobs through `ray job submit`. The table is
 also written to build/faults.json; the exit code is 1 if anything is lost. docs/faults.md says more.
@@ -28,12 +28,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.faults.hosts import WORKERS, SetUpError, hosts, run
-from tests.faults.job import BATCH, ROOT, STEPS, STOP_IMG, prepared, reference
-from tests.faults.kinds import KINDS, Kind
-from tests.faults.scene import DISK, Scene
-from tests.faults.trial import Outcome, left_behind, sentence, try_all, try_for
 from tests.pipeline.storage.bucket import bucket
+from trials.faults.hosts import WORKERS, SetUpError, hosts, run
+from trials.faults.job import BATCH, ROOT, STEPS, STOP_IMG, prepared, reference
+from trials.faults.kinds import KINDS, Kind
+from trials.faults.scene import DISK, Scene
+from trials.faults.trial import Outcome, left_behind, sentence, try_all, try_for
 
 TIMES = 5
 console = Console(highlight=False, soft_wrap=True, width=120)

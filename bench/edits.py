@@ -1,6 +1,6 @@
 """Do edits move their attribute and not the others?  Measured on rendered faces, by pixels alone.
 
-    python -m tests.edits runs/demo/0032/snapshot datasets/rendered
+    python -m bench.edits runs/demo/0032/snapshot datasets/rendered
 
 Every rendered face comes with the numbers it was drawn from. A ridge regression learns to read them
 from pixels, knowing nothing of the model; faces that neither it nor the directions were fitted on

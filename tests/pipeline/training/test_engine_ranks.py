@@ -1,19 +1,15 @@
 """Two real processes do what one does with the full batch, at every ZeRO stage.
 
-Checked against plain torch and an engine of one; what is compared, and why, is told in plain.py.
+Checked against plain torch and an engine of one; tests/reference/plain.py says what is compared.
 """
-
-import sys
-from pathlib import Path
 
 import pytest
 
 from pipeline.world import World
 from stylealae.networks import Networks, build
 from stylealae.phases import Phase
-
-sys.path.insert(0, str(Path(__file__).parent))
-from plain import (
+from tests.ranks import run_ranks
+from tests.reference.plain import (
     BATCH,
     PHASES,
     ROUNDING,
@@ -32,7 +28,6 @@ from plain import (
     state_of,
     weights,
 )
-from ranks import run_ranks
 
 pytestmark = pytest.mark.usefixtures("world")
 

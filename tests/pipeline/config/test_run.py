@@ -15,7 +15,7 @@ from pipeline.config import RunConfig, as_yaml, load, parse
 from stylealae.errors import ConfigError
 from stylealae.families import NAMES, sections
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 LAUNCHERS = [p for p in sorted((ROOT / "launch").glob("[a-z]*.py")) if p.stem != "checkout"]
 

@@ -19,9 +19,9 @@ from typing import Any
 
 import psutil
 
-from tests.faults.audit import Steps, Watch
+from trials.faults.audit import Steps, Watch
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 BATCH = 32
 CONFIG = (
     "model.resolution=16", "model.max_channels=64", f"schedule.batch=[{BATCH}]",

@@ -1,0 +1,1 @@
+"""Trials with real hosts and real stores: long, as root, on Linux; `make faults`."""

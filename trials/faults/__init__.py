@@ -1,0 +1,1 @@
+"""Hosts die, links break, disks fill, and nothing is lost."""
