@@ -15,18 +15,22 @@ import torch
 from torch import Tensor
 
 from pipeline.config import RunConfig, parse
-from pipeline.evaluation.context import Pictures, Subject
-from pipeline.evaluation.figures import pictures_of
+from pipeline.config.sections import DataConfig
+from pipeline.data.loader.dataset import Dataset
+from pipeline.evaluation.context import EvaluationContext
+from pipeline.evaluation.figures import figures_of
 from pipeline.evaluation.registry import usual
 from pipeline.planning.memory import need
+from pipeline.planning.stage_plan import stage_plan
 from pipeline.storage import open_storage
 from pipeline.training.checkpoints import latest
-from pipeline.training.resume import newest_of
+from pipeline.training.resume import start_of
 from pipeline.training.run_files import stage_folder
 from pipeline.training.stage import readable_by
 from pipeline.training.trainer import train_stage
 from pipeline.world import World
 from stylealae import families
+from stylealae.capabilities import Model
 from stylealae.errors import CheckpointError, ConfigError
 from stylealae.families import FAMILIES, load, sections
 from stylealae.image_grid import image_grid
@@ -129,16 +133,17 @@ def test_a_folder_and_a_name_make_a_family(
     cfg = config(sparse, digits, tmp_path / "run", "loss.sparsity_weight=0.1")
     m = trained(cfg, world, 3)
     assert (m.family, m.seen) == (sparse, IMAGES)
-    assert {"sheet", "codes"} <= dict(pictures_of(subject(m, digits))).keys()
+    assert {"sheet", "codes"} <= dict(figures_of(context_of(m, digits))).keys()
     assert "prior-fit" in usual(m)
-    assert need(cfg, cfg.last_stage) > 0
+    assert need(stage_plan(cfg, cfg.last_stage)) > 0
     with pytest.raises(ConfigError, match="sparsity"):
         config(sparse, digits, tmp_path / "run", "loss.sparsity=0.1")
 
 
-def subject(m: Any, digits: Path) -> Subject[Any]:
+def context_of(m: Model, digits: Path) -> EvaluationContext[Model]:
     """The model under measurement on the made-up digits."""
-    return Subject(model=m, pictures=Pictures(digits, 32), world=World(0, 1, m.device))
+    dataset = Dataset.open(DataConfig(path=str(digits)), 32)
+    return EvaluationContext(model=m, dataset=dataset, world=World(0, 1, m.device))
 
 
 @pytest.mark.parametrize(
@@ -175,9 +180,10 @@ def test_a_key_that_came_after_a_checkpoint_must_be_at_its_default(
     found = latest(storage)
     assert found is not None
     del found.state["config"]["model"]["class_shares"]
-    monkeypatch.setattr("pipeline.training.checkpoints.latest", lambda *_: found)
+    monkeypatch.setattr("pipeline.training.checkpoints.latest", lambda *_, **__: found)
     other = config("aae_classes", digits, tmp_path, "model.class_shares=[2,1,1,1,1,1,1,1,1,1]")
-    digest = readable_by(before, *before.stages).manifest.digest
-    assert newest_of(before, storage, digest, world) is found
+    (stage,) = before.stages
+    digest = readable_by(before, stage).manifest.digest
+    assert start_of(before, stage, storage, digest, world) is found
     with pytest.raises(CheckpointError, match="class_shares"):
-        newest_of(other, storage, digest, world)
+        start_of(other, stage, storage, digest, world)
