@@ -137,11 +137,8 @@ def app_of(
         def work() -> dict[str, object]:
             x, notes = read_photo(data, m.resolution, m.model.channels, crop, find)
             shown = base64.b64encode(_png(to_uint8(x[None])[0])).decode()
-            return {
-                "w": packed(studio.encode(x)),
-                "picture": f"data:image/png;base64,{shown}",
-                "notes": notes,
-            }
+            picture = f"data:image/png;base64,{shown}"
+            return {"w": packed(studio.encode(x)), "picture": picture, "notes": notes}
 
         answer, took = await queue.do(work)
         return JSONResponse(answer, headers=took)

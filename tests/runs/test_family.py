@@ -182,7 +182,8 @@ def test_a_key_that_came_after_a_checkpoint_must_be_at_its_default(
     del found.state["config"]["model"]["class_shares"]
     monkeypatch.setattr("pipeline.training.checkpoints.latest", lambda *_, **__: found)
     other = config("aae_classes", digits, tmp_path, "model.class_shares=[2,1,1,1,1,1,1,1,1,1]")
-    digest = readable_by(before, *before.stages).manifest.digest
-    assert start_of(before, *before.stages, storage, digest, world) is found
+    (stage,) = before.stages
+    digest = readable_by(before, stage).manifest.digest
+    assert start_of(before, stage, storage, digest, world) is found
     with pytest.raises(CheckpointError, match="class_shares"):
-        start_of(other, *other.stages, storage, digest, world)
+        start_of(other, stage, storage, digest, world)

@@ -88,21 +88,13 @@ def evaluate(
     from pipeline.evaluation.context import EvaluationContext
     from pipeline.evaluation.evaluate import evaluate as results_of
     from pipeline.evaluation.registry import require_extractors, usual
-    from stylealae import StyleALAE
-    from stylealae.capabilities import Model
-    from stylealae.families import load
     from stylealae.metrics.features import extractors
 
     wanted = [name.strip() for name in names.split(",") if name.strip()]
-    released = model.is_file()
-    snapshot, world = model if released else snapshot_of(model), _world(cpu)
+    snapshot, world = model if model.is_file() else snapshot_of(model), _world(cpu)
     found = extractors(features, world.device, sha256)
     require_extractors(wanted, found.keys())
-    m: Model = (
-        StyleALAE.from_released(model, device=world.device)
-        if released
-        else load(snapshot, world.device)
-    )
+    m = _opened(snapshot, world)
     dataset = Dataset.open(DataConfig(path=data), m.resolution)
     with _progress(world) as on_progress:
         context = EvaluationContext(
@@ -116,6 +108,16 @@ def evaluate(
             _write_line({**about, "values": values}, out, world)
         if folder is not None:
             _draw(context, model, folder)
+
+
+def _opened(path: Path, world: "World") -> "Model":
+    """The model of a snapshot of any family, or of a released .pth."""
+    from stylealae import StyleALAE
+    from stylealae.families import load
+
+    if path.is_file():
+        return StyleALAE.from_released(path, device=world.device)
+    return load(path, world.device)
 
 
 def _world(cpu: bool) -> "World":
