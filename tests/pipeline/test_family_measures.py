@@ -17,7 +17,7 @@ from pipeline.config import parse
 from pipeline.evaluation.context import Pictures, Subject
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.figures import pictures_of
-from pipeline.evaluation.registry import METRICS
+from pipeline.evaluation.registry import METRICS, require
 from pipeline.report import results
 from pipeline.world import World
 from stylealae.capabilities import Model
@@ -51,6 +51,14 @@ def test_every_metric_that_suits_a_family_gives_numbers(
     for result in evaluate(suiting, subject(m, digits)):
         assert result.values
         assert all(np.isfinite(v) for v in result.values.values()), result.metric
+
+
+def test_a_metric_says_which_capability_a_model_lacks(digits: Path) -> None:
+    s = subject(model("aae"), digits)
+    says = "error measures a model that classifies and this is a CodeModel, which takes parzen, "
+    with pytest.raises(ConfigError, match=says):
+        require(["error"], s)
+    require(["parzen", "knn-svm"], s)
 
 
 @pytest.mark.parametrize(
