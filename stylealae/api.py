@@ -191,7 +191,7 @@ class StyleALAE:
             ),
         ]
 
-    def sheets(self, x: Tensor) -> dict[str, list[Row]]:
+    def grids(self, x: Tensor) -> dict[str, list[Row]]:
         """The image grids of a finished run, by name: samples, and these images reconstructed."""
         pairs = [
             row

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stylealae.config import ShapeConfig
 from stylealae.image_grid import Row
-from stylealae.networks.group import Lettered
+from stylealae.networks.group import NetworkGroup
 from stylealae.priors import Prior
 
 __all__ = [
@@ -37,7 +37,7 @@ class Model(Protocol):
         ...
 
     @property
-    def nets(self) -> Lettered:
+    def nets(self) -> NetworkGroup:
         """Its networks, in evaluation mode."""
         ...
 
@@ -78,7 +78,7 @@ class Model(Protocol):
         """Captioned rows of an image grid: these images, and what the model makes of them."""
         ...
 
-    def sheets(self, x: Tensor) -> dict[str, list[Row]]:
+    def grids(self, x: Tensor) -> dict[str, list[Row]]:
         """The image grids of a finished run, by name."""
         ...
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stylealae.config import ScheduleConfig
-from stylealae.networks.group import Lettered
+from stylealae.networks.group import NetworkGroup
 from stylealae.schedule import Progress
 
 __all__ = ["Ema"]
@@ -22,7 +22,7 @@ class Ema:
     follows the mean w too, once an iteration.
     """
 
-    def __init__(self, nets: Lettered, cfg: ScheduleConfig) -> None:
+    def __init__(self, nets: NetworkGroup, cfg: ScheduleConfig) -> None:
         self.cfg = cfg
         self.nets = copy.deepcopy(nets).requires_grad_(False)
         self.means = nets.means()
@@ -30,12 +30,12 @@ class Ema:
         self._running = self.nets.running()
 
     @torch.no_grad()
-    def update(self, nets: Lettered, z: Tensor, at: Progress) -> None:
+    def update(self, nets: NetworkGroup, z: Tensor, at: Progress) -> None:
         """One iteration on: `nets` have just been trained on `at.batch` images; z is [N, Z]."""
         keep = 0.5 ** (at.batch / self.cfg.ema_half_life_img)
-        for letter in nets.letters:
-            ours = [p.detach() for p in self.nets.grown(letter, at)]
-            theirs = [p.detach() for p in nets.grown(letter, at)]
+        for network in nets.networks:
+            ours = [p.detach() for p in self.nets.grown(network, at)]
+            theirs = [p.detach() for p in nets.grown(network, at)]
             torch._foreach_lerp_(ours, theirs, 1.0 - keep)
         if self._running:
             torch._foreach_lerp_(self._running, nets.running(), 1.0 - keep)

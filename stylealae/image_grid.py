@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-__all__ = ["Row", "contact_sheet", "paired_sheet", "to_uint8"]
+__all__ = ["Row", "image_grid", "paired_grid", "to_uint8"]
 
 Row = tuple[str, Tensor]
 PAPER, INK = (255, 255, 255), (40, 40, 40)
@@ -22,7 +22,7 @@ def to_uint8(x: Tensor) -> np.ndarray:
     return pixels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
 
 
-def contact_sheet(
+def image_grid(
     rows: Sequence[Row],
     *,
     tile: int = 64,
@@ -68,12 +68,12 @@ def contact_sheet(
     return sheet
 
 
-def paired_sheet(
+def paired_grid(
     rows: Sequence[Row], headings: Sequence[str], *, tile: int = 96, columns: int = 8
 ) -> Image.Image:
     """Rows whose images belong together column by column, broken into lines together."""
     sheets = [
-        contact_sheet(
+        image_grid(
             [(caption, x[k : k + columns]) for caption, x in rows],
             headings=headings[k : k + columns],
             tile=tile,

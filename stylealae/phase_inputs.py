@@ -1,4 +1,4 @@
-"""What phases take from chance: keyed by (seed, purpose, seen), the same at any world size.
+"""The random inputs of phases: keyed by (seed, purpose, seen), the same at any world size.
 
 Legend: N images of this rank, Z width of z, L layers of G.
 """
@@ -14,14 +14,14 @@ from stylealae.priors import Prior, categorical, normal, rng
 from stylealae.schedule import Progress
 
 __all__ = [
-    "Chance",
-    "CodeChance",
-    "CodeDraw",
-    "Draw",
+    "CodeInputSampler",
+    "CodeInputs",
     "InputSampler",
     "Labelled",
-    "MlpChance",
-    "StyleDraw",
+    "PhaseInputs",
+    "SingleStyleSampler",
+    "StyleInputSampler",
+    "StyleInputs",
 ]
 
 UNKNOWN = -1
@@ -33,8 +33,8 @@ none."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draw:
-    """What one phase takes from chance at one moment of the run."""
+class PhaseInputs:
+    """The random inputs of one phase at one moment of the run."""
 
     z: Tensor
     """Prior samples [N, Z]."""
@@ -53,8 +53,8 @@ class Draw:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleDraw(Draw):
-    """What a phase of ALAE draws."""
+class StyleInputs(PhaseInputs):
+    """The inputs of a phase of ALAE."""
 
     z_other: Tensor | None = None
     """The second style of mixed images [N, Z]; None if no images are mixed."""
@@ -63,8 +63,8 @@ class StyleDraw(Draw):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodeDraw(Draw):
-    """What a phase of the AAE family draws; `z` fits the labels where a prior has a part each."""
+class CodeInputs(PhaseInputs):
+    """The inputs of a phase of the AAE's; `z` is of its label's component of the prior, if any."""
 
     y: Tensor
     """Classes from the categorical prior [N] int64."""
@@ -76,7 +76,7 @@ class CodeDraw(Draw):
     """Their classes [M] int64."""
 
 
-R_out = TypeVar("R_out", bound=Draw, covariant=True)
+R_out = TypeVar("R_out", bound=PhaseInputs, covariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,14 +108,14 @@ class InputSampler(ABC, Generic[R_out]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chance(InputSampler[StyleDraw]):
+class StyleInputSampler(InputSampler[StyleInputs]):
     """The inputs of ALAE's phases: prior samples, and which of them are mixed."""
 
     mixing_prob: float = 0.0
 
     def draw(
         self, purpose: str, seen: int, at: Progress, labels: Tensor | None = None
-    ) -> StyleDraw:
+    ) -> StyleInputs:
         """This rank's part of one phase's inputs for the whole batch."""
         source = rng(self.seed, purpose, seen)
         z = torch.randn(2, at.batch, self.z_width, generator=source)[:, self.mine]  # [2, n, Z]
@@ -125,22 +125,22 @@ class Chance(InputSampler[StyleDraw]):
         crossover = torch.where(mixed, crossover, layers)[self.mine]
         z, crossover = z.to(self.device), crossover.to(self.device)
         noise = self.noise(purpose, seen)
-        return StyleDraw(z=z[0], z_other=z[1], crossover=crossover, noise=noise)
+        return StyleInputs(z=z[0], z_other=z[1], crossover=crossover, noise=noise)
 
 
-class MlpChance(InputSampler[StyleDraw]):
-    """As `Chance`, where G has one layer: no styles to mix."""
+class SingleStyleSampler(InputSampler[StyleInputs]):
+    """As `StyleInputSampler`, where G has one layer: no styles to mix."""
 
     def draw(
         self, purpose: str, seen: int, at: Progress, labels: Tensor | None = None
-    ) -> StyleDraw:
+    ) -> StyleInputs:
         """This rank's part of the batch's z."""
         z = self.z(purpose, seen, at)[self.mine]
-        return StyleDraw(z=z.to(self.device), noise=self.noise(purpose, seen))
+        return StyleInputs(z=z.to(self.device), noise=self.noise(purpose, seen))
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodeChance(InputSampler[CodeDraw]):
+class CodeInputSampler(InputSampler[CodeInputs]):
     """The inputs of the AAE's phases: codes and classes from their priors, labelled images."""
 
     prior: Prior
@@ -151,7 +151,9 @@ class CodeChance(InputSampler[CodeDraw]):
     labelled_batch: int = 0
     """Labelled images that all ranks draw together."""
 
-    def draw(self, purpose: str, seen: int, at: Progress, labels: Tensor | None = None) -> CodeDraw:
+    def draw(
+        self, purpose: str, seen: int, at: Progress, labels: Tensor | None = None
+    ) -> CodeInputs:
         """This rank's part of one phase's inputs for the whole batch."""
         source = rng(self.seed, purpose, seen)
         known = torch.full((at.batch,), UNKNOWN)
@@ -160,7 +162,7 @@ class CodeChance(InputSampler[CodeDraw]):
         z = self.prior.sample(at.batch, source, known)[self.mine]
         y = categorical(at.batch, self.classes, self.class_shares, source)[self.mine]
         x_labelled, y_labelled = self._labelled(source, at)
-        return CodeDraw(
+        return CodeInputs(
             z=z.to(self.device),
             y=y.to(self.device),
             labels=known[self.mine].to(self.device),

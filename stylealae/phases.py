@@ -13,15 +13,15 @@ from torch import Tensor
 
 from stylealae import latents, losses
 from stylealae.config import LossConfig, TermsConfig
-from stylealae.networks.group import AlaeNetworks, Lettered
+from stylealae.networks.group import AlaeNetworks, NetworkGroup
 from stylealae.ops.layers import full_precision
-from stylealae.phase_inputs import Draw, StyleDraw
+from stylealae.phase_inputs import PhaseInputs, StyleInputs
 from stylealae.schedule import Growth
 
 __all__ = ["AlaePhase", "AnyPhase", "Phase", "phases_of"]
 
-N = TypeVar("N", bound=Lettered, contravariant=True)
-R = TypeVar("R", bound=Draw, contravariant=True)
+N = TypeVar("N", bound=NetworkGroup, contravariant=True)
+R = TypeVar("R", bound=PhaseInputs, contravariant=True)
 L = TypeVar("L", bound=TermsConfig, contravariant=True)
 
 
@@ -44,11 +44,11 @@ class Phase(Generic[N, R, L]):
 
 AnyPhase: TypeAlias = Phase[Any, Any, Any]
 """A phase of a family that is known by name only."""
-AlaePhase: TypeAlias = Phase[AlaeNetworks, StyleDraw, LossConfig]
+AlaePhase: TypeAlias = Phase[AlaeNetworks, StyleInputs, LossConfig]
 """A phase of Algorithm 1, of StyleALAE's networks or others of the same names."""
 
 
-def fake(n: AlaeNetworks, r: StyleDraw, at: Growth) -> Tensor:
+def fake(n: AlaeNetworks, r: StyleInputs, at: Growth) -> Tensor:
     """G(F(z)), some images with two styles.  -> [N, C, R, R]"""
     w = n.F(r.z)
     if r.z_other is not None and r.crossover is not None:
@@ -59,13 +59,15 @@ def fake(n: AlaeNetworks, r: StyleDraw, at: Growth) -> Tensor:
     return x
 
 
-def critic(n: AlaeNetworks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossConfig) -> Tensor:
+def critic(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
     """Phase I without R1: D(E(x)) up on real images, down on generated ones.  -> []"""
     loss = losses.adversarial(n.D(n.E(_fake_to_critic(n, r, at), at)))
     return (loss + losses.adversarial(-n.D(n.E(x, at)))).mean()
 
 
-def critic_with_r1(n: AlaeNetworks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossConfig) -> Tensor:
+def critic_with_r1(
+    n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig
+) -> Tensor:
     """Phase I: as `critic`, kept smooth by R1 on the real images.  -> []"""
     loss = losses.adversarial(n.D(n.E(_fake_to_critic(n, r, at), at)))
     with full_precision(x):  # a gradient of a gradient wants float32
@@ -77,12 +79,12 @@ def critic_with_r1(n: AlaeNetworks, x: Tensor, r: StyleDraw, at: Growth, cfg: Lo
     return loss.mean()
 
 
-def generator(n: AlaeNetworks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossConfig) -> Tensor:
+def generator(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
     """Phase II: generated images that D takes for real ones.  -> []"""
     return losses.adversarial(-n.D(n.E(fake(n, r, at), at))).mean()
 
 
-def reciprocity(n: AlaeNetworks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossConfig) -> Tensor:
+def reciprocity(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
     """Phase III: E must recover the style that G was given, Eq. 2.  -> []"""
     w = n.F(r.z)
     if not cfg.reciprocity_trains_f:
@@ -91,7 +93,7 @@ def reciprocity(n: AlaeNetworks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossC
     return cfg.reciprocity_weight * error
 
 
-def merged(n: AlaeNetworks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossConfig) -> Tensor:
+def merged(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
     """Phases II and III on the same images, through G and E once.  -> []
 
     E is trained by reciprocity alone: the adversarial gradient is taken at the images.  Styles are
@@ -123,6 +125,6 @@ def phases_of(cfg: LossConfig, iteration: int = 0) -> tuple[AlaePhase, ...]:
     )
 
 
-def _fake_to_critic(n: AlaeNetworks, r: StyleDraw, at: Growth) -> Tensor:
+def _fake_to_critic(n: AlaeNetworks, r: StyleInputs, at: Growth) -> Tensor:
     with torch.no_grad():  # F and G are not trained here
         return fake(n, r, at)

@@ -11,7 +11,7 @@ from pipeline.training.engine import Engine, joined
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
 from stylealae.networks import build
 from stylealae.ops import fused
-from stylealae.phase_inputs import Chance
+from stylealae.phase_inputs import StyleInputSampler
 from stylealae.phases import phases_of
 from stylealae.schedule import Progress
 
@@ -45,7 +45,7 @@ def test_an_iteration_is_finite_and_near_float32s(precision: str, zero: int) -> 
     cfg = RunConfig(model=MODEL, loss=loss, schedule=ScheduleConfig(batch=(8,)), engine=engine_cfg)
     world = joined(engine_cfg, gpu=True)
     x = torch.rand(8, 3, 64, 64, device="cuda") * 2 - 1
-    chance = Chance(
+    sampler = StyleInputSampler(
         seed=0, z_width=64, mixing_prob=0.9, mine=slice(0, 8), device=torch.device("cuda")
     )
     found = {}
@@ -53,7 +53,7 @@ def test_an_iteration_is_finite_and_near_float32s(precision: str, zero: int) -> 
         tried = replace(cfg, engine=replace(engine_cfg, precision=kind))
         engine = Engine(build(MODEL).cuda(), AT, tried, world)
         found[kind] = [
-            float(engine.step(phase, x, chance.draw(phase.name, 0, AT), AT))
+            float(engine.step(phase, x, sampler.draw(phase.name, 0, AT), AT))
             for phase in phases_of(loss)
         ]
         engine.close()

@@ -115,10 +115,10 @@ def _draw(made: "Sequence[tuple[str, Aligned]]", sheet: Path) -> None:
     import torch
     from PIL import Image
 
-    from stylealae.image_grid import paired_sheet
+    from stylealae.image_grid import paired_grid
 
     side = min(256, made[0][1].crop.shape[0])
     small = [np.asarray(Image.fromarray(crop.crop).resize((side, side))) for _, crop in made]
     x = torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 127.5 - 1
     headings = [f"{name}\nfrom {crop.window:.0f} px" for name, crop in made]
-    write_picture(paired_sheet([("aligned", x)], headings), sheet)
+    write_picture(paired_grid([("aligned", x)], headings), sheet)

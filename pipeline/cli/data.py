@@ -127,12 +127,12 @@ def inspect(dataset: str, out: Path | None, count: int) -> None:
     from rich.console import Console
 
     from pipeline.data.prepare.overview import overview, rows_to_draw
-    from stylealae.image_grid import contact_sheet
+    from stylealae.image_grid import image_grid
 
     Console(soft_wrap=True).print(overview(dataset))
     if out is not None:
         for resolution, rows in rows_to_draw(dataset, count):
-            write_picture(contact_sheet(rows), out / f"{resolution:04d}.png")
+            write_picture(image_grid(rows), out / f"{resolution:04d}.png")
 
 
 def _resolutions(text: str) -> list[int]:

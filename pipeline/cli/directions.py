@@ -126,7 +126,7 @@ def traverse(
     import torch
 
     from stylealae.editing.directions import Directions
-    from stylealae.image_grid import Row, contact_sheet
+    from stylealae.image_grid import Row, image_grid
 
     m = open_model(model, device)
     found = Directions.load(folder or snapshot_of(model))
@@ -144,7 +144,7 @@ def traverse(
         rows += [(f"{name}\n{who}", x[k]) for k, who in enumerate(names)]
         change[name] = float((x[:, 0] - x[:, -1]).square().mean())
     headings = [f"{a:+.1f}" if abs(a) > 1e-6 else "0" for a in amounts]
-    write_picture(contact_sheet(rows, headings=headings, columns=steps, tile=96), out)
+    write_picture(image_grid(rows, headings=headings, columns=steps, tile=96), out)
     tell(command="traverse", faces=len(w), reach=reach, mean_squared_change=change)
 
 
@@ -177,7 +177,7 @@ def edit(
     stylealae edit runs/demo photos/ -a age=-1.5 -a glasses=2 --refine 100 --out edited.png
     """  # noqa: D301
     from stylealae.editing.directions import Directions
-    from stylealae.image_grid import paired_sheet
+    from stylealae.image_grid import paired_grid
 
     amounts = _amounts(attributes)
     m = open_model(model, device)
@@ -192,7 +192,7 @@ def edit(
     said = ", ".join(f"{name} {amount:+g}" for name, amount in amounts.items())
     refined = f", refined in {steps} steps" if steps else ""
     rows = [("originals", x), (f"reconstructions{refined}", before), (said, after)]
-    write_picture(paired_sheet(rows, names), out)
+    write_picture(paired_grid(rows, names), out)
     read, then = (found.scores(m.encode(y.clamp(-1, 1))).mean(0).tolist() for y in (before, after))
     scores = {name: {"before": a, "after": b}
               for name, a, b in zip(found.names, read, then, strict=True)}  # fmt: skip

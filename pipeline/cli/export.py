@@ -99,16 +99,16 @@ def _data(data: str) -> tuple[str, str]:
 
 def _pictures(m: "StyleALAE", data: str | None, folder: Path) -> list[tuple[str, str]]:
     """Draws samples, and reconstructions if there are images; their names and captions."""
-    from stylealae.image_grid import contact_sheet
+    from stylealae.image_grid import image_grid
 
     rows = [(f"truncation {psi:g}", m.sample(FACES, seed=1, truncation=psi)) for psi in (0.7, 1.0)]
-    contact_sheet(rows, title="samples").save(folder / "samples.png")
+    image_grid(rows, title="samples").save(folder / "samples.png")
     pictures = [("samples.png", "Samples at two truncations")]
     if data:
         from pipeline.data.images import load_images
 
         x = load_images([data], m.resolution, channels=m.model.channels, count=FACES)
         rows = [("originals", x), ("reconstructions", m.reconstruct(x))]
-        contact_sheet(rows, title="images of the data set").save(folder / "reconstructions.png")
+        image_grid(rows, title="images of the data set").save(folder / "reconstructions.png")
         pictures.append(("reconstructions.png", "Images of the data set, reconstructed"))
     return pictures

@@ -94,14 +94,14 @@ def reconstruct(
     stylealae reconstruct runs/demo photos.zip --stages --count 8 --out growth.png
     """  # noqa: D301
     from stylealae.editing.refinement import psnr
-    from stylealae.image_grid import contact_sheet, paired_sheet
+    from stylealae.image_grid import image_grid, paired_grid
 
     m = open_model(model, device)
     names, x, w = encoded(m, images, count)
     side = f"{m.resolution}x{m.resolution}"
     if stages:
         rows = _by_stage(m, _grown(model, m), x)
-        write_picture(contact_sheet(rows, headings=names, columns=len(x), tile=96), out)
+        write_picture(image_grid(rows, headings=names, columns=len(x), tile=96), out)
         errors = {r[0]: psnr(o[1], r[1]) for o, r in zip(rows[::2], rows[1::2], strict=True)}
         means = {what.split()[0]: float(db.mean()) for what, db in errors.items()}
         tell(command="reconstruct", images=len(x), psnr_db=means)
@@ -111,7 +111,7 @@ def reconstruct(
     pairs = zip(names, db.tolist(), strict=True)
     headings = [f"{name}\n{value:.1f} dB" for name, value in pairs]
     rows = [(f"originals at {side}", x), ("reconstructions G(E(x))", y)]
-    write_picture(paired_sheet(rows, headings), out)
+    write_picture(paired_grid(rows, headings), out)
     tell(command="reconstruct", images=len(x), resolution=m.resolution,
          psnr_db=float(db.mean()), of=dict(zip(names, db.tolist(), strict=True)))  # fmt: skip
 
@@ -143,7 +143,7 @@ def refine(
     stylealae refine runs/demo/0032/snapshot me.jpg --steps 200 --out me-refined.png
     stylealae refine snapshots/ffhq me.jpg --features vgg16.pt --out me-refined.png
     """  # noqa: D301
-    from stylealae.image_grid import paired_sheet
+    from stylealae.image_grid import paired_grid
     from stylealae.metrics import lpips
 
     if styles is not None and styles.suffix not in (".safetensors", ".npy"):
@@ -166,7 +166,7 @@ def refine(
         ("reconstructions G(E(x))", before),
         (f"refined, {steps} steps", after),
     ]
-    write_picture(paired_sheet(rows, headings), out)
+    write_picture(paired_grid(rows, headings), out)
     if styles is not None:
         _write_styles(found.w.cpu(), names, styles)
         click.echo(styles)
@@ -200,7 +200,7 @@ def sample(
     """  # noqa: D301
     import torch
 
-    from stylealae.image_grid import contact_sheet, paired_sheet
+    from stylealae.image_grid import image_grid, paired_grid
 
     numbers = _seeds(seeds) if seeds else []
     amounts = _numbers(truncation)
@@ -215,9 +215,9 @@ def sample(
             rows.append((f"samples G(F(z))\nseed {seed}, truncation {psi:g}", x))
     columns = max(4, min(16, SHEET_PX // m.resolution))
     if numbers:
-        sheet = paired_sheet(rows, [f"seed {k}" for k in numbers], tile=64, columns=columns)
+        sheet = paired_grid(rows, [f"seed {k}" for k in numbers], tile=64, columns=columns)
     else:
-        sheet = contact_sheet(rows, columns=columns)
+        sheet = image_grid(rows, columns=columns)
     write_picture(sheet, out)
     spread = {f"{psi:g}": float(x.std(0, correction=0).mean())
               for psi, (_, x) in zip(amounts, rows, strict=True)}  # fmt: skip

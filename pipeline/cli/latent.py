@@ -45,7 +45,7 @@ def mix(
     import torch
 
     from stylealae import latents
-    from stylealae.image_grid import contact_sheet
+    from stylealae.image_grid import image_grid
 
     m = open_model(model, device)
     (names, w), (other_names, w_other) = (_styles(m, f, count) for f in (faces, others))
@@ -64,7 +64,7 @@ def mix(
             total += float((x - shown[k]).square().mean())
             rows.append((f"{name}\nwith {band} styles\n{sides}", torch.cat([shown[k : k + 1], x])))
         changed[band] = total / len(names)
-    sheet = contact_sheet(rows, headings=["", *other_names], columns=len(other_names) + 1, tile=96)
+    sheet = image_grid(rows, headings=["", *other_names], columns=len(other_names) + 1, tile=96)
     write_picture(sheet, out)
     tell(command="mix", faces=len(names), others=len(other_names), mean_squared_change=changed)
 
@@ -95,7 +95,7 @@ def interpolate(
     stylealae interpolate runs/demo/0032/snapshot me.jpg you.jpg --out way.png
     stylealae interpolate runs/demo seed:1 seed:2 seed:3 --loop --out faces.mp4
     """  # noqa: D301
-    from stylealae.image_grid import Row, contact_sheet
+    from stylealae.image_grid import Row, image_grid
 
     m = open_model(model, device)
     names, w = _styles(m, faces, None)
@@ -108,7 +108,7 @@ def interpolate(
         rows: list[Row] = [(f"{names[a]}\nto {names[b]}", x) for (a, b), x in
                            zip(pairs, ways, strict=True)]  # fmt: skip
         headings = [f"{k / (steps - 1):.2f}" for k in range(steps)]
-        write_picture(contact_sheet(rows, headings=headings, columns=steps, tile=96), out)
+        write_picture(image_grid(rows, headings=headings, columns=steps, tile=96), out)
         tell(command="interpolate", faces=len(w), pictures=steps * len(pairs))
         return
     frames, kind = _film(m, [(w[a], w[b]) for a, b in pairs], out, round(seconds * fps), fps)

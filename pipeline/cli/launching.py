@@ -133,7 +133,7 @@ def _show_results(cfg: RunConfig, headline: str) -> None:
     from pipeline.storage import open_storage
     from pipeline.training.checkpoints import snapshot
     from stylealae.families import load
-    from stylealae.image_grid import contact_sheet
+    from stylealae.image_grid import image_grid
 
     storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
     model, here = snapshot(storage, cfg.last_stage), storage.working
@@ -141,8 +141,8 @@ def _show_results(cfg: RunConfig, headline: str) -> None:
         m = load(model)
         stream = Stream(cfg.data.path, cfg.data, seed=cfg.seed, resolution=m.resolution)
         x = on_device(stream.fixed(32), 1.0, m.device)
-        for name, rows in reversed(m.sheets(x).items()):  # samples come last
-            contact_sheet(rows).save(here / f"{name}.png")
+        for name, rows in reversed(m.grids(x).items()):  # samples come last
+            image_grid(rows).save(here / f"{name}.png")
     drawn = [here / f"{name}.png" for name in ("samples", "reconstructions")]
     pictures = "".join(f"  {p.stem:16}  {_near(p)}\n" for p in drawn if p.exists())
     report = write_report(here)

@@ -18,7 +18,7 @@ from pipeline.data.loader.batch import on_device
 from pipeline.evaluation.code_metrics import cut, labels_of
 from pipeline.evaluation.context import Subject
 from stylealae.capabilities import Autoencodes, Classifies, Flattens, Reduces
-from stylealae.image_grid import contact_sheet
+from stylealae.image_grid import image_grid
 from stylealae.plots import curves, manifold, scatter
 from stylealae.priors import Gaussian, rng
 
@@ -46,7 +46,7 @@ def curves_of(run_dir: Path) -> Pictures:
 
 def sheet(s: Subject[Any]) -> Pictures:
     """Test images, their reconstructions, samples."""
-    yield "sheet", contact_sheet(s.model.rows(_some(s, 32)), tile=32)
+    yield "sheet", image_grid(s.model.rows(_some(s, 32)), tile=32)
 
 
 def codes(s: Subject[Autoencodes]) -> Pictures:
@@ -83,7 +83,7 @@ def styles(s: Subject[Autoencodes]) -> Pictures:
     x = s.model.decode(z.repeat_interleave(classes, 0), y.repeat(STYLES, 1))
     rows = [(f"style {i + 1}", row) for i, row in enumerate(torch.split(x, classes))]
     names = [str(k) for k in range(classes)]
-    yield "styles", contact_sheet(rows, tile=32, columns=classes, headings=names)
+    yield "styles", image_grid(rows, tile=32, columns=classes, headings=names)
 
 
 def clusters(s: Subject[Classifies]) -> Pictures:
@@ -98,7 +98,7 @@ def clusters(s: Subject[Classifies]) -> Pictures:
         for k in range(y.shape[1])
     ]
     title = "left: the class as G draws it at z = 0; then the test images surest to be of it"
-    yield "clusters", contact_sheet(rows, tile=32, title=title)
+    yield "clusters", image_grid(rows, tile=32, title=title)
 
 
 def reduction(s: Subject[Reduces]) -> Pictures:

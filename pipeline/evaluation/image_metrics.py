@@ -47,13 +47,13 @@ def prior(s: Style, part: Part, purpose: str = "z") -> Tensor:
 
 
 def generated(s: Style, part: Part) -> Tensor:
-    """G(F(z)) with grain and without truncation.  -> [N, C, R, R]"""
+    """G(F(z)) with noise and without truncation.  -> [N, C, R, R]"""
     w = s.model.map(prior(s, part))
-    return s.model.generate(w, alpha=s.alpha, noise=_grain(s, part))
+    return s.model.generate(w, alpha=s.alpha, noise=_noise(s, part))
 
 
 def reconstructed(s: Style, part: Part) -> tuple[Tensor, Tensor]:
-    """Real images that were held out, and G(E(x)) of them without grain.  -> [N, C, R, R] twice"""
+    """Real images that were held out, and G(E(x)) of them without noise.  -> [N, C, R, R] twice"""
     x = s.real(s.held_out, part)
     return x, s.model.reconstruct(x, alpha=s.alpha)
 
@@ -120,7 +120,7 @@ def ssim(s: Style) -> Values:
 
 
 def reciprocity(s: Style) -> Values:
-    """Squared error of E(G(F(z))) from F(z), without grain; and over the variance of w."""
+    """Squared error of E(G(F(z))) from F(z), without noise; and over the variance of w."""
 
     def row(part: Part) -> Tensor:
         w = s.model.map(prior(s, part))
@@ -146,7 +146,7 @@ def ppl(s: Style, by: str, space: path.Space, sampling: path.Sampling) -> Values
         def step(latents: Tensor) -> Tensor:
             w = s.model.map(latents) if space == "z" else latents
             images = [
-                s.model.generate(half, alpha=s.alpha, noise=_grain(s, part)) for half in w.chunk(2)
+                s.model.generate(half, alpha=s.alpha, noise=_noise(s, part)) for half in w.chunk(2)
             ]
             return perceptual.distance(images[0], images[1], see)
 
@@ -159,7 +159,7 @@ def ppl(s: Style, by: str, space: path.Space, sampling: path.Sampling) -> Values
     return {named(name, by): path.mean_within(lengths.double())}
 
 
-def _grain(s: Style, part: Part) -> torch.Generator:
+def _noise(s: Style, part: Part) -> torch.Generator:
     """The source of G's noise for these samples, the same each time."""
     return rng(s.seed, "metric/noise", part.first, s.world.device)
 

@@ -17,7 +17,7 @@ from pipeline.world import World
 from stylealae.ema import Ema
 from stylealae.errors import ConfigError
 from stylealae.networks import build
-from stylealae.phase_inputs import Chance
+from stylealae.phase_inputs import StyleInputSampler
 from stylealae.phases import phases_of
 from stylealae.priors import normal, rng
 from stylealae.schedule import Progress
@@ -91,7 +91,7 @@ def _timed(cfg: RunConfig, stage: int, batch: int, world: World) -> float:
     nets = build(model).to(world.device)
     ema = Ema(nets, cfg.schedule).to(world.device)
     engine = Engine(nets, at, cfg, world)
-    chance = Chance(
+    sampler = StyleInputSampler(
         seed=0, z_width=model.z_width, mixing_prob=loss.mixing_prob,
         mine=slice(0, batch), device=world.device,
     )  # fmt: skip
@@ -100,7 +100,7 @@ def _timed(cfg: RunConfig, stage: int, batch: int, world: World) -> float:
         since = time.perf_counter()
         x = on_device(images, at.alpha, world.device)
         for phase in phases_of(loss, 0):
-            engine.step(phase, x, chance.draw(phase.name, i, at), at)
+            engine.step(phase, x, sampler.draw(phase.name, i, at), at)
         ema.update(engine.nets, normal(batch, model.z_width, rng(0, "w_mean", i)), at)
         if world.device.type == "cuda":
             torch.cuda.synchronize()

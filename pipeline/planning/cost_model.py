@@ -24,7 +24,7 @@ from pipeline.planning.devices import Rates
 from stylealae.config import LossConfig, ModelConfig
 from stylealae.errors import ConfigError
 from stylealae.networks import Networks, build
-from stylealae.phase_inputs import StyleDraw
+from stylealae.phase_inputs import StyleInputs
 from stylealae.phases import AlaePhase, phases_of
 from stylealae.schedule import Progress, at_stage
 
@@ -123,7 +123,7 @@ def trained_numbers(model: ModelConfig, loss: LossConfig, stage: int) -> tuple[i
     with torch.device("meta"):
         nets = build(model)
     at = _at(stage, 1)
-    count = {letter: sum(p.numel() for p in nets.grown(letter, at)) for letter in nets.letters}
+    count = {letter: sum(p.numel() for p in nets.grown(letter, at)) for letter in nets.networks}
     return tuple(sum(count[letter] for letter in p.trains) for p in phases_of(loss))
 
 
@@ -132,7 +132,7 @@ def checkpoint_bytes(cfg: RunConfig, stage: int) -> int:
     with torch.device("meta"):
         nets = build(sections(cfg)[0])
     at = _at(stage, 1)
-    trained = sum(p.numel() for letter in nets.letters for p in nets.grown(letter, at))
+    trained = sum(p.numel() for letter in nets.networks for p in nets.grown(letter, at))
     return FLOAT * 2 * (sum(p.numel() for p in nets.parameters()) + trained)
 
 
@@ -178,10 +178,10 @@ def _count(model: ModelConfig, loss: LossConfig, stage: int, n: int, phase: Alae
         nets: Networks = build(model)
         x = torch.empty(n, model.channels, 4 << stage, 4 << stage)
         z, crossover = torch.empty(n, model.z_width), torch.ones(n)
-    for letter in nets.letters:
+    for letter in nets.networks:
         for p in nets.grown(letter, _at(stage, n)):
             p.requires_grad_(letter in phase.trains)
-    draw = StyleDraw(z=z, z_other=z, crossover=crossover, noise=None)
+    draw = StyleInputs(z=z, z_other=z, crossover=crossover, noise=None)
     count = Count()
     with count:
         torch.autograd.backward(phase.loss(nets, x, draw, _at(stage, n), loss))

@@ -17,7 +17,7 @@ from pipeline.config import RunConfig
 from pipeline.config.sections import EngineConfig
 from stylealae.errors import ConfigError
 from stylealae.families import FAMILIES
-from stylealae.networks.group import Lettered
+from stylealae.networks.group import NetworkGroup
 from stylealae.schedule import Growth, Progress, at_stage
 
 __all__ = ["GIB", "activation_bytes", "fitted", "need", "state_bytes"]
@@ -83,7 +83,7 @@ def state_bytes(cfg: RunConfig, stage: int) -> int:
         nets = FAMILIES[cfg.family].build(cfg.model)
     at = Growth(stage=stage, alpha=0.5 if stage else 1.0)
     whole = sum(p.numel() for p in nets.parameters())
-    trained = sum(p.numel() for letter in nets.letters for p in nets.grown(letter, at))
+    trained = sum(p.numel() for letter in nets.networks for p in nets.grown(letter, at))
     zero, workers = cfg.engine.zero_stage, cfg.worker_counts(stage)[0]
     shared = [1 if zero < level else workers for level in (1, 2, 3)]
     adam = 0 if cfg.engine.offload else (2 if zero == 0 else 3)  # moments; ZeRO's own weights
@@ -123,14 +123,14 @@ def _saved(cfg: RunConfig, stage: int, n: int, recompute_from: int) -> int:
     at = Progress(stage=stage, alpha=0.5 if stage else 1.0, batch=n, lr=0.0)
     family, shape = FAMILIES[cfg.family], (cfg.model.channels, at.resolution, at.resolution)
     x, labels = torch.empty(n, *shape, device="meta"), torch.zeros(n, dtype=torch.long)
-    chance = family.sampler(
+    sampler = family.sampler(
         cfg.model, cfg.loss, seed=0, mine=slice(0, n), device=x.device,
         labelled=(torch.zeros(1, *shape), labels[:1]),
     )  # fmt: skip
     most = 0
     for phase in family.phases(cfg.loss, 0):
-        r = chance.draw(phase.name, 0, at, labels)
-        for letter in nets.letters:
+        r = sampler.draw(phase.name, 0, at, labels)
+        for letter in nets.networks:
             for p in nets.grown(letter, at):
                 p.requires_grad_(letter in phase.trains)
         with _counted(nets) as count:
@@ -141,7 +141,7 @@ def _saved(cfg: RunConfig, stage: int, n: int, recompute_from: int) -> int:
 
 
 @contextmanager
-def _counted(nets: Lettered) -> Iterator[dict[int, int]]:
+def _counted(nets: NetworkGroup) -> Iterator[dict[int, int]]:
     """Bytes by storage of all that autograd saves inside the block, weights left out."""
     count: dict[int, int] = {}
     alive: list[Tensor] = []  # so that no storage's number is given out twice

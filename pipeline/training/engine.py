@@ -34,8 +34,8 @@ from pipeline.training.optimizer import KINDS
 from pipeline.world import World
 from stylealae.config import TermsConfig
 from stylealae.families import FAMILIES
-from stylealae.networks.group import Lettered
-from stylealae.phase_inputs import Draw
+from stylealae.networks.group import NetworkGroup
+from stylealae.phase_inputs import PhaseInputs
 from stylealae.phases import AnyPhase
 from stylealae.schedule import Growth, Progress, at_stage
 
@@ -80,12 +80,12 @@ def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
 class PhaseLoss(nn.Module):
     """What DeepSpeed wraps: the networks, whose forward is a phase's loss."""
 
-    def __init__(self, nets: Lettered, cfg: TermsConfig) -> None:
+    def __init__(self, nets: NetworkGroup, cfg: TermsConfig) -> None:
         super().__init__()
         self.nets = nets
         self.cfg = cfg
 
-    def forward(self, phase: AnyPhase, x: Tensor, r: Draw, at: Growth) -> Tensor:
+    def forward(self, phase: AnyPhase, x: Tensor, r: PhaseInputs, at: Growth) -> Tensor:
         """The loss of one phase on one micro-batch.  -> []"""
         return phase.loss(self.nets, x, r, at, self.cfg)
 
@@ -93,13 +93,13 @@ class PhaseLoss(nn.Module):
 class Engine:
     """Trains the networks of one stage.  Every public method is collective."""
 
-    def __init__(self, nets: Lettered, at: Progress, cfg: RunConfig, world: World) -> None:
+    def __init__(self, nets: NetworkGroup, at: Progress, cfg: RunConfig, world: World) -> None:
         self.nets = nets
         share = at.batch // world.size
         self.micro = min(at_stage(cfg.engine.micro_batch, at.stage) or share, share)
         self.names = {p: name for name, p in nets.named_parameters()}
         # What grows in this stage, the entrances that fade out included.
-        self.letters = {a: list(nets.grown(a, _fading(at))) for a in nets.letters}
+        self.letters = {a: list(nets.grown(a, _fading(at))) for a in nets.networks}
         nets.recompute_from(cfg.engine.recompute_from)
         how = _worthwhile(cfg.engine, world)
         nets.requires_grad_(False)
@@ -120,13 +120,13 @@ class Engine:
         self._world = world
         self._zero, self._offload = how.zero_stage, how.offload
         phases = FAMILIES[cfg.family].phases(cfg.loss, 0)
-        self._owners = {a: {p.moments for p in phases if a in p.trains} for a in nets.letters}
+        self._owners = {a: {p.moments for p in phases if a in p.trains} for a in nets.networks}
         for letter, owners in self._owners.items():
             self._optimizer.create_state(self._held(letter), owners)
         if self._zero in (1, 2):
             self._engine.optimizer._lazy_init_hp_params_optimizer_state()
 
-    def step(self, phase: AnyPhase, x: Tensor, r: Draw, at: Progress) -> Tensor:
+    def step(self, phase: AnyPhase, x: Tensor, r: PhaseInputs, at: Progress) -> Tensor:
         """Trains the phase's letters on this rank's share of the batch; its mean loss.
 
         [n, C, R, R] in [-1, 1] -> [], float32, detached and not averaged over the ranks
@@ -206,7 +206,7 @@ class Engine:
 
     def _held(self, letter: str) -> list[Tensor]:
         """What is updated for a letter: its parameters, or the flat pieces that ZeRO makes."""
-        number = self.nets.letters.index(letter)
+        number = self.nets.networks.index(letter)
         if self._zero < 3:
             return list(self._optimizer.param_groups[number]["params"])
         zero = self._engine.optimizer

@@ -25,7 +25,7 @@ from pipeline.training.progress import Report
 from pipeline.world import World
 from stylealae.capabilities import Model
 from stylealae.errors import DivergenceError
-from stylealae.image_grid import contact_sheet
+from stylealae.image_grid import image_grid
 from stylealae.schedule import Progress
 
 __all__ = ["Log", "due", "show"]
@@ -164,7 +164,7 @@ class Log:
         if self._writer is None or not (due(seen, self.cfg.grid_img, at.batch) or at_end):
             return
         n = min(self.cfg.grid_size, len(originals))
-        sheet = contact_sheet(model().rows(originals[:n], at.alpha), columns=n)
+        sheet = image_grid(model().rows(originals[:n], at.alpha), columns=n)
         folder = self.run_dir / "images"
         folder.mkdir(exist_ok=True)
         sheet.save(folder / f"{at.resolution:04d}-seen-{seen:010d}.png")

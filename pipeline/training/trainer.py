@@ -27,7 +27,7 @@ from stylealae.config import ShapeConfig
 from stylealae.ema import Ema
 from stylealae.errors import CheckpointError, ConfigError, DivergenceError
 from stylealae.families import FAMILIES
-from stylealae.networks.group import Lettered
+from stylealae.networks.group import NetworkGroup
 from stylealae.schedule import at_stage
 
 __all__ = ["train_stage"]
@@ -64,7 +64,7 @@ def train_stage(
         cfg.data.path, cfg.data, seed=cfg.seed, resolution=4 << stage,
         rank=world.rank, world=world.size, device=world.device,
     )  # fmt: skip
-    chance = family.sampler(
+    sampler = family.sampler(
         cfg.model, cfg.loss, seed=cfg.seed, mine=world.share(at.batch), device=world.device,
         labelled=stream.labelled,
     )  # fmt: skip
@@ -96,11 +96,11 @@ def train_stage(
             log.batch(seen, batch.sample_ids)
             x = on_device(batch, at.alpha, world.device)  # [n, C, R, R] in [-1, 1]
             for phase in family.phases(cfg.loss, seen // at.batch):
-                r = chance.draw(phase.name, seen, at, batch.classes)  # z [n, Z], noise, labels
+                r = sampler.draw(phase.name, seen, at, batch.classes)  # z [n, Z], noise, labels
                 loss = engine.step(phase, x, r, at)  # trains the phase's letters and no other
                 log.scalar(f"loss/{phase.name}", loss)
             with engine.gathered():
-                ema.update(nets, chance.z("w_mean", seen, at), at)
+                ema.update(nets, sampler.z("w_mean", seen, at), at)
             seen += at.batch
             log.write_if_due(seen, at, stream.waited_s, stream.replaced)
             log.grid_if_due(seen, at, model, originals)
@@ -127,7 +127,7 @@ def train_stage(
 
 def begin(
     cfg: RunConfig, storage: Storage, manifest: Manifest, world: World
-) -> tuple[Lettered, int, Checkpoint | None]:
+) -> tuple[NetworkGroup, int, Checkpoint | None]:
     """The networks, images seen and checkpoint that the run goes on from.  Collective.
 
     Raises:

@@ -45,7 +45,7 @@ class Directions:
     layers: tuple[int, int] | None = None
     """First and last layer of G that a move changes, both included; None: all of them."""
     about: Mapping[str, Any] = field(default_factory=dict)
-    """How they were found and how good they are: what directions.json tells."""
+    """How they were found and how good they are: what directions.json reports."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -103,7 +103,7 @@ class Directions:
     def entanglement(self) -> Tensor:
         """How the score of j changes, in its standard deviations, by amount 1 along i.  -> [K, K]
 
-        Read off w alone; what a picture's own change is, only pictures can tell.
+        Measured in w alone; how much a picture changes, only pictures show.
         """
         return self.spreads[:, None] * (self.vectors @ self.scorers.T)
 
@@ -235,6 +235,6 @@ def _rounded(table: Tensor) -> list[list[float]]:
     return [[round(value, 4) for value in row] for row in table.tolist()]
 
 
-def _require(holds: bool, said: str) -> None:
+def _require(holds: bool, message: str) -> None:
     if not holds:
-        raise ConfigError(said)
+        raise ConfigError(message)

@@ -10,8 +10,8 @@ from torch import Tensor
 from stylealae.capabilities import Model
 from stylealae.config import ShapeConfig, TermsConfig
 from stylealae.families.sections import Sections
-from stylealae.networks.group import Lettered
-from stylealae.phase_inputs import Draw, InputSampler, Labelled
+from stylealae.networks.group import NetworkGroup
+from stylealae.phase_inputs import InputSampler, Labelled, PhaseInputs
 from stylealae.phases import Phase
 
 __all__ = ["AnyFamily", "Family", "MakesModel", "MakesSampler", "Means"]
@@ -19,12 +19,12 @@ __all__ = ["AnyFamily", "Family", "MakesModel", "MakesSampler", "Means"]
 Means = dict[str, Tensor]
 """What is averaged beside the weights, by name."""
 
-N = TypeVar("N", bound=Lettered)
-R = TypeVar("R", bound=Draw)
+N = TypeVar("N", bound=NetworkGroup)
+R = TypeVar("R", bound=PhaseInputs)
 M = TypeVar("M", bound=ShapeConfig)
 L = TypeVar("L", bound=TermsConfig)
-N_in = TypeVar("N_in", bound=Lettered, contravariant=True)
-R_out = TypeVar("R_out", bound=Draw, covariant=True)
+N_in = TypeVar("N_in", bound=NetworkGroup, contravariant=True)
+R_out = TypeVar("R_out", bound=PhaseInputs, covariant=True)
 M_in = TypeVar("M_in", bound=ShapeConfig, contravariant=True)
 L_in = TypeVar("L_in", bound=TermsConfig, contravariant=True)
 

@@ -33,7 +33,7 @@ class PreparedGenerator(PlainGenerator):
     def _styled(self, x: Tensor, w: Tensor, layer: int) -> Tensor:
         scale, shift = self.styles[layer](w[:, layer]).chunk(2, dim=1)  # [N, C] each
         bias = self.biases[layer]
-        return fused.styled(x, bias, scale, shift, grain=None, grain_weight=bias, eps=NORM_EPS)
+        return fused.styled(x, bias, scale, shift, noise=None, noise_weight=bias, eps=NORM_EPS)
 
 
 class Blur(nn.Module):

@@ -35,10 +35,10 @@ class Networks(AlaeNetworks):
         """From this resolution up, blocks keep no activations for the backward pass; 0: none do."""
         self.G.recompute_from = self.E.recompute_from = resolution or NEVER
 
-    def grown(self, letter: str, at: Growth) -> Iterator[nn.Parameter]:
+    def grown(self, network: str, at: Growth) -> Iterator[nn.Parameter]:
         """The parameters of one network that are at work at this growth."""
-        net = getattr(self, letter)
-        parts = net.grown(at) if letter in "GE" else [net]
+        net = getattr(self, network)
+        parts = net.grown(at) if network in "GE" else [net]
         for part in parts:
             yield from part.parameters()
 

@@ -19,7 +19,7 @@ __all__ = ["Generator"]
 NORM_EPS = 1e-8
 RGB_GAIN = 0.03
 
-Grains = tuple[Tensor | None, Tensor | None]
+LayerNoise = tuple[Tensor | None, Tensor | None]
 """The noise of two layers."""
 
 
@@ -32,14 +32,14 @@ class StyledLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
         self.affine = EqualLinear(w_width, 2 * channels, gain=1.0)
 
-    def forward(self, x: Tensor, w: Tensor, grain: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         """X, which is overwritten, modulated by w.
 
         [N, C, R, R], [N, W], [N, 1, R, R] -> [N, C, R, R]
         """
         scale, shift = self.affine(w).chunk(2, dim=1)  # [N, C] each
         return styled(
-            x, self.bias, scale, shift, grain=grain, grain_weight=self.noise_weight, eps=NORM_EPS
+            x, self.bias, scale, shift, noise=noise, noise_weight=self.noise_weight, eps=NORM_EPS
         )
 
 
@@ -53,10 +53,10 @@ class FirstBlock(nn.Module):
         self.conv_2 = EqualConv2d(channels, channels, 3)
         self.layer_2 = StyledLayer(channels, w_width)
 
-    def forward(self, w: Tensor, grain: Grains) -> Tensor:
+    def forward(self, w: Tensor, noise: LayerNoise) -> Tensor:
         """The first features.  [N, 2, W] -> [N, C, 4, 4]"""
-        x: Tensor = self.layer_1(self.const.repeat(w.shape[0], 1, 1, 1), w[:, 0], grain[0])
-        x = self.layer_2(self.conv_2(x), w[:, 1], grain[1])
+        x: Tensor = self.layer_1(self.const.repeat(w.shape[0], 1, 1, 1), w[:, 0], noise[0])
+        x = self.layer_2(self.conv_2(x), w[:, 1], noise[1])
         return x
 
 
@@ -70,10 +70,10 @@ class Block(nn.Module):
         self.conv_2 = EqualConv2d(channels, channels, 3)
         self.layer_2 = StyledLayer(channels, w_width)
 
-    def forward(self, x: Tensor, w: Tensor, grain: Grains) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, noise: LayerNoise) -> Tensor:
         """Features at twice the resolution.  [N, C, R, R], [N, 2, W] -> [N, C', 2R, 2R]"""
-        x = self.layer_1(blur(self.conv_1(x)), w[:, 0], grain[0])  # [N, C', 2R, 2R]
-        x = self.layer_2(self.conv_2(x), w[:, 1], grain[1])
+        x = self.layer_1(blur(self.conv_1(x)), w[:, 0], noise[0])  # [N, C', 2R, 2R]
+        x = self.layer_2(self.conv_2(x), w[:, 1], noise[1])
         return x
 
 
@@ -95,11 +95,11 @@ class Generator(nn.Module):
     def forward(self, w: Tensor, at: Growth, noise: torch.Generator | None = None) -> Tensor:
         """The image of w.  [N, W] or [N, L, W] -> [N, channels, R, R], about -1 to 1"""
         w = per_layer(w, 2 * (at.stage + 1))  # [N, L, W]
-        x = self.blocks[0](w[:, :2], _grains(w, 0, noise))
+        x = self.blocks[0](w[:, :2], _layer_noise(w, 0, noise))
         before = x
         for k in range(1, at.stage + 1):
             run = recomputed(self.blocks[k], 4 << k >= self.recompute_from)
-            before, x = x, run(x, w[:, 2 * k : 2 * k + 2], _grains(w, k, noise))
+            before, x = x, run(x, w[:, 2 * k : 2 * k + 2], _layer_noise(w, k, noise))
         rgb: Tensor = self.to_rgb[at.stage](x)
         if at.alpha < 1.0:
             rgb = torch.lerp(nearest2x(self.to_rgb[at.stage - 1](before)), rgb, at.alpha)
@@ -111,7 +111,7 @@ class Generator(nn.Module):
         return [*self.blocks[: at.stage + 1], *self.to_rgb[first_rgb : at.stage + 1]]
 
 
-def _grains(w: Tensor, stage: int, noise: torch.Generator | None) -> Grains:
+def _layer_noise(w: Tensor, stage: int, noise: torch.Generator | None) -> LayerNoise:
     """The noise of a block's two layers, [N, 1, R, R] each; None means none.
 
     Departure: block 0's first noise is per image here, shared by the batch as released.

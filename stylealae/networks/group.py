@@ -7,20 +7,20 @@ from torch import Tensor, nn
 
 from stylealae.schedule import Growth
 
-__all__ = ["AlaeNetworks", "Lettered"]
+__all__ = ["AlaeNetworks", "NetworkGroup"]
 
 
-class Lettered(nn.Module):
-    """Networks that are trained together; `letters = "EGD"` has the attributes E, G and D.
+class NetworkGroup(nn.Module):
+    """Networks that are trained together; `networks = "EGD"` has the attributes E, G and D.
 
     By default nothing grows and nothing is recomputed; a family that does so says how.
     """
 
-    letters: ClassVar[str]
+    networks: ClassVar[str]
 
-    def grown(self, letter: str, at: Growth) -> Iterator[nn.Parameter]:
+    def grown(self, network: str, at: Growth) -> Iterator[nn.Parameter]:
         """The parameters of one network that are at work at this growth."""
-        net: nn.Module = getattr(self, letter)
+        net: nn.Module = getattr(self, network)
         yield from net.parameters()
 
     def recompute_from(self, resolution: int) -> None:
@@ -40,10 +40,10 @@ class Lettered(nn.Module):
         return [t for t in saved.values() if t not in trained and t.is_floating_point()]
 
 
-class AlaeNetworks(Lettered):
+class AlaeNetworks(NetworkGroup):
     """ALAE's four, of whatever layers.  F: z -> w, G: w -> x, E: x -> w, D: w -> logit."""
 
-    letters = "FGED"
+    networks = "FGED"
     F: nn.Module
     G: nn.Module
     E: nn.Module

@@ -32,17 +32,17 @@ def styled(
     scale: Tensor,
     shift: Tensor,
     *,
-    grain: Tensor | None,
-    grain_weight: Tensor,
+    noise: Tensor | None,
+    noise_weight: Tensor,
     eps: float,
 ) -> Tensor:
     """Bias, noise, leaky ReLU, instance norm and style: what follows a convolution of G.
 
-    x [N, C, R, R] is overwritten; bias and grain_weight [C], scale and shift [N, C], grain
+    x [N, C, R, R] is overwritten; bias and noise_weight [C], scale and shift [N, C], noise
     [N, 1, R, R] or None -> [N, C, R, R].  Once differentiable: nothing needs G's second derivative.
     """
-    weight = None if grain is None else grain_weight  # without noise it has no gradient either
-    out: Tensor = _Styled.apply(x, bias, scale, shift, grain, weight, eps)  # type: ignore[no-untyped-call]
+    weight = None if noise is None else noise_weight  # without noise it has no gradient either
+    out: Tensor = _Styled.apply(x, bias, scale, shift, noise, weight, eps)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -70,32 +70,32 @@ class _Styled(torch.autograd.Function):
         bias: Tensor,
         scale: Tensor,
         shift: Tensor,
-        grain: Tensor | None,
-        grain_weight: Tensor | None,
+        noise: Tensor | None,
+        noise_weight: Tensor | None,
         eps: float,
     ) -> Tensor:
         y, scale, shift = x.detach(), _wide(scale), _wide(shift)
-        out, mean, rstd, _ = _forward(y, bias, grain, grain_weight, 1 + scale, shift, eps)
-        ctx.save_for_backward(y, mean, rstd, scale, grain)
+        out, mean, rstd, _ = _forward(y, bias, noise, noise_weight, 1 + scale, shift, eps)
+        ctx.save_for_backward(y, mean, rstd, scale, noise)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        y, mean, rstd, scale, grain = ctx.saved_tensors
+        y, mean, rstd, scale, noise = ctx.saved_tensors
         c = y.shape[1]
         d_x, d_bias = torch.empty_like(y), scale.new_zeros(c)
         d_scale, d_shift = torch.empty_like(scale), torch.empty_like(scale)
-        d_grain = scale.new_zeros(c)
+        d_noise = scale.new_zeros(c)
         for i, j in _tiles(y):
             with _written(d_x, i, j) as d:
                 d_shift[i, j], d_scale[i, j] = _backward(
                     d, g[i, j], y[i, j], mean[i, j], rstd[i, j], 1 + scale[i, j]
                 )
                 d_bias[j] += d.sum((0, 2, 3))
-                if grain is not None:
-                    d_grain[j] += (d * grain[i]).sum((0, 2, 3))
-        return d_x, d_bias, d_scale, d_shift, None, None if grain is None else d_grain, None
+                if noise is not None:
+                    d_noise[j] += (d * noise[i]).sum((0, 2, 3))
+        return d_x, d_bias, d_scale, d_shift, None, None if noise is None else d_noise, None
 
 
 class _Normalised(torch.autograd.Function):
@@ -130,8 +130,8 @@ class _Normalised(torch.autograd.Function):
 def _forward(
     x: Tensor,
     bias: Tensor,
-    grain: Tensor | None,
-    grain_weight: Tensor | None,
+    noise: Tensor | None,
+    noise_weight: Tensor | None,
     gain: Tensor | None,
     shift: Tensor | None,
     eps: float,
@@ -144,8 +144,8 @@ def _forward(
     for i, j in _tiles(x):
         with _written(x, i, j) as y, _written(out, i, j) as normed:
             y.add_(bias[j, None, None])
-            if grain is not None and grain_weight is not None:
-                y.add_(_wide(grain[i]) * grain_weight[j, None, None])
+            if noise is not None and noise_weight is not None:
+                y.add_(_wide(noise[i]) * noise_weight[j, None, None])
             fn.leaky_relu_(y, SLOPE)
             mean[i, j] = y.mean((2, 3))
             torch.sub(y, mean[i, j, None, None], out=normed)

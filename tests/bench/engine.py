@@ -11,7 +11,7 @@ from pipeline.training.engine import Engine
 from pipeline.world import World
 from stylealae.config import OptimizerConfig
 from stylealae.networks import Networks, build
-from stylealae.phase_inputs import Chance
+from stylealae.phase_inputs import StyleInputSampler
 from stylealae.phases import Phase, phases_of
 from stylealae.schedule import Progress, at_stage
 from tests.bench.timing import compare
@@ -25,7 +25,7 @@ def bench_engine(cfg: RunConfig, world: World, rounds: int) -> Iterator[dict[str
         batch = at_stage(cfg.schedule.batch, stage)
         at = Progress(stage=stage, alpha=1.0, batch=batch, lr=1e-4)
         x = torch.rand(batch, cfg.model.channels, at.resolution, at.resolution) * 2 - 1
-        chance = Chance(
+        sampler = StyleInputSampler(
             seed=0,
             z_width=cfg.model.z_width,
             mixing_prob=cfg.loss.mixing_prob,
@@ -37,32 +37,34 @@ def bench_engine(cfg: RunConfig, world: World, rounds: int) -> Iterator[dict[str
 
         def through_engine(i: int) -> None:
             for phase in phases_of(cfg.loss):
-                engine.step(phase, x, chance.draw(phase.name, i, at), at)  # noqa: B023
+                engine.step(phase, x, sampler.draw(phase.name, i, at), at)  # noqa: B023
 
         def through_bare(i: int) -> None:
             for phase in phases_of(cfg.loss):
-                bare(phase, i, chance)  # noqa: B023
+                bare(phase, i, sampler)  # noqa: B023
 
         name = f"engine / bare loop, stage {stage}"
         yield compare(name, through_engine, through_bare, rounds=rounds, images=batch)
         engine.close()
 
 
-def bare_step(cfg: RunConfig, x: Tensor, at: Progress) -> Callable[[Phase, int, Chance], None]:
+def bare_step(
+    cfg: RunConfig, x: Tensor, at: Progress
+) -> Callable[[Phase, int, StyleInputSampler], None]:
     """One phase in plain torch."""
     nets = build(cfg.model)
-    params = {letter: list(nets.grown(letter, at)) for letter in Networks.letters}
+    params = {letter: list(nets.grown(letter, at)) for letter in Networks.networks}
     adams = {
         letter: torch.optim.Adam(p, lr=at.lr, betas=ADAM.betas, eps=ADAM.eps, fused=True)
         for letter, p in params.items()
     }
 
-    def step(phase: Phase, i: int, chance: Chance) -> None:
+    def step(phase: Phase, i: int, sampler: StyleInputSampler) -> None:
         nets.requires_grad_(False)
         for letter in phase.trains:
             for p in params[letter]:
                 p.requires_grad_(True)
-        phase.loss(nets, x, chance.draw(phase.name, i, at), at, cfg.loss).backward()
+        phase.loss(nets, x, sampler.draw(phase.name, i, at), at, cfg.loss).backward()
         for letter in phase.trains:
             adams[letter].step()
             adams[letter].zero_grad()

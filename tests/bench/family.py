@@ -59,12 +59,12 @@ def _bare(cfg: RunConfig) -> float:
     family, at = FAMILIES[cfg.family], cfg.progress(0)
     nets = family.build(cfg.model)
     x, labels = torch.rand(BATCH, 1, 32, 32) * 2 - 1, torch.arange(BATCH) % 10
-    chance = family.sampler(
+    sampler = family.sampler(
         cfg.model, cfg.loss, seed=0, mine=slice(0, BATCH), device=x.device,
         labelled=(torch.zeros(0, 1, 32, 32), labels[:0]),
     )  # fmt: skip
     phases = family.phases(cfg.loss, 0)
-    letters: dict[str, list[Tensor]] = {a: list(nets.grown(a, at)) for a in nets.letters}
+    letters: dict[str, list[Tensor]] = {a: list(nets.grown(a, at)) for a in nets.networks}
     adams = {
         phase.name: torch.optim.Adam([p for a in phase.trains for p in letters[a]], fused=True)
         for phase in phases
@@ -78,7 +78,7 @@ def _bare(cfg: RunConfig) -> float:
             for a in phase.trains:
                 for p in letters[a]:
                     p.requires_grad_(True)
-            draw = chance.draw(phase.name, i, at, labels)
+            draw = sampler.draw(phase.name, i, at, labels)
             phase.loss(nets, x, draw, at, cfg.loss).backward()  # type: ignore[no-untyped-call]
             adams[phase.name].step()
             adams[phase.name].zero_grad()

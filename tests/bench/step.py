@@ -23,7 +23,7 @@ from pipeline.world import World
 from stylealae.config import LossConfig, ModelConfig, OptimizerConfig, ScheduleConfig
 from stylealae.ema import Ema
 from stylealae.networks import Networks, build
-from stylealae.phase_inputs import Chance, StyleDraw
+from stylealae.phase_inputs import StyleInputs, StyleInputSampler
 from stylealae.phases import phases_of
 from stylealae.priors import normal, rng
 from stylealae.schedule import Progress
@@ -123,14 +123,14 @@ def iteration(
     engine: Engine, ema: Ema, cfg: RunConfig, at: Progress, x: Tensor, *, r1: bool
 ) -> Step:
     """The trainer's iteration without data and logs, on one where R1 is due or on another."""
-    chance = Chance(
+    sampler = StyleInputSampler(
         seed=0, z_width=cfg.model.z_width, mixing_prob=cfg.loss.mixing_prob,
         mine=slice(0, at.batch), device=x.device,
     )  # fmt: skip
 
     def step(i: int) -> None:
         for phase in phases_of(cfg.loss, 0 if r1 else 1):
-            engine.step(phase, x, chance.draw(phase.name, i, at), at)
+            engine.step(phase, x, sampler.draw(phase.name, i, at), at)
         ema.update(engine.nets, normal(at.batch, cfg.model.z_width, rng(0, "w_mean", i)), at)
 
     return step
@@ -139,22 +139,22 @@ def iteration(
 def bare(at: Progress, x: Tensor) -> Step:
     """The three phases and Adam in plain torch, without an average: what the engine adds to."""
     nets = build(FFHQ)
-    params = {letter: list(nets.grown(letter, at)) for letter in Networks.letters}
+    params = {letter: list(nets.grown(letter, at)) for letter in Networks.networks}
     adams = {
         letter: torch.optim.Adam(held, lr=at.lr, betas=ADAM.betas, eps=ADAM.eps, fused=True)
         for letter, held in params.items()
     }
-    chance = Chance(
+    sampler = StyleInputSampler(
         seed=0, z_width=FFHQ.z_width, mixing_prob=EXACT.mixing_prob,
         mine=slice(0, at.batch), device=x.device,
     )  # fmt: skip
 
     def step(i: int) -> None:
         for phase in phases_of(EXACT):
-            for letter in Networks.letters:
+            for letter in Networks.networks:
                 for p in params[letter]:
                     p.requires_grad_(letter in phase.trains)
-            phase.loss(nets, x, chance.draw(phase.name, i, at), at, EXACT).backward()
+            phase.loss(nets, x, sampler.draw(phase.name, i, at), at, EXACT).backward()
             for letter in phase.trains:
                 adams[letter].step()
                 adams[letter].zero_grad()
@@ -185,7 +185,7 @@ def gflop_of(at: Progress, loss: LossConfig) -> float:
         z = torch.empty(1, FFHQ.z_width)
         crossover = torch.ones(1)
     one = replace(at, batch=1)
-    r = StyleDraw(z=z, z_other=z, crossover=crossover, noise=None)
+    r = StyleInputs(z=z, z_other=z, crossover=crossover, noise=None)
     count = Count()
     with count:
         for phase in phases_of(loss, 0 if loss.r1_every == 1 else 1):

@@ -23,7 +23,7 @@ from pipeline.training.engine import Engine
 from pipeline.world import World
 from stylealae.config import LossConfig, ModelConfig, OptimizerConfig, ScheduleConfig
 from stylealae.networks import Networks, build
-from stylealae.phase_inputs import Chance, StyleDraw
+from stylealae.phase_inputs import StyleInputs, StyleInputSampler
 from stylealae.phases import Phase, phases_of
 from stylealae.priors import rng
 from stylealae.schedule import Growth, Progress
@@ -71,12 +71,12 @@ def images(seen: int, at: Growth = AT) -> Tensor:
 
 def drawn(
     phase: Phase, seen: int, world: World, *, at: Progress = AT, noise: bool = True
-) -> StyleDraw:
+) -> StyleInputs:
     """This rank's draw.  Noise differs between ranks and micro-batches that share a batch."""
-    chance = Chance(
+    sampler = StyleInputSampler(
         seed=1, z_width=8, mixing_prob=0.9, mine=world.share(BATCH), device=world.device
     )
-    draw = chance.draw(phase.name, seen, at)
+    draw = sampler.draw(phase.name, seen, at)
     return draw if noise else replace(draw, noise=None)
 
 
@@ -105,7 +105,7 @@ class Plain:
     def __init__(self, nets: Networks, at: Progress = AT, *, flat: bool = False) -> None:
         self.nets, self.flat = nets, flat
         fading = replace(at, alpha=0.0)
-        self.letters = {letter: list(nets.grown(letter, fading)) for letter in Networks.letters}
+        self.letters = {letter: list(nets.grown(letter, fading)) for letter in Networks.networks}
         self.held = {
             letter: [nn.Parameter(self._vector(params))] if flat else params
             for letter, params in self.letters.items()
@@ -115,7 +115,7 @@ class Plain:
             for letter, held in self.held.items()
         }
 
-    def step(self, phase: Phase, x: Tensor, r: StyleDraw, at: Progress) -> Tensor:
+    def step(self, phase: Phase, x: Tensor, r: StyleInputs, at: Progress) -> Tensor:
         """One phase; its loss."""
         self.nets.requires_grad_(False)
         for letter in phase.trains:

@@ -61,7 +61,7 @@ def test_one_rank_equals_plain_torch_to_the_bit(world: World, zero: int, at: Pro
         state = state_of(engine)
     assert not different(weights(nets), weights(plain.nets))
     moments = plain.moments()
-    assert {f"step/{letter}" for letter in Networks.letters} == state.keys() - moments.keys()
+    assert {f"step/{letter}" for letter in Networks.networks} == state.keys() - moments.keys()
     assert not different(moments, state)
 
 
@@ -87,7 +87,7 @@ def test_a_phase_moves_its_letters_and_only_what_has_grown(
             after = state_of(engine)
             for name in different(rest, after):
                 assert name.split("/")[1][0] in letters, f"{name} moved in {phase.name}"
-            for letter in Networks.letters:
+            for letter in Networks.networks:
                 steps = after[f"step/{letter}"] - rest[f"step/{letter}"]
                 assert steps == (letter in letters)
 
@@ -111,7 +111,7 @@ def test_accumulated_micro_batches_equal_the_full_batch(
     whole = phase.loss(build(SMALL), images(0), drawn(phase, 0, world, noise=False), AT, PAPER)
     assert float(loss) == pytest.approx(whole.item(), rel=ROUNDING)
     assert gradient_error(state, plain_gradients(phase), phase) < ROUNDING
-    assert all(state[f"step/{a}"] == (a in phase.trains) for a in Networks.letters)
+    assert all(state[f"step/{a}"] == (a in phase.trains) for a in Networks.networks)
 
 
 @pytest.mark.parametrize("zero", ZERO)

@@ -12,7 +12,7 @@ from pipeline.planning.memory import activation_bytes, fitted, need, state_bytes
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
 from stylealae.errors import ConfigError
 from stylealae.networks import Networks, build
-from stylealae.phase_inputs import Chance
+from stylealae.phase_inputs import StyleInputSampler
 from stylealae.phases import phases_of
 from stylealae.schedule import Growth, Progress
 
@@ -32,7 +32,7 @@ def really_kept(stage: int, n: int) -> int:
     """Bytes that autograd holds after the critic's forward pass of n images."""
     nets, at = build(MODEL), Progress(stage=stage, alpha=0.5, batch=n, lr=0.0)
     phase = phases_of(LossConfig())[0]
-    for letter in Networks.letters:
+    for letter in Networks.networks:
         for p in nets.grown(letter, at):
             p.requires_grad_(letter in phase.trains)
     weights = {p.data_ptr() for p in nets.parameters()}
@@ -42,12 +42,12 @@ def really_kept(stage: int, n: int) -> int:
         kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
-    chance = Chance(
+    sampler = StyleInputSampler(
         seed=0, z_width=16, mixing_prob=0.9, mine=slice(0, n), device=torch.device("cpu")
     )
     x = torch.rand(n, 3, at.resolution, at.resolution)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        phase.loss(nets, x, chance.draw("critic", 0, at), at, LossConfig())
+        phase.loss(nets, x, sampler.draw("critic", 0, at), at, LossConfig())
     return sum(t.untyped_storage().nbytes() for p, t in kept.items() if p not in weights)
 
 
@@ -85,7 +85,7 @@ def test_recomputing_keeps_less() -> None:
 def test_zero_shards_the_state() -> None:
     nets, at = build(MODEL), Growth(stage=CFG.last_stage, alpha=0.5)
     whole = 4 * sum(p.numel() for p in nets.parameters())
-    trained = 4 * sum(p.numel() for letter in Networks.letters for p in nets.grown(letter, at))
+    trained = 4 * sum(p.numel() for letter in Networks.networks for p in nets.grown(letter, at))
     sizes = []
     for zero in range(4):
         engine = replace(CFG.engine, zero_stage=zero)

@@ -14,7 +14,7 @@ from pipeline.config import RunConfig, parse
 from pipeline.training.engine import Engine
 from pipeline.world import World
 from stylealae.families import FAMILIES
-from stylealae.phase_inputs import CodeDraw
+from stylealae.phase_inputs import CodeInputs
 from stylealae.priors import rng
 
 BATCH, STEPS = 8, 4
@@ -41,16 +41,16 @@ engine: {{precision: fp32, zero_stage: {zero}, threads: 1}}
 pytestmark = pytest.mark.usefixtures("world")
 
 
-def batch(step: int, cfg: RunConfig) -> tuple[Tensor, dict[str, CodeDraw]]:
+def batch(step: int, cfg: RunConfig) -> tuple[Tensor, dict[str, CodeInputs]]:
     """Images, and what every phase draws."""
     x = torch.rand(BATCH, 1, 32, 32, generator=rng(0, "x", step)) * 2 - 1
     labelled = (torch.zeros(10, 1, 32, 32, dtype=torch.uint8), torch.arange(10))
-    chance = FAMILY.sampler(
+    sampler = FAMILY.sampler(
         cfg.model, cfg.loss, seed=0, mine=slice(0, BATCH), device=x.device, labelled=labelled
     )
     at = cfg.progress(0)
     return x, {
-        p.name: chance.draw(p.name, step, at, torch.arange(BATCH))
+        p.name: sampler.draw(p.name, step, at, torch.arange(BATCH))
         for p in FAMILY.phases(cfg.loss, 0)
     }  # type: ignore[return-value]
 

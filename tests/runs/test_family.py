@@ -26,7 +26,7 @@ from pipeline.world import World
 from stylealae import families
 from stylealae.errors import CheckpointError, ConfigError
 from stylealae.families import FAMILIES, load, sections
-from stylealae.image_grid import contact_sheet
+from stylealae.image_grid import image_grid
 
 MLPS = [name for name in FAMILIES if name != "stylealae"]
 SMALL = {"hidden": 24, "critic_hidden": 24, "z_width": 2}
@@ -98,7 +98,7 @@ def test_a_family_trains_and_its_snapshot_loads(
     rows = m.rows(x)
     assert all(images.shape[1:] == (1, 32, 32) for _, images in rows)
     assert all(bool(images.isfinite().all()) for _, images in rows)
-    assert contact_sheet(rows).width > 0
+    assert image_grid(rows).width > 0
     assert usual(m), "evaluate would have nothing to measure"
     before = FAMILIES[name].build(cfg.model, cfg.seed).state_dict()
     after = m.nets.state_dict()

@@ -29,7 +29,7 @@ from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
 from stylealae.errors import CheckpointError, ConfigError, DivergenceError
 from stylealae.families import FAMILIES
 from stylealae.networks import Networks
-from stylealae.phase_inputs import StyleDraw
+from stylealae.phase_inputs import StyleInputs
 from stylealae.phases import phases_of
 from stylealae.schedule import Growth
 
@@ -366,7 +366,7 @@ def test_weights_that_are_not_finite_are_never_saved(
     good = found(stopped)
     first, second, third = phases_of(stopped.loss)
 
-    def loss(n: Networks, x: Tensor, r: StyleDraw, at: Growth, cfg: LossConfig) -> Tensor:
+    def loss(n: Networks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
         nothing: Tensor = (n.E(x, at) * 0).square().sum().sqrt()
         return third.loss(n, x, r, at, cfg) + nothing
 

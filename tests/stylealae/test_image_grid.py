@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
-from stylealae.image_grid import contact_sheet, paired_sheet, to_uint8
+from stylealae.image_grid import image_grid, paired_grid, to_uint8
 
 
 def test_a_grid_shows_every_image_at_whole_factors():
     x = torch.rand(5, 3, 8, 8) * 2 - 1
-    sheet = np.asarray(contact_sheet([("", x)], columns=3, tile=16))
+    sheet = np.asarray(image_grid([("", x)], columns=3, tile=16))
     want = to_uint8(x).repeat(2, 1).repeat(2, 2)
     for k, image in enumerate(want):
         row, column = divmod(k, 3)
@@ -21,12 +21,12 @@ def test_headings_and_captions_take_room_and_ink():
         ("one", torch.zeros(3, 3, 16, 16)),
         ("two with many words to wrap", torch.zeros(3, 1, 4, 4)),
     ]
-    bare = contact_sheet([("", x) for _, x in rows])
-    full = contact_sheet(rows, headings=["a", "b\nc", "a_file_name_too_long_for_its_column.png"],
+    bare = image_grid([("", x) for _, x in rows])
+    full = image_grid(rows, headings=["a", "b\nc", "a_file_name_too_long_for_its_column.png"],
                          title="title")  # fmt: skip
     assert full.width > bare.width
     assert full.height > bare.height
     ink = np.asarray(full.convert("L")) < 100
     assert ink[:, :100].any()
     assert ink[:12].any() or ink[12:30].any()
-    assert paired_sheet(rows, ["a", "b", "c"], columns=2).height > full.height
+    assert paired_grid(rows, ["a", "b", "c"], columns=2).height > full.height

@@ -7,7 +7,7 @@ import torch
 
 from stylealae.config import LossConfig, ModelConfig
 from stylealae.networks import Networks, build
-from stylealae.phase_inputs import Chance
+from stylealae.phase_inputs import StyleInputSampler
 from stylealae.phases import Phase, phases_of
 from stylealae.schedule import Progress
 
@@ -17,8 +17,10 @@ SMALL = ModelConfig(
 AT = Progress(stage=2, alpha=0.5, batch=12, lr=0.001)
 
 
-def chance(mine: slice, mixing_prob: float = 0.9) -> Chance:
-    return Chance(seed=3, z_width=8, mixing_prob=mixing_prob, mine=mine, device=torch.device("cpu"))
+def sampler(mine: slice, mixing_prob: float = 0.9) -> StyleInputSampler:
+    return StyleInputSampler(
+        seed=3, z_width=8, mixing_prob=mixing_prob, mine=mine, device=torch.device("cpu")
+    )
 
 
 def test_the_papers_letters():
@@ -34,8 +36,8 @@ def test_gradients_reach_every_trained_letter(released):
     x = torch.randn(12, 3, 16, 16)
     for phase in phases_of(cfg):
         nets = build(SMALL)
-        phase.loss(nets, x, chance(slice(0, 12)).draw(phase.name, 0, AT), AT, cfg).backward()
-        for letter in Networks.letters:
+        phase.loss(nets, x, sampler(slice(0, 12)).draw(phase.name, 0, AT), AT, cfg).backward()
+        for letter in Networks.networks:
             has = [p.grad is not None for p in nets.grown(letter, AT)]
             if letter in phase.trains:
                 assert all(has), (phase.name, letter)
@@ -45,27 +47,27 @@ def test_gradients_reach_every_trained_letter(released):
 
 @pytest.mark.parametrize("ranks", [2, 3, 4])
 def test_every_world_size_draws_the_same_batch(ranks):
-    whole = chance(slice(0, 12)).draw("critic", 640, AT)
+    whole = sampler(slice(0, 12)).draw("critic", 640, AT)
     n = 12 // ranks
-    parts = [chance(slice(r * n, r * n + n)).draw("critic", 640, AT) for r in range(ranks)]
+    parts = [sampler(slice(r * n, r * n + n)).draw("critic", 640, AT) for r in range(ranks)]
     for name in ("z", "z_other", "crossover"):
         joined = torch.cat([getattr(p, name) for p in parts])
         assert torch.equal(joined, getattr(whole, name))
 
 
 def test_draws_are_addressed_by_purpose_and_moment():
-    one = chance(slice(0, 12)).draw("critic", 640, AT).z
-    assert torch.equal(one, chance(slice(0, 12)).draw("critic", 640, AT).z)
-    assert not torch.equal(one, chance(slice(0, 12)).draw("generator", 640, AT).z)
-    assert not torch.equal(one, chance(slice(0, 12)).draw("critic", 641, AT).z)
+    one = sampler(slice(0, 12)).draw("critic", 640, AT).z
+    assert torch.equal(one, sampler(slice(0, 12)).draw("critic", 640, AT).z)
+    assert not torch.equal(one, sampler(slice(0, 12)).draw("generator", 640, AT).z)
+    assert not torch.equal(one, sampler(slice(0, 12)).draw("critic", 641, AT).z)
 
 
 def test_crossovers_lie_inside_the_grown_layers():
     at = Progress(stage=2, alpha=1.0, batch=4000, lr=0.1)
-    crossover = chance(slice(0, 4000)).draw("critic", 0, at).crossover
+    crossover = sampler(slice(0, 4000)).draw("critic", 0, at).crossover
     assert set(crossover.tolist()) == {1, 2, 3, 4, 5, 6}
     assert (crossover < 6).float().mean().item() == pytest.approx(0.9, abs=0.02)
-    assert (chance(slice(0, 12), 0.0).draw("critic", 0, AT).crossover == 6).all()
+    assert (sampler(slice(0, 12), 0.0).draw("critic", 0, AT).crossover == 6).all()
 
 
 def test_lazy_r1_is_due_every_few_iterations_and_as_much_heavier():
@@ -73,7 +75,7 @@ def test_lazy_r1_is_due_every_few_iterations_and_as_much_heavier():
     names = [phases_of(cfg, i)[0].loss.__name__ for i in range(9)]
     assert [i for i, name in enumerate(names) if name == "critic_with_r1"] == [0, 4, 8]
     assert phases_of(LossConfig(r1_gamma=0.0))[0].loss.__name__ == "critic"
-    x, r = torch.randn(12, 3, 16, 16), chance(slice(0, 12)).draw("critic", 0, AT)
+    x, r = torch.randn(12, 3, 16, 16), sampler(slice(0, 12)).draw("critic", 0, AT)
     nets = build(SMALL)
 
     def loss(iteration: int, cfg: LossConfig) -> torch.Tensor:
@@ -85,12 +87,12 @@ def test_lazy_r1_is_due_every_few_iterations_and_as_much_heavier():
 
 def test_merged_gives_e_the_gradient_of_reciprocity_and_g_that_of_both():
     x = torch.randn(12, 3, 16, 16, dtype=torch.float64)
-    r = chance(slice(0, 12), 0.0).draw("any", 0, AT)
+    r = sampler(slice(0, 12), 0.0).draw("any", 0, AT)
     r = replace(r, z=r.z.double(), z_other=r.z_other.double(), noise=None)
 
     def gradients(phase: Phase, cfg: LossConfig) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         nets = build(SMALL).double()
-        for letter in Networks.letters:
+        for letter in Networks.networks:
             for p in nets.grown(letter, AT):
                 p.requires_grad_(letter in phase.trains)
         loss = phase.loss(nets, x, r, AT, cfg)

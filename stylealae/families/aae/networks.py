@@ -14,7 +14,7 @@ __all__ = ["Aae"]
 class Aae(Autoencoder):
     """The plain form: D discriminates codes from samples of the prior."""
 
-    letters = "EGD"
+    networks = "EGD"
 
     def __init__(
         self,

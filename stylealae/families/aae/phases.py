@@ -18,19 +18,19 @@ from stylealae.families.common.phases import (
     discrimination,
     noisy,
 )
-from stylealae.phase_inputs import CodeDraw
+from stylealae.phase_inputs import CodeInputs
 from stylealae.phases import Phase
 from stylealae.schedule import Growth
 
 __all__ = ["aae_phases", "deceive"]
 
 
-def deceive(n: Aae, x: Tensor, e: Encoded, r: CodeDraw, cfg: CodeLossConfig) -> Tensor:
+def deceive(n: Aae, x: Tensor, e: Encoded, r: CodeInputs, cfg: CodeLossConfig) -> Tensor:
     """E: codes that D takes for samples of the prior.  -> []"""
     return cfg.deceit_weight * losses.adversarial(-n.judge(e.code.z, r.labels)).mean()
 
 
-def critic(n: Aae, x: Tensor, r: CodeDraw, at: Growth, cfg: CodeLossConfig) -> Tensor:
+def critic(n: Aae, x: Tensor, r: CodeInputs, at: Growth, cfg: CodeLossConfig) -> Tensor:
     """D: samples of the prior against codes.  -> []"""
     with torch.no_grad():  # E is not trained here
         z = n.E(noisy(n.rows(x), r, cfg), r.noise).z
@@ -39,7 +39,7 @@ def critic(n: Aae, x: Tensor, r: CodeDraw, at: Growth, cfg: CodeLossConfig) -> T
 
 def aae_phases(
     cfg: CodeLossConfig, iteration: int = 0
-) -> tuple[Phase[Aae, CodeDraw, CodeLossConfig], ...]:
+) -> tuple[Phase[Aae, CodeInputs, CodeLossConfig], ...]:
     """The phases of the plain, the label-informed and the supervised AAE."""
     judge = Phase("critic", trains="D", loss=critic, rate=cfg.critic_rate)
     return arranged(cfg, judge, RECONSTRUCTION, Term("encoder", "E", deceive))

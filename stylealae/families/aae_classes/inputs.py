@@ -4,7 +4,7 @@ import torch
 
 from stylealae.families.aae_classes.config import ClassLossConfig
 from stylealae.families.common.config import ClassModelConfig
-from stylealae.phase_inputs import CodeChance, Labelled
+from stylealae.phase_inputs import CodeInputSampler, Labelled
 from stylealae.priors import PRIORS
 
 __all__ = ["class_sampler"]
@@ -19,9 +19,9 @@ def class_sampler(
     mine: slice,
     device: torch.device,
     labelled: Labelled,
-) -> CodeChance:
+) -> CodeInputSampler:
     """Codes and classes from the config's priors, and labelled images."""
-    return CodeChance(
+    return CodeInputSampler(
         seed=seed,
         z_width=model.z_width,
         mine=mine,

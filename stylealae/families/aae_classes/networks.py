@@ -15,7 +15,7 @@ __all__ = ["ClassAae"]
 class ClassAae(Aae):
     """E gives a class y beside the style z; C discriminates y from samples of its prior."""
 
-    letters = "EGDC"
+    networks = "EGDC"
 
     def __init__(self, cfg: ClassModelConfig, *, class_inputs: int | None = None) -> None:
         inputs = cfg.classes if class_inputs is None else class_inputs

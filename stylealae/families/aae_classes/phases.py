@@ -23,25 +23,25 @@ from stylealae.families.common.phases import (
     discrimination,
     noisy,
 )
-from stylealae.phase_inputs import CodeDraw
+from stylealae.phase_inputs import CodeInputs
 from stylealae.phases import Phase
 from stylealae.schedule import Growth
 
 __all__ = ["class_critic", "class_phases", "class_terms"]
 
 
-def deceive_both(n: ClassAae, x: Tensor, e: Encoded, r: CodeDraw, cfg: ClassLossConfig) -> Tensor:
+def deceive_both(n: ClassAae, x: Tensor, e: Encoded, r: CodeInputs, cfg: ClassLossConfig) -> Tensor:
     """E: as `deceive`, and classes that C takes for samples of the categorical prior.  -> []"""
     classes = losses.adversarial(-n.judge_class(blurred(e.code.y.softmax(1), r, cfg))).mean()
     return deceive(n, x, e, r, cfg) + cfg.class_deceit_weight * classes
 
 
-def classify(n: ClassAae, x: Tensor, e: Encoded, r: CodeDraw, cfg: ClassLossConfig) -> Tensor:
+def classify(n: ClassAae, x: Tensor, e: Encoded, r: CodeInputs, cfg: ClassLossConfig) -> Tensor:
     """E: the classes of the labelled images.  -> []"""
     return cfg.classification_weight * fn.cross_entropy(e.labelled_y, e.labels, ignore_index=-1)
 
 
-def smooth(n: ClassAae, x: Tensor, e: Encoded, r: CodeDraw, cfg: ClassLossConfig) -> Tensor:
+def smooth(n: ClassAae, x: Tensor, e: Encoded, r: CodeInputs, cfg: ClassLossConfig) -> Tensor:
     """E: the class of an image, all around it (virtual adversarial training, Miyato et al. 2018).
 
     Departure, off by default: the paper has no such term.  Around labelled images the class is the
@@ -79,7 +79,7 @@ def frozen_statistics(net: nn.Module) -> Iterator[None]:
             norm.track_running_stats = True
 
 
-def critics(n: ClassAae, x: Tensor, r: CodeDraw, at: Growth, cfg: ClassLossConfig) -> Tensor:
+def critics(n: ClassAae, x: Tensor, r: CodeInputs, at: Growth, cfg: ClassLossConfig) -> Tensor:
     """D and C: samples of their priors against z and y.  -> []"""
     with torch.no_grad():  # E is not trained here
         z, logits = n.E(noisy(n.rows(x), r, cfg), r.noise)
@@ -89,7 +89,7 @@ def critics(n: ClassAae, x: Tensor, r: CodeDraw, at: Growth, cfg: ClassLossConfi
     return styles + discrimination(n.judge_class(sampled), n.judge_class(y))
 
 
-def blurred(y: Tensor, r: CodeDraw, cfg: ClassLossConfig) -> Tensor:
+def blurred(y: Tensor, r: CodeInputs, cfg: ClassLossConfig) -> Tensor:
     """C's input: y with noise, for one-hot samples would give themselves away.  [N, K] -> same"""
     if not cfg.class_noise:
         return y
@@ -106,13 +106,13 @@ def class_terms(cfg: ClassLossConfig) -> list[Term[ClassAae, ClassLossConfig]]:
     return terms
 
 
-def class_critic(cfg: ClassLossConfig) -> Phase[ClassAae, CodeDraw, ClassLossConfig]:
+def class_critic(cfg: ClassLossConfig) -> Phase[ClassAae, CodeInputs, ClassLossConfig]:
     """The phase of both discriminators."""
     return Phase("critic", trains="DC", loss=critics, rate=cfg.critic_rate)
 
 
 def class_phases(
     cfg: ClassLossConfig, iteration: int = 0
-) -> tuple[Phase[ClassAae, CodeDraw, ClassLossConfig], ...]:
+) -> tuple[Phase[ClassAae, CodeInputs, ClassLossConfig], ...]:
     """Both codes have a discriminator, and labels supervise y."""
     return arranged(cfg, class_critic(cfg), RECONSTRUCTION, *class_terms(cfg))

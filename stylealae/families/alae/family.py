@@ -8,7 +8,7 @@ from stylealae.families.alae.model import AlaeMlpModel
 from stylealae.families.alae.networks import AlaeMlp
 from stylealae.families.common.model import model_of
 from stylealae.families.family import Family
-from stylealae.phase_inputs import Labelled, MlpChance
+from stylealae.phase_inputs import Labelled, SingleStyleSampler
 from stylealae.phases import phases_of
 
 __all__ = ["FAMILY"]
@@ -23,9 +23,9 @@ def style_sampler(
     mine: slice,
     device: torch.device,
     labelled: Labelled,
-) -> MlpChance:
+) -> SingleStyleSampler:
     """One style an image: G has a single layer of them."""
-    return MlpChance(seed=seed, z_width=model.z_width, mine=mine, device=device)
+    return SingleStyleSampler(seed=seed, z_width=model.z_width, mine=mine, device=device)
 
 
 FAMILY = Family(

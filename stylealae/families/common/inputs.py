@@ -4,7 +4,7 @@ import torch
 
 from stylealae.config import TermsConfig
 from stylealae.families.common.config import PriorModelConfig
-from stylealae.phase_inputs import CodeChance, Labelled
+from stylealae.phase_inputs import CodeInputSampler, Labelled
 from stylealae.priors import PRIORS
 
 __all__ = ["code_sampler"]
@@ -19,9 +19,9 @@ def code_sampler(
     mine: slice,
     device: torch.device,
     labelled: Labelled,
-) -> CodeChance:
+) -> CodeInputSampler:
     """Codes from the config's prior; no labelled images."""
     prior = PRIORS[model.prior](model.z_width, model.prior_scale)
-    return CodeChance(
+    return CodeInputSampler(
         seed=seed, z_width=model.z_width, mine=mine, device=device, prior=prior, labelled=labelled
     )

@@ -15,12 +15,12 @@ from stylealae.families.common.networks import Autoencoder, CentralCrop
 from stylealae.families.family import MakesModel, Means
 from stylealae.image_grid import Row
 from stylealae.interop import snapshot
-from stylealae.networks.group import Lettered
+from stylealae.networks.group import NetworkGroup
 from stylealae.priors import Prior, categorical, rng
 
 __all__ = ["CodeModel", "MlpModel", "model_of"]
 
-N = TypeVar("N", bound=Lettered)
+N = TypeVar("N", bound=NetworkGroup)
 M = TypeVar("M", bound=MlpConfig)
 A = TypeVar("A", bound=Autoencoder)
 C = TypeVar("C", bound=CodeModelConfig)
@@ -80,7 +80,7 @@ class MlpModel(Generic[N, M]):
         samples = self.sample(2 * len(x), seed=1)
         return [("originals", x), (f"samples after {self.seen:,} images", samples)]
 
-    def sheets(self, x: Tensor) -> dict[str, list[Row]]:
+    def grids(self, x: Tensor) -> dict[str, list[Row]]:
         """The image grids of a finished run, by name: samples, and the rest of `rows`."""
         *rest, samples = self.rows(x)
         return {"samples": [samples], "reconstructions": rest}

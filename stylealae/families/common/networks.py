@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from stylealae.families.common.config import CodeModelConfig, MlpConfig
 from stylealae.families.common.posteriors import POSTERIORS, GaussianPosterior, code_layer
-from stylealae.networks.group import Lettered
+from stylealae.networks.group import NetworkGroup
 from stylealae.priors import PRIORS
 
 __all__ = [
@@ -41,7 +41,7 @@ class Code(NamedTuple):
     """Logits of its class [N, K]; K is 0 where E classifies nothing."""
 
 
-class Rows(Lettered):
+class Rows(NetworkGroup):
     """Networks that take the middle of an image as a row of grey values."""
 
     def __init__(self, cfg: MlpConfig) -> None:
@@ -105,7 +105,7 @@ class Encoder(nn.Module):
 class Autoencoder(Rows):
     """E: x -> z and G: z -> x."""
 
-    letters = "EG"
+    networks = "EG"
     E: Encoder
     G: nn.Module
 

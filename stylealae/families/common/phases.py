@@ -14,7 +14,7 @@ from torch import Tensor
 from stylealae import losses
 from stylealae.families.common.config import CodeLossConfig
 from stylealae.families.common.networks import Autoencoder, Code
-from stylealae.phase_inputs import CodeDraw
+from stylealae.phase_inputs import CodeInputs
 from stylealae.phases import Phase
 from stylealae.schedule import Growth
 
@@ -53,7 +53,7 @@ class Term(Generic[N, L]):
     phase: str
     """The phase that it is, where it is not merged with others."""
     trains: str
-    loss: Callable[[N, Tensor, Encoded, CodeDraw, L], Tensor]
+    loss: Callable[[N, Tensor, Encoded, CodeInputs, L], Tensor]
     """(networks, x, its codes, phase inputs, loss config) -> []"""
     labelled: bool = False
     """Whether E takes the labelled images of the iteration too."""
@@ -62,7 +62,7 @@ class Term(Generic[N, L]):
 
 
 def encoded(
-    n: Autoencoder, x: Tensor, r: CodeDraw, cfg: CodeLossConfig, *, labelled: bool, by_rows: bool
+    n: Autoencoder, x: Tensor, r: CodeInputs, cfg: CodeLossConfig, *, labelled: bool, by_rows: bool
 ) -> Encoded:
     """X through E, the labelled images behind it if they are wanted.
 
@@ -78,7 +78,7 @@ def encoded(
     return Encoded(rows, code, code.y, r.labels)
 
 
-def noisy(rows: Tensor, r: CodeDraw, cfg: CodeLossConfig) -> Tensor:
+def noisy(rows: Tensor, r: CodeInputs, cfg: CodeLossConfig) -> Tensor:
     """Rows with the training noise on them.  [N, P] -> [N, P]"""
     if cfg.input_noise:
         noise = torch.randn(rows.shape, generator=r.noise, device=rows.device)
@@ -89,7 +89,9 @@ def noisy(rows: Tensor, r: CodeDraw, cfg: CodeLossConfig) -> Tensor:
     return rows
 
 
-def reconstruct(n: Autoencoder, x: Tensor, e: Encoded, r: CodeDraw, cfg: CodeLossConfig) -> Tensor:
+def reconstruct(
+    n: Autoencoder, x: Tensor, e: Encoded, r: CodeInputs, cfg: CodeLossConfig
+) -> Tensor:
     """E and G: the reconstruction error of x.  -> []"""
     logits = n.decode(e.code.z, n.conditioning(e.code, r.labels))
     loss = losses.RECONSTRUCTIONS[cfg.reconstruction](logits, n.rows(x)).mean()
@@ -105,8 +107,8 @@ def discrimination(real: Tensor, generated: Tensor) -> Tensor:
 
 
 def arranged(
-    cfg: CodeLossConfig, critic: Phase[N, CodeDraw, L], first: Term[N, L], *rest: Term[N, L]
-) -> tuple[Phase[N, CodeDraw, L], ...]:
+    cfg: CodeLossConfig, critic: Phase[N, CodeInputs, L], first: Term[N, L], *rest: Term[N, L]
+) -> tuple[Phase[N, CodeInputs, L], ...]:
     """The first term, the discriminators, the rest; or the discriminators, then all terms in one.
 
     Apart, every phase goes by optimiser moments of its own.
@@ -117,11 +119,13 @@ def arranged(
     return before, critic, *after
 
 
-def summed(name: str, trains: str, *terms: Term[N, L], moments: str = "") -> Phase[N, CodeDraw, L]:
+def summed(
+    name: str, trains: str, *terms: Term[N, L], moments: str = ""
+) -> Phase[N, CodeInputs, L]:
     """The phase that minimises the sum of some terms, with one forward pass of E."""
     labelled, by_rows = any(t.labelled for t in terms), any(t.by_rows for t in terms)
 
-    def loss(n: N, x: Tensor, r: CodeDraw, at: Growth, cfg: L) -> Tensor:
+    def loss(n: N, x: Tensor, r: CodeInputs, at: Growth, cfg: L) -> Tensor:
         e = encoded(n, x, r, cfg, labelled=labelled, by_rows=by_rows)
         # A head of E that no term asks for gets a gradient too, of 0: the same at every ZeRO stage,
         # where a weight without one is left alone, decayed, or (ZeRO 3) given its last one again.

@@ -15,7 +15,7 @@ __all__ = ["Gan"]
 class Gan(Rows):
     """G: z -> x and a D of its images against real ones: the comparison of the papers."""
 
-    letters = "GD"
+    networks = "GD"
 
     def __init__(self, cfg: PriorModelConfig) -> None:
         super().__init__(cfg)

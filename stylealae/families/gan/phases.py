@@ -8,14 +8,14 @@ from stylealae.families.common.phases import discrimination
 from stylealae.families.gan.config import GanLossConfig
 from stylealae.families.gan.networks import Gan
 from stylealae.ops.layers import full_precision
-from stylealae.phase_inputs import CodeDraw
+from stylealae.phase_inputs import CodeInputs
 from stylealae.phases import Phase
 from stylealae.schedule import Growth
 
 __all__ = ["gan_phases"]
 
 
-def critic(n: Gan, x: Tensor, r: CodeDraw, at: Growth, cfg: GanLossConfig) -> Tensor:
+def critic(n: Gan, x: Tensor, r: CodeInputs, at: Growth, cfg: GanLossConfig) -> Tensor:
     """D: real images against G's, kept smooth by R1 on the real ones.  -> []"""
     with torch.no_grad():  # G is not trained here
         generated = n.decode(r.z).sigmoid()
@@ -26,14 +26,14 @@ def critic(n: Gan, x: Tensor, r: CodeDraw, at: Growth, cfg: GanLossConfig) -> Te
     return discrimination(logits, n.judge(generated)) + cfg.r1_gamma / 2 * penalty
 
 
-def generator(n: Gan, x: Tensor, r: CodeDraw, at: Growth, cfg: GanLossConfig) -> Tensor:
+def generator(n: Gan, x: Tensor, r: CodeInputs, at: Growth, cfg: GanLossConfig) -> Tensor:
     """G: images that D takes for real ones.  -> []"""
     return losses.adversarial(-n.judge(n.decode(r.z).sigmoid())).mean()
 
 
 def gan_phases(
     cfg: GanLossConfig, iteration: int = 0
-) -> tuple[Phase[Gan, CodeDraw, GanLossConfig], ...]:
+) -> tuple[Phase[Gan, CodeInputs, GanLossConfig], ...]:
     """D, then G."""
     return (
         Phase("critic", trains="D", loss=critic, double_backward=True),

@@ -7,7 +7,7 @@ from stylealae.config import LossConfig, ModelConfig
 from stylealae.families.family import Family, Means
 from stylealae.families.stylealae.config import SECTIONS
 from stylealae.networks import Networks
-from stylealae.phase_inputs import Chance, Labelled
+from stylealae.phase_inputs import Labelled, StyleInputSampler
 from stylealae.phases import phases_of
 
 __all__ = ["FAMILY"]
@@ -22,9 +22,9 @@ def style_sampler(
     mine: slice,
     device: torch.device,
     labelled: Labelled,
-) -> Chance:
+) -> StyleInputSampler:
     """Styles, some of which are mixed."""
-    return Chance(
+    return StyleInputSampler(
         seed=seed, z_width=model.z_width, mine=mine, device=device, mixing_prob=loss.mixing_prob
     )
 

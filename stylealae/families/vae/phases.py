@@ -6,14 +6,14 @@ from torch import Tensor
 from stylealae import losses
 from stylealae.families.common.config import CodeLossConfig
 from stylealae.families.common.networks import Autoencoder
-from stylealae.phase_inputs import CodeDraw
+from stylealae.phase_inputs import CodeInputs
 from stylealae.phases import Phase
 from stylealae.schedule import Growth
 
 __all__ = ["vae_phases"]
 
 
-def elbo(n: Autoencoder, x: Tensor, r: CodeDraw, at: Growth, cfg: CodeLossConfig) -> Tensor:
+def elbo(n: Autoencoder, x: Tensor, r: CodeInputs, at: Growth, cfg: CodeLossConfig) -> Tensor:
     """E and G: reconstruction, and KL(q(z|x) || p(z)) in closed form or from one draw.  -> []"""
     mean, log_var = n.E.moments(n.rows(x))
     eps = torch.randn(mean.shape, generator=r.noise, device=x.device)
@@ -25,6 +25,6 @@ def elbo(n: Autoencoder, x: Tensor, r: CodeDraw, at: Growth, cfg: CodeLossConfig
 
 def vae_phases(
     cfg: CodeLossConfig, iteration: int = 0
-) -> tuple[Phase[Autoencoder, CodeDraw, CodeLossConfig], ...]:
+) -> tuple[Phase[Autoencoder, CodeInputs, CodeLossConfig], ...]:
     """The one phase."""
     return (Phase("elbo", trains="EG", loss=elbo),)

@@ -13,8 +13,8 @@ from stylealae.families.aae_classes.config import ClassLossConfig
 from stylealae.families.aae_classes.networks import ClassAae
 from stylealae.families.aae_heads.networks import HeadsAae
 from stylealae.families.aae_informed.networks import InformedAae
-from stylealae.networks.group import Lettered
-from stylealae.phase_inputs import CodeDraw
+from stylealae.networks.group import NetworkGroup
+from stylealae.phase_inputs import CodeInputs
 from stylealae.phases import AnyPhase
 from stylealae.priors import rng
 from stylealae.schedule import Progress
@@ -35,7 +35,7 @@ LETTERS = {
 }  # fmt: skip
 
 
-def made(name: str, **loss: Any) -> tuple[Lettered, Any, Any, CodeDraw, Tensor]:
+def made(name: str, **loss: Any) -> tuple[NetworkGroup, Any, Any, CodeInputs, Tensor]:
     """Networks, both configs, a draw and a batch."""
     model, terms = sections(name)
     cfg = model(**SMALL)
@@ -43,25 +43,27 @@ def made(name: str, **loss: Any) -> tuple[Lettered, Any, Any, CodeDraw, Tensor]:
     source = rng(0, "test", 0)
     x = torch.rand(8, 1, 32, 32, generator=source) * 2 - 1
     labelled = torch.randint(0, 255, (20, 1, 32, 32), generator=source, dtype=torch.uint8)
-    chance = FAMILIES[name].sampler(
+    sampler = FAMILIES[name].sampler(
         cfg, loss_cfg, seed=0, mine=slice(0, 8), device=x.device,
         labelled=(labelled, torch.arange(20) % 10),
     )  # fmt: skip
-    draw = chance.draw("test", 0, AT, torch.arange(8) - 1)
-    assert isinstance(draw, CodeDraw)
+    draw = sampler.draw("test", 0, AT, torch.arange(8) - 1)
+    assert isinstance(draw, CodeInputs)
     return FAMILIES[name].build(cfg, 1), cfg, loss_cfg, draw, x
 
 
-def gradients(nets: Lettered, phase: AnyPhase, x: Tensor, r: CodeDraw, cfg: Any) -> dict[str, bool]:
+def gradients(
+    nets: NetworkGroup, phase: AnyPhase, x: Tensor, r: CodeInputs, cfg: Any
+) -> dict[str, bool]:
     """Which networks get one, of all that are asked for."""
-    for letter in nets.letters:
+    for letter in nets.networks:
         for p in nets.grown(letter, AT):
             p.requires_grad_(letter in phase.trains)
             p.grad = None
     loss = phase.loss(nets, x, r, AT, cfg)
     assert loss.shape == ()
     loss.backward()  # type: ignore[no-untyped-call]
-    return {a: any(p.grad is not None for p in nets.grown(a, AT)) for a in nets.letters}
+    return {a: any(p.grad is not None for p in nets.grown(a, AT)) for a in nets.networks}
 
 
 @pytest.mark.parametrize("name", LETTERS)
@@ -100,7 +102,7 @@ def test_classification_looks_at_labelled_images_and_at_known_labels_of_the_batc
     found = phase.loss(nets, x, r, AT, cfg)
     y = nets.E(nets.rows(torch.cat((x, r.x_labelled)))).y[len(x) :]
     torch.testing.assert_close(found, torch.nn.functional.cross_entropy(y, r.y_labelled))
-    alone = CodeDraw(
+    alone = CodeInputs(
         z=r.z, noise=r.noise, y=r.y, labels=r.labels, x_labelled=x[:0], y_labelled=r.labels[:0]
     )
     y = nets.E(nets.rows(x)).y[1:]  # the first label is unknown
@@ -151,13 +153,13 @@ def test_every_world_size_draws_the_same_batch(ranks: int) -> None:
     )
     labels, pool = torch.arange(8) - 1, torch.randint(0, 255, (20, 1, 32, 32), dtype=torch.uint8)
 
-    def drawn(mine: slice) -> CodeDraw:
-        chance = FAMILIES["aae_classes"].sampler(
+    def drawn(mine: slice) -> CodeInputs:
+        sampler = FAMILIES["aae_classes"].sampler(
             model, terms, seed=0, mine=mine, device=labels.device,
             labelled=(pool, torch.arange(20) % 10),
         )  # fmt: skip
-        draw = chance.draw("critic", 640, AT, labels[mine])
-        assert isinstance(draw, CodeDraw)
+        draw = sampler.draw("critic", 640, AT, labels[mine])
+        assert isinstance(draw, CodeInputs)
         return draw
 
     whole, n = drawn(slice(0, 8)), 8 // ranks

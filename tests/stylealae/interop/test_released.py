@@ -17,7 +17,7 @@ from stylealae.config import LossConfig, ModelConfig
 from stylealae.errors import CheckpointError
 from stylealae.interop.released import counterparts, released_to_ours
 from stylealae.losses import r1_penalty
-from stylealae.phase_inputs import StyleDraw
+from stylealae.phase_inputs import StyleInputs
 from stylealae.phases import phases_of
 from stylealae.schedule import Growth
 from tests.bench.released import Released
@@ -104,9 +104,9 @@ def test_gradients_of_every_phase_are_the_released_ones(name):
     assert compared > 500
 
 
-def draw_of(z: Tensor, at: Growth) -> StyleDraw:
+def draw_of(z: Tensor, at: Growth) -> StyleInputs:
     """The fixtures' z, nothing mixed, no noise."""
-    return StyleDraw(
+    return StyleInputs(
         z=z, z_other=z, crossover=torch.full((len(z),), 2 * (at.stage + 1)), noise=None
     )
 

@@ -8,7 +8,7 @@ import torch
 from stylealae.api import StyleALAE
 from stylealae.config import LossConfig, ModelConfig
 from stylealae.networks import Networks, build
-from stylealae.phase_inputs import Chance
+from stylealae.phase_inputs import StyleInputSampler
 from stylealae.phases import phases_of
 from stylealae.schedule import Progress
 
@@ -29,14 +29,14 @@ def nets() -> Iterator[Networks]:
 def test_every_stage_trains_and_reconstructs(nets: Networks, stage: int) -> None:
     at = Progress(stage=stage, alpha=0.5 if stage else 1.0, batch=1, lr=0.001)
     x = torch.rand(1, 3, at.resolution, at.resolution) * 2 - 1
-    chance = Chance(
+    sampler = StyleInputSampler(
         seed=0, z_width=512, mixing_prob=0.9, mine=slice(0, 1), device=torch.device("cpu")
     )
     for phase in phases_of(LossConfig()):
-        for letter in Networks.letters:
+        for letter in Networks.networks:
             for p in nets.grown(letter, at):
                 p.requires_grad_(letter in phase.trains)
-        loss = phase.loss(nets, x, chance.draw(phase.name, 0, at), at, LossConfig())
+        loss = phase.loss(nets, x, sampler.draw(phase.name, 0, at), at, LossConfig())
         loss.backward()
         assert loss.isfinite(), phase.name
         for letter in phase.trains:

@@ -15,10 +15,10 @@ SMALL = ModelConfig(
 def test_the_ffhq_network_has_the_published_number_of_parameters():
     with torch.device("meta"):
         nets = build(ModelConfig())
-    count = {a: sum(p.numel() for p in getattr(nets, a).parameters()) for a in Networks.letters}
+    count = {a: sum(p.numel() for p in getattr(nets, a).parameters()) for a in Networks.networks}
     assert sum(count.values()) / 1e6 == pytest.approx(54.2, abs=0.05)
     at_work = [
-        sum(p.numel() for a in Networks.letters for p in nets.grown(a, Growth(stage=s))) / 1e6
+        sum(p.numel() for a in Networks.networks for p in nets.grown(a, Growth(stage=s))) / 1e6
         for s in range(9)
     ]
     published = [12.3, 23.9, 35.4, 47.0, 51.8, 53.4, 53.9, 54.1, 54.2]
@@ -44,7 +44,7 @@ def test_grown_is_exactly_what_has_a_gradient(stage, alpha):
     noise = torch.Generator().manual_seed(0)
     nets.D(nets.E(nets.G(nets.F(torch.randn(2, 8)), at, noise), at)).sum().backward()
     used = {p for p in nets.parameters() if p.grad is not None}
-    assert used == {p for a in Networks.letters for p in nets.grown(a, at)}
+    assert used == {p for a in Networks.networks for p in nets.grown(a, at)}
 
 
 def test_the_same_seed_builds_the_same_networks_and_leaves_the_global_generator_alone():

@@ -26,10 +26,10 @@ def norm(y: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def styled_plainly(
-    x: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, weight: Tensor, grain: Tensor | None
+    x: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, weight: Tensor, noise: Tensor | None
 ) -> Tensor:
-    if grain is not None:
-        x = x + weight[:, None, None] * grain
+    if noise is not None:
+        x = x + weight[:, None, None] * noise
     y, _, _ = norm(fn.leaky_relu(x + bias[:, None, None], 0.2), 1e-8)
     return y * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
 
@@ -39,14 +39,14 @@ def normalised_plainly(x: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]
 
 
 @pytest.mark.usefixtures("tile")
-@pytest.mark.parametrize("noise", [True, False])
-def test_styled_is_noise_bias_activation_norm_and_style(noise):
+@pytest.mark.parametrize("noisy", [True, False])
+def test_styled_is_noise_bias_activation_norm_and_style(noisy):
     x, bias, weight = draw(N, C, R, R), draw(C), draw(C)
     scale, shift = draw(N, C), draw(N, C)
-    grain = draw(N, 1, R, R).detach() if noise else None
-    inputs = (x, bias, scale, shift, *((weight,) if noise else ()))
-    ours = fused.styled(x.clone(), bias, scale, shift, grain=grain, grain_weight=weight, eps=1e-8)
-    plain = styled_plainly(x, bias, scale, shift, weight, grain)
+    noise = draw(N, 1, R, R).detach() if noisy else None
+    inputs = (x, bias, scale, shift, *((weight,) if noisy else ()))
+    ours = fused.styled(x.clone(), bias, scale, shift, noise=noise, noise_weight=weight, eps=1e-8)
+    plain = styled_plainly(x, bias, scale, shift, weight, noise)
     torch.testing.assert_close(ours, plain)
     g = torch.randn_like(plain)
     for a, b in zip(
