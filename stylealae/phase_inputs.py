@@ -76,11 +76,11 @@ class CodeInputs(PhaseInputs):
     """Their classes [M] int64."""
 
 
-D_out = TypeVar("D_out", bound=PhaseInputs, covariant=True)
+R_out = TypeVar("R_out", bound=PhaseInputs, covariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class InputSampler(ABC, Generic[D_out]):
+class InputSampler(ABC, Generic[R_out]):
     """Samples the inputs of a rank's phases.
 
     Noise alone is keyed by the rank's place in the batch too: it is drawn on the device.
@@ -93,7 +93,7 @@ class InputSampler(ABC, Generic[D_out]):
     device: torch.device
 
     @abstractmethod
-    def draw(self, purpose: str, seen: int, at: Progress, labels: Tensor | None = None) -> D_out:
+    def draw(self, purpose: str, seen: int, at: Progress, labels: Tensor | None = None) -> R_out:
         """This rank's part of one phase's inputs for the whole batch; `labels` are [N]."""
 
     def noise(self, purpose: str, seen: int) -> torch.Generator | None:

@@ -21,18 +21,18 @@ from stylealae.schedule import Growth
 __all__ = ["AlaePhase", "AnyPhase", "Phase", "phases_of"]
 
 N = TypeVar("N", bound=NetworkGroup, contravariant=True)
-D = TypeVar("D", bound=PhaseInputs, contravariant=True)
+R = TypeVar("R", bound=PhaseInputs, contravariant=True)
 L = TypeVar("L", bound=TermsConfig, contravariant=True)
 
 
 @dataclass(frozen=True)
-class Phase(Generic[N, D, L]):
-    """A loss and the networks it trains: of networks N, phase inputs D and loss config L."""
+class Phase(Generic[N, R, L]):
+    """A loss and the networks it trains: of networks N, phase inputs R and loss config L."""
 
     name: str
     trains: str
     """The networks that are updated, as in "EG"."""
-    loss: Callable[[N, Tensor, D, Growth, L], Tensor]
+    loss: Callable[[N, Tensor, R, Growth, L], Tensor]
     """(networks, x, phase inputs, growth, loss config) -> []"""
     rate: float = 1.0
     """Factor on the schedule's learning rate."""

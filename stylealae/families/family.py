@@ -20,16 +20,16 @@ Means = dict[str, Tensor]
 """What is averaged beside the weights, by name."""
 
 N = TypeVar("N", bound=NetworkGroup)
-D = TypeVar("D", bound=PhaseInputs)
+R = TypeVar("R", bound=PhaseInputs)
 M = TypeVar("M", bound=ShapeConfig)
 L = TypeVar("L", bound=TermsConfig)
 N_in = TypeVar("N_in", bound=NetworkGroup, contravariant=True)
-D_out = TypeVar("D_out", bound=PhaseInputs, covariant=True)
+R_out = TypeVar("R_out", bound=PhaseInputs, covariant=True)
 M_in = TypeVar("M_in", bound=ShapeConfig, contravariant=True)
 L_in = TypeVar("L_in", bound=TermsConfig, contravariant=True)
 
 
-class MakesSampler(Protocol[M_in, L_in, D_out]):
+class MakesSampler(Protocol[M_in, L_in, R_out]):
     """Makes the sampler of one rank's phase inputs."""
 
     def __call__(
@@ -42,7 +42,7 @@ class MakesSampler(Protocol[M_in, L_in, D_out]):
         mine: slice,
         device: torch.device,
         labelled: Labelled,
-    ) -> InputSampler[D_out]:
+    ) -> InputSampler[R_out]:
         """From both configs, the run's seed, the rank's part of a batch, and labelled images."""
         ...
 
@@ -56,16 +56,16 @@ class MakesModel(Protocol[N_in, M_in]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Family(Generic[N, D, M, L]):
-    """A model family: its networks N, phase inputs D, model config M and loss config L."""
+class Family(Generic[N, R, M, L]):
+    """A model family: its networks N, phase inputs R, model config M and loss config L."""
 
     sections: Sections[M, L]
     """The classes of its config sections."""
     networks: Callable[[M], N]
     """Model config -> networks, at weights drawn from torch's generator."""
-    phases: Callable[[L, int], tuple[Phase[N, D, L], ...]]
+    phases: Callable[[L, int], tuple[Phase[N, R, L], ...]]
     """Loss config, iteration -> the phases in their order."""
-    sampler: MakesSampler[M, L, D]
+    sampler: MakesSampler[M, L, R]
     """Both configs and the rank's place -> the sampler of its phase inputs."""
     model: MakesModel[N, M]
     """Networks and means -> the trained model."""
