@@ -104,6 +104,9 @@ class InputSampler(ABC, Generic[R_out]):
 
     def z(self, purpose: str, seen: int, at: Progress) -> Tensor:
         """Prior samples for the whole batch, the same on every rank.  -> [batch, Z]"""
+        return to_device(self._z(purpose, seen, at), self.device)
+
+    def _z(self, purpose: str, seen: int, at: Progress) -> Tensor:
         return normal(at.batch, self.z_width, rng(self.seed, purpose, seen))
 
 
@@ -123,7 +126,7 @@ class StyleInputSampler(InputSampler[StyleInputs]):
         layers = 2 * (at.stage + 1)
         crossover = torch.randint(1, layers, (at.batch,), generator=source)
         crossover = torch.where(mixed, crossover, layers)[self.mine]
-        z, crossover = z.to(self.device), crossover.to(self.device)
+        z, crossover = to_device(z, self.device), to_device(crossover, self.device)
         noise = self.noise(purpose, seen)
         return StyleInputs(z=z[0], z_other=z[1], crossover=crossover, noise=noise)
 
@@ -135,8 +138,8 @@ class SingleStyleSampler(InputSampler[StyleInputs]):
         self, purpose: str, seen: int, at: Progress, labels: Tensor | None = None
     ) -> StyleInputs:
         """This rank's part of the batch's z."""
-        z = self.z(purpose, seen, at)[self.mine]
-        return StyleInputs(z=z.to(self.device), noise=self.noise(purpose, seen))
+        z = self._z(purpose, seen, at)[self.mine]
+        return StyleInputs(z=to_device(z, self.device), noise=self.noise(purpose, seen))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,16 +166,15 @@ class CodeInputSampler(InputSampler[CodeInputs]):
         y = categorical(at.batch, self.classes, self.class_shares, source)[self.mine]
         x_labelled, y_labelled = self._labelled(source, at)
         return CodeInputs(
-            z=z.to(self.device),
-            y=y.to(self.device),
-            labels=known[self.mine].to(self.device),
+            z=to_device(z, self.device),
+            y=to_device(y, self.device),
+            labels=to_device(known[self.mine], self.device),
             x_labelled=x_labelled,
             y_labelled=y_labelled,
             noise=self.noise(purpose, seen),
         )
 
-    def z(self, purpose: str, seen: int, at: Progress) -> Tensor:
-        """Prior samples for the whole batch.  -> [batch, Z]"""
+    def _z(self, purpose: str, seen: int, at: Progress) -> Tensor:
         return self.prior.sample(at.batch, rng(self.seed, purpose, seen))
 
     def _labelled(self, source: torch.Generator, at: Progress) -> Labelled:
@@ -183,4 +185,12 @@ class CodeInputSampler(InputSampler[CodeInputs]):
         )
         share = slice(*(end * len(drawn) // at.batch for end in (self.mine.start, self.mine.stop)))
         chosen = drawn[share]
-        return x[chosen].to(self.device).float() / 127.5 - 1.0, y[chosen].to(self.device)
+        pixels = to_device(x[chosen], self.device)
+        return pixels.float() / 127.5 - 1.0, to_device(y[chosen], self.device)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host on a device; from pinned memory, so that the host waits for no GPU."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

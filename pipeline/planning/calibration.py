@@ -20,7 +20,6 @@ from stylealae.errors import ConfigError
 from stylealae.networks import build
 from stylealae.phase_inputs import StyleInputSampler
 from stylealae.phases import phases_of
-from stylealae.priors import normal, rng
 from stylealae.schedule import Progress
 
 __all__ = ["Point", "calibrated", "fitted_to", "measured", "predicted_s"]
@@ -101,7 +100,7 @@ def _timed(cfg: RunConfig, stage: int, batch: int, world: World) -> float:
         x = on_device(images, at.alpha, world.device)
         for phase in phases_of(loss, 0):
             engine.step(phase, x, sampler.draw(phase.name, i, at), at)
-        ema.update(engine.nets, normal(batch, model.z_width, rng(0, "w_mean", i)), at)
+        ema.update(engine.nets, sampler.z("w_mean", i, at), at)
         if world.device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - since

@@ -65,7 +65,7 @@ class Directions:
                     f"there is no direction {name!r}: choose from {', '.join(self.names)}.{hint}"
                 )
             weights[self.names.index(name)] += amount
-        return (weights * self.spreads) @ self.vectors
+        return (weights.to(self.spreads.device) * self.spreads) @ self.vectors
 
     def move(self, w: Tensor, amounts: Mapping[str, float], layers: int) -> Tensor:
         """Styles moved; `layers` is how many G has.  [N, W] or [N, L, W] -> [N, L, W]"""

@@ -237,7 +237,8 @@ class _Blur(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
         if x.device.type != "cpu":
-            tap = torch.tensor([1.0, 2.0, 1.0], device=x.device, dtype=x.dtype)
+            # Made on the GPU: the host would wait for a copy of it.
+            tap = 2.0 - torch.arange(-1.0, 2.0, device=x.device, dtype=x.dtype).abs()  # [1, 2, 1]
             kernel = (torch.outer(tap, tap) / 16).expand(x.shape[1], 1, 3, 3)
             return fn.conv2d(x, kernel, padding=1, groups=x.shape[1])
         return _blur_on_cpu(x)

@@ -49,7 +49,8 @@ def pixel_norm(z: Tensor) -> Tensor:
 
 def nearest2x(x: Tensor) -> Tensor:
     """Every pixel repeated as a 2x2 square.  [N, C, R, R] -> [N, C, 2R, 2R]"""
-    return fn.interpolate(x, scale_factor=2, mode="nearest")
+    with full_precision(x):  # CUDA's autocast would give float32
+        return fn.interpolate(x, scale_factor=2, mode="nearest")
 
 
 def mean2x2(x: Tensor) -> Tensor:

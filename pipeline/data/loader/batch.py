@@ -84,6 +84,9 @@ class DeviceCopy:
 
     def __call__(self, batch: Batch) -> Batch:
         """The batch with images and flips on the GPU, and when they will have arrived."""
+        # The current GPU is a thread's own: without this the loader's would be the first one, and
+        # every process of a host would hold a context on it.
+        torch.cuda.set_device(self._device)
         with torch.cuda.stream(self._beside):
             x, flip = (
                 t.pin_memory().to(self._device, non_blocking=True) for t in (batch.x, batch.flip)
