@@ -61,6 +61,8 @@ FLOORS = {
     "pipeline.data": 3.0,
     "pipeline.optimizer": 2.5,
     "pipeline.scaler": 2.5,
+    "pipeline.partition": 2.6,
+    "pipeline.sharding": 2.7,
     "pipeline.engine": 3.0,
     "pipeline.storage.folder": 3.1,
     "pipeline.storage.bucket": 3.2,
