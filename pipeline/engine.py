@@ -171,17 +171,17 @@ class Engine:
         self._partition.close()
         self._engine.destroy()
 
-    def _partitioned(self, how: EngineConfig, world: World) -> Partition:
+    def _partitioned(self, cfg: EngineConfig, world: World) -> Partition:
         """Who updates what."""
-        if _by_us(how):
+        if _by_us(cfg):
             return Sharded(
                 self.letters,
                 world,
-                bucket=how.bucket_mib << 18,  # numbers of four bytes
-                reduce_dtype=torch.bfloat16 if how.reduce_dtype == "bf16" else torch.float32,
+                bucket=cfg.bucket_mib << 18,  # numbers of four bytes
+                reduce_dtype=torch.bfloat16 if cfg.reduce_dtype == "bf16" else torch.float32,
             )
-        if how.zero_stage:
-            return ByDeepSpeed(self.letters, self._deepspeed.utils, how, world)
+        if cfg.zero_stage:
+            return ByDeepSpeed(self.letters, self._deepspeed.utils, cfg, world)
         return Partition(self.letters)
 
     def _unscale_later(self, phase: str) -> None:
@@ -205,12 +205,12 @@ class Engine:
                     yield letter, count, held
 
 
-def _by_us(how: EngineConfig) -> bool:
+def _by_us(cfg: EngineConfig) -> bool:
     """Whether ZeRO is `Sharded`'s: stage 1, but for offload."""
-    return how.zero_stage == 1 and not how.offload
+    return cfg.zero_stage == 1 and not cfg.offload
 
 
-def _deepspeed(how: EngineConfig) -> Any:
+def _deepspeed(cfg: EngineConfig) -> Any:
     """DeepSpeed, imported when an engine wants it: by then its device has been chosen."""
     import deepspeed
 
@@ -218,7 +218,7 @@ def _deepspeed(how: EngineConfig) -> Any:
     # On CPUs it would compile a shared-memory all-reduce, which needs a C++ compiler and leaves
     # 69 MB a rank in /dev/shm when a process is killed; gloo does.  There is no setting for it.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    if how.zero_stage and not _by_us(how):
+    if cfg.zero_stage and not _by_us(cfg):
         # ZeRO loads Muon, which compiles functions as it is imported and so takes torch's compiler,
         # seconds of every start.  It is imported here without, and not used.
         compiler = deepspeed.runtime.compiler

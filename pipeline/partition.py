@@ -70,10 +70,10 @@ class Partition:
 class ByDeepSpeed(Partition):
     """DeepSpeed's ZeRO 2 and 3, and 1 with offload: a flat piece of every network, or several."""
 
-    def __init__(self, letters: Letters, utils: Any, how: EngineConfig, world: World) -> None:
+    def __init__(self, letters: Letters, utils: Any, cfg: EngineConfig, world: World) -> None:
         super().__init__(letters)
         self._utils, self._world = utils, world  # utils: deepspeed.utils
-        self._stage, self._offload = how.zero_stage, how.offload
+        self._stage, self._offload = cfg.zero_stage, cfg.offload
         self._zero: Any = None
 
     def held(self, letter: str) -> list[Tensor]:
