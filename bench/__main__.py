@@ -19,6 +19,7 @@ import torch
 
 from bench.checkpoint import bench_checkpoint
 from bench.cluster import bench_cluster
+from bench.collectives import bench_collectives
 from bench.driver import bench_driver
 from bench.engine import bench_engine
 from bench.family import bench_family
@@ -67,11 +68,12 @@ PARTS: dict[str, Callable[[Given], Iterable[Cell]]] = {
     "checkpoint": lambda g: bench_checkpoint(
         g.world, ModelConfig(resolution=64) if g.quick else ModelConfig(), 3
     ),
+    "collectives": lambda g: bench_collectives((2,) if g.quick else (2, 4)),
     "driver": lambda g: bench_driver(),
     "plan": lambda g: bench_plan(load(ROOT / "configs/ffhq_1024.yaml"), g.quick),
     "ray": lambda g: bench_cluster(g.folder / "ray", 1 if g.quick else 3),
 }
-ALONE = ("driver", "plan", "ray")  # many minutes each: only where asked for
+ALONE = ("collectives", "driver", "plan", "ray")  # minutes each: only where asked for
 LONG = ("memory", "prepare")  # not in --quick
 
 
@@ -115,6 +117,11 @@ def _further(row: dict[str, Any]) -> Iterator[str]:
         yield f"{row['mib']:,} MiB"
     if "seconds" in row:
         yield f"{row['seconds']} s, {row['peak_mib'] - row['of_it_imports_mib']} MiB"
+        return
+    if "collectives" in row:
+        for kind, (calls, megabytes) in row["collectives"].items():
+            yield f"{calls} {kind} {megabytes:,} MB"
+        yield f"{row['in_backward_mb']:,} MB of it begun in the backward pass"
         return
     if "waited" in row:
         yield f"{row['waited']:.2%} of its time, at most {row['waited_most']:.2%}"

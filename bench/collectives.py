@@ -10,7 +10,7 @@ all but small messages.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,6 @@ __all__ = ["Call", "Collectives", "bench_collectives"]
 
 MODEL, STAGE = ModelConfig(), 2
 """FFHQ's network with 16x16 images: 35.4 of the 54.2 million weights of 1024x1024."""
-RANKS = (2, 4)
 KINDS = {
     "allreduce_": "all-reduce",
     "reduce_": "reduce",
@@ -121,36 +120,37 @@ def counted(world: World, zero: int, **engine: Any) -> dict[str, list[Call]]:
     return found
 
 
-def all_stages(world: World) -> dict[int, dict[str, list[dict[str, Any]]]]:
+def all_stages(world: World) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """What one rank sees at ZeRO 0 to 3."""
+    how = {f"ZeRO {zero}": counted(world, zero) for zero in (0, 1, 2, 3)}
+    how["ZeRO 1, bf16"] = counted(world, 1, reduce_dtype="bf16")
     return {
-        zero: {name: [vars(call) for call in calls] for name, calls in counted(world, zero).items()}
-        for zero in (0, 1, 2, 3)
+        zero: {name: [vars(call) for call in calls] for name, calls in phases.items()}
+        for zero, phases in how.items()
     }
 
 
-def bench_collectives() -> Iterator[dict[str, Any]]:
+def bench_collectives(every_ranks: Sequence[int]) -> Iterator[dict[str, Any]]:
     """A cell for each number of ranks, ZeRO stage and phase, and one for the iteration."""
-    for ranks in RANKS:
+    for ranks in every_ranks:
         with tempfile.TemporaryDirectory() as folder:
-            stages = run_ranks(ranks, all_stages, Path(folder))[0]
+            stages = run_ranks(ranks, all_stages, Path(folder), timeout_s=1800)[0]
         for zero, phases in stages.items():
             every: list[Call] = []
             for phase, told in phases.items():
                 calls = [Call(**fields) for fields in told]
                 every += calls
-                yield _cell(f"ZeRO {zero}, {ranks} ranks, {phase}", calls, ranks)
-            yield _cell(f"ZeRO {zero}, {ranks} ranks, iteration", every, ranks)
+                yield _cell(f"{zero}, {ranks} ranks, {phase}", calls, ranks)
+            yield _cell(f"{zero}, {ranks} ranks, iteration", every, ranks)
 
 
 def _cell(name: str, calls: list[Call], ranks: int) -> dict[str, Any]:
-    kinds = sorted({call.kind for call in calls})
+    def megabytes(chosen: list[Call]) -> float:
+        return round(sum(call.sent(ranks) for call in chosen) / 1e6, 1)
+
+    kinds = {kind: [c for c in calls if c.kind == kind] for kind in sorted({c.kind for c in calls})}
     return {
         "name": name,
-        "collectives": {kind: sum(c.kind == kind for c in calls) for kind in kinds},
-        "sent_mb": {
-            kind: round(sum(c.sent(ranks) for c in calls if c.kind == kind) / 1e6, 1)
-            for kind in kinds
-        },
-        "in_backward_mb": round(sum(c.sent(ranks) for c in calls if c.in_backward) / 1e6, 1),
+        "collectives": {kind: (len(mine), megabytes(mine)) for kind, mine in kinds.items()},
+        "in_backward_mb": megabytes([call for call in calls if call.in_backward]),
     }

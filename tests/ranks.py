@@ -21,7 +21,9 @@ ROOT = Path(__file__).parents[1]
 TIMEOUT_S = 240
 
 
-def run_ranks(n: int, job: Callable[..., Any], folder: Path) -> list[Any]:
+def run_ranks(
+    n: int, job: Callable[..., Any], folder: Path, timeout_s: float = TIMEOUT_S
+) -> list[Any]:
     """What `job` gives back on each of n ranks, in their order."""
     command = [sys.executable, __file__, inspect.getfile(job), job.__name__, str(folder)]
     with socket.socket() as probe:
@@ -45,7 +47,7 @@ def run_ranks(n: int, job: Callable[..., Any], folder: Path) -> list[Any]:
                     command, env={**os.environ, **common, **place}, stdout=out, stderr=out
                 )
             started.append(process)
-        codes = [process.wait(timeout=TIMEOUT_S) for process in started]
+        codes = [process.wait(timeout=timeout_s) for process in started]
     finally:
         for process in started:
             process.kill()

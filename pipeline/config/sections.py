@@ -81,6 +81,9 @@ class EngineConfig:
     """Autocast of the forward pass; weights, Adam and the R1 branch stay float32."""
     reduce_dtype: Literal["fp32", "bf16"] = "fp32"
     """What gradients are averaged over the workers in: bf16 sends half as much, and rounds."""
+    bucket_mib: int = 32
+    """ZeRO 1 averages gradients in pieces of so much while the backward pass goes on.  0: all of a
+    network at once, rounded as runs of version 0.1 are."""
     zero_stage: int = 1
     """DeepSpeed ZeRO: 0 replicates, 1 shards Adam, 2 also gradients, 3 also weights."""
     micro_batch: tuple[int, ...] = (0,)
@@ -100,6 +103,8 @@ class EngineConfig:
     def __post_init__(self) -> None:
         if self.zero_stage not in (0, 1, 2, 3):
             raise ConfigError(f"engine.zero_stage is {self.zero_stage}: use 0, 1, 2 or 3")
+        if self.bucket_mib < 0:
+            raise ConfigError(f"engine.bucket_mib is {self.bucket_mib}: use 0 or a positive number")
         if not self.micro_batch or min(self.micro_batch) < 0:
             raise ConfigError(
                 f"engine.micro_batch is {list(self.micro_batch)}: give a stage 0 or a positive "

@@ -1,7 +1,9 @@
 """The one DeepSpeed engine: what a phase trains, its backward pass and its step.
 
 One engine over one module that returns a phase's loss; a parameter group for each letter; what a
-phase does not train is frozen, and its groups are skipped by the optimiser (optimizer.py).
+phase does not train is frozen, and its groups are skipped by the optimizer (optimizer.py).  Who
+updates what, and what the ranks send each other for it, is the partition's matter (partition.py,
+sharding.py); float16's loss scales are the scaler's (scaler.py).
 """
 
 import logging
@@ -13,13 +15,14 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as fn
 from torch import Tensor, nn
 
 from pipeline.config import RunConfig
 from pipeline.config.sections import EngineConfig
 from pipeline.training.optimizer import KINDS
+from pipeline.training.partition import ByDeepSpeed, Partition
 from pipeline.training.scaler import LossScaler
+from pipeline.training.sharding import Sharded
 from pipeline.world import World
 from stylealae.config import TermsConfig
 from stylealae.families import FAMILIES
@@ -67,13 +70,13 @@ class Engine:
         self.letters = {a: list(nets.grown(a, _fading(at))) for a in nets.networks}
         nets.recompute_from(cfg.engine.recompute_from)
         how = _worthwhile(cfg.engine, world)
+        self._zero = how.zero_stage
+        self._deepspeed = _deepspeed(how)
         nets.requires_grad_(False)
-        for params in self.letters.values():
-            for p in params:
-                p.requires_grad_(True)
-        groups = [{"params": params, "owner": None} for params in self.letters.values()]
+        self._unfreeze()
+        self._partition = self._partitioned(how, world)
+        groups = [{"params": self._partition.held(a), "owner": None} for a in self.letters]
         self._optimizer = KINDS[cfg.optimizer.kind](groups, cfg.optimizer)
-        self._deepspeed = _deepspeed(how.zero_stage)
         self._engine, _, _, _ = self._deepspeed.initialize(
             model=PhaseLoss(nets, cfg.loss, cfg.engine.precision),
             optimizer=self._optimizer,
@@ -83,19 +86,17 @@ class Engine:
         )
         timeout = timedelta(seconds=cfg.engine.timeout_s)  # it has made a group of its own
         dist.distributed_c10d._set_pg_timeout(timeout, self._engine.data_parallel_group)
-        if world.size == 1 and not how.zero_stage:
-            self._engine.enable_backward_allreduce = False  # there is nobody to average with
-        self._world = world
-        self._zero, self._offload = how.zero_stage, how.offload
+        if isinstance(self._partition, Sharded) or (world.size == 1 and not self._zero):
+            self._engine.enable_backward_allreduce = False  # done, or nobody to average with
+        self._partition.attach(self._optimizer, self._engine)
         phases = FAMILIES[cfg.family].phases(cfg.loss, 0)
         self._scaler = (
             LossScaler([p.name for p in phases], world) if cfg.engine.precision == "fp16" else None
         )
         self._owners = {a: {p.moments for p in phases if a in p.trains} for a in nets.networks}
         for letter, owners in self._owners.items():
-            self._optimizer.create_state(self._held(letter), owners)
-        if self._zero in (1, 2):
-            self._engine.optimizer._lazy_init_hp_params_optimizer_state()
+            self._optimizer.create_state(self._partition.held(letter), owners)
+        self._partition.link()
 
     def step(self, phase: AnyPhase, x: Tensor, r: PhaseInputs, at: Progress) -> Tensor:
         """Trains the phase's letters on this rank's share of the batch; its mean loss.
@@ -108,19 +109,20 @@ class Engine:
             group["lr"] = at.lr * phase.rate
             for p in self.letters[letter]:
                 p.requires_grad_(p in working)
-        self._forget_gradients()
+        self._partition.begin(phase.trains)
         losses = []
         for i in range(0, len(x), self.micro):
             part = slice(i, i + self.micro)
             loss = self._engine(phase, x[part], r.part(part, len(x)), at).float()
-            if self._scaler is None:
-                self._engine.backward(loss)
-            else:
-                self._engine.backward(loss * self._scaler.scale(phase.name))
-                if part.stop >= len(x):
-                    self._prepare_to_unscale(phase.name, self._scaler)
+            if part.stop >= len(x):
+                self._partition.reduce_from_here()
+            self._engine.backward(self._scaler.scaled(phase.name, loss) if self._scaler else loss)
+            if part.stop >= len(x):
+                self._partition.reduced()
+                self._unscale_later(phase.name)
             self._engine.step()
             losses.append(loss.detach())  # to be summed up over many iterations
+        self._partition.stepped()
         return torch.stack(losses).mean()
 
     def scalars(self) -> dict[str, float]:
@@ -143,18 +145,22 @@ class Engine:
     def state_dict(self) -> dict[str, Tensor]:
         """Gathered moments by parameter name, step counts and loss scales, on the CPU."""
         state: dict[str, Tensor] = {}
-        for letter, p in self._trained():
-            for moment in self._optimizer.moments_of(self._owners[letter]):
-                state[f"{moment}/{self.names[p]}"] = self._moment(p, moment).cpu()
+        self._unfreeze()
+        for letter, owners in self._owners.items():
+            for moment in self._optimizer.moments_of(owners):
+                for p, whole in self._partition.moments(letter, moment).items():
+                    state[f"{moment}/{self.names[p]}"] = whole.cpu()
         for letter, count, held in self._counts():
             state[f"{count}/{letter}"] = self._optimizer.state[held][count].detach().cpu().clone()
         return state if self._scaler is None else {**state, **self._scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Goes on from what `state_dict` gave, at any world size and ZeRO stage."""
-        for letter, p in self._trained():
-            for moment in self._optimizer.moments_of(self._owners[letter]):
-                self._set_moment(p, moment, state[f"{moment}/{self.names[p]}"].to(p.device))
+        self._unfreeze()
+        for letter, owners in self._owners.items():
+            for moment in self._optimizer.moments_of(owners):
+                saved = {p: state[f"{moment}/{self.names[p]}"] for p in self.letters[letter]}
+                self._partition.set_moments(letter, moment, saved)
         for letter, count, held in self._counts():
             self._optimizer.state[held][count].copy_(state[f"{count}/{letter}"])
         if self._scaler is not None:
@@ -162,75 +168,49 @@ class Engine:
 
     def close(self) -> None:
         """Gives DeepSpeed's buffers back; without it every stage leaks an engine."""
+        self._partition.close()
         self._engine.destroy()
 
-    def _prepare_to_unscale(self, phase: str, scaler: LossScaler) -> None:
+    def _partitioned(self, cfg: EngineConfig, world: World) -> Partition:
+        """Who updates what."""
+        if _by_us(cfg):
+            return Sharded(
+                self.letters,
+                world,
+                bucket=cfg.bucket_mib << 18,  # numbers of four bytes
+                reduce_dtype=torch.bfloat16 if cfg.reduce_dtype == "bf16" else torch.float32,
+            )
+        if cfg.zero_stage:
+            return ByDeepSpeed(self.letters, self._deepspeed.utils, cfg, world)
+        return Partition(self.letters)
+
+    def _unscale_later(self, phase: str) -> None:
         """Has the optimizer divide the gradients by the scale, or skip the step.  Collective."""
-        scale, overflowed = scaler.scale(phase).clone(), scaler.overflowed(self._gradients())
-        self._optimizer.grad_scale, self._optimizer.found_inf = scale, overflowed
-        scaler.update(phase, overflowed)
-
-    def _gradients(self) -> list[Tensor]:
-        """The reduced gradients that this rank is about to step by."""
-        if self._zero == 0 or self._offload:
-            held = (h for letter in self.letters for h in self._held(letter))
-            return [h.grad for h in held if h.grad is not None]
-        groups = self._engine.optimizer.averaged_gradients.values()
-        return [grad for group in groups if group is not None for grad in group]
-
-    def _forget_gradients(self) -> None:
-        """Offload keeps the last gradient, and would apply it again to what gets none."""
-        if self._offload:
-            for letter in self.letters:
-                for held in self._held(letter):
-                    if held.grad is not None:
-                        held.grad.zero_()
-
-    def _moment(self, p: nn.Parameter, name: str) -> Tensor:
-        if self._zero:
-            gathered: Tensor = self._deepspeed.utils.safe_get_full_optimizer_state(p, name)
-            return gathered
-        moment: Tensor = self._optimizer.state[p][name]
-        return moment
-
-    def _set_moment(self, p: nn.Parameter, name: str, value: Tensor) -> None:
-        if self._zero == 0:
-            self._optimizer.state[p][name].copy_(value)
-        elif self._zero < 3:
-            self._deepspeed.utils.safe_set_full_optimizer_state(p, value, name)
-        else:  # the full form fails for a slice that is nothing but padding
-            slices: Any = p
-            n, rank = slices.ds_tensor.numel(), self._world.rank
-            padded = fn.pad(value.flatten(), (0, n * self._world.size - value.numel()))
-            self._deepspeed.utils.safe_set_local_optimizer_state(
-                p, padded[rank * n : (rank + 1) * n], name
+        if self._scaler is not None:
+            self._optimizer.grad_scale, self._optimizer.found_inf = self._scaler.decided(
+                phase, self._partition.gradients()
             )
 
-    def _held(self, letter: str) -> list[Tensor]:
-        """What is updated for a letter: its parameters, or the flat pieces that ZeRO makes."""
-        number = self.nets.networks.index(letter)
-        if self._zero < 3:
-            return list(self._optimizer.param_groups[number]["params"])
-        zero = self._engine.optimizer
-        pieces = enumerate(zero.fp32_partitioned_groups_flat)
-        return [flat for i, flat in pieces if zero.sub_group_to_group_id[i] == number]
+    def _unfreeze(self) -> None:
+        """Every parameter can have a gradient: DeepSpeed knows no others."""
+        for params in self.letters.values():
+            for p in params:
+                p.requires_grad_(True)
 
     def _counts(self) -> Iterator[tuple[str, str, Tensor]]:
         """(letter, count, what is updated) of every step count there is."""
         for letter, owners in self._owners.items():
-            for held in self._held(letter):
+            for held in self._partition.held(letter):
                 for count in self._optimizer.counts_of(owners):
                     yield letter, count, held
 
-    def _trained(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """(letter, parameter), each able to have a gradient: ZeRO 3 knows no others."""
-        for letter, params in self.letters.items():
-            for p in params:
-                p.requires_grad_(True)
-                yield letter, p
+
+def _by_us(cfg: EngineConfig) -> bool:
+    """Whether ZeRO is `Sharded`'s: stage 1, but for offload."""
+    return cfg.zero_stage == 1 and not cfg.offload
 
 
-def _deepspeed(zero_stage: int) -> Any:
+def _deepspeed(cfg: EngineConfig) -> Any:
     """DeepSpeed, imported when an engine wants it: by then its device has been chosen."""
     import deepspeed
 
@@ -238,7 +218,7 @@ def _deepspeed(zero_stage: int) -> Any:
     # On CPUs it would compile a shared-memory all-reduce, which needs a C++ compiler and leaves
     # 69 MB a rank in /dev/shm when a process is killed; gloo does.  There is no setting for it.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    if zero_stage:
+    if cfg.zero_stage and not _by_us(cfg):
         # ZeRO loads Muon, which compiles functions as it is imported and so takes torch's compiler,
         # seconds of every start.  It is imported here without, and not used.
         compiler = deepspeed.runtime.compiler
@@ -266,13 +246,13 @@ def _fading(at: Progress) -> Progress:
 def _deepspeed_config(
     cfg: EngineConfig, batch: int, micro: int, share: int, parameters: int
 ) -> dict[str, Any]:
-    zero: dict[str, Any] = {"stage": cfg.zero_stage}
-    if cfg.zero_stage:
+    zero: dict[str, Any] = {"stage": 0 if _by_us(cfg) else cfg.zero_stage}
+    if zero["stage"]:
         # A bucket is allocated anew in every phase: no larger than what it can hold.  Nothing is
         # clipped, so the norm, a collective for every letter, is left out.
         zero["reduce_bucket_size"] = min(parameters, MAX_BUCKET)
         zero["contiguous_gradients"] = False
-    if cfg.zero_stage in (1, 2):
+    if zero["stage"] in (1, 2):
         zero["compute_grad_norm"] = cfg.offload
     if cfg.offload:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}

@@ -38,28 +38,22 @@ class LossScaler:
         self._scale, self._skipped, self._in_a_row = each(START), each(0.0), each(0.0)
         self._good = {phase: zero.int() for phase, zero in each(0.0).items()}
 
-    def scale(self, phase: str) -> Tensor:
-        """The factor of the phase's loss.  -> []"""
-        return self._scale[phase]
+    def scaled(self, phase: str, loss: Tensor) -> Tensor:
+        """The loss to begin the phase's backward pass with.  [] -> []"""
+        return loss * self._scale[phase]
 
-    def overflowed(self, grads: Sequence[Tensor]) -> Tensor:
-        """1 if a gradient is not finite on any rank, else 0.  -> [].  Collective."""
-        where = grads[0].device if grads else self._world.device
-        found, one = torch.zeros((), device=where), torch.ones((), device=where)
-        if grads:
-            torch._amp_foreach_non_finite_check_and_unscale_(list(grads), found, one)
-        found = found.to(self._world.device)
-        if self._world.size > 1:
-            dist.all_reduce(found, op=dist.ReduceOp.MAX)
-        return found
+    def decided(self, phase: str, grads: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """What to divide these gradients by, and 1 if the step is to be skipped.  Collective.
 
-    def update(self, phase: str, overflowed: Tensor) -> None:
-        """Moves the phase's scale, after a step that was skipped if `overflowed` is 1."""
+        The phase's scale moves for the next time.
+        """
+        scale, overflowed = self._scale[phase].clone(), self._overflowed(grads)
         torch._amp_update_scale_(
             self._scale[phase], self._good[phase], overflowed, GROWTH, BACKOFF, INTERVAL
         )
         self._skipped[phase] += overflowed
         self._in_a_row[phase] = (self._in_a_row[phase] + 1) * overflowed
+        return scale, overflowed
 
     def scalars(self) -> dict[str, float]:
         """The scale of every phase, and the steps skipped so far, by tag.
@@ -91,6 +85,17 @@ class LossScaler:
             if (saved := state.get(f"{PREFIX}{phase}")) is not None:
                 for number, value in zip(self._numbers(phase), saved, strict=True):
                     number.copy_(value)
+
+    def _overflowed(self, grads: Sequence[Tensor]) -> Tensor:
+        """1 if a gradient is not finite on any rank, else 0.  -> []"""
+        where = grads[0].device if grads else self._world.device
+        found, one = torch.zeros((), device=where), torch.ones((), device=where)
+        if grads:
+            torch._amp_foreach_non_finite_check_and_unscale_(list(grads), found, one)
+        found = found.to(self._world.device)
+        if self._world.size > 1:
+            dist.all_reduce(found, op=dist.ReduceOp.MAX)
+        return found
 
     def _numbers(self, phase: str) -> list[Tensor]:
         return [row[phase] for row in (self._scale, self._good, self._skipped, self._in_a_row)]

@@ -69,6 +69,8 @@ def test_an_override_may_be_empty() -> None:
         ("", "engine.recompute_from=-1", "engine.recompute_from"),
         ("", "engine.threads=-1", "engine.threads"),
         ("", "engine.timeout_s=0", "engine.timeout_s is 0"),
+        ("", "engine.bucket_mib=-1", "engine.bucket_mib is -1"),
+        ("", "engine.reduce_dtype=fp16", "'fp32', 'bf16'.*engine.reduce_dtype"),
         ("", "data.patience_s=900", "engine.timeout_s is 600 and data.patience_s 900"),
         ("engine: {zero_stage: 0, offload: true}", "", "engine.offload needs"),
         ("", "loss.r1_every=0", "loss.r1_every"),

@@ -9,19 +9,45 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.collectives import Collectives
+from bench.collectives import Call, Collectives
 from pipeline.config import RunConfig, parse
 from pipeline.training.engine import Engine
 from pipeline.world import World
+from stylealae.config import ModelConfig
 from stylealae.families import FAMILIES
+from stylealae.networks import build
+from stylealae.phases import Phase
 from stylealae.priors import rng
 from tests.ranks import run_ranks
-from tests.reference.plain import ZERO, relative
+from tests.reference.plain import (
+    AT,
+    BATCH,
+    PHASES,
+    ROUNDING,
+    ZERO,
+    Plain,
+    State,
+    agreement,
+    different,
+    drawn,
+    engine_of,
+    gradient_error,
+    images,
+    iterate,
+    relative,
+    state_of,
+    weights,
+)
 
 REDUCES = ("all-reduce", "reduce", "reduce-scatter")
 SMALL = 1024
 """Bytes: norms and flags are smaller, gradients are not."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+WIDE = ModelConfig(
+    resolution=16, start_channels=64, max_channels=128, z_width=8, w_width=8, mapping_layers=2
+)
+"""E and G have several MiB each."""
+ONE = World(0, 1, torch.device("cpu"))
 
 
 def mlps(zero: int, precision: str, reduce_dtype: str) -> RunConfig:
@@ -87,3 +113,86 @@ def test_averaging_in_bf16_rounds_once(precisions: list[dict[str, Any]], zero: i
 def gradients(state: dict[str, Tensor]) -> Tensor:
     """The first moments in one vector."""
     return torch.cat([state[name].flatten() for name in sorted(state) if "exp_avg/" in name])
+
+
+def in_buckets(world: World) -> dict[str, Any]:
+    """ZeRO 1 with a bucket a network, and with several; with recomputed blocks too."""
+    found: dict[str, Any] = {}
+    for mib, recompute in ((0, 0), (1, 0), (1, 8)):
+        what = f"{mib} {recompute}"
+        how: dict[str, Any] = {"bucket_mib": mib, "recompute_from": recompute}
+        for phase in PHASES:
+            with engine_of(build(WIDE), world, **how) as engine:
+                iterate(engine, world, 0, phases=[phase], noise=False)
+                found[f"{what} {phase.name}"] = state_of(engine)
+        nets = build(WIDE)
+        with engine_of(nets, world, **how) as engine:
+            iterate(engine, world, 0, noise=False)
+            state, stopped = state_of(engine), weights(nets)
+            for phase in PHASES:
+                with Collectives() as seen:
+                    iterate(engine, world, BATCH, phases=[phase])
+                found[f"{what} {phase.name} calls"] = [vars(call) for call in seen.calls]
+            found[f"{what} first"], found[f"{what} end"] = stopped, {**weights(nets)}
+            found[f"{what} end state"] = state_of(engine)
+        again = build(WIDE, seed=9)
+        again.load_state_dict(stopped)
+        with engine_of(again, world, **how) as engine:
+            engine.load_state_dict(state)
+            iterate(engine, world, BATCH)
+            found[f"{what} resumed"], found[f"{what} resumed state"] = (
+                weights(again),
+                state_of(engine),
+            )
+    return found
+
+
+@pytest.fixture(scope="module")
+def buckets(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each of two ranks found."""
+    return run_ranks(2, in_buckets, tmp_path_factory.mktemp("buckets"))
+
+
+@pytest.mark.parametrize("phase", PHASES, ids=[p.name for p in PHASES])
+@pytest.mark.parametrize("mib", [0, 1])
+def test_a_phase_exchanges_the_networks_that_it_trains_and_no_others(
+    buckets: list[dict[str, Any]], mib: int, phase: Phase
+) -> None:
+    nets = build(WIDE)
+    moved = 4 * sum(p.numel() for a in phase.trains for p in nets.grown(a, AT))
+    calls = [Call(**told) for told in buckets[0][f"{mib} 0 {phase.name} calls"]]
+    for kind in ("reduce-scatter", "all-gather"):
+        mine = [call.payload for call in calls if call.kind == kind]
+        assert moved <= sum(mine) < moved + 16 * len(mine)  # padding: less than 4 numbers
+        assert len(mine) == 2 if mib == 0 else len(mine) > 3
+    assert {call.kind for call in calls} == {"reduce-scatter", "all-gather"}
+
+
+@pytest.mark.parametrize("phase", PHASES, ids=[p.name for p in PHASES])
+@pytest.mark.parametrize("recompute", [0, 8])
+def test_gradients_leave_while_the_backward_pass_goes_on(
+    buckets: list[dict[str, Any]], recompute: int, phase: Phase
+) -> None:
+    calls = [Call(**told) for told in buckets[0][f"1 {recompute} {phase.name} calls"]]
+    assert all(call.in_backward == (call.kind == "reduce-scatter") for call in calls)
+
+
+@pytest.mark.parametrize("phase", PHASES, ids=[p.name for p in PHASES])
+@pytest.mark.parametrize("how", ["0 0", "1 0", "1 8"])
+def test_buckets_hold_the_full_batchs_gradients(
+    buckets: list[dict[str, Any]], how: str, phase: Phase
+) -> None:
+    plain = Plain(build(WIDE))
+    plain.step(phase, images(0), drawn(phase, 0, ONE, noise=False), AT)
+    assert gradient_error(buckets[0][f"{how} {phase.name}"], plain.moments(), phase) < ROUNDING
+
+
+@pytest.mark.parametrize("how", ["0 0", "1 0", "1 8"])
+def test_going_on_with_buckets_equals_not_stopping(buckets: list[dict[str, Any]], how: str) -> None:
+    one, other = buckets
+    assert not different(one[f"{how} end"], one[f"{how} resumed"])
+    assert not different(one[f"{how} end state"], one[f"{how} resumed state"])
+    for what in ("first", "end", "end state"):
+        mine: State = one[f"{how} {what}"]
+        assert not different(mine, other[f"{how} {what}"])
+    assert agreement(one["0 0 first"], one[f"{how} first"]) > 0.95

@@ -1,0 +1,126 @@
+"""Which part of the weights and moments a rank updates: all of it, or what DeepSpeed's ZeRO says.
+
+`sharding.py` has the third: ZeRO 1, the default.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch.nn.functional as fn
+from torch import Tensor, nn
+
+from pipeline.config.sections import EngineConfig
+from pipeline.training.optimizer import ByLetter
+from pipeline.world import World
+
+__all__ = ["ByDeepSpeed", "Partition"]
+
+Letters = Mapping[str, list[nn.Parameter]]
+"""The parameters of every network, as far as it has grown."""
+
+
+class Partition:
+    """Every rank updates everything: ZeRO 0, and what the other stages have in common."""
+
+    def __init__(self, letters: Letters) -> None:
+        self.letters = letters
+        self.optimizer: ByLetter
+
+    def held(self, letter: str) -> list[Tensor]:
+        """What is updated of a network by this rank: its parameters, or pieces of them."""
+        return list(self.letters[letter])
+
+    def attach(self, optimizer: ByLetter, engine: Any) -> None:
+        """Takes the optimizer of what is held, and DeepSpeed's engine."""
+        self.optimizer = optimizer
+
+    def link(self) -> None:
+        """The optimizer has its moments now."""
+
+    def begin(self, trained: str) -> None:
+        """A phase begins that trains these networks."""
+
+    def reduce_from_here(self) -> None:
+        """The next backward pass is the phase's last: what it completes may be averaged."""
+
+    def reduced(self) -> None:
+        """The gradients of what is held are averaged over the ranks when this returns."""
+
+    def gradients(self) -> list[Tensor]:
+        """The averaged gradients of what is held."""
+        held = (h for letter in self.letters for h in self.held(letter))
+        return [h.grad for h in held if h.grad is not None]
+
+    def stepped(self) -> None:
+        """The optimizer has moved what is held: all ranks have the new weights on return."""
+
+    def moments(self, letter: str, name: str) -> dict[nn.Parameter, Tensor]:
+        """One moment of a network, whole, by parameter.  Collective."""
+        return {p: self.optimizer.state[p][name] for p in self.letters[letter]}
+
+    def set_moments(self, letter: str, name: str, values: dict[nn.Parameter, Tensor]) -> None:
+        """Takes over what `moments` gave, each rank its part.  Collective."""
+        for p, value in values.items():
+            self.optimizer.state[p][name].copy_(value)
+
+    def close(self) -> None:
+        """Leaves the parameters alone."""
+
+
+class ByDeepSpeed(Partition):
+    """DeepSpeed's ZeRO 2 and 3, and 1 with offload: a flat piece of every network, or several."""
+
+    def __init__(self, letters: Letters, utils: Any, cfg: EngineConfig, world: World) -> None:
+        super().__init__(letters)
+        self._utils, self._world = utils, world  # utils: deepspeed.utils
+        self._stage, self._offload = cfg.zero_stage, cfg.offload
+        self._zero: Any = None
+
+    def held(self, letter: str) -> list[Tensor]:
+        """Its parameters until DeepSpeed has made its pieces, then these."""
+        if self._zero is None:
+            return super().held(letter)
+        number = list(self.letters).index(letter)
+        if self._stage < 3:
+            return list(self.optimizer.param_groups[number]["params"])
+        pieces = enumerate(self._zero.fp32_partitioned_groups_flat)
+        return [flat for i, flat in pieces if self._zero.sub_group_to_group_id[i] == number]
+
+    def attach(self, optimizer: ByLetter, engine: Any) -> None:
+        """Takes the optimizer, whose groups hold DeepSpeed's pieces by now."""
+        super().attach(optimizer, engine)
+        self._zero = engine.optimizer
+
+    def link(self) -> None:
+        """Tells DeepSpeed of the moments, once the optimizer has them."""
+        if self._stage < 3:
+            self._zero._lazy_init_hp_params_optimizer_state()
+
+    def begin(self, trained: str) -> None:
+        """Offload keeps the last gradient, and would apply it again to what gets none."""
+        if self._offload:
+            for grad in self.gradients():
+                grad.zero_()
+
+    def gradients(self) -> list[Tensor]:
+        """The averaged gradients: DeepSpeed puts them into its pieces only at the step."""
+        if self._offload:
+            return super().gradients()
+        groups = self._zero.averaged_gradients.values()
+        return [grad for group in groups if group is not None for grad in group]
+
+    def moments(self, letter: str, name: str) -> dict[nn.Parameter, Tensor]:
+        """One moment of a network, whole, by parameter.  Collective."""
+        return {p: self._utils.safe_get_full_optimizer_state(p, name) for p in self.letters[letter]}
+
+    def set_moments(self, letter: str, name: str, values: dict[nn.Parameter, Tensor]) -> None:
+        """Takes over what `moments` gave, each rank its part.  Collective."""
+        for p, value in values.items():
+            if self._stage < 3:
+                self._utils.safe_set_full_optimizer_state(p, value.to(p.device), name)
+            else:  # the full form fails for a slice that is nothing but padding
+                slices: Any = p
+                n, rank = slices.ds_tensor.numel(), self._world.rank
+                padded = fn.pad(value.flatten(), (0, n * self._world.size - value.numel()))
+                mine = padded[rank * n : (rank + 1) * n].to(p.device)
+                self._utils.safe_set_local_optimizer_state(p, mine, name)
