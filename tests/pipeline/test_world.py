@@ -1,5 +1,6 @@
 """A process meets the others, on the device that it was told, and waits for them on the side."""
 
+import os
 import subprocess
 import sys
 import time
@@ -33,9 +34,11 @@ print("DEVICE", get_accelerator().device_name())
 
 def ran(script: str) -> subprocess.CompletedProcess[str]:
     """A fresh process: DeepSpeed chooses its device once."""
+    fresh = {name: value for name, value in os.environ.items() if name != "DS_ACCELERATOR"}
     return subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=240
-    )
+        [sys.executable, "-c", script],
+        cwd=ROOT, env=fresh, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
 
 
 def test_a_cpu_engine_stays_on_the_cpu_of_a_machine_with_a_gpu() -> None:
