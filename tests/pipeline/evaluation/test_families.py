@@ -19,9 +19,10 @@ from pipeline.data.loader.dataset import Dataset
 from pipeline.evaluation.context import EvaluationContext
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.figures import figures_of
-from pipeline.evaluation.registry import METRICS
+from pipeline.evaluation.registry import METRICS, require
 from pipeline.world import World
 from stylealae.capabilities import Model
+from stylealae.errors import ConfigError
 from stylealae.families import FAMILIES
 
 WORLD = World(0, 1, torch.device("cpu"))
@@ -52,6 +53,14 @@ def test_every_metric_that_suits_a_family_gives_numbers(
     for result in evaluate(suiting, context_of(m, digits)):
         assert result.values
         assert all(np.isfinite(v) for v in result.values.values()), result.metric
+
+
+def test_a_metric_says_which_capability_a_model_lacks(digits: Path) -> None:
+    s = context_of(model("aae"), digits)
+    says = "error measures a model that classifies and this is a CodeModel, which takes parzen, "
+    with pytest.raises(ConfigError, match=says):
+        require(["error"], s)
+    require(["parzen", "knn-svm"], s)
 
 
 @pytest.mark.parametrize(

@@ -58,9 +58,7 @@ def test_an_images_activations_are_counted(stage: int) -> None:
     assert activation_bytes(stage_plan(CFG, stage)) == pytest.approx(image, rel=0.05)
 
 
-def test_in_half_precision_only_a_phase_with_second_derivatives_keeps_its_activations_whole() -> (
-    None
-):
+def test_half_precision_halves_all_but_a_phase_with_second_derivatives() -> None:
     for loss, share in ((LossConfig(r1_gamma=0.0), 2), (LossConfig(), 1)):
         whole = replace(CFG, loss=loss)
         half = replace(whole, engine=replace(CFG.engine, precision="bf16"))
