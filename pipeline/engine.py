@@ -252,6 +252,11 @@ def _deepspeed_config(
         # clipped, so the norm, a collective for every letter, is left out.
         zero["reduce_bucket_size"] = min(parameters, MAX_BUCKET)
         zero["contiguous_gradients"] = False
+    if zero["stage"] == 2:
+        # Reduced to the rank that wants it, during the backward pass: half an all-reduce's bytes.
+        zero["contiguous_gradients"] = True
+        zero["use_multi_rank_bucket_allreduce"] = False
+        zero["reduce_bucket_size"] = min(parameters, (cfg.bucket_mib << 18) or MAX_BUCKET)
     if zero["stage"] in (1, 2):
         zero["compute_grad_norm"] = cfg.offload
     if cfg.offload:
