@@ -147,7 +147,7 @@ class Saver:
                         tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda
                     )
                 held.copy_(tensor.detach(), non_blocking=True)
-        if torch.cuda.is_available():
+        if self._world.device.type == "cuda":
             torch.cuda.synchronize()
         return self._buffers
 

@@ -81,7 +81,12 @@ class Engine:
             model=PhaseLoss(nets, cfg.loss, cfg.engine.precision),
             optimizer=self._optimizer,
             config=_deepspeed_config(
-                how, at.batch, self.micro, share, sum(p.numel() for p in nets.parameters())
+                how,
+                at.batch,
+                self.micro,
+                share,
+                sum(p.numel() for p in nets.parameters()),
+                on_gpu=world.device.type == "cuda",
             ),
         )
         timeout = timedelta(seconds=cfg.engine.timeout_s)  # it has made a group of its own
@@ -244,7 +249,7 @@ def _fading(at: Progress) -> Progress:
 
 
 def _deepspeed_config(
-    cfg: EngineConfig, batch: int, micro: int, share: int, parameters: int
+    cfg: EngineConfig, batch: int, micro: int, share: int, parameters: int, *, on_gpu: bool
 ) -> dict[str, Any]:
     zero: dict[str, Any] = {"stage": 0 if _by_us(cfg) else cfg.zero_stage}
     if zero["stage"]:
@@ -252,10 +257,15 @@ def _deepspeed_config(
         # clipped, so the norm, a collective for every letter, is left out.
         zero["reduce_bucket_size"] = min(parameters, MAX_BUCKET)
         zero["contiguous_gradients"] = False
+    if zero["stage"] == 2:
+        # Reduced to the rank that wants it, during the backward pass: half an all-reduce's bytes.
+        zero["contiguous_gradients"] = True
+        zero["use_multi_rank_bucket_allreduce"] = False
+        zero["reduce_bucket_size"] = min(parameters, (cfg.bucket_mib << 18) or MAX_BUCKET)
     if zero["stage"] in (1, 2):
         zero["compute_grad_norm"] = cfg.offload
     if cfg.offload:
-        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": on_gpu}
     if cfg.zero_stage == 3:
         zero["stage3_param_persistence_threshold"] = BIASES
     return {

@@ -20,13 +20,20 @@ torch.cuda.is_available = lambda: True  # all that DeepSpeed asks
 torch.cuda.device_count = lambda: 1
 """
 CPU_ENGINE = """
+import tempfile
+from pipeline.config import parse
+from pipeline.storage import open_storage
+from pipeline.training.async_checkpoint import Saver
 from pipeline.training.engine import Engine
 from pipeline.world import joined
-from pipeline.config import parse
 from stylealae.families import FAMILIES
-cfg = parse("", ["family=gan", "model.hidden=4", "model.critic_hidden=4", "schedule.batch=[2]"])
+cfg = parse("", ["family=gan", "model.hidden=4", "schedule.batch=[2]", "engine.offload=true"])
 world = joined(cfg.engine, gpu=False)
-Engine(FAMILIES[cfg.family].build(cfg.model, 1), cfg.progress(0), cfg, world)
+engine = Engine(FAMILIES[cfg.family].build(cfg.model, 1), cfg.progress(0), cfg, world)
+with tempfile.TemporaryDirectory() as folder:
+    saver = Saver(open_storage(folder), cfg.checkpoint, world)
+    saver.save({"adam": engine.state_dict()}, {"stage": 0, "seen": 0})
+    saver.finish()
 from deepspeed.accelerator import get_accelerator
 print("DEVICE", get_accelerator().device_name())
 """
