@@ -1,4 +1,4 @@
-"""The short form of `make fakegpu`, which wants a process of its own: torch must not have asked for GPUs before."""
+"""The short form of `make fakegpu`, in a process of its own: torch must not know of GPUs before."""
 
 import subprocess
 import sys
