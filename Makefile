@@ -2,8 +2,9 @@
 # make test    every test that needs no GPU            make check   format, lint, types, import contracts
 # make setup   only the .venv                          make bench   measurements, as JSON
 # make test-portable   the part without Ray as other processors would run it (an hour)
+# make fakegpu what a GPU would refuse, and what it would be asked for, without one (a C++ compiler)
 # make faults  hosts die, links break, disks fill, and nothing is lost (Linux, root)
-.PHONY: setup demo test test-portable check bench faults
+.PHONY: setup demo test test-portable check bench fakegpu faults
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -32,6 +33,9 @@ check: setup
 
 bench: setup
 	@$(BIN)/python -m bench $(ARGS)
+
+fakegpu: setup
+	@$(BIN)/python -m tests.fakegpu $(ARGS)
 
 faults: setup
 	@$(BIN)/python -m trials.faults $(or $(ARGS),--quick)

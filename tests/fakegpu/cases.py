@@ -1,0 +1,105 @@
+"""The iterations that are run: every family in every precision and form."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.config import RunConfig, load, parse
+
+__all__ = ["Case", "cases", "models", "ranked", "services"]
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+ONE_OF_EACH = (
+    "alae_mlp", "autoencoder", "aae_2d", "aae_informed", "aae_supervised", "aae_semi_100",
+    "aae_reduce", "vae_2d", "gan",
+)  # fmt: skip
+"""A published config of every family but StyleALAE's."""
+PRECISIONS = ("fp32", "bf16", "fp16")
+STYLES = """
+model:
+  {resolution: 8, start_channels: 4, max_channels: 8, z_width: 8, w_width: 8, mapping_layers: 2}
+schedule: {stage_img: [320], total_img: 640, batch: [8]}
+log: {grid_size: 2}
+"""
+FORMS = {
+    "plain": (),
+    "merged": ("loss.merged=true",),
+    "lazy R1": ("loss.r1_every=2",),
+    "recomputed": ("engine.recompute_from=8",),
+}
+"""Each in a fade and after it."""
+MIXTURES = {
+    "merged, lazy, recomputed, in parts": (
+        "loss.merged=true", "loss.r1_every=2", "engine.recompute_from=8", "engine.micro_batch=[4]",
+    ),
+    "moving F in parts": ("loss.reciprocity_trains_f=true", "engine.micro_batch=[4]"),
+}  # fmt: skip
+"""In a fade alone."""
+CODES = {
+    "apart, a mixture, gaussian": (
+        "loss.merged=false", "model.z_width=2", "model.prior=mixture", "model.posterior=gaussian",
+    ),
+    "noise, universal, SGD": (
+        "loss.input_noise=0.2", "loss.input_dropout=0.1", "model.posterior=universal",
+        "optimizer.kind=sgd",
+    ),
+}  # fmt: skip
+"""What else the families of codes can be made of, tried on the one that has it all."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A few iterations of a run."""
+
+    name: str
+    cfg: RunConfig
+    stage: int
+    fading: bool = False
+
+
+def cases() -> Iterator[Case]:
+    """All iterations."""
+    for precision in PRECISIONS:
+        chosen = f"engine.precision={precision}"
+        for form, overrides in FORMS.items():
+            cfg = parse(STYLES, (chosen, *overrides))
+            yield Case(f"stylealae, {form}, fading, {precision}", cfg, 1, fading=True)
+            yield Case(f"stylealae, {form}, grown, {precision}", cfg, 1)
+        for form, overrides in MIXTURES.items():
+            cfg = parse(STYLES, (chosen, *overrides))
+            yield Case(f"stylealae, {form}, fading, {precision}", cfg, 1, fading=True)
+        yield Case(f"stylealae, 4x4, {precision}", parse(STYLES, (chosen,)), 0)
+        for form, overrides in CODES.items():
+            cfg = _published("aae_semi_100", chosen, *overrides)
+            yield Case(f"{cfg.family}, {form}, {precision}", cfg, cfg.last_stage)
+        for name in ONE_OF_EACH:
+            cfg = _published(name, chosen)
+            yield Case(f"{cfg.family}, {name}, {precision}", cfg, cfg.last_stage)
+
+
+def ranked() -> Iterator[Case]:
+    """Those that two ranks are tried with."""
+    for name, cfg in models():
+        yield Case(name, cfg, cfg.last_stage, fading=name == "stylealae")
+
+
+def services() -> Iterator[Case]:
+    """Those that everything beside the training is tried with."""
+    every = ("log.scalars_img=1", "log.grid_img=1", "checkpoint.every_img=1", "metrics.every_img=1",
+             "metrics.samples=16", "metrics.batch=8")  # fmt: skip
+    cfg = parse(STYLES, every)
+    yield Case("stylealae", cfg, cfg.last_stage, fading=True)
+    cfg = _published("aae_reduce", *every, "metrics.names=[error,prior-fit]")
+    yield Case(cfg.family, cfg, cfg.last_stage)
+
+
+def models() -> Iterator[tuple[str, RunConfig]]:
+    """A model of every family, by its name."""
+    yield "stylealae", parse(STYLES)
+    for name in ONE_OF_EACH:
+        cfg = _published(name)
+        yield cfg.family, cfg
+
+
+def _published(name: str, *overrides: str) -> RunConfig:
+    return load(CONFIGS / "mnist" / f"{name}.yaml", ("schedule.batch=[10]", *overrides))
