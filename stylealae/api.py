@@ -44,7 +44,8 @@ class StyleALAE:
         """The model of a snapshot folder.
 
         Raises:
-            CheckpointError: the folder is no snapshot, or one that is torn or of another format.
+            CheckpointError: the folder is no snapshot, or one that is torn, of another format or
+                not finite.
         """
 
         def section(family: str) -> type[ModelConfig]:
@@ -55,13 +56,10 @@ class StyleALAE:
                 )
             return ModelConfig
 
-        found = snapshot.read(Path(path), section, device)
+        found = snapshot.read(Path(path), section, lambda _, model: build(model), device)
         tensors = dict(found.tensors)
-        try:
-            w_mean, nets = tensors.pop("w_mean"), build(found.model)
-            nets.load_state_dict(tensors)
-        except (KeyError, RuntimeError) as error:
-            raise CheckpointError(f"{path} is no whole snapshot: {error}") from error
+        w_mean, nets = tensors.pop("w_mean"), build(found.model)
+        nets.load_state_dict(tensors)
         return cls(nets.to(device), found.model, w_mean, stage=found.stage, seen=found.seen)
 
     @classmethod
@@ -71,7 +69,7 @@ class StyleALAE:
         """The model of a checkpoint of the authors' code, its running average unless `ema` is off.
 
         Raises:
-            CheckpointError: the file is truncated, or something else.
+            CheckpointError: the file is truncated, not finite, or something else.
         """
         nets, model, w_mean = released_to_ours(read_released(Path(path), ema=ema))
         return cls(nets.to(device), model, w_mean.to(device), stage=model.blocks - 1)

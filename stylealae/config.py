@@ -20,6 +20,10 @@ __all__ = [
 ]
 
 
+MAX_SIDE, MAX_WIDTH, MAX_LAYERS = 1 << 14, 1 << 16, 256
+"""Far beyond any published model: a config that asks for more is damaged or hostile."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShapeConfig:
     """What the networks of every family have: the images that they take, and z."""
@@ -37,13 +41,18 @@ class ShapeConfig:
                 f"model.resolution is {self.resolution}: make it a power of two from 4 upwards "
                 "(4, 8, 16, ..., 1024)"
             )
+        if self.resolution > MAX_SIDE:
+            raise ConfigError(f"model.resolution is {self.resolution}: the most is {MAX_SIDE}")
         self.require_positive("channels", "z_width")
 
     def require_positive(self, *names: str) -> None:
-        """Refuses fields that are below 1."""
+        """Refuses fields that are below 1, or beyond what networks can be built of."""
         for name in names:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"model.{name} is {getattr(self, name)}: it must be at least 1")
+            value, most = getattr(self, name), MAX_LAYERS if "layers" in name else MAX_WIDTH
+            if value < 1:
+                raise ConfigError(f"model.{name} is {value}: it must be at least 1")
+            if value > most:
+                raise ConfigError(f"model.{name} is {value}: the most is {most}")
 
     @property
     def last_stage(self) -> int:

@@ -6,6 +6,7 @@ from rich.console import Console as Terminal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from pipeline.training.progress import ProgressUpdate
+from stylealae.errors import printable
 
 __all__ = ["Console"]
 
@@ -39,7 +40,7 @@ class Console:
 
     def say(self, text: str) -> None:
         """A sentence between the bars."""
-        self.terminal.print(text)
+        self.terminal.print(printable(text), markup=False)
 
     def show(self, u: ProgressUpdate) -> None:
         """One line of progress: stage, images, rate, time left, losses; at its end a summary."""

@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import click
 
-from stylealae.errors import UserError
+from stylealae.errors import UserError, printable
 
 __all__ = ["reports_errors"]
 
@@ -26,7 +26,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except UserError as error:
-            click.secho(f"error: {error}", fg="red", err=True)
+            click.secho(f"error: {printable(error)}", fg="red", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
             click.secho("interrupted: the same command goes on where it was", err=True)
@@ -35,7 +35,14 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
     return wrapped
 
 
+class _Printable(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def _quiet() -> None:
     """Shows our own warnings and silences those of the libraries."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Printable("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     warnings.filterwarnings("ignore", category=FutureWarning)

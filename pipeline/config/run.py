@@ -146,7 +146,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     try:
         text = path.read_text()
         named = BASE.search(text)
-        base = (path.parent / named.group(1)).read_text() if named else ""
+        base = (path.parent / _below(path, named.group(1))).read_text() if named else ""
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the config {path}: {error}") from error
     return parse(BASE.sub("", text), overrides, origin=str(path), base=base)
@@ -156,6 +156,8 @@ def parse(
     text: str, overrides: Sequence[str] = (), *, origin: str = "config", base: str = ""
 ) -> RunConfig:
     """As `load`, from YAML text, and that of a base.
+
+    Values are data: what OmegaConf would look up, `${oc.env:HOME}` say, is refused.
 
     Raises:
         ConfigError: the YAML does not parse, or a key is unknown, mistyped or out of range.
@@ -170,9 +172,14 @@ def parse(
         if not OmegaConf.is_dict(yaml):
             raise ConfigError(f"{origin}: found a list, a config is made of lines `key: value`")
         last = OmegaConf.from_dotlist([_with_empty_text(o) for o in overrides])
-        given: Any = OmegaConf.merge(OmegaConf.create(base or "{}"), yaml, last)
+        parts = (OmegaConf.create(base or "{}"), yaml, last)
+        for part in parts:
+            _require_data(OmegaConf.to_container(part), origin)
+        given: Any = OmegaConf.merge(*parts)
         config = OmegaConf.merge(_schema(given), given)
         return cast(RunConfig, OmegaConf.to_object(config))
+    except RecursionError as error:
+        raise ConfigError(f"{origin}: it is nested too deep for a config") from error
     except YAMLError as error:
         raise ConfigError(f"{origin}: {_first_lines(error)}") from error
     except OmegaConfBaseException as error:
@@ -190,6 +197,31 @@ def as_yaml(cfg: RunConfig) -> str:
 def as_dict(cfg: RunConfig) -> dict[str, Any]:
     """The resolved config as plain dicts and lists."""
     return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(cfg)))
+
+
+def _below(config: Path, base: str) -> str:
+    """The name of a base, which lies in the config's folder or below it."""
+    if Path(base).is_absolute() or ".." in Path(base).parts:
+        raise ConfigError(
+            f"{config}: its base is {base}, and a base lies in the folder of the config that names "
+            "it or below: copy it there"
+        )
+    return base
+
+
+def _require_data(part: object, origin: str, key: str = "") -> None:
+    """Refuses values that OmegaConf would look up elsewhere: in the environment, say."""
+    if isinstance(part, dict):
+        for name, value in part.items():
+            _require_data(value, origin, f"{key}.{name}" if key else str(name))
+    elif isinstance(part, list):
+        for value in part:
+            _require_data(value, origin, key)
+    elif isinstance(part, str) and "${" in part:
+        raise ConfigError(
+            f"{origin}: {key} is {part!r}, and a config's values are data, nothing is looked up "
+            "for them: write the value itself; on the command line the shell can put it there"
+        )
 
 
 def _schema(given: Any) -> Any:

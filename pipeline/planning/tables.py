@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
@@ -10,6 +11,7 @@ from pipeline.planning.devices import Rates
 from pipeline.planning.forecast import forecast
 from pipeline.planning.memory import GIB, need
 from pipeline.planning.stage_plan import StagePlan
+from stylealae.errors import printable
 
 __all__ = ["forecast_table", "plan_table"]
 
@@ -67,6 +69,7 @@ def _accumulation(plan: StagePlan) -> str:
 
 def _table(title: str, caption: str = "") -> Table:
     return Table(
-        title=title, title_justify="left", caption=caption, caption_justify="left",
+        title=escape(printable(title)), title_justify="left",
+        caption=caption, caption_justify="left",
         box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False,
     )  # fmt: skip

@@ -4,6 +4,7 @@ Pictures are embedded, large ones smaller than they are and linked to their file
 """
 
 import base64
+import hashlib
 import io
 import json
 import os
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from PIL import Image
 
@@ -18,7 +20,7 @@ from pipeline.config import RunConfig, as_dict
 from pipeline.planning.stage_plan import stage_plans
 from pipeline.planning.tables import plan_table
 from pipeline.report.charts import Curve, Mark, chart, short
-from pipeline.report.run import Run, read_run
+from pipeline.report.run import Run, as_mapping, read_run
 from stylealae.errors import ConfigError
 
 __all__ = ["REPORT", "write_report"]
@@ -65,11 +67,13 @@ def page(run: Run, beside: Path) -> str:
     bodies = "".join(
         f'<section id="{t.lower()}"><h2>{t}</h2>{body}</section>' for t, body in sections.items()
     )
+    style = STYLE.read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy(style)}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(name)}: report</title><style>{STYLE.read_text()}</style></head><body>"
+        f"<title>{escape(name)}: report</title><style>{style}</style></head><body>"
         f"<header><h1>{escape(name)}</h1><p>{_headline(run, cfg)}</p><nav>{links}</nav></header>"
         f"<dl class='facts'>{_facts(run)}</dl>{bodies}"
         f"<footer>Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by <code>stylealae report</code>."
@@ -77,11 +81,20 @@ def page(run: Run, beside: Path) -> str:
     )
 
 
+def _policy(style: str) -> str:
+    """What the page may load and run: its own style sheet, the pictures in it, and no script."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
+    )
+
+
 def _headline(run: Run, cfg: RunConfig | None) -> str:
-    model = run.config.get("model", {})
-    family = run.config.get("family", "stylealae")
-    name = "StyleALAE" if family == "stylealae" else family
-    what = f"{name}, {model['resolution']}{TIMES}{model['resolution']}" if model else name
+    model, family = run.config.get("model"), str(run.config.get("family", "stylealae"))
+    side = model.get("resolution") if isinstance(model, Mapping) else None
+    what = escape("StyleALAE" if family == "stylealae" else family)
+    what += f", {escape(str(side))}{TIMES}{escape(str(side))}" if side else ""
     if cfg is None:
         return f"{what}; {run.seen:,} images seen."
     total = cfg.span(cfg.last_stage)[1]
@@ -155,7 +168,7 @@ def _picture(path: Path, caption: str, beside: Path) -> str:
 
 def _embedded(path: Path) -> str:
     """The picture as a data URI: the file itself if it is small, else at most WIDEST wide."""
-    with Image.open(path) as image:
+    with Image.open(path, formats=["PNG"]) as image:
         if image.width <= WIDEST and path.stat().st_size <= AS_IS_BYTES:
             return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
         small = image.convert("RGB")
@@ -168,7 +181,7 @@ def _embedded(path: Path) -> str:
 
 
 def _link(path: Path, beside: Path) -> str:
-    return Path(os.path.relpath(path, beside)).as_posix()
+    return quote(Path(os.path.relpath(path, beside)).as_posix())
 
 
 def _curves(run: Run, marks: Sequence[Mark]) -> Iterator[str]:
@@ -250,7 +263,7 @@ def _plain(value: object) -> str:
 def _environment(run: Run) -> str:
     """The newest start's machine and versions, and how often the run was started."""
     last = run.environments[-1] if run.environments else {}
-    versions = {**run.versions, **last.get("versions", {})}
+    versions = {**run.versions, **as_mapping(last.get("versions"))}
     names = ("host", "processor", "cores", "gpu", "cuda", "ranks", "system", "python")
     rows = [(n, str(last[n])) for n in names if last.get(n) is not None]
     rows += sorted((k, str(v)) for k, v in versions.items())

@@ -10,7 +10,7 @@ from pipeline.config import RunConfig, parse
 from pipeline.training.run_files import SNAPSHOT
 from stylealae.errors import CheckpointError, ConfigError
 
-__all__ = ["ImageGrid", "Run", "read_run"]
+__all__ = ["ImageGrid", "Run", "as_mapping", "read_run"]
 
 Json = Mapping[str, Any]  # of any version of this program, so nothing is known of its values
 
@@ -93,12 +93,17 @@ def read_run(folder: Path) -> Run:
     return Run(
         folder=folder,
         rows=rows,
-        config=state.get("config", {}),
-        versions=state.get("versions", {}),
+        config=as_mapping(state.get("config")),
+        versions=as_mapping(state.get("versions")),
         done=[int(f.name) for f in stages if (f / SNAPSHOT).exists()],
         grids=sorted(_grids(folder / "images"), key=lambda g: (g.resolution, g.seen)),
         environments=list(_lines(folder / "environment.jsonl")),
     )
+
+
+def as_mapping(found: object) -> Json:
+    """What a file holds where an object is wanted; empty if it is none."""
+    return found if isinstance(found, Mapping) else {}
 
 
 def _lines(path: Path) -> Iterator[Json]:
@@ -108,7 +113,7 @@ def _lines(path: Path) -> Iterator[Json]:
     for line in path.read_text(errors="replace").splitlines():
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(row, dict) and isinstance(row.get("seen"), int):
             yield row
@@ -119,7 +124,7 @@ def _newest_state(folder: Path) -> Json:
     for path in sorted(folder.glob("[0-9]*/seen-*/state.json"), key=lambda p: p.parent.name)[::-1]:
         try:
             state = json.loads(path.read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
         if isinstance(state, dict):
             return state

@@ -122,7 +122,9 @@ def _ended(cfg: RunConfig, storage: Storage, stage: int) -> bool:
 def _from_snapshot(cfg: RunConfig, stage: int, storage: Storage) -> Handover:
     """The state that the snapshot of the stage before stands in for."""
     folder = snapshots.snapshot(storage, stage - 1)
-    found = snapshot.read(folder, lambda name: sections(name).model)
+    found = snapshot.read(
+        folder, lambda name: sections(name).model, lambda name, model: FAMILIES[name].build(model)
+    )
     if (found.family, found.model) != (cfg.family, cfg.model):
         raise CheckpointError(
             f"the snapshot {folder} is of another model ({found.family}, {found.model}): give this "

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from stylealae.config import ShapeConfig, TermsConfig
-from stylealae.errors import CheckpointError, ConfigError
+from stylealae.errors import ConfigError
 from stylealae.families.sections import Sections
 
 if TYPE_CHECKING:
@@ -73,16 +73,17 @@ def load(path: str | Path, device: "str | torch.device" = "cpu") -> "Model":
     """The model of a snapshot folder, of whatever family.
 
     Raises:
-        CheckpointError: the folder is no snapshot, or one that is torn or of another format.
+        CheckpointError: the folder is no snapshot, or one that is torn, of another format or not
+            finite.
     """
     from stylealae.interop import snapshot
 
-    found = snapshot.read(Path(path), lambda name: sections(name).model, device)
+    found = snapshot.read(
+        Path(path), lambda name: sections(name).model, lambda name, cfg: FAMILIES[name].build(cfg),
+        device,
+    )  # fmt: skip
     family, tensors = FAMILIES[found.family], dict(found.tensors)
     nets = family.build(found.model).to(device)
-    try:
-        means = {name: tensors.pop(name) for name in nets.means()}
-        nets.load_state_dict(tensors)
-    except (KeyError, RuntimeError) as error:
-        raise CheckpointError(f"{path} is no whole snapshot: {error}") from error
+    means = {name: tensors.pop(name) for name in nets.means()}
+    nets.load_state_dict(tensors)
     return family.model(nets, means, found.model, stage=found.stage, seen=found.seen)

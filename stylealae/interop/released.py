@@ -6,6 +6,7 @@ flipped (their `conv_transpose2d`).
 """
 
 import pickle
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,20 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from stylealae.config import ModelConfig
+from stylealae.config import MAX_SIDE, ModelConfig
 from stylealae.errors import CheckpointError, ConfigError
+from stylealae.interop.integrity import require_file, require_finite
 from stylealae.networks import Networks, build, encoder, generator
 from stylealae.ops.layers import EqualConv2d, EqualLinear
 
 __all__ = ["Counterpart", "counterparts", "model_of", "read_released", "released_to_ours"]
 
 FUSED_FROM = 128
+MAX_BLOCKS = MAX_SIDE.bit_length() - 2
+SHARED = 2
+"""Tensors that are stored together may claim so many times the bytes that are there."""
+UNREADABLE = (pickle.UnpicklingError, zipfile.BadZipFile, EOFError, AssertionError, IndexError)
+"""What torch.load and zipfile raise beside RuntimeError at a damaged file."""
 F, D, E, G, MEAN = "mapping_fl", "mapping_tl", "discriminator", "generator", "dlatent_avg"
 
 
@@ -54,24 +61,55 @@ def read_released(path: Path, *, ema: bool = True) -> dict[str, Tensor]:
         CheckpointError: the file is missing, truncated, something else, or would run code.
     """
     try:
+        _require_stored(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
         models: Mapping[str, Mapping[str, Tensor]] = content["models"]
         suffix = "_s" if ema else ""
         named = {module: models[module + suffix] for module in (F, D, E, G)}
         named[MEAN] = models.get(MEAN + suffix, models[MEAN])  # the released EMA leaves it out
-        return {f"{m}/{name}": tensor for m, part in named.items() for name, tensor in part.items()}
+        tensors = {f"{m}/{name}": t for m, part in named.items() for name, t in part.items()}
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} does not exist") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path} is a torch file, but not one of the released code: it has no entry {error}"
+        ) from error
+    except (*UNREADABLE, RuntimeError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0].partition(". ")[0]  # torch's advice is to run its code
         raise CheckpointError(
             f"{path} is no whole checkpoint of the released code ({reason}): give a .pth file such "
             "as model_submitted.pth"
         ) from error
-    except (KeyError, TypeError, AttributeError) as error:
+    _require_backed(path, tensors)
+    require_finite(path, tensors)
+    return tensors
+
+
+def _require_stored(path: Path) -> None:
+    """Refuses a pointer, and an archive that claims more than the file: torch.save packs none."""
+    size = path.stat().st_size
+    require_file(path, advice="give a .pth file such as model_submitted.pth")
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            claimed = sum(member.file_size for member in archive.infolist())
+        if claimed > size:
+            raise ValueError(f"it claims {claimed:,} bytes and has {size:,}")
+
+
+def _require_backed(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuses what is no tensor, or repeats a few stored numbers to a large one."""
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise CheckpointError(f"{path} is not of the released code: {name} is no tensor")
+    stored = {
+        t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors.values()
+    }
+    claimed = sum(t.numel() * t.element_size() for t in tensors.values())
+    if claimed > SHARED * sum(stored.values()):
         raise CheckpointError(
-            f"{path} is a torch file, but not one of the released code: it has no entry {error}"
-        ) from error
+            f"{path} is no whole checkpoint: its tensors claim {claimed:,} bytes, and "
+            f"{sum(stored.values()):,} are stored"
+        )
 
 
 def model_of(tensors: Mapping[str, Tensor]) -> ModelConfig:
@@ -82,6 +120,8 @@ def model_of(tensors: Mapping[str, Tensor]) -> ModelConfig:
     """
     try:
         blocks = 1 + max(_numbers(tensors, f"{E}/encode_block."))
+        if blocks > MAX_BLOCKS:
+            raise ValueError(f"they name {blocks:,} blocks, {MAX_BLOCKS} are the most")
         rgb = tensors[f"{E}/from_rgb.0.from_rgb.weight"]  # [C, channels, 1, 1], full resolution
         first = tensors[f"{F}/map_blocks.0.fc.weight"]  # [W, Z]
         return ModelConfig(
@@ -93,7 +133,7 @@ def model_of(tensors: Mapping[str, Tensor]) -> ModelConfig:
             w_width=first.shape[0],
             mapping_layers=1 + max(_numbers(tensors, f"{F}/map_blocks.")),
         )
-    except (KeyError, ValueError, ConfigError) as error:
+    except (KeyError, IndexError, ValueError, ConfigError) as error:
         raise CheckpointError(f"these weights are not of a StyleALAE: {error}") from error
 
 
@@ -104,10 +144,21 @@ def released_to_ours(tensors: Mapping[str, Tensor]) -> tuple[Networks, ModelConf
         CheckpointError: a tensor is missing, left over or of another shape.
     """
     model = model_of(tensors)
-    nets = build(model)
     found = {k: v for k, v in tensors.items() if not k.endswith("blur.weight")}
-    w_mean = found.pop(f"{MEAN}/buff")
-    wanted = counterparts(nets)
+    w_mean = found.pop(f"{MEAN}/buff", None)
+    with torch.device("meta"):
+        _require_counterparts(found, counterparts(build(model)))
+    if w_mean is None or w_mean.numel() != 2 * model.blocks * model.w_width:
+        raise CheckpointError(f"these weights are not of a StyleALAE: {MEAN} does not fit them")
+    nets = build(model)
+    with torch.no_grad():
+        for name, counterpart in counterparts(nets).items():
+            counterpart.parameter.copy_(counterpart.ours(found[name]))
+    return nets, model, w_mean.reshape(nets.G.layers, model.w_width)
+
+
+def _require_counterparts(found: Mapping[str, Tensor], wanted: Mapping[str, Counterpart]) -> None:
+    """Refuses released tensors that are not, one for one, of the size of ours."""
     if wanted.keys() != found.keys():
         missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
         raise CheckpointError(
@@ -120,9 +171,6 @@ def released_to_ours(tensors: Mapping[str, Tensor]) -> tuple[Networks, ModelConf
                 f"{name} has shape {list(found[name].shape)}, "
                 f"a StyleALAE like this wants {list(counterpart.parameter.shape)}"
             )
-        with torch.no_grad():
-            counterpart.parameter.copy_(counterpart.ours(found[name]))
-    return nets, model, w_mean.reshape(nets.G.layers, model.w_width)
 
 
 def counterparts(nets: Networks) -> dict[str, Counterpart]:

@@ -10,17 +10,36 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stylealae.config import ShapeConfig
 from stylealae.errors import CheckpointError, ConfigError
+from stylealae.interop.integrity import (
+    MANIFEST,
+    require_file,
+    require_finite,
+    require_manifest,
+    require_shapes,
+    shapes_of,
+)
+from stylealae.networks.group import NetworkGroup
 
 __all__ = ["Snapshot", "read", "write"]
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 FORMAT = 1
+TORN = (
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    RuntimeError,
+)
+"""What a config that was altered ends in."""
 M = TypeVar("M", bound=ShapeConfig)
 
 
@@ -36,7 +55,8 @@ class Snapshot(Generic[M]):
 
 
 def write(folder: Path, snapshot: Snapshot[M], card: str) -> None:
-    """Writes a snapshot into an existing folder."""
+    """Writes a snapshot into an existing folder; a manifest of what was there before goes."""
+    (folder / MANIFEST).unlink(missing_ok=True)
     save_file({k: v.contiguous() for k, v in snapshot.tensors.items()}, folder / WEIGHTS)
     about: dict[str, object] = {
         "format": FORMAT,
@@ -52,13 +72,26 @@ def write(folder: Path, snapshot: Snapshot[M], card: str) -> None:
 def read(
     folder: Path,
     section: Callable[[str], type[M]],
+    networks: Callable[[str, M], NetworkGroup],
     device: str | torch.device = "cpu",
 ) -> Snapshot[M]:
-    """What a snapshot folder holds; `section` gives a family's class of model config.
+    """What a snapshot folder holds, every byte as its manifest says, where it has one.
+
+    `section` gives a family's class of model config, `networks` builds it: on "meta" alone, to
+    compare the shapes before anything is allocated.
 
     Raises:
-        CheckpointError: the folder is no snapshot, or one that is torn or of another format.
+        CheckpointError: the folder is no snapshot, or one that is torn, of another format, of other
+            shapes than its config says, or with weights that are not finite.
     """
+    for name in (CONFIG, WEIGHTS):
+        require_file(
+            folder / name,
+            advice="it is no snapshot, give the folder that training wrote, such as "
+            "runs/demo/0032/snapshot",
+            text=name == CONFIG,
+        )
+    require_manifest(folder)
     try:
         about = json.loads((folder / CONFIG).read_text())
         if about["format"] != FORMAT:
@@ -66,18 +99,20 @@ def read(
                 f"{folder} is a snapshot of format {about['format']}, this version reads "
                 f"{FORMAT}: use the version of stylealae that wrote it"
             )
-        family = about.get("family", "stylealae")
-        return Snapshot(
-            family=family,
-            model=section(family)(**about["model"]),
-            tensors=load_file(folder / WEIGHTS, device=str(device)),
-            stage=int(about["stage"]),
-            seen=int(about["seen"]),
-        )
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"{folder} is no snapshot: {Path(error.filename).name} is missing; give the folder "
-            "that training wrote, such as runs/demo/0032/snapshot"
-        ) from error
-    except (KeyError, TypeError, ValueError, ConfigError, SafetensorError) as error:
+        family, stage, seen = about.get("family", "stylealae"), about["stage"], about["seen"]
+        model = section(family)(**about["model"])
+        if not model.first_stage <= int(stage) <= model.last_stage:
+            raise ValueError(f"stage {stage} is none of its networks")
+        wanted = shapes_of(lambda: networks(family, model))
+        require_shapes(folder, _shapes(folder / WEIGHTS), wanted)
+        tensors = load_file(folder / WEIGHTS, device=str(device))
+    except (*TORN, ConfigError, SafetensorError) as error:
         raise CheckpointError(f"{folder} is no whole snapshot: {error}") from error
+    require_finite(folder / WEIGHTS, tensors)
+    return Snapshot(family=family, model=model, tensors=tensors, stage=int(stage), seen=int(seen))
+
+
+def _shapes(weights: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor, from the header alone, whose lengths the library has checked."""
+    with safe_open(weights, framework="pt") as found:
+        return {name: tuple(found.get_slice(name).get_shape()) for name in found.keys()}  # noqa: SIM118

@@ -1,12 +1,14 @@
 """The Python door: what a snapshot gives back, and what it refuses."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from stylealae import StyleALAE
+from stylealae import StyleALAE, families
 from stylealae.config import ModelConfig
 from stylealae.errors import CheckpointError, ConfigError
 from stylealae.networks import build
@@ -79,3 +81,94 @@ def test_what_is_no_whole_snapshot_is_refused(model: StyleALAE, tmp_path: Path):
     (tmp_path / "config.json").write_text(json.dumps(about))
     with pytest.raises(CheckpointError, match="no whole snapshot"):
         StyleALAE.load(tmp_path)
+
+
+@pytest.fixture
+def snapshot(model: StyleALAE, tmp_path: Path) -> Path:
+    model.save(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("load", [StyleALAE.load, families.load])
+def test_a_flipped_bit_is_found_by_the_manifest(snapshot: Path, load):
+    hashes = {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in snapshot.iterdir()}
+    (snapshot / "manifest.json").write_text(json.dumps({"format": 1, "sha256": hashes}))
+    load(snapshot)
+    weights = snapshot / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors does not have the hash"):
+        load(snapshot)
+    weights.unlink()
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is missing"):
+        load(snapshot)
+    (snapshot / "manifest.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is missing"):
+        load(snapshot)
+
+
+def test_a_model_saved_over_another_drops_its_manifest(snapshot: Path, model: StyleALAE):
+    (snapshot / "manifest.json").write_text(
+        json.dumps({"format": 1, "sha256": {"model.safetensors": "0" * 64}})
+    )
+    model.save(snapshot)
+    assert StyleALAE.load(snapshot).seen == 123
+
+
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_weights_that_are_not_finite_are_refused(snapshot: Path, number: str):
+    tensors = load_file(snapshot / "model.safetensors")
+    tensors["F.layers.1.weight"][0, 0] = float(number)
+    save_file(tensors, snapshot / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"F\.layers\.1\.weight .* not finite"):
+        StyleALAE.load(snapshot)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"z_width": 60_000, "w_width": 60_000}, "has shape"),  # 58 GB of weights
+        ({"mapping_layers": 200}, "missing"),
+        ({"mapping_layers": 10**9}, "the most is"),
+        ({"resolution": 1 << 40}, "the most is"),
+        ({"max_channels": 10**30, "start_channels": 10**30}, "the most is"),
+        ({"resolution": "16"}, "no whole snapshot"),
+        ({"resolution": None}, "no whole snapshot"),
+    ],
+)
+@pytest.mark.parametrize("load", [StyleALAE.load, families.load])
+def test_a_config_that_asks_for_more_than_the_weights_is_refused_before_it_gets_it(
+    snapshot: Path, changed: dict[str, object], says: str, load
+):
+    about = json.loads((snapshot / "config.json").read_text())
+    about["model"] |= changed
+    (snapshot / "config.json").write_text(json.dumps(about))
+    with pytest.raises(CheckpointError, match=says):
+        load(snapshot)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_pointer_and_a_missing_file_are_sentences(snapshot: Path, name: str):
+    (snapshot / name).write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    )
+    with pytest.raises(CheckpointError, match="Git-LFS pointer"):
+        StyleALAE.load(snapshot)
+    (snapshot / name).unlink()
+    with pytest.raises(CheckpointError, match=f"{name} is missing"):
+        families.load(snapshot)
+
+
+@pytest.mark.parametrize("text", ["[]", "[" * 100_000, '{"format": 1, "model": [], "stage": 0}'])
+def test_a_config_that_is_none_is_a_sentence(snapshot: Path, text: str):
+    (snapshot / "config.json").write_text(text)
+    with pytest.raises(CheckpointError, match="no whole snapshot"):
+        StyleALAE.load(snapshot)
+
+
+def test_a_stage_that_the_networks_do_not_have_is_refused(snapshot: Path):
+    about = json.loads((snapshot / "config.json").read_text())
+    (snapshot / "config.json").write_text(json.dumps({**about, "stage": 3}))
+    with pytest.raises(CheckpointError, match="stage 3 is none"):
+        StyleALAE.load(snapshot)

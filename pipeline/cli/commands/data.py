@@ -9,7 +9,7 @@ import click
 
 from pipeline.cli.errors import reports_errors
 from pipeline.cli.output import write_picture
-from stylealae.errors import ConfigError, DataError
+from stylealae.errors import ConfigError, DataError, printable
 
 if TYPE_CHECKING:
     from pipeline.data.pixels import Fit
@@ -112,7 +112,7 @@ def verify(dataset: str, threads: int) -> None:
     faults = 0
     for fault in faults_of(dataset, threads=threads, console=Console(stderr=True)):
         faults += 1
-        click.echo(fault)
+        click.echo(printable(fault))
     if faults:
         raise DataError(f"{dataset} has {faults} faults: mend the files named above")
     click.echo(f"{dataset} is whole")

@@ -11,7 +11,7 @@ from pipeline.cli.batches import encode_images, read_batches
 from pipeline.cli.errors import reports_errors
 from pipeline.cli.models import open_model, snapshot_of
 from pipeline.cli.output import print_numbers, progress, write_picture
-from stylealae.errors import ConfigError, DataError
+from stylealae.errors import ConfigError, DataError, printable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -252,6 +252,7 @@ def _show(found: "Directions") -> None:
     """A table for people, on stderr: the JSON has the same numbers."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     report = found.about.get("attributes")
@@ -270,6 +271,7 @@ def _show(found: "Directions") -> None:
                    for n in ("accuracy", "chance", "correlation")]  # fmt: skip
         moved = float(others[worst])
         other = f"{found.names[worst]} {moved:+.2f}" if abs(moved) >= 0.005 else ""
+        name, other = escape(printable(name)), escape(printable(other))
         table.add_row(name, *numbers, f"{float(entangled[k, k]):+.2f}", other)
     Console(stderr=True, width=110).print(table)
 

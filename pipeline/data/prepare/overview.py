@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.data.format.manifest import Manifest, data_storage
@@ -14,6 +15,7 @@ from pipeline.data.loader.shard_reader import ShardReader
 from pipeline.data.loader.split_reader import SplitReader
 from pipeline.storage import Where
 from pipeline.storage.pieces import open_pieces
+from stylealae.errors import printable
 from stylealae.image_grid import Row
 
 __all__ = ["overview", "rows_to_draw"]
@@ -57,20 +59,24 @@ def overview(dataset: Where) -> Table:
     """A table of two columns; labels are read from the smallest resolution."""
     manifest, opened = _opened(dataset)
     table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_row("source", manifest.source)
-    table.add_row("licence", manifest.licence)
-    table.add_row("channels", str(manifest.channels))
+
+    def add(name: str, value: str) -> None:
+        table.add_row(escape(printable(name)), escape(printable(value)))
+
+    add("source", manifest.source)
+    add("licence", manifest.licence)
+    add("channels", str(manifest.channels))
     for name, split in manifest.splits.items():
-        table.add_row(f"split {name}", f"{split.samples:,} images in {split.shards:,} shards")
+        add(f"split {name}", f"{split.samples:,} images in {split.shards:,} shards")
     for reader in opened:
         side, length = reader.shards.resolution, int(reader.shards.bytes.sum())
-        table.add_row(f"{side}x{side}", f"{reader.encoding}, {length / (1 << 20):,.1f} MiB")
+        add(f"{side}x{side}", f"{reader.encoding}, {length / (1 << 20):,.1f} MiB")
     for label, column in _columns(opened[0], manifest.labels).items():
-        table.add_row(f"label {label}", column.summary())
-    table.add_row("enlarged", f"{manifest.enlarged:,}")
-    table.add_row("broken", f"{manifest.broken:,} inputs were refused")
+        add(f"label {label}", column.summary())
+    add("enlarged", f"{manifest.enlarged:,}")
+    add("broken", f"{manifest.broken:,} inputs were refused")
     for entry in manifest.refused:
-        table.add_row("", f"{entry.name}: {entry.reason}")
+        add("", f"{entry.name}: {entry.reason}")
     return table
 
 

@@ -108,7 +108,7 @@ class ClassModelConfig(CodeModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_positive("class_critic_hidden")
+        self.require_positive("class_critic_hidden", "classes")
         if self.classes < 2:
             raise ConfigError(f"model.classes is {self.classes}: there must be at least 2")
         if self.class_shares and len(self.class_shares) != self.classes:

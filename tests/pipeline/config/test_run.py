@@ -205,3 +205,50 @@ def test_a_launch_script_refuses_in_one_sentence(tmp_path: Path) -> None:
     assert shown.stderr.startswith("error: ")
     assert "modle" in shown.stderr
     assert "Traceback" not in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "override", "key"),
+    [
+        ("run_dir: 'runs/${oc.env:SECRET}'", "", "run_dir"),
+        ("data: {path: 'http://host/${oc.env:SECRET}'}", "", "data.path"),
+        ("schedule: {lr: ['${oc.decode:${oc.env:SECRET}}']}", "", "schedule.lr"),
+        ("run_dir: ${data.path}", "", "run_dir"),
+        ("", "run_dir=${oc.env:SECRET}", "run_dir"),
+    ],
+)
+def test_a_value_is_data_and_nothing_is_looked_up_for_it(
+    text: str, override: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "0.125")
+    with pytest.raises(ConfigError, match=rf"{key} is .*values are data") as refused:
+        parse(text, [override] if override else [])
+    assert "0.125" not in str(refused.value)
+
+
+def test_nothing_is_looked_up_for_a_base_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "0.125")
+    (tmp_path / "base.yaml").write_text("run_dir: ${oc.env:SECRET}\n")
+    (tmp_path / "mine.yaml").write_text("base: base.yaml\nrun_dir: runs/mine\n")
+    with pytest.raises(ConfigError, match=r"run_dir is .*values are data"):
+        load(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize("name", ["../other.yaml", "below/../../other.yaml", "{absolute}"])
+def test_a_base_lies_beside_its_config_or_below(tmp_path: Path, name: str) -> None:
+    (tmp_path / "configs/below").mkdir(parents=True)
+    (tmp_path / "other.yaml").write_text("seed: 3\n")
+    (tmp_path / "configs/below/base.yaml").write_text("seed: 4\n")
+    mine = tmp_path / "configs/mine.yaml"
+    mine.write_text(f"base: {name.format(absolute=tmp_path / 'other.yaml')}\n")
+    with pytest.raises(ConfigError, match=r"its base is .*or below"):
+        load(mine)
+    mine.write_text("base: below/base.yaml\n")
+    assert load(mine).seed == 4
+
+
+def test_a_config_nested_too_deep_is_refused_with_a_sentence() -> None:
+    with pytest.raises(ConfigError, match="nested too deep"):
+        parse("run_dir: " + "[" * 3000 + "]" * 3000)

@@ -1,5 +1,7 @@
 """A run on one page: read as training leaves it, whole or torn, and opened in a browser."""
 
+import base64
+import hashlib
 import json
 import math
 import mmap
@@ -84,6 +86,46 @@ def test_the_page_holds_everything_and_escapes_it(run: Path) -> None:
     assert not list(run.glob(".*"))
 
 
+SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+
+
+def test_nothing_that_a_file_says_is_markup(run: Path) -> None:
+    config = {"family": SCRIPT, "model": {"resolution": SCRIPT}, SCRIPT: SCRIPT}
+    state = {"seen": 700, "config": config, "versions": {SCRIPT: SCRIPT}}
+    (run / "0008/seen-0000000700/state.json").write_text(json.dumps(state))
+    row = {"seen": 900, **{f"{group}/{SCRIPT}": 1.0 for group in ("loss", "metric", "system")}}
+    (run / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    where = {"seen": 0, "host": SCRIPT, "time": SCRIPT, "versions": {SCRIPT: SCRIPT}}
+    (run / "environment.jsonl").write_text(json.dumps(where) + "\n")
+    text = write_report(run).read_text()
+    assert text.count("&lt;script&gt;") > 8
+    assert "<script" not in text
+    assert "<img src=x" not in text
+
+
+def test_the_page_may_load_its_own_style_and_pictures_alone(run: Path) -> None:
+    text = write_report(run).read_text()
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
+    (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert "default-src 'none'" in policy
+    assert f"style-src 'sha256-{digest}';" in policy
+    assert "unsafe" not in policy
+    assert not re.findall(r"<[^>]* (?:style|on[a-z]+)=", text)
+
+
+def test_a_link_is_never_an_address_of_its_own(tmp_path: Path, run: Path) -> None:
+    run.rename(folder := tmp_path / "javascript:alert(1)#")
+    text = write_report(folder, tmp_path / "r.html").read_text()
+    assert 'href="javascript%3Aalert%281%29%23/images/0008' in text
+
+
+@pytest.mark.parametrize("state", ['{"config": [1], "versions": 3}', "[" * 100_000])
+def test_a_state_of_another_kind_still_has_a_report(run: Path, state: str) -> None:
+    (run / "0008/seen-0000000700/state.json").write_text(state)
+    assert "<h1>" in write_report(run).read_text()
+
+
 def test_large_pictures_are_embedded_smaller(run: Path) -> None:
     Image.effect_noise((3000, 1000), 90).save(run / "images" / "0008-seen-0000000700.png")
     assert write_report(run).stat().st_size < 700_000
@@ -115,7 +157,7 @@ def test_what_is_no_run_is_a_sentence(tmp_path: Path, run: Path) -> None:
         assert said in shown.output
     shown = CliRunner().invoke(main, ["report", str(run), "--out", str(tmp_path / "r" / "r.html")])
     assert shown.output.strip() == str(tmp_path / "r" / "r.html")
-    assert 'href="../small &amp; new/images/' in (tmp_path / "r" / "r.html").read_text()
+    assert 'href="../small%20%26%20new/images/' in (tmp_path / "r" / "r.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ code, every output, loss and gradient (as norm and dot product with cos(0, 1, 2,
 """
 
 import math
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -218,3 +219,39 @@ def test_another_architecture_is_refused(plain, tmp_path, spoil):
     torch.save(content, tmp_path / "ablation.pth")
     with pytest.raises(CheckpointError, match=r"decode_block\.1"):
         StyleALAE.from_released(tmp_path / "ablation.pth")
+
+
+@pytest.mark.parametrize("spoil", ["repeated", "blocks", "nan", "mean", "text"])
+def test_a_checkpoint_that_asks_for_more_than_it_holds_is_refused(plain, tmp_path, spoil):
+    content = plain.checkpoint()
+    models = content["models"]
+    says = "no whole checkpoint: its tensors claim"
+    if spoil == "repeated":  # a mapping network of 10 GB
+        models["mapping_fl_s"]["map_blocks.0.fc.weight"] = torch.ones(1, 1).expand(50_000, 50_000)
+    elif spoil == "blocks":
+        models["discriminator_s"]["encode_block.999999999.bias_1"], says = torch.ones(1), "blocks"
+    elif spoil == "nan":
+        models["generator_s"]["const"][0, 0, 0, 0], says = float("nan"), "not finite"
+    elif spoil == "mean":
+        models["dlatent_avg"], says = {"buff": torch.ones(3)}, "dlatent_avg does not fit"
+    else:
+        models["generator_s"]["const"], says = "a text", "is no tensor"
+    torch.save(content, tmp_path / "large.pth")
+    with pytest.raises(CheckpointError, match=says):
+        StyleALAE.from_released(tmp_path / "large.pth")
+
+
+def test_an_archive_that_inflates_and_a_pointer_are_refused(plain, tmp_path):
+    torch.save(plain.checkpoint(), tmp_path / "whole.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "whole.pth") as whole,
+        zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for member in whole.namelist():
+            packed.writestr(member, whole.read(member))
+        packed.writestr("archive/data/zeros", bytes(10**7))
+    with pytest.raises(CheckpointError, match="it claims"):
+        StyleALAE.from_released(tmp_path / "packed.pth")
+    (tmp_path / "pointer.pth").write_text("version https://git-lfs.github.com/spec/v1\noid 0\n")
+    with pytest.raises(CheckpointError, match="Git-LFS pointer"):
+        StyleALAE.from_released(tmp_path / "pointer.pth")

@@ -1,5 +1,6 @@
 """`stylealae verify` and `stylealae inspect`, as a person types them."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -61,3 +62,20 @@ def test_what_is_no_dataset_is_a_sentence(command: str, tmp_path: Path) -> None:
     result = run(command, tmp_path)
     assert result.exit_code == 1
     assert "holds no manifest.json" in result.output
+
+
+def test_names_from_a_manifest_neither_style_the_terminal_nor_steer_it(
+    dataset: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "[red]copy\x1b[2J"
+    shutil.copytree(dataset, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["licence"] = "[bold red]free\x1b]0;owned\x07 \u202egnp.exe[/bold]"
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    result = run("inspect", copy)
+    assert "[bold red]free\N{REPLACEMENT CHARACTER}]0;owned" in result.output
+    (copy / "manifest.json").unlink()
+    missing = run("inspect", copy)
+    assert "[red]copy\N{REPLACEMENT CHARACTER}[2J" in missing.output
+    for shown in (result.output, missing.output):
+        assert not {"\x1b", "\x07", "\u202e"} & set(shown)
