@@ -21,8 +21,10 @@ __all__ = [
     "open_container",
 ]
 
-MAX_BYTES = 1 << 30
+MAX_BYTES = 300 << 20
 """A larger file is no picture, and in a zip it may be a few kilobytes that unpack to it."""
+PIECE = 64
+"""Bytes read at once of what is packed as bzip2 or LZMA, whose decoders know no bound."""
 
 
 class Container(ABC):
@@ -85,7 +87,11 @@ class ZipOfFiles(Container):
         self.sizes = {info.filename: info.file_size for info in files}
 
     def _bytes(self, name: str) -> bytes:
-        return self._zip.read(name)
+        with self._zip.open(name) as member:
+            if self._zip.getinfo(name).compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                return member.read(self.sizes[name])  # never inflates beyond what it claims
+            member.MIN_READ_SIZE = PIECE
+            return b"".join(iter(lambda: member.read(PIECE), b""))
 
 
 class TarOfFiles(Container):
