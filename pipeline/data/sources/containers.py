@@ -24,7 +24,7 @@ __all__ = [
 MAX_BYTES = 300 << 20
 """A larger file is no picture, and in a zip it may be a few kilobytes that unpack to it."""
 PIECE = 64
-"""Bytes read at once of what is packed as bzip2 or LZMA, whose decoders know no bound."""
+"""Bytes inflated at once by bzip2 and LZMA, whose decoders here know no bound: 90 MB at most."""
 
 
 class Container(ABC):
