@@ -8,6 +8,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from pipeline.data.format import tar
 from stylealae.errors import DataError
@@ -90,7 +91,7 @@ class ZipOfFiles(Container):
         with self._zip.open(name) as member:
             if self._zip.getinfo(name).compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 return member.read(self.sizes[name])  # never inflates beyond what it claims
-            member.MIN_READ_SIZE = PIECE
+            cast(zipfile.ZipExtFile, member).MIN_READ_SIZE = PIECE
             return b"".join(iter(lambda: member.read(PIECE), b""))
 
 
