@@ -34,6 +34,9 @@ Planes = NDArray[np.uint8] | NDArray[np.float32]
 Fit = Literal["crop", "pad"]
 
 _MAX_PIXELS = 89_478_485  # Pillow's bound; larger claims are decompression bombs
+_MAX_WORK = 2_000_000_000  # pixels times scans of a JPEG: a few bytes make another scan of all
+_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+"""Formats of Pillow that start no other program, as its EPS does, whatever a file is called."""
 _ORIENTATION = 0x0112  # EXIF tag
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -83,7 +86,7 @@ def decode(data: bytes, channels: int) -> tuple[Pixels, tuple[str, ...]]:
 def _open(data: bytes) -> Image.Image:
     """The image with its header read and its size within bounds."""
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
         if data.lstrip()[:1] == b"<":
             raise DataError("it is a web page, not an image: the download failed") from None
@@ -101,15 +104,27 @@ def _loaded(image: Image.Image, data: bytes) -> Image.Image:
 
     Pillow decodes many a damaged PNG without a word: its checksums are verified first.
     """
+    if image.format in ("JPEG", "MPO"):
+        _require_few_scans(image, data)
     if image.format in ("JPEG", "MPO") and image.mode in _JPEG:
         pixels = simplejpeg.decode_jpeg(data, colorspace=_JPEG[image.mode])
         if image.mode == "CMYK":  # stored inverted, as Adobe does
             return Image.frombytes("CMYK", image.size, (255 - pixels).tobytes())
         return Image.fromarray(pixels.squeeze(2) if image.mode == "L" else pixels)
     if image.format == "PNG":
-        Image.open(io.BytesIO(data)).verify()
+        Image.open(io.BytesIO(data), formats=("PNG",)).verify()
     image.load()
     return image
+
+
+def _require_few_scans(image: Image.Image, data: bytes) -> None:
+    """Refuses a JPEG that goes over its pixels hundreds of times."""
+    scans = data.count(b"\xff\xda")  # 0xff in the data of a scan is followed by 0
+    if scans * image.width * image.height > _MAX_WORK:
+        raise DataError(
+            f"it draws {image.width}x{image.height} pixels in {scans:,} scans, and a photo has a "
+            "dozen: save it anew"
+        )
 
 
 def _plain(image: Image.Image, mode: str) -> tuple[Image.Image, tuple[str, ...]]:

@@ -8,6 +8,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from pipeline.data.format import tar
 from stylealae.errors import DataError
@@ -21,8 +22,10 @@ __all__ = [
     "open_container",
 ]
 
-MAX_BYTES = 1 << 30
+MAX_BYTES = 300 << 20
 """A larger file is no picture, and in a zip it may be a few kilobytes that unpack to it."""
+PIECE = 64
+"""Bytes inflated at once by bzip2 and LZMA, whose decoders here know no bound: 90 MB at most."""
 
 
 class Container(ABC):
@@ -85,7 +88,11 @@ class ZipOfFiles(Container):
         self.sizes = {info.filename: info.file_size for info in files}
 
     def _bytes(self, name: str) -> bytes:
-        return self._zip.read(name)
+        with self._zip.open(name) as member:
+            if self._zip.getinfo(name).compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                return member.read(self.sizes[name])  # never inflates beyond what it claims
+            cast(zipfile.ZipExtFile, member).MIN_READ_SIZE = PIECE
+            return b"".join(iter(lambda: member.read(PIECE), b""))
 
 
 class TarOfFiles(Container):

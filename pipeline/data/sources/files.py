@@ -17,7 +17,7 @@ from pipeline.data.sources.containers import (
     ZipOfFiles,
     open_container,
 )
-from pipeline.data.sources.labels import Row, Table, read_table
+from pipeline.data.sources.labels import Row, Table, read_table, require_table_size
 from pipeline.data.sources.source import Options, Sample, Source
 from stylealae.errors import DataError
 
@@ -70,12 +70,15 @@ class Files(Source):
         inside = [name for name in names if PurePosixPath(name).name == LABELS]
         beside = Path(self.input).with_name(LABELS)
         if self.options.labels is not None:
+            require_table_size(self.options.labels, Path(self.options.labels).stat().st_size)
             return read_table(self.options.labels, Path(self.options.labels).read_bytes())
         if inside:
             name = min(inside, key=lambda name: (name.count("/"), name))
             self._base = PurePosixPath(name).parent
+            require_table_size(f"{self.input}: {name}", self.files.sizes[name])
             return read_table(f"{self.input}: {name}", self.files.read(name))
         if beside.is_file() and not Path(self.input).is_dir():
+            require_table_size(str(beside), beside.stat().st_size)
             table = read_table(str(beside), beside.read_bytes())
             if any(
                 key in table.rows or PurePosixPath(key).name in table.rows for key in self._keys

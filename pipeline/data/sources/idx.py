@@ -16,6 +16,9 @@ from stylealae.errors import DataError
 
 __all__ = ["Idx"]
 
+MAX_RATIO, MIB = 200, 1 << 20
+"""Of what a gzipped file claims to its own bytes, MNIST's images have 5; any may claim a MiB."""
+
 
 class Idx(Source):
     """Grey images with a class each; those of 28x28 get a border of two pixels on every side."""
@@ -94,20 +97,32 @@ def _find(folder: Path, stem: str, axes: int) -> Path | None:
 
 
 def _read(path: Path, axes: int) -> NDArray[np.uint8]:
-    """An IDX file of bytes -> its array of `axes` axes."""
+    """An IDX file of bytes -> its array of `axes` axes; no more is read than it claims to have."""
+    head = 4 + 4 * axes
     try:
-        data = path.read_bytes()
-        data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        length = path.stat().st_size
+        with path.open("rb") as file:
+            gzipped = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if gzipped else path.open("rb") as stream:
+            start = stream.read(head)
+            if start[:4] != bytes([0, 0, 8, axes]) or len(start) < head:
+                raise DataError(
+                    f"{path} begins with {start[:4].hex()}, not with 000008{axes:02x}: it is no "
+                    "IDX file"
+                )
+            shape = tuple(int(n) for n in np.frombuffer(start, ">u4", axes, 4))
+            needed = math.prod(shape)
+            if needed > (MAX_RATIO * length + MIB if gzipped else length - head):
+                raise DataError(
+                    f"{path} has {length:,} bytes, an array of {shape} needs {head + needed:,}: "
+                    "fetch it again"
+                )
+            data = stream.read(needed + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
-    if data[:4] != bytes([0, 0, 8, axes]) or len(data) < 4 + 4 * axes:
+    if len(data) != needed:
+        more = f"{head + len(data):,}" if len(data) < needed else f"more than {head + needed:,}"
         raise DataError(
-            f"{path} begins with {data[:4].hex()}, not with 000008{axes:02x}: it is no IDX file"
+            f"{path} has {more} bytes, an array of {shape} needs {head + needed:,}: fetch it again"
         )
-    shape = tuple(int(n) for n in np.frombuffer(data, ">u4", axes, 4))
-    if len(data) != 4 + 4 * axes + math.prod(shape):
-        raise DataError(
-            f"{path} has {len(data):,} bytes, an array of {shape} needs "
-            f"{4 + 4 * axes + math.prod(shape):,}: fetch it again"
-        )
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape)
+    return np.frombuffer(data, np.uint8).reshape(shape)

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from pipeline.data.format.types import Label
 from stylealae.errors import DataError
 
-__all__ = ["Row", "Table", "read_table", "table_of"]
+__all__ = ["Row", "Table", "read_table", "require_table_size", "table_of"]
 
 Row = tuple[Label, ...]
+MAX_BYTES = 64 << 20
+"""A larger table is none of labels."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,18 @@ class Table:
         return dict(zip(self.names, row or (None,) * len(self.names), strict=True))
 
 
+def require_table_size(where: str, size: int) -> None:
+    """Refuses a table that is too long to be read."""
+    if size > MAX_BYTES:
+        raise DataError(
+            f"{where} has {size:,} bytes, more than the {MAX_BYTES:,} that a table of labels may "
+            "have: leave out columns, or split the data set"
+        )
+
+
 def read_table(where: str, data: bytes) -> Table:
     """A CSV whose first column is the file name, or a list as CelebA's; `where` names the file."""
+    require_table_size(where, len(data))
     try:
         text = data.decode("utf-8-sig")
         first, _, rest = text.partition("\n")

@@ -237,3 +237,48 @@ def test_a_decompression_bomb_is_refused_unread(side: int) -> None:
     for data in (bytes(bomb), png(side, side, 1, 0, b"")):
         with pytest.raises(DataError, match="decompression bomb"):
             decode(data, 3)
+
+
+def test_a_file_is_read_by_a_decoder_that_starts_no_program(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from PIL import EpsImagePlugin
+
+    started: list[object] = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *a, **k: started.append(a))
+    page = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
+    with pytest.raises(DataError, match="no image of a known format"):
+        decode(page, 3)
+    assert not started
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG"])
+def test_a_size_is_refused_from_the_header_alone(kind: str) -> None:
+    data = bytearray(saved(halves("RGB"), kind))
+    size, bound = (40, 20), 30_000
+    if kind == "PNG":
+        data[16:24] = struct.pack(">II", bound, bound)
+        data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
+    elif kind == "JPEG":
+        at = data.index(b"\xff\xc0") + 5
+        assert struct.unpack(">HH", data[at : at + 4]) == size[::-1]
+        data[at : at + 4] = struct.pack(">HH", bound, bound)
+    else:
+        tags = (
+            [data.index(struct.pack("<HHI", tag, 3, 1)) for tag in (256, 257)]
+            if struct.pack("<HHI", 256, 3, 1) in data
+            else [data.index(struct.pack("<HHI", tag, 4, 1)) for tag in (256, 257)]
+        )
+        for at in tags:
+            data[at : at + 12] = data[at : at + 2] + struct.pack("<HII", 4, 1, bound)
+    with pytest.raises(DataError, match=r"DecompressionBomb|decompression bomb"):
+        decode(bytes(data), 3)
+
+
+def test_a_jpeg_of_hundreds_of_scans_is_refused() -> None:
+    photo = saved(Image.new("RGB", (3000, 3000)), "JPEG", progressive=True)
+    assert decode(photo, 3)[0].shape == (3000, 3000, 3)
+    last = photo.rindex(b"\xff\xda")
+    scans = photo[:last] + photo[last:-2] * 300 + photo[-2:]
+    with pytest.raises(DataError, match=r"3000x3000 pixels in 309 scans"):
+        decode(scans, 3)

@@ -4,7 +4,9 @@ import gzip
 import io
 import pickle
 import tarfile
+import tracemalloc
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 
 from pipeline.data.images import load_images
+from pipeline.data.sources.containers import ZipOfFiles
 from pipeline.data.sources.registry import open_source
 from stylealae.errors import DataError
 
@@ -168,6 +171,42 @@ def test_a_zip_cannot_swell_without_bound(
         source.read(1)
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_is_read_as_far_as_it_claims_and_not_inflated_beyond(
+    photos: Path, tmp_path: Path, method: int
+) -> None:
+    path = tmp_path / "liar.zip"
+    photo = (photos / "000.v1.png").read_bytes()
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a.png", photo)
+        archive.writestr("b.png", bytes(200 << 20))
+    told = (200 << 20).to_bytes(4, "little")
+    path.write_bytes(path.read_bytes().replace(told, (1000).to_bytes(4, "little")))
+    files = ZipOfFiles(str(path))
+    assert files.read("a.png") == photo
+    tracemalloc.start()
+    with pytest.raises(DataError, match="it cannot be read"):
+        files.read("b.png")
+    held = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert held < 150 << 20
+
+
+def test_a_table_of_labels_has_a_bound(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.data.sources.labels.MAX_BYTES", 100)
+    table = tmp_path / "many.csv"
+    table.write_text("file,age\n" + "a.png,3\n" * 20)
+    with pytest.raises(DataError, match=r"many\.csv has 169 bytes, more than the 100"):
+        open_source(str(photos), labels=str(table))
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.write(photos / "000.v1.png", "a.png")
+        archive.write(table, "labels.csv")
+    with pytest.raises(DataError, match=r"labels\.csv has 169 bytes"):
+        open_source(str(tmp_path / "photos.zip"))
+
+
 def test_damage_inside_a_zip_is_named(photos: Path, tmp_path: Path) -> None:
     path = tmp_path / "damaged.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -221,6 +260,22 @@ def test_idx_round_trip(tmp_path: Path) -> None:
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(labels[5:])[:-1])
     with pytest.raises(DataError, match="bytes"):
         open_source(str(tmp_path))
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_idx_is_read_as_far_as_it_claims(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    claimed = bytes([0, 0, 8, 3]) + np.array((1 << 31, 28, 28), ">u4").tobytes()
+    images = tmp_path / "train-images-idx3-ubyte"
+    images.write_bytes(pack(claimed + bytes(1000)))
+    with pytest.raises(DataError, match="needs 1,683,627,180,048"):
+        open_source(str(tmp_path))
+    images.write_bytes(pack(idx(np.zeros((1, 28, 28), np.uint8)) + bytes(100 << 20)))
+    tracemalloc.start()
+    with pytest.raises(DataError, match="bytes, an array of"):
+        open_source(str(tmp_path))
+    held = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert held < (10 << 20)
 
 
 def test_tools_see_images_as_training_does(photos: Path, tmp_path: Path) -> None:
