@@ -88,7 +88,7 @@ class _Styled(torch.autograd.Function):
         d_scale, d_shift = torch.empty_like(scale), torch.empty_like(scale)
         d_grain = scale.new_zeros(c)
         for i, j in _tiles(y):
-            with _written(d_x, i, j) as d:
+            with _result(d_x, i, j) as d:
                 d_shift[i, j], d_scale[i, j] = _backward(
                     d, g[i, j], y[i, j], mean[i, j], rstd[i, j], 1 + scale[i, j]
                 )
@@ -121,7 +121,7 @@ class _Normalised(torch.autograd.Function):
         d_x, d_bias = torch.empty_like(y), mean.new_zeros(y.shape[1])
         for i, j in _tiles(y):
             more = (None if extra is None else extra[i, j] for extra in (g_y, g_mean, g_var))
-            with _written(d_x, i, j) as d:
+            with _result(d_x, i, j) as d:
                 _backward(d, g[i, j], y[i, j], mean[i, j], rstd[i, j], None, *more)
                 d_bias[j] += d.sum((0, 2, 3))
         return d_x, d_bias, None
@@ -142,7 +142,7 @@ def _forward(
     rstd = torch.empty_like(var)
     pixels = x.shape[2] * x.shape[3]
     for i, j in _tiles(x):
-        with _written(x, i, j) as y, _written(out, i, j) as normed:
+        with _changed(x, i, j) as y, _result(out, i, j) as normed:
             y.add_(bias[j, None, None])
             if grain is not None and grain_weight is not None:
                 y.add_(_wide(grain[i]) * grain_weight[j, None, None])
@@ -270,10 +270,21 @@ def _blur_on_cpu(x: Tensor) -> Tensor:
 
 
 @contextmanager
-def _written(x: Tensor, i: slice, j: slice) -> Iterator[Tensor]:
-    """A tile to be written in at least float32: of x itself, or rounded into x in the end."""
+def _changed(x: Tensor, i: slice, j: slice) -> Iterator[Tensor]:
+    """A tile to be changed in at least float32: of x itself, or rounded into x in the end."""
     tile = x[i, j]
     wide = _wide(tile)
+    yield wide
+    if wide is not tile:
+        tile.copy_(wide)
+
+
+@contextmanager
+def _result(x: Tensor, i: slice, j: slice) -> Iterator[Tensor]:
+    """As `_changed`, of an x that holds nothing yet: it is not read."""
+    tile = x[i, j]
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    wide = tile if dtype == x.dtype else torch.empty_like(tile, dtype=dtype)
     yield wide
     if wide is not tile:
         tile.copy_(wide)
