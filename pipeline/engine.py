@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,6 +37,7 @@ from stylealae.config import TermsConfig
 from stylealae.draws import Draw
 from stylealae.family import FAMILIES
 from stylealae.networks.lettered import Lettered
+from stylealae.ops.compiler import fuse
 from stylealae.phases import Phase
 from stylealae.schedule import Growth, Progress, at_stage
 
@@ -72,6 +74,7 @@ def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
             dist.init_process_group(backend, timeout=TIMEOUT)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
+    fuse(cfg.fuse, Path(cfg.kernel_cache))
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     deepspeed.init_distributed(dist_backend=dist.get_backend(), dist_init_required=False)
     return World(dist.get_rank(), dist.get_world_size(), device)

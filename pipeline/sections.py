@@ -91,6 +91,11 @@ class EngineConfig:
     """Adam's moments and its step live in the host's memory (ZeRO 1 and above)."""
     threads: int = 0
     """CPU threads a worker computes with; 0 shares the machine's cores among its workers."""
+    fuse: Literal["auto", "on", "off"] = "auto"
+    """Steps between convolutions as a few kernels by torch's compiler: auto on GPUs, on on CPUs too
+    (slower, for tests), off nowhere."""
+    kernel_cache: str = "~/.cache/stylealae/kernels"
+    """Folder on a local disk for these kernels: workers of a host and later starts share them."""
 
     def __post_init__(self) -> None:
         if self.zero_stage not in (0, 1, 2, 3):

@@ -6,6 +6,8 @@ Here a step overwrites the convolution's output, keeps that one tensor for the b
 a CPU works off a few planes at a time, so that only the first read and the last write leave the
 cache.  Arithmetic is float32 (float64 for float64), whatever the activations are stored in.
 
+Where `ops.compiler.fuse` has said so, as on GPUs, the same steps go through torch's compiler.
+
 Legend: N batch, C channels, R resolution, M pixels of a plane (R * R).
 """
 
@@ -18,10 +20,12 @@ import torch.nn.functional as fn
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from stylealae.ops import compiled
+from stylealae.ops.compiler import fuses
+from stylealae.ops.formulas import SLOPE
+
 __all__ = ["SLOPE", "blur", "normalised", "styled"]
 
-SLOPE = 0.2
-"""Of the leaky ReLU, everywhere in the paper."""
 TILE = 1 << 17
 """Numbers worked on at a time on a CPU; a few tiles of float32 fit a core's second cache."""
 
@@ -35,30 +39,47 @@ def styled(
     grain: Tensor | None,
     grain_weight: Tensor,
     eps: float,
+    blurred: bool = False,
 ) -> Tensor:
     """Bias, noise, leaky ReLU, instance norm and style: what follows a convolution of G.
 
-    x [N, C, R, R] is overwritten; bias and grain_weight [C], scale and shift [N, C], grain
-    [N, 1, R, R] or None -> [N, C, R, R].  Once differentiable: nothing needs G's second derivative.
+    x [N, C, R, R] may be overwritten, and is blurred first if `blurred`; bias and grain_weight [C],
+    scale and shift [N, C], grain [N, 1, R, R] or None -> [N, C, R, R].  Once differentiable:
+    nothing needs G's second derivative.
     """
     weight = None if grain is None else grain_weight  # without noise it has no gradient either
-    out: Tensor = _Styled.apply(x, bias, scale, shift, grain, weight, eps)  # type: ignore[no-untyped-call]
+    if fuses(x):
+        out: Tensor = compiled.Styled.apply(  # type: ignore[no-untyped-call]
+            x, bias, scale, shift, grain, weight, eps, blurred
+        )
+        return out
+    x = blur(x) if blurred else x
+    out = _Styled.apply(x, bias, scale, shift, grain, weight, eps)  # type: ignore[no-untyped-call]
     return out
 
 
-def normalised(x: Tensor, bias: Tensor, *, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+def normalised(
+    x: Tensor, bias: Tensor, *, eps: float, blurred: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
     """Bias, leaky ReLU and instance norm: what follows a convolution of E.
 
-    x [N, C, R, R] is overwritten, bias [C] -> the normalised features [N, C, R, R], and the mean
-    and biased variance [N, C] that they had.  Twice differentiable, as R1 needs it.
+    x [N, C, R, R] may be overwritten, bias [C] -> the normalised features [N, C, R, R], blurred
+    then if `blurred`, and the mean and biased variance [N, C] that they had.  Twice differentiable,
+    as R1 needs it.
     """
+    if fuses(x):
+        _, out, mean, var = compiled.Normalised.apply(x, bias, eps, blurred)  # type: ignore[no-untyped-call]
+        return out, mean, var
     _, out, mean, var = _Normalised.apply(x, bias, eps)  # type: ignore[no-untyped-call]
-    return out, mean, var
+    return blur(out) if blurred else out, mean, var
 
 
 def blur(x: Tensor) -> Tensor:
     """Depthwise [1 2 1] x [1 2 1] / 16 with zero padding.  [N, C, R, R] -> same"""
-    out: Tensor = _Blur.apply(x)  # type: ignore[no-untyped-call]
+    if fuses(x):
+        out: Tensor = compiled.Blurred.apply(x)  # type: ignore[no-untyped-call]
+        return out
+    out = _Blur.apply(x)  # type: ignore[no-untyped-call]
     return out
 
 
