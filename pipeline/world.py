@@ -4,6 +4,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -12,6 +13,7 @@ from torch import Tensor
 from pipeline.allocator import keep_freed_memory
 from pipeline.config.sections import EngineConfig
 from stylealae.errors import ConfigError
+from stylealae.ops.compiler import fuse
 
 __all__ = ["World", "joined"]
 
@@ -93,6 +95,7 @@ def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
         dist.init_process_group(backend, timeout=timeout)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
+    fuse(cfg.fuse, Path(cfg.kernel_cache))
     size = dist.get_world_size()
     side = dist.new_group(backend="gloo", timeout=WAIT) if size > 1 else None
     return World(dist.get_rank(), size, device, side)

@@ -99,6 +99,11 @@ class EngineConfig:
     timeout_s: float = 600.0
     """A collective of a step that takes longer ends the workers.  Longer than data.patience_s:
     while one of them waits for images, the others wait in a collective."""
+    fuse: Literal["auto", "on", "off"] = "auto"
+    """Steps between convolutions as a few kernels by torch's compiler: auto on GPUs, on on CPUs too
+    (slower, for tests), off nowhere."""
+    kernel_cache: str = "~/.cache/stylealae/kernels"
+    """Folder on a local disk for these kernels: workers of a host and later starts share them."""
 
     def __post_init__(self) -> None:
         if self.zero_stage not in (0, 1, 2, 3):

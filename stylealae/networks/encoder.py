@@ -10,7 +10,7 @@ import torch.nn.functional as fn
 from torch import Tensor, nn
 
 from stylealae.config import ModelConfig
-from stylealae.ops.fused import SLOPE, blur, normalised
+from stylealae.ops.fused import SLOPE, normalised
 from stylealae.ops.layers import (
     NEVER,
     DownConv2d,
@@ -35,9 +35,12 @@ class StyleExit(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
         self.linear = EqualLinear(2 * channels, w_width)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Of x, which is overwritten: [N, C, R, R] -> features [N, C, R, R], their style [N, W]"""
-        x, mean, var = normalised(x, self.bias, eps=NORM_EPS)
+    def forward(self, x: Tensor, *, blurred: bool = False) -> tuple[Tensor, Tensor]:
+        """Features, blurred if `blurred`, and their style; x may be overwritten.
+
+        [N, C, R, R] -> [N, C, R, R], [N, W]
+        """
+        x, mean, var = normalised(x, self.bias, eps=NORM_EPS, blurred=blurred)
         return x, self.linear(torch.cat((mean, std_of(var)), dim=1))
 
 
@@ -53,8 +56,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Halved features, and their style.  [N, C, R, R] -> [N, C', R/2, R/2], [N, W]"""
-        x, w_1 = self.style_1(self.conv_1(x))
-        x, w_2 = self.style_2(self.conv_2(blur(x)))  # [N, C', R/2, R/2]
+        x, w_1 = self.style_1(self.conv_1(x), blurred=True)
+        x, w_2 = self.style_2(self.conv_2(x))  # [N, C', R/2, R/2]
         return x, w_1 + w_2
 
 

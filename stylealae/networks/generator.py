@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from stylealae.config import ModelConfig
 from stylealae.latents import per_layer
-from stylealae.ops.fused import blur, styled
+from stylealae.ops.fused import styled
 from stylealae.ops.layers import NEVER, EqualConv2d, EqualLinear, UpConv2d, nearest2x, recomputed
 from stylealae.schedule import Growth
 
@@ -32,15 +32,18 @@ class StyledLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
         self.affine = EqualLinear(w_width, 2 * channels, gain=1.0)
 
-    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
-        """X, which is overwritten, modulated by w.
+    def forward(
+        self, x: Tensor, w: Tensor, noise: Tensor | None, *, blurred: bool = False
+    ) -> Tensor:
+        """X, which may be overwritten, modulated by w; blurred before if `blurred`.
 
         [N, C, R, R], [N, W], [N, 1, R, R] -> [N, C, R, R]
         """
         scale, shift = self.affine(w).chunk(2, dim=1)  # [N, C] each
         return styled(
-            x, self.bias, scale, shift, noise=noise, noise_weight=self.noise_weight, eps=NORM_EPS
-        )
+            x, self.bias, scale, shift, noise=noise, noise_weight=self.noise_weight, eps=NORM_EPS,
+            blurred=blurred,
+        )  # fmt: skip
 
 
 class FirstBlock(nn.Module):
@@ -72,7 +75,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: LayerNoise) -> Tensor:
         """Features at twice the resolution.  [N, C, R, R], [N, 2, W] -> [N, C', 2R, 2R]"""
-        x = self.layer_1(blur(self.conv_1(x)), w[:, 0], noise[0])  # [N, C', 2R, 2R]
+        x = self.layer_1(self.conv_1(x), w[:, 0], noise[0], blurred=True)  # [N, C', 2R, 2R]
         x = self.layer_2(self.conv_2(x), w[:, 1], noise[1])
         return x
 

@@ -6,6 +6,8 @@ Here a step overwrites the convolution's output, keeps that one tensor for the b
 a CPU works off a few planes at a time, so that only the first read and the last write leave the
 cache.  Arithmetic is float32 (float64 for float64), whatever the activations are stored in.
 
+Where `ops.compiler.fuse` has said so, as on GPUs, the same steps go through torch's compiler.
+
 Legend: N batch, C channels, R resolution, M pixels of a plane (R * R).
 """
 
@@ -18,10 +20,12 @@ import torch.nn.functional as fn
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from stylealae.ops import compiled
+from stylealae.ops.compiler import fuses
+from stylealae.ops.formulas import SLOPE
+
 __all__ = ["SLOPE", "blur", "normalised", "styled"]
 
-SLOPE = 0.2
-"""Of the leaky ReLU, everywhere in the paper."""
 TILE = 1 << 17
 """Numbers worked on at a time on a CPU; a few tiles of float32 fit a core's second cache."""
 
@@ -35,30 +39,47 @@ def styled(
     noise: Tensor | None,
     noise_weight: Tensor,
     eps: float,
+    blurred: bool = False,
 ) -> Tensor:
     """Bias, noise, leaky ReLU, instance norm and style: what follows a convolution of G.
 
-    x [N, C, R, R] is overwritten; bias and noise_weight [C], scale and shift [N, C], noise
-    [N, 1, R, R] or None -> [N, C, R, R].  Once differentiable: nothing needs G's second derivative.
+    x [N, C, R, R] may be overwritten, and is blurred first if `blurred`; bias and noise_weight [C],
+    scale and shift [N, C], noise [N, 1, R, R] or None -> [N, C, R, R].  Once differentiable:
+    nothing needs G's second derivative.
     """
     weight = None if noise is None else noise_weight  # without noise it has no gradient either
-    out: Tensor = _Styled.apply(x, bias, scale, shift, noise, weight, eps)  # type: ignore[no-untyped-call]
+    if fuses(x):
+        out: Tensor = compiled.Styled.apply(  # type: ignore[no-untyped-call]
+            x, bias, scale, shift, noise, weight, eps, blurred
+        )
+        return out
+    x = blur(x) if blurred else x
+    out = _Styled.apply(x, bias, scale, shift, noise, weight, eps)  # type: ignore[no-untyped-call]
     return out
 
 
-def normalised(x: Tensor, bias: Tensor, *, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+def normalised(
+    x: Tensor, bias: Tensor, *, eps: float, blurred: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
     """Bias, leaky ReLU and instance norm: what follows a convolution of E.
 
-    x [N, C, R, R] is overwritten, bias [C] -> the normalised features [N, C, R, R], and the mean
-    and biased variance [N, C] that they had.  Twice differentiable, as R1 needs it.
+    x [N, C, R, R] may be overwritten, bias [C] -> the normalised features [N, C, R, R], blurred
+    then if `blurred`, and the mean and biased variance [N, C] that they had.  Twice differentiable,
+    as R1 needs it.
     """
+    if fuses(x):
+        _, out, mean, var = compiled.Normalised.apply(x, bias, eps, blurred)  # type: ignore[no-untyped-call]
+        return out, mean, var
     _, out, mean, var = _Normalised.apply(x, bias, eps)  # type: ignore[no-untyped-call]
-    return out, mean, var
+    return blur(out) if blurred else out, mean, var
 
 
 def blur(x: Tensor) -> Tensor:
     """Depthwise [1 2 1] x [1 2 1] / 16 with zero padding.  [N, C, R, R] -> same"""
-    out: Tensor = _Blur.apply(x)  # type: ignore[no-untyped-call]
+    if fuses(x):
+        out: Tensor = compiled.Blurred.apply(x)  # type: ignore[no-untyped-call]
+        return out
+    out = _Blur.apply(x)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -88,7 +109,7 @@ class _Styled(torch.autograd.Function):
         d_scale, d_shift = torch.empty_like(scale), torch.empty_like(scale)
         d_noise = scale.new_zeros(c)
         for i, j in _tiles(y):
-            with _written(d_x, i, j) as d:
+            with _result(d_x, i, j) as d:
                 d_shift[i, j], d_scale[i, j] = _backward(
                     d, g[i, j], y[i, j], mean[i, j], rstd[i, j], 1 + scale[i, j]
                 )
@@ -121,7 +142,7 @@ class _Normalised(torch.autograd.Function):
         d_x, d_bias = torch.empty_like(y), mean.new_zeros(y.shape[1])
         for i, j in _tiles(y):
             more = (None if extra is None else extra[i, j] for extra in (g_y, g_mean, g_var))
-            with _written(d_x, i, j) as d:
+            with _result(d_x, i, j) as d:
                 _backward(d, g[i, j], y[i, j], mean[i, j], rstd[i, j], None, *more)
                 d_bias[j] += d.sum((0, 2, 3))
         return d_x, d_bias, None
@@ -142,7 +163,7 @@ def _forward(
     rstd = torch.empty_like(var)
     pixels = x.shape[2] * x.shape[3]
     for i, j in _tiles(x):
-        with _written(x, i, j) as y, _written(out, i, j) as normed:
+        with _changed(x, i, j) as y, _result(out, i, j) as normed:
             y.add_(bias[j, None, None])
             if noise is not None and noise_weight is not None:
                 y.add_(_wide(noise[i]) * noise_weight[j, None, None])
@@ -271,10 +292,21 @@ def _blur_on_cpu(x: Tensor) -> Tensor:
 
 
 @contextmanager
-def _written(x: Tensor, i: slice, j: slice) -> Iterator[Tensor]:
-    """A tile to be written in at least float32: of x itself, or rounded into x in the end."""
+def _changed(x: Tensor, i: slice, j: slice) -> Iterator[Tensor]:
+    """A tile to be changed in at least float32: of x itself, or rounded into x in the end."""
     tile = x[i, j]
     wide = _wide(tile)
+    yield wide
+    if wide is not tile:
+        tile.copy_(wide)
+
+
+@contextmanager
+def _result(x: Tensor, i: slice, j: slice) -> Iterator[Tensor]:
+    """As `_changed`, of an x that holds nothing yet: it is not read."""
+    tile = x[i, j]
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    wide = tile if dtype == x.dtype else torch.empty_like(tile, dtype=dtype)
     yield wide
     if wide is not tile:
         tile.copy_(wide)

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as fn
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from stylealae.ops import fused
 
@@ -111,3 +112,33 @@ def test_no_images_are_no_error():
     x = torch.zeros(0, 3, 8, 8)
     assert fused.blur(x).shape == x.shape
     assert fused.normalised(x.clone(), torch.zeros(3), eps=1e-5)[0].shape == x.shape
+
+
+class ReadsOfNothing(TorchDispatchMode):
+    """Counts the casts of tensors that hold nothing yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blank: dict[int, Tensor] = {}
+        self.found = 0
+
+    def __torch_dispatch__(self, op, types, given=(), named=None):
+        out = op(*given, **(named or {}))
+        name = op._overloadpacket.__name__
+        if name.startswith("empty"):
+            self.blank[out.untyped_storage().data_ptr()] = out
+        elif name == "_to_copy":
+            self.found += given[0].untyped_storage().data_ptr() in self.blank
+        elif name.endswith("_"):
+            self.blank.pop(given[0].untyped_storage().data_ptr(), None)
+        return out
+
+
+def test_what_is_only_written_is_not_read():
+    x, bias = torch.randn(2, 3, 8, 8).bfloat16().requires_grad_(True), draw(3).float()
+    style = torch.randn(2, 3), torch.randn(2, 3)
+    with ReadsOfNothing() as reads:
+        a = fused.normalised(x.clone(), bias, eps=1e-5)[0]
+        b = fused.styled(x.clone(), bias, *style, noise=None, noise_weight=bias, eps=1e-8)
+        (a + b).sum().backward()
+    assert reads.found == 0
