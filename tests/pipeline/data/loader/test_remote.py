@@ -229,7 +229,8 @@ def test_closing_does_not_wait_for_a_store_that_is_down(
 def test_closing_a_loader_leaves_another_of_the_same_data_set_waiting(
     store: Bucket, small: Path, cfg: DataConfig
 ) -> None:
-    dataset, asked = Dataset.open(replace(cfg, path=URL, patience_s=3600), 8), threading.Semaphore(0)
+    dataset = Dataset.open(replace(cfg, path=URL, patience_s=3600), 8)
+    asked = threading.Semaphore(0)
     first, second = Loader(dataset, seed=5), Loader(dataset, seed=5)
 
     def down(method: str, path: str) -> Fault:
