@@ -15,7 +15,7 @@ from pipeline.config.sections import EngineConfig
 from stylealae.errors import ConfigError
 from stylealae.ops.compiler import fuse
 
-__all__ = ["World", "joined"]
+__all__ = ["World", "joined", "leave"]
 
 WAIT = timedelta(days=1)
 """How long the ranks wait for one of them that retries an operation on its storage, say."""
@@ -99,6 +99,12 @@ def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
     size = dist.get_world_size()
     side = dist.new_group(backend="gloo", timeout=WAIT) if size > 1 else None
     return World(dist.get_rank(), size, device, side)
+
+
+def leave(world: World) -> None:
+    """Ends the groups of several ranks: a thread of theirs that is alive at exit aborts a process."""
+    if world.size > 1:
+        dist.destroy_process_group()
 
 
 def _choose_accelerator(name: str) -> None:

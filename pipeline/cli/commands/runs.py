@@ -87,7 +87,7 @@ def train(config: Path, overrides: Sequence[str]) -> None:
     from pipeline.training.fencing import Fence
     from pipeline.training.resume import next_stage
     from pipeline.training.trainer import train_stage
-    from pipeline.world import joined
+    from pipeline.world import joined, leave
 
     storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
     world = joined(
@@ -113,6 +113,7 @@ def train(config: Path, overrides: Sequence[str]) -> None:
                 stop=stopping.is_set, report=console.show, fence=fence,
             ):  # fmt: skip
                 raise KeyboardInterrupt
+    leave(world)
 
 
 @click.command("import")
