@@ -102,7 +102,7 @@ def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
 
 
 def leave(world: World) -> None:
-    """Ends the groups of several ranks: a thread of theirs that is alive at exit aborts a process."""
+    """Ends the groups of several ranks: a thread of theirs alive at exit aborts the process."""
     if world.size > 1:
         dist.destroy_process_group()
 
