@@ -15,13 +15,14 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from pipeline.evaluation.context import EvaluationContext, SampleRange
 from stylealae.errors import ConfigError
 from stylealae.metrics.features import to_pixels
 from stylealae.metrics.fid import moments
+from stylealae.tensor_file import write_tensors
 
 __all__ = ["FeatureStatistics", "generated_statistics", "real_statistics"]
 
@@ -136,7 +137,7 @@ def _write_cache(
         file.parent.mkdir(parents=True, exist_ok=True)
         with scratch.open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            save_file(held, scratch, metadata={"key": _cache_key(context, role, split)})
+            write_tensors(scratch, held, {"key": _cache_key(context, role, split)})
             os.replace(scratch, file)
     except BlockingIOError:
         return

@@ -64,7 +64,7 @@ class LocalStorage(Storage):
         final = self.working / name
         final.parent.mkdir(parents=True, exist_ok=True)
         try:
-            handle = os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+            handle = os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except FileExistsError:
             return False
         with os.fdopen(handle, "wb") as file:

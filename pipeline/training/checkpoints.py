@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from pipeline.config import RunConfig, as_dict
@@ -26,6 +26,7 @@ from pipeline.training import run_files
 from pipeline.training.fencing import Fence
 from pipeline.world import World
 from stylealae.errors import CheckpointError, DivergenceError
+from stylealae.tensor_file import write_tensors
 
 __all__ = ["Checkpoint", "describe", "furthest", "has_ended", "latest", "prune", "save"]
 
@@ -89,7 +90,7 @@ def save(
     def write(scratch: Path) -> None:
         for part, tensors in parts.items():
             file = scratch / f"{part}.safetensors"
-            save_file({k: v.contiguous() for k, v in tensors.items()}, file)
+            write_tensors(file, tensors)
             _require_equal(file, tensors)
         (scratch / STATE).write_text(json.dumps(dict(state), indent=2))
 

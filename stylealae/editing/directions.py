@@ -15,12 +15,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from stylealae.errors import CheckpointError, ConfigError
 from stylealae.latents import per_layer
 from stylealae.networks.generator import Generator
+from stylealae.tensor_file import write_tensors
 
 __all__ = ["Directions", "placed", "principal", "sefa"]
 
@@ -110,7 +111,7 @@ class Directions:
     def save(self, folder: Path) -> None:
         """Writes directions.safetensors, and directions.json for people, into a folder."""
         tensors = {
-            name: getattr(self, name).detach().float().cpu().contiguous()
+            name: getattr(self, name).detach().float().cpu()
             for name in ("vectors", "spreads", "scorers", "zeros")
         }
         about = {
@@ -124,7 +125,7 @@ class Directions:
         }
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, folder / WEIGHTS)
+            write_tensors(folder / WEIGHTS, tensors)
             (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
         except OSError as error:
             raise ConfigError(f"cannot write directions into {folder}: {error}") from error

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from stylealae.config import ShapeConfig
@@ -25,6 +25,7 @@ from stylealae.interop.integrity import (
     shapes_of,
 )
 from stylealae.networks.group import NetworkGroup
+from stylealae.tensor_file import write_tensors
 
 __all__ = ["Snapshot", "read", "write"]
 
@@ -57,7 +58,7 @@ class Snapshot(Generic[M]):
 def write(folder: Path, snapshot: Snapshot[M], card: str) -> None:
     """Writes a snapshot into an existing folder; a manifest of what was there before goes."""
     (folder / MANIFEST).unlink(missing_ok=True)
-    save_file({k: v.contiguous() for k, v in snapshot.tensors.items()}, folder / WEIGHTS)
+    write_tensors(folder / WEIGHTS, snapshot.tensors)
     about: dict[str, object] = {
         "format": FORMAT,
         "family": snapshot.family,

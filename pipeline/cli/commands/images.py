@@ -251,7 +251,8 @@ def _by_stage(m: "StyleALAE", grown: "Mapping[int, StyleALAE]", x: "Tensor") -> 
 def _write_styles(w: "Tensor", names: Sequence[str], out: Path) -> None:
     """[N, W] or [N, L, W] with the names of their images."""
     import numpy as np
-    from safetensors.torch import save_file
+
+    from stylealae.tensor_file import write_tensors
 
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -259,7 +260,7 @@ def _write_styles(w: "Tensor", names: Sequence[str], out: Path) -> None:
             np.save(out, w.numpy())
             out.with_suffix(".json").write_text(json.dumps(list(names), indent=0) + "\n")
         else:
-            save_file({"w": w.contiguous()}, out, {"names": json.dumps(list(names))})
+            write_tensors(out, {"w": w}, {"names": json.dumps(list(names))})
     except OSError as error:
         raise ConfigError(f"cannot write {out}: {error}") from error
 

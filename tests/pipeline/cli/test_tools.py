@@ -1,6 +1,7 @@
 """The tools as a person types them: what they write, and what they say to bad input."""
 
 import json
+import os
 import tarfile
 import zipfile
 from dataclasses import replace
@@ -158,6 +159,22 @@ def test_refine_descends_by_lpips_where_its_file_is_at_hand(
     assert without["lpips-random"]["before"] > without["lpips-random"]["after"]
     assert told["lpips"]["after"] < 0.95 * told["lpips"]["before"]
     assert told["gain_db"] != without["gain_db"]  # another descent
+
+
+def test_what_is_written_may_be_read_as_far_as_the_umask_lets_it(photos: Path, tmp_path: Path):
+    before = os.umask(0o007)
+    try:
+        snapshot = tmp_path / "mine"
+        snapshot.mkdir()
+        StyleALAE(build(SMALL, 1), SMALL, torch.zeros(6, 8), stage=2).save(snapshot)
+        numbers("directions", snapshot, "--sefa", "2")
+        numbers("encode", snapshot, photos, "--out", snapshot / "styles.safetensors")
+        numbers("export", snapshot, "--out", tmp_path / "hub")
+    finally:
+        os.umask(before)
+    written = [file for name in ("mine", "hub") for file in (tmp_path / name).iterdir()]
+    assert sum(file.suffix == ".safetensors" for file in written) == 5
+    assert {file.name for file in written if file.stat().st_mode & 0o777 != 0o660} == set()
 
 
 def test_truncation_zero_has_no_spread(snapshot: Path, tmp_path: Path):

@@ -331,3 +331,15 @@ def test_a_snapshot_that_does_not_fit_leaves_the_stage_undone(small_disk: Path) 
     filler.unlink()
     finish_stage(small_disk, 1, model())
     assert is_done(small_disk, 1)
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o077])
+def test_files_may_be_read_as_far_as_the_umask_lets_them(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        (folder,) = saved(tmp_path, 32)
+    finally:
+        os.umask(before)
+    files = list(folder.iterdir())
+    assert {file.suffix for file in files} == {".safetensors", ".json"}
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o666 & ~umask}
