@@ -53,20 +53,20 @@ def bare_step(
 ) -> Callable[[Phase, int, StyleInputSampler], None]:
     """One phase in plain torch."""
     nets = build(cfg.model)
-    params = {letter: list(nets.grown(letter, at)) for letter in Networks.networks}
+    params = {network: list(nets.grown(network, at)) for network in Networks.networks}
     adams = {
-        letter: torch.optim.Adam(p, lr=at.lr, betas=ADAM.betas, eps=ADAM.eps, fused=True)
-        for letter, p in params.items()
+        network: torch.optim.Adam(p, lr=at.lr, betas=ADAM.betas, eps=ADAM.eps, fused=True)
+        for network, p in params.items()
     }
 
     def step(phase: Phase, i: int, sampler: StyleInputSampler) -> None:
         nets.requires_grad_(False)
-        for letter in phase.trains:
-            for p in params[letter]:
+        for network in phase.trains:
+            for p in params[network]:
                 p.requires_grad_(True)
         phase.loss(nets, x, sampler.draw(phase.name, i, at), at, cfg.loss).backward()
-        for letter in phase.trains:
-            adams[letter].step()
-            adams[letter].zero_grad()
+        for network in phase.trains:
+            adams[network].step()
+            adams[network].zero_grad()
 
     return step

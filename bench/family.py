@@ -66,9 +66,9 @@ def _bare(cfg: RunConfig) -> float:
         labelled=(torch.zeros(0, 1, 32, 32), labels[:0]),
     )  # fmt: skip
     phases = family.phases(cfg.loss, 0)
-    letters: dict[str, list[Tensor]] = {a: list(nets.grown(a, at)) for a in nets.networks}
+    params: dict[str, list[Tensor]] = {a: list(nets.grown(a, at)) for a in nets.networks}
     adams = {
-        phase.name: torch.optim.Adam([p for a in phase.trains for p in letters[a]], fused=True)
+        phase.name: torch.optim.Adam([p for a in phase.trains for p in params[a]], fused=True)
         for phase in phases
     }
     steps = IMAGES // BATCH // 2
@@ -78,7 +78,7 @@ def _bare(cfg: RunConfig) -> float:
         for phase in phases:
             nets.requires_grad_(False)
             for a in phase.trains:
-                for p in letters[a]:
+                for p in params[a]:
                     p.requires_grad_(True)
             draw = sampler.draw(phase.name, i, at, labels)
             phase.loss(nets, x, draw, at, cfg.loss).backward()  # type: ignore[no-untyped-call]

@@ -139,10 +139,10 @@ def iteration(
 def bare(at: Progress, x: Tensor) -> Step:
     """The three phases and Adam in plain torch, without an average: what the engine adds to."""
     nets = build(FFHQ)
-    params = {letter: list(nets.grown(letter, at)) for letter in Networks.networks}
+    params = {network: list(nets.grown(network, at)) for network in Networks.networks}
     adams = {
-        letter: torch.optim.Adam(held, lr=at.lr, betas=ADAM.betas, eps=ADAM.eps, fused=True)
-        for letter, held in params.items()
+        network: torch.optim.Adam(held, lr=at.lr, betas=ADAM.betas, eps=ADAM.eps, fused=True)
+        for network, held in params.items()
     }
     sampler = StyleInputSampler(
         seed=0, z_width=FFHQ.z_width, mixing_prob=EXACT.mixing_prob,
@@ -151,13 +151,13 @@ def bare(at: Progress, x: Tensor) -> Step:
 
     def step(i: int) -> None:
         for phase in phases_of(EXACT):
-            for letter in Networks.networks:
-                for p in params[letter]:
-                    p.requires_grad_(letter in phase.trains)
+            for network in Networks.networks:
+                for p in params[network]:
+                    p.requires_grad_(network in phase.trains)
             phase.loss(nets, x, sampler.draw(phase.name, i, at), at, EXACT).backward()
-            for letter in phase.trains:
-                adams[letter].step()
-                adams[letter].zero_grad()
+            for network in phase.trains:
+                adams[network].step()
+                adams[network].zero_grad()
 
     return step
 
@@ -189,9 +189,9 @@ def gflop_of(at: Progress, loss: LossConfig) -> float:
     count = OperationCounter()
     with count:
         for phase in phases_of(loss, 0 if loss.r1_every == 1 else 1):
-            for letter in "FGED":
-                for p in nets.grown(letter, one):
-                    p.requires_grad_(letter in phase.trains)
+            for network in "FGED":
+                for p in nets.grown(network, one):
+                    p.requires_grad_(network in phase.trains)
             phase.loss(nets, x, r, one, loss).backward()
     return sum(count.flop) * at.batch / 1e9
 

@@ -25,16 +25,16 @@ def progress_of(stage: int, n: int) -> Progress:
     return Progress(stage=stage, alpha=0.5 if stage else 1.0, batch=n, lr=0.0)
 
 
-def at_work(nets: NetworkGroup, letters: Iterable[str], at: Growth) -> list[nn.Parameter]:
+def at_work(nets: NetworkGroup, networks: Iterable[str], at: Growth) -> list[nn.Parameter]:
     """The parameters of some of the networks that are at work at a growth."""
-    return [p for letter in letters for p in nets.grown(letter, at)]
+    return [p for network in networks for p in nets.grown(network, at)]
 
 
 def freeze_all_but(nets: NetworkGroup, trained: str, at: Growth) -> None:
     """Has the parameters of the trained networks alone take gradients."""
-    for letter in nets.networks:
-        for p in nets.grown(letter, at):
-            p.requires_grad_(letter in trained)
+    for network in nets.networks:
+        for p in nets.grown(network, at):
+            p.requires_grad_(network in trained)
 
 
 def numbers(parameters: Iterable[nn.Parameter]) -> int:

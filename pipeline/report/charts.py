@@ -130,9 +130,9 @@ def ticks(low: float, high: float, most: int) -> list[float]:
 
 def short(value: float) -> str:
     """A number as an axis shows it: 1200000 -> 1.2M."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
-            return f"{value / size:.4g}{letter}"
+            return f"{value / size:.4g}{unit}"
     return "0" if abs(value) < 1e-12 else f"{value:.3g}"
 
 

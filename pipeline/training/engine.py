@@ -1,6 +1,6 @@
 """The one DeepSpeed engine: what a phase trains, its backward pass and its step.
 
-One engine over one module that returns a phase's loss; a parameter group for each letter; what a
+One engine over one module that returns a phase's loss; a parameter group for each network; what a
 phase does not train is frozen, and its groups are skipped by the optimizer (optimizer.py).  Who
 updates what, and what the ranks send each other for it, is the partition's matter (partition.py,
 sharding.py); float16's loss scales are the scaler's (scaler.py).
@@ -67,7 +67,7 @@ class Engine:
         self.micro = min(at_stage(cfg.engine.micro_batch, at.stage) or share, share)
         self.names = {p: name for name, p in nets.named_parameters()}
         # What grows in this stage, the entrances that fade out included.
-        self.letters = {a: list(nets.grown(a, _fading(at))) for a in nets.networks}
+        self.params = {a: list(nets.grown(a, _fading(at))) for a in nets.networks}
         nets.recompute_from(cfg.engine.recompute_from)
         how = _worthwhile(cfg.engine, world)
         self._zero = how.zero_stage
@@ -75,7 +75,7 @@ class Engine:
         nets.requires_grad_(False)
         self._unfreeze()
         self._partition = self._partitioned(how, world)
-        groups = [{"params": self._partition.held(a), "owner": None} for a in self.letters]
+        groups = [{"params": self._partition.held(a), "owner": None} for a in self.params]
         self._optimizer = KINDS[cfg.optimizer.kind](groups, cfg.optimizer)
         self._engine, _, _, _ = self._deepspeed.initialize(
             model=PhaseLoss(nets, cfg.loss, cfg.engine.precision),
@@ -99,20 +99,20 @@ class Engine:
             LossScaler([p.name for p in phases], world) if cfg.engine.precision == "fp16" else None
         )
         self._owners = {a: {p.moments for p in phases if a in p.trains} for a in nets.networks}
-        for letter, owners in self._owners.items():
-            self._optimizer.create_state(self._partition.held(letter), owners)
+        for network, owners in self._owners.items():
+            self._optimizer.create_state(self._partition.held(network), owners)
         self._partition.link()
 
     def step(self, phase: AnyPhase, x: Tensor, r: PhaseInputs, at: Progress) -> Tensor:
-        """Trains the phase's letters on this rank's share of the batch; its mean loss.
+        """Trains the phase's networks on this rank's share of the batch; its mean loss.
 
         [n, C, R, R] in [-1, 1] -> [], float32, detached and not averaged over the ranks
         """
-        working = {p for letter in phase.trains for p in self.nets.grown(letter, at)}
-        for letter, group in zip(self.letters, self._optimizer.param_groups, strict=True):
-            group["owner"] = phase.moments if letter in phase.trains else None
+        working = {p for network in phase.trains for p in self.nets.grown(network, at)}
+        for network, group in zip(self.params, self._optimizer.param_groups, strict=True):
+            group["owner"] = phase.moments if network in phase.trains else None
             group["lr"] = at.lr * phase.rate
-            for p in self.letters[letter]:
+            for p in self.params[network]:
                 p.requires_grad_(p in working)
         self._partition.begin(phase.trains)
         losses = []
@@ -151,23 +151,23 @@ class Engine:
         """Gathered moments by parameter name, step counts and loss scales, on the CPU."""
         state: dict[str, Tensor] = {}
         self._unfreeze()
-        for letter, owners in self._owners.items():
+        for network, owners in self._owners.items():
             for moment in self._optimizer.moments_of(owners):
-                for p, whole in self._partition.moments(letter, moment).items():
+                for p, whole in self._partition.moments(network, moment).items():
                     state[f"{moment}/{self.names[p]}"] = whole.cpu()
-        for letter, count, held in self._counts():
-            state[f"{count}/{letter}"] = self._optimizer.state[held][count].detach().cpu().clone()
+        for network, count, held in self._counts():
+            state[f"{count}/{network}"] = self._optimizer.state[held][count].detach().cpu().clone()
         return state if self._scaler is None else {**state, **self._scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Goes on from what `state_dict` gave, at any world size and ZeRO stage."""
         self._unfreeze()
-        for letter, owners in self._owners.items():
+        for network, owners in self._owners.items():
             for moment in self._optimizer.moments_of(owners):
-                saved = {p: state[f"{moment}/{self.names[p]}"] for p in self.letters[letter]}
-                self._partition.set_moments(letter, moment, saved)
-        for letter, count, held in self._counts():
-            self._optimizer.state[held][count].copy_(state[f"{count}/{letter}"])
+                saved = {p: state[f"{moment}/{self.names[p]}"] for p in self.params[network]}
+                self._partition.set_moments(network, moment, saved)
+        for network, count, held in self._counts():
+            self._optimizer.state[held][count].copy_(state[f"{count}/{network}"])
         if self._scaler is not None:
             self._scaler.load_state_dict(state)
 
@@ -180,14 +180,14 @@ class Engine:
         """Who updates what."""
         if _by_us(cfg):
             return Sharded(
-                self.letters,
+                self.params,
                 world,
                 bucket=cfg.bucket_mib << 18,  # numbers of four bytes
                 reduce_dtype=torch.bfloat16 if cfg.reduce_dtype == "bf16" else torch.float32,
             )
         if cfg.zero_stage:
-            return ByDeepSpeed(self.letters, self._deepspeed.utils, cfg, world)
-        return Partition(self.letters)
+            return ByDeepSpeed(self.params, self._deepspeed.utils, cfg, world)
+        return Partition(self.params)
 
     def _unscale_later(self, phase: str) -> None:
         """Has the optimizer divide the gradients by the scale, or skip the step.  Collective."""
@@ -198,16 +198,16 @@ class Engine:
 
     def _unfreeze(self) -> None:
         """Every parameter can have a gradient: DeepSpeed knows no others."""
-        for params in self.letters.values():
+        for params in self.params.values():
             for p in params:
                 p.requires_grad_(True)
 
     def _counts(self) -> Iterator[tuple[str, str, Tensor]]:
-        """(letter, count, what is updated) of every step count there is."""
-        for letter, owners in self._owners.items():
-            for held in self._partition.held(letter):
+        """(network, count, what is updated) of every step count there is."""
+        for network, owners in self._owners.items():
+            for held in self._partition.held(network):
                 for count in self._optimizer.counts_of(owners):
-                    yield letter, count, held
+                    yield network, count, held
 
 
 def _by_us(cfg: EngineConfig) -> bool:
@@ -254,7 +254,7 @@ def _deepspeed_config(
     zero: dict[str, Any] = {"stage": 0 if _by_us(cfg) else cfg.zero_stage}
     if zero["stage"]:
         # A bucket is allocated anew in every phase: no larger than what it can hold.  Nothing is
-        # clipped, so the norm, a collective for every letter, is left out.
+        # clipped, so the norm, a collective for every network, is left out.
         zero["reduce_bucket_size"] = min(parameters, MAX_BUCKET)
         zero["contiguous_gradients"] = False
     if zero["stage"] == 2:

@@ -201,14 +201,16 @@ def _forget_after(storage: Storage, seen: int) -> None:
         rows = storage.read(METRICS).decode().splitlines(True)
     except FileNotFoundError:
         rows = []
-    kept = {n: row for row in rows if (n := _seen_of(row)) <= seen}  # of an orphan's, the last
+    kept = {at: row for row in rows if (at := _place(row)) <= (seen, LAST)}  # an orphan's: the last
     scratch = path.with_suffix(".partial")
     scratch.write_text("".join(kept[n] for n in sorted(kept)))
     os.replace(scratch, path)
 
 
-def _seen_of(line: str) -> int:
+def _place(line: str) -> tuple[int, str]:
+    """Images seen, and the group of the row's tags: losses and metrics have rows of their own."""
     try:
-        return int(json.loads(line)["seen"])
-    except (ValueError, KeyError):  # torn by a kill in mid-write
-        return 1 << 62
+        seen, *tags = (row := json.loads(line))
+        return int(row[seen]), tags[0].split("/")[0]
+    except (ValueError, IndexError):  # torn by a kill in mid-write
+        return 1 << 62, ""

@@ -15,10 +15,10 @@ from torch.optim.sgd import sgd
 
 from stylealae.config import OptimizerConfig
 
-__all__ = ["KINDS", "Adam", "ByLetter", "Sgd"]
+__all__ = ["KINDS", "Adam", "ByNetwork", "Sgd"]
 
 
-class ByLetter(torch.optim.Optimizer):
+class ByNetwork(torch.optim.Optimizer):
     """What Adam and SGD have in common here: a network's moments, one set for each owner.
 
     Not a subclass of torch's own, whose `step` and `add_param_group` load torch's compiler, a
@@ -76,7 +76,7 @@ class ByLetter(torch.optim.Optimizer):
         return (owned(owner, name) for owner in sorted(owners) for name in self.counts)
 
 
-class Adam(ByLetter):
+class Adam(ByNetwork):
     """Adam, fused."""
 
     moments, counts = ("exp_avg", "exp_avg_sq"), ("step",)
@@ -94,7 +94,7 @@ class Adam(ByLetter):
         )  # fmt: skip
 
 
-class Sgd(ByLetter):
+class Sgd(ByNetwork):
     """Stochastic gradient descent with momentum, fused."""
 
     moments = ("momentum_buffer",)

@@ -10,27 +10,27 @@ import torch.nn.functional as fn
 from torch import Tensor, nn
 
 from pipeline.config.sections import EngineConfig
-from pipeline.training.optimizer import ByLetter
+from pipeline.training.optimizer import ByNetwork
 from pipeline.world import World
 
 __all__ = ["ByDeepSpeed", "Partition"]
 
-Letters = Mapping[str, list[nn.Parameter]]
+NetworkParams = Mapping[str, list[nn.Parameter]]
 """The parameters of every network, as far as it has grown."""
 
 
 class Partition:
     """Every rank updates everything: ZeRO 0, and what the other stages have in common."""
 
-    def __init__(self, letters: Letters) -> None:
-        self.letters = letters
-        self.optimizer: ByLetter
+    def __init__(self, params: NetworkParams) -> None:
+        self.params = params
+        self.optimizer: ByNetwork
 
-    def held(self, letter: str) -> list[Tensor]:
+    def held(self, network: str) -> list[Tensor]:
         """What is updated of a network by this rank: its parameters, or pieces of them."""
-        return list(self.letters[letter])
+        return list(self.params[network])
 
-    def attach(self, optimizer: ByLetter, engine: Any) -> None:
+    def attach(self, optimizer: ByNetwork, engine: Any) -> None:
         """Takes the optimizer of what is held, and DeepSpeed's engine."""
         self.optimizer = optimizer
 
@@ -48,17 +48,17 @@ class Partition:
 
     def gradients(self) -> list[Tensor]:
         """The averaged gradients of what is held."""
-        held = (h for letter in self.letters for h in self.held(letter))
+        held = (h for network in self.params for h in self.held(network))
         return [h.grad for h in held if h.grad is not None]
 
     def stepped(self) -> None:
         """The optimizer has moved what is held: all ranks have the new weights on return."""
 
-    def moments(self, letter: str, name: str) -> dict[nn.Parameter, Tensor]:
+    def moments(self, network: str, name: str) -> dict[nn.Parameter, Tensor]:
         """One moment of a network, whole, by parameter.  Collective."""
-        return {p: self.optimizer.state[p][name] for p in self.letters[letter]}
+        return {p: self.optimizer.state[p][name] for p in self.params[network]}
 
-    def set_moments(self, letter: str, name: str, values: dict[nn.Parameter, Tensor]) -> None:
+    def set_moments(self, network: str, name: str, values: dict[nn.Parameter, Tensor]) -> None:
         """Takes over what `moments` gave, each rank its part.  Collective."""
         for p, value in values.items():
             self.optimizer.state[p][name].copy_(value)
@@ -70,23 +70,23 @@ class Partition:
 class ByDeepSpeed(Partition):
     """DeepSpeed's ZeRO 2 and 3, and 1 with offload: a flat piece of every network, or several."""
 
-    def __init__(self, letters: Letters, utils: Any, cfg: EngineConfig, world: World) -> None:
-        super().__init__(letters)
+    def __init__(self, params: NetworkParams, utils: Any, cfg: EngineConfig, world: World) -> None:
+        super().__init__(params)
         self._utils, self._world = utils, world  # utils: deepspeed.utils
         self._stage, self._offload = cfg.zero_stage, cfg.offload
         self._zero: Any = None
 
-    def held(self, letter: str) -> list[Tensor]:
+    def held(self, network: str) -> list[Tensor]:
         """Its parameters until DeepSpeed has made its pieces, then these."""
         if self._zero is None:
-            return super().held(letter)
-        number = list(self.letters).index(letter)
+            return super().held(network)
+        number = list(self.params).index(network)
         if self._stage < 3:
             return list(self.optimizer.param_groups[number]["params"])
         pieces = enumerate(self._zero.fp32_partitioned_groups_flat)
         return [flat for i, flat in pieces if self._zero.sub_group_to_group_id[i] == number]
 
-    def attach(self, optimizer: ByLetter, engine: Any) -> None:
+    def attach(self, optimizer: ByNetwork, engine: Any) -> None:
         """Takes the optimizer, whose groups hold DeepSpeed's pieces by now."""
         super().attach(optimizer, engine)
         self._zero = engine.optimizer
@@ -109,11 +109,11 @@ class ByDeepSpeed(Partition):
         groups = self._zero.averaged_gradients.values()
         return [grad for group in groups if group is not None for grad in group]
 
-    def moments(self, letter: str, name: str) -> dict[nn.Parameter, Tensor]:
+    def moments(self, network: str, name: str) -> dict[nn.Parameter, Tensor]:
         """One moment of a network, whole, by parameter.  Collective."""
-        return {p: self._utils.safe_get_full_optimizer_state(p, name) for p in self.letters[letter]}
+        return {p: self._utils.safe_get_full_optimizer_state(p, name) for p in self.params[network]}
 
-    def set_moments(self, letter: str, name: str, values: dict[nn.Parameter, Tensor]) -> None:
+    def set_moments(self, network: str, name: str, values: dict[nn.Parameter, Tensor]) -> None:
         """Takes over what `moments` gave, each rank its part.  Collective."""
         for p, value in values.items():
             if self._stage < 3:

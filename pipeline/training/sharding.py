@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from pipeline.training.partition import Letters, Partition
+from pipeline.training.partition import NetworkParams, Partition
 from pipeline.world import World
 
 __all__ = ["Sharded"]
@@ -60,28 +60,28 @@ class Sharded(Partition):
     """ZeRO 1 of all networks of an engine."""
 
     def __init__(
-        self, letters: Letters, world: World, *, bucket: int, reduce_dtype: torch.dtype
+        self, params: NetworkParams, world: World, *, bucket: int, reduce_dtype: torch.dtype
     ) -> None:
         """Moves the parameters into vectors.
 
         Args:
-            letters: the parameters of every network.
+            params: the parameters of every network.
             world: the ranks.
             bucket: numbers that a bucket holds at most, unless one parameter has more; 0: no end.
             reduce_dtype: what gradients are summed up in.
         """
-        super().__init__(letters)
+        super().__init__(params)
         self._world, self._dtype = world, reduce_dtype
         self._buckets = {
-            letter: [self._made(part) for part in _cut(params, bucket)]
-            for letter, params in letters.items()
+            network: [self._made(part) for part in _cut(grown, bucket)]
+            for network, grown in params.items()
         }
         self._trained = ""
         self._reducing = False
 
-    def held(self, letter: str) -> list[Tensor]:
+    def held(self, network: str) -> list[Tensor]:
         """This rank's part of every bucket."""
-        return [bucket.part for bucket in self._buckets[letter]]
+        return [bucket.part for bucket in self._buckets[network]]
 
     def begin(self, trained: str) -> None:
         """A phase begins that trains these networks."""
@@ -111,18 +111,18 @@ class Sharded(Partition):
             work.wait()
             bucket.part.grad = None
 
-    def moments(self, letter: str, name: str) -> dict[nn.Parameter, Tensor]:
+    def moments(self, network: str, name: str) -> dict[nn.Parameter, Tensor]:
         """One moment of a network, whole, by parameter.  Collective."""
         found: dict[nn.Parameter, Tensor] = {}
-        for bucket in self._buckets[letter]:
+        for bucket in self._buckets[network]:
             whole = torch.empty_like(bucket.weights)
             _all_gather(whole, self.optimizer.state[bucket.part][name])
             found |= zip(bucket.params, bucket.of(whole), strict=True)
         return found
 
-    def set_moments(self, letter: str, name: str, values: dict[nn.Parameter, Tensor]) -> None:
+    def set_moments(self, network: str, name: str, values: dict[nn.Parameter, Tensor]) -> None:
         """Takes over this rank's part of what `moments` gave."""
-        for bucket in self._buckets[letter]:
+        for bucket in self._buckets[network]:
             whole = torch.zeros_like(bucket.weights)
             torch._foreach_copy_(bucket.of(whole), [values[p] for p in bucket.params])
             self.optimizer.state[bucket.part][name].copy_(self._share(whole))
@@ -135,7 +135,7 @@ class Sharded(Partition):
                     hook.remove()
 
     def _active(self) -> Iterator[Bucket]:
-        return (bucket for letter in self._trained for bucket in self._buckets[letter])
+        return (bucket for network in self._trained for bucket in self._buckets[network])
 
     def _made(self, params: list[nn.Parameter]) -> Bucket:
         """A bucket, which the parameters' weights now lie in."""

@@ -35,23 +35,23 @@ class Engine:
         share = at.batch // world.size
         self.micro = min(at_stage(cfg.engine.micro_batch, at.stage) or share, share)
         fading = replace(at, alpha=0.0) if at.stage else at
-        self.letters = {a: list(nets.grown(a, fading)) for a in nets.networks}
+        self.params = {a: list(nets.grown(a, fading)) for a in nets.networks}
         nets.recompute_from(cfg.engine.recompute_from)
-        groups = [{"params": params, "owner": None} for params in self.letters.values()]
+        groups = [{"params": params, "owner": None} for params in self.params.values()]
         self._optimizer = KINDS[cfg.optimizer.kind](groups, cfg.optimizer)
         phases = FAMILIES[cfg.family].phases(cfg.loss, 0)
-        for letter, params in self.letters.items():
-            owners = {p.moments for p in phases if letter in p.trains}
+        for network, params in self.params.items():
+            owners = {p.moments for p in phases if network in p.trains}
             self._optimizer.create_state(params, owners)
         self._scale = LOSS_SCALE if cfg.engine.precision == "fp16" else 1.0
 
     def step(self, phase: AnyPhase, x: Tensor, r: PhaseInputs, at: Progress) -> Tensor:
         """One phase; its mean loss."""
-        working = {p for letter in phase.trains for p in self.nets.grown(letter, at)}
-        for letter, group in zip(self.letters, self._optimizer.param_groups, strict=True):
-            group["owner"] = phase.moments if letter in phase.trains else None
+        working = {p for network in phase.trains for p in self.nets.grown(network, at)}
+        for network, group in zip(self.params, self._optimizer.param_groups, strict=True):
+            group["owner"] = phase.moments if network in phase.trains else None
             group["lr"] = at.lr * phase.rate
-            for p in self.letters[letter]:
+            for p in self.params[network]:
                 p.requires_grad_(p in working)
                 p.grad = None
         losses, steps = [], len(x) // self.micro

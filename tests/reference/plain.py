@@ -94,9 +94,9 @@ def iterate(
 
 
 class Plain:
-    """The same training in plain torch: one Adam a letter, the full batch.
+    """The same training in plain torch: one Adam a network, the full batch.
 
-    `flat` keeps a letter in one vector, as ZeRO 2 and 3 do for one rank: fused Adam rounds the
+    `flat` keeps a network in one vector, as ZeRO 2 and 3 do for one rank: fused Adam rounds the
     last few numbers of a tensor, those that fill no vector register, in another way than the
     others.
     """
@@ -104,27 +104,27 @@ class Plain:
     def __init__(self, nets: Networks, at: Progress = AT, *, flat: bool = False) -> None:
         self.nets, self.flat = nets, flat
         fading = replace(at, alpha=0.0)
-        self.letters = {letter: list(nets.grown(letter, fading)) for letter in Networks.networks}
+        self.params = {network: list(nets.grown(network, fading)) for network in Networks.networks}
         self.held = {
-            letter: [nn.Parameter(self._vector(params))] if flat else params
-            for letter, params in self.letters.items()
+            network: [nn.Parameter(self._vector(params))] if flat else params
+            for network, params in self.params.items()
         }
         self.adams = {
-            letter: torch.optim.Adam(held, lr=at.lr, betas=ADAM.betas, eps=ADAM.eps, fused=True)
-            for letter, held in self.held.items()
+            network: torch.optim.Adam(held, lr=at.lr, betas=ADAM.betas, eps=ADAM.eps, fused=True)
+            for network, held in self.held.items()
         }
 
     def step(self, phase: Phase, x: Tensor, r: StyleInputs, at: Progress) -> Tensor:
         """One phase; its loss."""
         self.nets.requires_grad_(False)
-        for letter in phase.trains:
-            for p in self.nets.grown(letter, at):
+        for network in phase.trains:
+            for p in self.nets.grown(network, at):
                 p.requires_grad_(True)
         loss = phase.loss(self.nets, x, r, at, PAPER)
         loss.backward()  # type: ignore[no-untyped-call]
-        for letter in phase.trains:
-            self.adams[letter].param_groups[0]["lr"] = at.lr
-            self._update(letter)
+        for network in phase.trains:
+            self.adams[network].param_groups[0]["lr"] = at.lr
+            self._update(network)
         self.nets.zero_grad()
         return loss.detach()
 
@@ -132,11 +132,11 @@ class Plain:
         """What Engine.state_dict gives, without the step counts."""
         found: State = {}
         names = {p: name for name, p in self.nets.named_parameters()}
-        for letter, params in self.letters.items():
-            states = self.adams[letter].state
+        for network, params in self.params.items():
+            states = self.adams[network].state
             for moment in ("exp_avg", "exp_avg_sq"):
                 if self.flat and states:
-                    parts = self._parts(states[self.held[letter][0]][moment], params)
+                    parts = self._parts(states[self.held[network][0]][moment], params)
                 else:
                     parts = [states[p][moment] for p in params if p in states]
                     params = [p for p in params if p in states]
@@ -145,15 +145,15 @@ class Plain:
         return found
 
     @torch.no_grad()
-    def _update(self, letter: str) -> None:
-        params = self.letters[letter]
+    def _update(self, network: str) -> None:
+        params = self.params[network]
         if not self.flat:
-            self.adams[letter].step()
+            self.adams[network].step()
             return
-        (vector,) = self.held[letter]
+        (vector,) = self.held[network]
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
         vector.grad = self._vector(grads)
-        self.adams[letter].step()
+        self.adams[network].step()
         for p, part in zip(params, self._parts(vector, params), strict=True):
             p.copy_(part)
 
@@ -188,9 +188,9 @@ def different(a: State, b: State) -> list[str]:
     return [name for name in a if not torch.equal(a[name], b[name])]
 
 
-def gradient(state: State, letter: str) -> Tensor:
-    """One letter's gradient in one vector, but for the noise's weights: noise is off."""
-    chosen = sorted(k for k in state if k.startswith(f"exp_avg/{letter}.") and "noise" not in k)
+def gradient(state: State, network: str) -> Tensor:
+    """One network's gradient in one vector, but for the noise's weights: noise is off."""
+    chosen = sorted(k for k in state if k.startswith(f"exp_avg/{network}.") and "noise" not in k)
     return torch.cat([state[name].flatten() for name in chosen])
 
 
@@ -206,7 +206,7 @@ def agreement(a: State, b: State) -> float:
 
 
 def gradient_error(state: State, wanted: State, phase: Phase) -> float:
-    """The worst relative error of a trained letter's gradient."""
+    """The worst relative error of a trained network's gradient."""
     return max(relative(gradient(state, a), gradient(wanted, a)) for a in phase.trains)
 
 

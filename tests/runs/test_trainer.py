@@ -221,7 +221,7 @@ def test_stopping_and_going_on_equals_not_stopping(
 
 @pytest.fixture(scope="module")
 def flat(faces: Path, world: World, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
-    """A run whose letters are a vector each, which Adam rounds in another way than their parts."""
+    """A run whose networks are a vector each, which Adam rounds in another way than their parts."""
     cfg = sharded(config(tmp_path_factory.mktemp("flat"), faces), zero_stage=2)
     train(cfg, world)
     return cfg

@@ -24,8 +24,8 @@ def sampler(mine: slice, mixing_prob: float = 0.9) -> StyleInputSampler:
 
 
 def test_the_papers_letters():
-    letters = {p.name: set(p.trains) for p in phases_of(LossConfig())}
-    assert letters == {"critic": set("ED"), "generator": set("FG"), "reciprocity": set("EG")}
+    trained = {p.name: set(p.trains) for p in phases_of(LossConfig())}
+    assert trained == {"critic": set("ED"), "generator": set("FG"), "reciprocity": set("EG")}
     released = phases_of(LossConfig(reciprocity_trains_f=True))
     assert set(released[2].trains) == set("FEG")
 
@@ -37,12 +37,12 @@ def test_gradients_reach_every_trained_letter(released):
     for phase in phases_of(cfg):
         nets = build(SMALL)
         phase.loss(nets, x, sampler(slice(0, 12)).draw(phase.name, 0, AT), AT, cfg).backward()
-        for letter in Networks.networks:
-            has = [p.grad is not None for p in nets.grown(letter, AT)]
-            if letter in phase.trains:
-                assert all(has), (phase.name, letter)
-            elif letter == "F" or phase.name == "critic":
-                assert not any(has), (phase.name, letter)  # detached: costs no backward either
+        for network in Networks.networks:
+            has = [p.grad is not None for p in nets.grown(network, AT)]
+            if network in phase.trains:
+                assert all(has), (phase.name, network)
+            elif network == "F" or phase.name == "critic":
+                assert not any(has), (phase.name, network)  # detached: costs no backward either
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 4])
@@ -92,9 +92,9 @@ def test_merged_gives_e_the_gradient_of_reciprocity_and_g_that_of_both():
 
     def gradients(phase: Phase, cfg: LossConfig) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         nets = build(SMALL).double()
-        for letter in Networks.networks:
-            for p in nets.grown(letter, AT):
-                p.requires_grad_(letter in phase.trains)
+        for network in Networks.networks:
+            for p in nets.grown(network, AT):
+                p.requires_grad_(network in phase.trains)
         loss = phase.loss(nets, x, r, AT, cfg)
         loss.backward()
         return loss.detach(), {n: p.grad for n, p in nets.named_parameters() if p.grad is not None}

@@ -33,9 +33,9 @@ def really_kept(stage: int, n: int) -> int:
     """Bytes that autograd holds after the critic's forward pass of n images."""
     nets, at = build(MODEL), Progress(stage=stage, alpha=0.5, batch=n, lr=0.0)
     phase = phases_of(LossConfig())[0]
-    for letter in Networks.networks:
-        for p in nets.grown(letter, at):
-            p.requires_grad_(letter in phase.trains)
+    for network in Networks.networks:
+        for p in nets.grown(network, at):
+            p.requires_grad_(network in phase.trains)
     weights = {p.data_ptr() for p in nets.parameters()}
     kept: dict[int, torch.Tensor] = {}
 
@@ -93,7 +93,7 @@ def test_recomputing_keeps_less() -> None:
 def test_zero_shards_the_state() -> None:
     nets, at = build(MODEL), Growth(stage=CFG.last_stage, alpha=0.5)
     whole = 4 * sum(p.numel() for p in nets.parameters())
-    trained = 4 * sum(p.numel() for letter in Networks.networks for p in nets.grown(letter, at))
+    trained = 4 * sum(p.numel() for network in Networks.networks for p in nets.grown(network, at))
     sizes = []
     for zero in range(4):
         engine = replace(CFG.engine, zero_stage=zero)

@@ -58,7 +58,7 @@ def test_one_rank_equals_plain_torch_to_the_bit(world: World, zero: int, at: Pro
         state = state_of(engine)
     assert not different(weights(nets), weights(plain.nets))
     moments = plain.moments()
-    assert {f"step/{letter}" for letter in Networks.networks} == state.keys() - moments.keys()
+    assert {f"step/{network}" for network in Networks.networks} == state.keys() - moments.keys()
     assert not different(moments, state)
 
 
@@ -78,15 +78,15 @@ def test_a_phase_moves_its_letters_and_only_what_has_grown(
         for phase in phases:
             before, rest = weights(nets), state_of(engine)
             iterate(engine, world, BATCH, phases=[phase], at=at)
-            letters = wanted[phase.name]
-            grown = {names[p] for letter in letters for p in nets.grown(letter, at)}
+            trained = wanted[phase.name]
+            grown = {names[p] for network in trained for p in nets.grown(network, at)}
             assert set(different(before, weights(nets))) == grown
             after = state_of(engine)
             for name in different(rest, after):
-                assert name.split("/")[1][0] in letters, f"{name} moved in {phase.name}"
-            for letter in Networks.networks:
-                steps = after[f"step/{letter}"] - rest[f"step/{letter}"]
-                assert steps == (letter in letters)
+                assert name.split("/")[1][0] in trained, f"{name} moved in {phase.name}"
+            for network in Networks.networks:
+                steps = after[f"step/{network}"] - rest[f"step/{network}"]
+                assert steps == (network in trained)
 
 
 def test_what_has_not_grown_has_no_moments(world: World) -> None:
@@ -189,11 +189,11 @@ def test_bf16_is_no_worse_than_plain_autocast(world: World, zero: int, phase: Ph
     with engine_of(build(SMALL), world, zero, precision="bf16") as engine:
         iterate(engine, world, 0, phases=[phase], noise=False)
         ours = state_of(engine)
-    for letter in phase.trains:
+    for network in phase.trains:
         error, plain = (
-            relative(gradient(s, letter), gradient(exact, letter)) for s in (ours, half)
+            relative(gradient(s, network), gradient(exact, network)) for s in (ours, half)
         )
-        assert 0 < error <= 1.001 * plain, letter
+        assert 0 < error <= 1.001 * plain, network
 
 
 @pytest.mark.parametrize("zero", [1, 2, 3])

@@ -118,7 +118,7 @@ def test_a_state_of_two_ranks_goes_on_at_one(
         iterate(engine, world, BATCH, noise=False)
         state = state_of(engine)
     wanted = found[f"{zero} end state"]
-    for letter in Networks.networks:
-        assert state[f"step/{letter}"] == wanted[f"step/{letter}"]
+    for network in Networks.networks:
+        assert state[f"step/{network}"] == wanted[f"step/{network}"]
     # D is trained first, before anything that rounding could have moved.
     assert relative(gradient(state, "D"), gradient(wanted, "D")) < ROUNDING

@@ -1,6 +1,7 @@
 """One optimiser for all phases does what an optimiser a phase does: at every ZeRO stage.
 
-Checked against torch's own, one for every phase and letter that it trains, with rates of their own.
+Checked against torch's own, one for every phase and network that it trains, each with a rate of
+its own.
 """
 
 from pathlib import Path

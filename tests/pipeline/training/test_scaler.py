@@ -56,9 +56,9 @@ def test_float16_trains_and_its_scales_settle(world: World, zero: int) -> None:
         state, told = state_of(engine), engine.scalars()
     after = weights(nets)
     assert all(bool(loss.isfinite()) for loss in losses)
-    for letter in Networks.networks:
-        moved = [name for name in different(before, after) if name.startswith(letter)]
-        assert moved, f"{letter} never moved"
+    for network in Networks.networks:
+        moved = [name for name in different(before, after) if name.startswith(network)]
+        assert moved, f"{network} never moved"
     for phase, alone in (("critic", "D"), ("generator", "F")):  # trained in this phase only
         scale, _, skipped, in_a_row = state[f"scaler/{phase}"].tolist()
         assert 0 < skipped < ITERATIONS / 2

@@ -21,7 +21,7 @@ from stylealae.schedule import Progress
 
 AT = Progress(stage=3, alpha=1.0, batch=8, lr=0.1)
 SMALL = {"hidden": 12, "critic_hidden": 10, "z_width": 2}
-LETTERS = {
+TRAINED = {
     "autoencoder": {"reconstruction": "EG"},
     "aae": {"reconstruction": "EG", "critic": "D", "encoder": "E"},
     "aae_informed": {"reconstruction": "EG", "critic": "D", "encoder": "E"},
@@ -56,9 +56,9 @@ def gradients(
     nets: NetworkGroup, phase: AnyPhase, x: Tensor, r: CodeInputs, cfg: Any
 ) -> dict[str, bool]:
     """Which networks get one, of all that are asked for."""
-    for letter in nets.networks:
-        for p in nets.grown(letter, AT):
-            p.requires_grad_(letter in phase.trains)
+    for network in nets.networks:
+        for p in nets.grown(network, AT):
+            p.requires_grad_(network in phase.trains)
             p.grad = None
     loss = phase.loss(nets, x, r, AT, cfg)
     assert loss.shape == ()
@@ -66,12 +66,12 @@ def gradients(
     return {a: any(p.grad is not None for p in nets.grown(a, AT)) for a in nets.networks}
 
 
-@pytest.mark.parametrize("name", LETTERS)
+@pytest.mark.parametrize("name", TRAINED)
 def test_every_phase_moves_its_networks(name: str) -> None:
     extra = {"smoothness_weight": 1.0} if name == "aae_classes" else {}
     nets, _, cfg, r, x = made(name, **extra)
     phases = FAMILIES[name].phases(cfg, 0)
-    assert {p.name: p.trains for p in phases} == LETTERS[name]
+    assert {p.name: p.trains for p in phases} == TRAINED[name]
     for phase in phases:
         found = gradients(nets, phase, x, r, cfg)
         assert {a for a, has in found.items() if has} == set(phase.trains), phase.name

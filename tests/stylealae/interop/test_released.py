@@ -86,8 +86,8 @@ def test_gradients_of_every_phase_are_the_released_ones(name):
         x, z = (tensors[prefix + a].double() for a in "xz")
         for phase in phases_of(cfg):
             nets.requires_grad_(False).zero_grad()
-            for letter in phase.trains:
-                getattr(nets, letter).requires_grad_(True)
+            for network in phase.trains:
+                getattr(nets, network).requires_grad_(True)
             phase.loss(nets, x, draw_of(z, at), at, cfg).backward()
             start = f"{prefix}grad/{phase.name}/"
             for key in (k for k in tensors if k.startswith(start)):

@@ -33,14 +33,14 @@ def test_every_stage_trains_and_reconstructs(nets: Networks, stage: int) -> None
         seed=0, z_width=512, mixing_prob=0.9, mine=slice(0, 1), device=torch.device("cpu")
     )
     for phase in phases_of(LossConfig()):
-        for letter in Networks.networks:
-            for p in nets.grown(letter, at):
-                p.requires_grad_(letter in phase.trains)
+        for network in Networks.networks:
+            for p in nets.grown(network, at):
+                p.requires_grad_(network in phase.trains)
         loss = phase.loss(nets, x, sampler.draw(phase.name, 0, at), at, LossConfig())
         loss.backward()
         assert loss.isfinite(), phase.name
-        for letter in phase.trains:
-            grads = [p.grad for p in nets.grown(letter, at)]
+        for network in phase.trains:
+            grads = [p.grad for p in nets.grown(network, at)]
             assert all(g is not None and bool(g.isfinite().all()) for g in grads), phase.name
         nets.zero_grad()
     m = StyleALAE(nets, FFHQ, torch.zeros(18, 512), stage=stage)

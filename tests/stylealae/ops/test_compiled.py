@@ -221,9 +221,9 @@ def iterated(nets: Networks, at: Progress) -> None:
     z = torch.randn(at.batch, 8)
     r = StyleInputs(z=z, noise=torch.Generator())
     for phase in phases_of(LossConfig()):
-        for letter in nets.networks:
-            for p in nets.grown(letter, at):
-                p.requires_grad_(letter in phase.trains)
+        for network in nets.networks:
+            for p in nets.grown(network, at):
+                p.requires_grad_(network in phase.trains)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = phase.loss(nets, x, r, at, LossConfig())
         loss.backward()
