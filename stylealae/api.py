@@ -17,6 +17,7 @@ from stylealae.editing.refinement import Distance, Refined, refine
 from stylealae.errors import CheckpointError, ConfigError
 from stylealae.image_grid import Row
 from stylealae.interop import snapshot
+from stylealae.interop.card import style_card
 from stylealae.interop.released import read_released, released_to_ours
 from stylealae.networks import Networks, build
 from stylealae.priors import normal, rng
@@ -83,7 +84,7 @@ class StyleALAE:
         whole = snapshot.Snapshot(
             family=self.family, model=self.model, tensors=tensors, stage=self.stage, seen=self.seen
         )
-        snapshot.write(folder, whole, self._card(origin))
+        snapshot.write(folder, whole, style_card(self.model, self.resolution, self.seen, origin))
 
     @property
     def device(self) -> torch.device:
@@ -139,6 +140,16 @@ class StyleALAE:
     def reconstruct(self, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
         """G(E(x)), without noise.  [N, C, R, R] -> [N, C, R, R]"""
         return self.generate(self.encode(x, stage, alpha), stage, alpha, noise=False)
+
+    def latents(self, n: int, source: torch.Generator) -> Tensor:
+        """Prior samples z.  -> [n, Z]"""
+        return normal(n, self.model.z_width, source)
+
+    def images(
+        self, latents: Tensor, alpha: float = 1.0, noise: torch.Generator | None = None
+    ) -> Tensor:
+        """G(F(z)), without truncation.  [N, Z] -> [N, C, R, R]"""
+        return self.generate(self.map(latents), alpha=alpha, noise=noise or False)
 
     def refine(
         self,
@@ -265,22 +276,6 @@ class StyleALAE:
                 f"stage {stage} does not exist: this model has 0 to {self.model.blocks - 1}"
             )
         return Growth(stage=stage, alpha=alpha if stage else 1.0)
-
-    def _card(self, origin: str) -> str:
-        origin = (
-            origin or f"Trained on {self.seen:,} real images; a running average of the weights."
-        )
-        m = self.model
-        return (
-            f"# StyleALAE, {self.resolution}x{self.resolution}\n\n"
-            f"{origin}\n\n"
-            f"Networks F, G, E, D: {m.channels} image channels, {m.start_channels} to "
-            f"{m.width(0)} feature channels, z and w of {m.w_width} numbers, {m.mapping_layers} "
-            "mapping layers.\n\n"
-            "```python\nfrom stylealae import StyleALAE\n\n"
-            'm = StyleALAE.load("path/to/this/folder")\n'
-            "x = m.sample(4, seed=1, truncation=0.7)  # [4, C, R, R] in [-1, 1]\n```\n"
-        )
 
 
 def _default_generator(device: torch.device) -> torch.Generator:

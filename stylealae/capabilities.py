@@ -2,7 +2,8 @@
 
 A class has a capability by its attributes and methods; it need not inherit it.
 
-Legend: N batch, C channels, R resolution, P numbers of an image, Z and W widths, K classes.
+Legend: N batch, L numbers that an image is drawn by, C channels, R resolution, P numbers of an
+image, Z and W widths, K classes.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,9 @@ __all__ = [
     "Autoencodes",
     "Classifies",
     "Flattens",
+    "Generates",
     "Model",
+    "Reconstructs",
     "Reduces",
     "Unmaps",
 ]
@@ -80,6 +83,30 @@ class Model(Protocol):
 
     def grids(self, x: Tensor) -> dict[str, list[Row]]:
         """The image grids of a finished run, by name."""
+        ...
+
+
+@runtime_checkable
+class Generates(Model, Protocol):
+    """Images are made of numbers that are drawn from a prior."""
+
+    def latents(self, n: int, source: torch.Generator) -> Tensor:
+        """All that new images are made of, but for noise.  -> [n, L]"""
+        ...
+
+    def images(
+        self, latents: Tensor, alpha: float = 1.0, noise: torch.Generator | None = None
+    ) -> Tensor:
+        """The images of latents; `noise` is the source of G's.  [N, L] -> [N, C, R, R]"""
+        ...
+
+
+@runtime_checkable
+class Reconstructs(Model, Protocol):
+    """E and G give an image again."""
+
+    def reconstruct(self, x: Tensor, *, alpha: float = 1.0) -> Tensor:
+        """G(E(x)), without noise.  [N, C, R, R] -> [N, C, R, R]"""
         ...
 
 
@@ -185,6 +212,8 @@ class Unmaps(Model, Protocol):
 
 
 CAPABILITIES: Mapping[type, str] = {
+    Generates: "model that generates",
+    Reconstructs: "model that reconstructs",
     Flattens: "model of grey values",
     Autoencodes: "model whose codes have a prior",
     Classifies: "model that classifies",

@@ -1,4 +1,4 @@
-"""Image metrics of a StyleALAE, each a function of an evaluation context; registry.py names them.
+"""Image metrics, each a function of an evaluation context; registry.py names them.
 
 `by` is the role of the feature extractor; with another than the one a metric is defined by, the
 names of its values end in that role.  All are collective.
@@ -16,13 +16,14 @@ from pipeline.evaluation.feature_statistics import (
     real_statistics,
 )
 from stylealae.api import StyleALAE
+from stylealae.capabilities import Generates, Reconstructs
 from stylealae.metrics import fid as frechet
 from stylealae.metrics import lpips as perceptual
 from stylealae.metrics import ppl as path
 from stylealae.metrics import precision_recall as balls
 from stylealae.metrics import reconstruction
 from stylealae.metrics.features import KNOWN
-from stylealae.priors import normal, rng
+from stylealae.priors import rng
 
 __all__ = [
     "StyleContext",
@@ -43,52 +44,54 @@ __all__ = [
 ]
 
 StyleContext = EvaluationContext[StyleALAE]
+"""Of what is measured in z, w and G's noise."""
 
 
 def prior_samples(context: StyleContext, part: SampleRange, purpose: str = "z") -> Tensor:
     """Samples z of the prior.  -> [N, Z]"""
-    width = context.model.model.z_width
-    return context.draws(purpose, part, lambda n, source: normal(n, width, source))
+    return context.draws(purpose, part, context.model.latents)
 
 
-def generated(context: StyleContext, part: SampleRange) -> Tensor:
-    """G(F(z)) with noise and without truncation.  -> [N, C, R, R]"""
-    w = context.model.map(prior_samples(context, part))
-    return context.model.generate(w, alpha=context.alpha, noise=_noise(context, part))
+def generated(context: EvaluationContext[Generates], part: SampleRange) -> Tensor:
+    """G(F(z)), or G(z), with noise and without truncation.  -> [N, C, R, R]"""
+    latents = context.draws("z", part, context.model.latents)
+    return context.model.images(latents, context.alpha, _noise(context, part))
 
 
-def reconstructed(context: StyleContext, part: SampleRange) -> tuple[Tensor, Tensor]:
+def reconstructed(
+    context: EvaluationContext[Reconstructs], part: SampleRange
+) -> tuple[Tensor, Tensor]:
     """Held-out real images x, and G(E(x)) without noise.  -> [N, C, R, R] twice"""
     x = context.real(context.held_out, part)
     return x, context.model.reconstruct(x, alpha=context.alpha)
 
 
-def fid(context: StyleContext, by: str) -> Values:
+def fid(context: EvaluationContext[Generates], by: str) -> Values:
     """Frechet distance of generated images from real ones."""
     real, fake = real_statistics(context, by), _generated_statistics(context, by)
     return {metric_name("fid", by): _frechet_distance(context, real, fake)}
 
 
-def kid(context: StyleContext, by: str) -> Values:
+def kid(context: EvaluationContext[Generates], by: str) -> Values:
     """Kernel distance of generated images from real ones, and its standard deviation."""
     real, fake = _feature_rows(context, by)
     mean, sd = frechet.kernel_distance(real, fake, rng(context.seed, "metric/kid", 0))
     return {metric_name("kid", by): mean, metric_name("kid-sd", by): sd}
 
 
-def precision_recall(context: StyleContext, by: str) -> Values:
+def precision_recall(context: EvaluationContext[Generates], by: str) -> Values:
     """Improved precision and recall."""
     precision, recall = balls.precision_recall(*_feature_rows(context, by))
     return {metric_name("precision", by): precision, metric_name("recall", by): recall}
 
 
-def density_coverage(context: StyleContext, by: str) -> Values:
+def density_coverage(context: EvaluationContext[Generates], by: str) -> Values:
     """Density and coverage."""
     density, coverage = balls.density_coverage(*_feature_rows(context, by))
     return {metric_name("density", by): density, metric_name("coverage", by): coverage}
 
 
-def fid_of_reconstructions(context: StyleContext, by: str) -> Values:
+def fid_of_reconstructions(context: EvaluationContext[Reconstructs], by: str) -> Values:
     """Frechet distance of the reconstructions from their originals."""
     real = real_statistics(context, by, context.held_out)
     again = generated_statistics(
@@ -98,7 +101,7 @@ def fid_of_reconstructions(context: StyleContext, by: str) -> Values:
     return {metric_name("rfid", by): _frechet_distance(context, real, again)}
 
 
-def lpips(context: StyleContext, by: str) -> Values:
+def lpips(context: EvaluationContext[Reconstructs], by: str) -> Values:
     """Perceptual distance of the reconstructions from their originals, the mean."""
     see = context.extractors[by].perceptual
     assert see is not None
@@ -110,12 +113,12 @@ def lpips(context: StyleContext, by: str) -> Values:
     return {metric_name("lpips", by): float(found.double().mean())}
 
 
-def psnr(context: StyleContext) -> Values:
+def psnr(context: EvaluationContext[Reconstructs]) -> Values:
     """Peak signal-to-noise ratio of the reconstructions, the mean in dB."""
     return {"psnr": float(_pixel_errors(context)[:, 0].mean())}
 
 
-def ssim(context: StyleContext) -> Values:
+def ssim(context: EvaluationContext[Reconstructs]) -> Values:
     """Structural similarity of the reconstructions, the mean."""
     return {"ssim": float(_pixel_errors(context)[:, 1].mean())}
 
@@ -167,25 +170,25 @@ def metric_name(name: str, by: str) -> str:
     return name if by in KNOWN else f"{name}-{by}"
 
 
-def _noise(context: StyleContext, part: SampleRange) -> torch.Generator:
+def _noise(context: EvaluationContext[object], part: SampleRange) -> torch.Generator:
     """The source of G's noise for these samples, the same each time."""
     return rng(context.seed, "metric/noise", part.first, context.world.device)
 
 
-def _generated_statistics(context: StyleContext, by: str) -> FeatureStatistics:
+def _generated_statistics(context: EvaluationContext[Generates], by: str) -> FeatureStatistics:
     return generated_statistics(
         context, by, "generated images", context.samples, lambda part: generated(context, part)
     )
 
 
 def _frechet_distance(
-    context: StyleContext, real: FeatureStatistics, fake: FeatureStatistics
+    context: EvaluationContext[object], real: FeatureStatistics, fake: FeatureStatistics
 ) -> float:
     device = context.world.device
     return frechet.frechet_distance(real.moments.to(device), fake.moments.to(device))
 
 
-def _feature_rows(context: StyleContext, by: str) -> tuple[Tensor, Tensor]:
+def _feature_rows(context: EvaluationContext[Generates], by: str) -> tuple[Tensor, Tensor]:
     """Features of real and of generated images.  -> [n, K] twice"""
     real, fake = real_statistics(context, by).rows, _generated_statistics(context, by).rows
     assert real is not None
@@ -193,7 +196,7 @@ def _feature_rows(context: StyleContext, by: str) -> tuple[Tensor, Tensor]:
     return real.to(context.world.device), fake.to(context.world.device)
 
 
-def _pixel_errors(context: StyleContext) -> Tensor:
+def _pixel_errors(context: EvaluationContext[Reconstructs]) -> Tensor:
     """PSNR and SSIM of every reconstruction.  -> [n, 2]"""
 
     def row(part: SampleRange) -> Tensor:

@@ -8,12 +8,20 @@ from typing import Any, Literal
 from pipeline.evaluation import attribute_metrics, code_metrics, image_metrics
 from pipeline.evaluation.context import EvaluationContext, Values
 from stylealae.api import StyleALAE
-from stylealae.capabilities import CAPABILITIES, Autoencodes, Classifies, Flattens, Unmaps
+from stylealae.capabilities import (
+    CAPABILITIES,
+    Autoencodes,
+    Classifies,
+    Flattens,
+    Generates,
+    Reconstructs,
+    Unmaps,
+)
 from stylealae.errors import ConfigError
 from stylealae.metrics.features import KNOWN
 from stylealae.metrics.ppl import Sampling, Space
 
-__all__ = ["METRICS", "Metric", "require", "require_extractors", "usual"]
+__all__ = ["METRICS", "Metric", "require", "usual"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +70,21 @@ def _planes(role: str, space: Space) -> Metric:
 def _set(measure: Callable[..., Values], role: str, protocol: str, rows: bool = True) -> Metric:
     """A comparison of generated images with real ones, as sets of features."""
     protocol = f"{protocol}; real train, generated untruncated with noise"
-    return _by(measure, role, protocol, rows=rows, real="train")
+    return _by(measure, role, protocol, rows=rows, real="train", models=(Generates,))
 
 
 def _again(measure: Callable[..., Values], role: str, protocol: str) -> Metric:
     """A comparison of reconstructions with their originals."""
     protocol = f"{protocol} of G(E(x)) without noise from x, test"
     if not role:
-        return Metric(measure=measure, protocol=protocol, real="held out", generates=False)
-    return _by(measure, role, protocol, real="held out", generates=False)
+        return Metric(
+            measure=measure,
+            protocol=protocol,
+            real="held out",
+            generates=False,
+            models=(Reconstructs,),
+        )
+    return _by(measure, role, protocol, real="held out", generates=False, models=(Reconstructs,))
 
 
 FRECHET = "Frechet distance"
@@ -178,7 +192,7 @@ def usual(model: object) -> list[str]:
     return [name for name in USUAL if isinstance(model, METRICS[name].models)]
 
 
-def require_extractors(names: Sequence[str], roles: Set[str]) -> None:
+def _require_extractors(names: Sequence[str], roles: Set[str], model: object) -> None:
     """Refuses names that do not exist, or need an extractor that is not there.
 
     Raises:
@@ -194,9 +208,8 @@ def require_extractors(names: Sequence[str], roles: Set[str]) -> None:
     for role in sorted(wanted):
         needing = ", ".join(n for n in names if METRICS[n].extractor == role)
         lines.append(f"{needing}: {_origin_of(role)}")
-    kinds = {kind for name in names for kind in METRICS[name].models}
     runs = ", ".join(
-        n for n, m in METRICS.items() if m.extractor in ("", *roles) and kinds & {*m.models}
+        n for n, m in METRICS.items() if m.extractor in ("", *roles) and isinstance(model, m.models)
     )
     missing = "\n  ".join(lines)
     raise ConfigError(
@@ -213,7 +226,7 @@ def require(names: Sequence[str], context: EvaluationContext[object]) -> None:
         ConfigError: a name is unknown, a model is of a class that a metric does not take, or an
             extractor, a label or images are missing.
     """
-    require_extractors(names, context.extractors.keys())
+    _require_extractors(names, context.extractors.keys(), context.model)
     model, there = context.model, context.dataset.manifest.labels
     for name in names:
         metric = METRICS[name]

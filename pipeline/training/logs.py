@@ -201,13 +201,13 @@ def _forget_after(storage: Storage, seen: int) -> None:
         rows = storage.read(METRICS).decode().splitlines(True)
     except FileNotFoundError:
         rows = []
-    kept = {at: row for row in rows if (at := _place(row)) <= (seen, LAST)}  # an orphan's: the last
+    kept = {at: row for row in rows if (at := _row_of(row))[0] <= seen}  # of an orphan's, the last
     scratch = path.with_suffix(".partial")
     scratch.write_text("".join(kept[n] for n in sorted(kept)))
     os.replace(scratch, path)
 
 
-def _place(line: str) -> tuple[int, str]:
+def _row_of(line: str) -> tuple[int, str]:
     """Images seen, and the group of the row's tags: losses and metrics have rows of their own."""
     try:
         seen, *tags = (row := json.loads(line))

@@ -87,13 +87,12 @@ def evaluate(
     from pipeline.data.loader.dataset import Dataset
     from pipeline.evaluation.context import EvaluationContext
     from pipeline.evaluation.evaluate import evaluate as results_of
-    from pipeline.evaluation.registry import require_extractors, usual
+    from pipeline.evaluation.registry import usual
     from stylealae.metrics.features import extractors
 
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     snapshot, world = model if model.is_file() else snapshot_of(model), _world(cpu)
     found = extractors(features, world.device, sha256)
-    require_extractors(wanted, found.keys())
     m = _opened(snapshot, world)
     dataset = Dataset.open(DataConfig(path=data), m.resolution)
     with _progress(world) as on_progress:

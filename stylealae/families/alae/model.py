@@ -56,13 +56,19 @@ class AlaeMlpModel(MlpModel[AlaeMlp, AlaeModelConfig]):
             descent.step()
         return pixel_norm(z.detach())
 
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: Tensor, *, alpha: float = 1.0) -> Tensor:
         """G(E(x)).  [N, C, R, R] -> [N, C, R, R]"""
         return self.generate(self.encode(x))
 
-    def sample(self, n: int, *, seed: int = 0) -> Tensor:
-        """New images.  -> [n, C, R, R]"""
-        return self.generate(self.map(normal(n, self.model.z_width, rng(seed, "sample", 0))))
+    def latents(self, n: int, source: torch.Generator) -> Tensor:
+        """Prior samples z.  -> [n, Z]"""
+        return normal(n, self.model.z_width, source)
+
+    def images(
+        self, latents: Tensor, alpha: float = 1.0, noise: torch.Generator | None = None
+    ) -> Tensor:
+        """G(F(z)).  [N, Z] -> [N, C, R, R]"""
+        return self.generate(self.map(latents))
 
     def rows(self, x: Tensor, alpha: float = 1.0) -> list[Row]:
         """Captioned rows of an image grid: these images, their reconstructions, samples."""

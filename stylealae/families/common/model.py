@@ -15,6 +15,7 @@ from stylealae.families.common.networks import Autoencoder, CentralCrop
 from stylealae.families.family import MakesModel, Means
 from stylealae.image_grid import Row
 from stylealae.interop import snapshot
+from stylealae.interop.card import mlp_card
 from stylealae.networks.group import NetworkGroup
 from stylealae.priors import Prior, categorical, rng
 
@@ -62,18 +63,22 @@ class MlpModel(Generic[N, M]):
             family=self.family, model=self.model, tensors=self.nets.state_dict(),
             stage=self.stage, seen=self.seen,
         )  # fmt: skip
-        origin = origin or f"Trained on {self.seen:,} images; a running average of the weights."
-        card = (
-            f"# {self.family}, {self.resolution}x{self.resolution}\n\n{origin}\n\n```python\n"
-            "from stylealae.families import load\n\n"
-            'm = load("path/to/this/folder")\n'
-            "x = m.sample(4, seed=1)  # [4, C, R, R] in [-1, 1]\n```\n"
-        )
+        card = mlp_card(self.family, self.resolution, self.seen, origin)
         snapshot.write(folder, whole, card)
+
+    def latents(self, n: int, source: torch.Generator) -> Tensor:
+        """All that new images are made of.  -> [n, L]"""
+        raise NotImplementedError
+
+    def images(
+        self, latents: Tensor, alpha: float = 1.0, noise: torch.Generator | None = None
+    ) -> Tensor:
+        """The images of latents; MLPs neither grow nor take noise.  [N, L] -> [N, C, R, R]"""
+        raise NotImplementedError
 
     def sample(self, n: int, *, seed: int = 0) -> Tensor:
         """New images.  -> [n, C, R, R]"""
-        raise NotImplementedError
+        return self.images(self.latents(n, rng(seed, "sample", 0)))
 
     def rows(self, x: Tensor, alpha: float = 1.0) -> list[Row]:
         """Captioned rows of an image grid: these images, and samples."""
@@ -123,20 +128,25 @@ class CodeModel(MlpModel[A, C]):
         return self.nets.images(logits.sigmoid())
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+    def reconstruct(self, x: Tensor, labels: Tensor | None = None, *, alpha: float = 1.0) -> Tensor:
         """G(E(x)); `labels` [N] where G takes them.  [N, C, R, R] -> same"""
         code = self.nets.E(self.nets.rows(x.to(self.device)))
         labels = torch.full((len(x),), -1) if labels is None else labels
         return self.decode(code.z, self.nets.conditioning(code, labels.to(self.device)))
 
-    def sample(self, n: int, *, seed: int = 0) -> Tensor:
-        """New images.  -> [n, C, R, R]"""
-        source = rng(seed, "sample", 0)
+    def latents(self, n: int, source: torch.Generator) -> Tensor:
+        """Codes z, and where G takes classes y.  -> [n, Z + K]"""
         z = self.nets.prior.sample(n, source)
         classes = max(1, self.class_inputs)
         shares = getattr(self.model, "class_shares", ())
         y = fn.one_hot(categorical(n, classes, shares, source), classes)
-        return self.decode(z, y[:, : self.class_inputs].float())
+        return torch.cat([z, y[:, : self.class_inputs].float()], dim=1)
+
+    def images(
+        self, latents: Tensor, alpha: float = 1.0, noise: torch.Generator | None = None
+    ) -> Tensor:
+        """The images of codes and classes.  [N, Z + K] -> [N, C, R, R]"""
+        return self.decode(*latents.tensor_split([self.code_width], dim=1))
 
     def rows(self, x: Tensor, alpha: float = 1.0) -> list[Row]:
         """Captioned rows of an image grid: these images, their reconstructions, samples."""

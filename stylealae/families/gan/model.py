@@ -1,6 +1,6 @@
 """The GAN, trained.
 
-Legend: C channels, R resolution.
+Legend: N batch, Z width of z, C channels, R resolution.
 """
 
 import torch
@@ -9,7 +9,6 @@ from torch import Tensor
 from stylealae.families.common.config import PriorModelConfig
 from stylealae.families.common.model import MlpModel
 from stylealae.families.gan.networks import Gan
-from stylealae.priors import rng
 
 __all__ = ["GanModel"]
 
@@ -17,8 +16,13 @@ __all__ = ["GanModel"]
 class GanModel(MlpModel[Gan, PriorModelConfig]):
     """A GAN: it only samples."""
 
+    def latents(self, n: int, source: torch.Generator) -> Tensor:
+        """Codes z.  -> [n, Z]"""
+        return self.nets.prior.sample(n, source)
+
     @torch.no_grad()
-    def sample(self, n: int, *, seed: int = 0) -> Tensor:
-        """New images.  -> [n, C, R, R]"""
-        z = self.nets.prior.sample(n, rng(seed, "sample", 0)).to(self.device)
-        return self.nets.images(self.nets.decode(z).sigmoid())
+    def images(
+        self, latents: Tensor, alpha: float = 1.0, noise: torch.Generator | None = None
+    ) -> Tensor:
+        """The images of codes.  [N, Z] -> [N, C, R, R]"""
+        return self.nets.images(self.nets.decode(latents.to(self.device)).sigmoid())
