@@ -9,6 +9,7 @@ from torch import Tensor
 
 __all__ = [
     "RECONSTRUCTIONS",
+    "absolute_error",
     "adversarial",
     "bernoulli",
     "divergence",
@@ -37,6 +38,11 @@ def r1_penalty(logits: Tensor, x: Tensor) -> Tensor:
 def squared_error(a: Tensor, b: Tensor) -> Tensor:
     """Mean over the W numbers of the squared difference, Eq. 2.  [N, W] twice -> [N]"""
     return (a - b).square().flatten(1).mean(1)
+
+
+def absolute_error(a: Tensor, b: Tensor) -> Tensor:
+    """Mean over the numbers of an image of the absolute difference.  [N, ...] twice -> [N]"""
+    return (a - b).abs().flatten(1).mean(1)
 
 
 def squared(logits: Tensor, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Algorithm 1 of the paper: what each phase minimises, and the networks it trains.
 
-f is softplus; every phase has its own z and returns the mean over the batch.  Two departures cost
-less and are off by default: lazy R1, and phases II and III in one.
+f is softplus; every phase has its own z and returns the mean over the batch.  Three departures are
+off by default: lazy R1 and phases II and III in one, which cost less, and a phase of likeness.
 """
 
 from collections.abc import Callable
@@ -110,18 +110,26 @@ def merged(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConf
     return loss
 
 
+def likeness(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
+    """Departure, off by default: G(E(x)) must look like x.  -> []"""
+    again = n.G(n.E(x, at), at, r.noise)
+    return cfg.likeness_weight * losses.absolute_error(again, x).mean()
+
+
 def phases_of(cfg: LossConfig, iteration: int = 0) -> tuple[AlaePhase, ...]:
     """The phases of one iteration, in their order."""
     penalised = cfg.r1_gamma > 0 and iteration % cfg.r1_every == 0
     loss = critic_with_r1 if penalised else critic
     first = Phase("critic", trains="ED", loss=loss, double_backward=penalised)
+    last = (Phase("likeness", trains="EG", loss=likeness),) if cfg.likeness_weight > 0 else ()
     if cfg.merged:
-        return first, Phase("merged", trains="FEG", loss=merged)
+        return first, Phase("merged", trains="FEG", loss=merged), *last
     return (
         first,
         Phase("generator", trains="FG", loss=generator),
         # Departure: the released code moves F here too; the paper's Algorithm 1 does not.
         Phase("reciprocity", trains="FEG" if cfg.reciprocity_trains_f else "EG", loss=reciprocity),
+        *last,
     )
 
 

@@ -32,7 +32,7 @@ def test_the_papers_letters():
 
 @pytest.mark.parametrize("released", [False, True])
 def test_gradients_reach_every_trained_letter(released):
-    cfg = LossConfig(reciprocity_trains_f=released)
+    cfg = LossConfig(reciprocity_trains_f=released, likeness_weight=0.5)
     x = torch.randn(12, 3, 16, 16)
     for phase in phases_of(cfg):
         nets = build(SMALL)
@@ -83,6 +83,35 @@ def test_lazy_r1_is_due_every_few_iterations_and_as_much_heavier():
 
     without, once = loss(1, cfg), loss(0, LossConfig())
     torch.testing.assert_close(loss(0, cfg) - without, 4 * (once - without))
+
+
+def test_likeness_comes_last_and_is_off_by_default():
+    on = {"likeness_weight": 1.0}
+    assert [p.name for p in phases_of(LossConfig(**on))] == [
+        *(p.name for p in phases_of(LossConfig())), "likeness"
+    ]  # fmt: skip
+    assert [p.name for p in phases_of(LossConfig(merged=True, **on))][1:] == ["merged", "likeness"]
+
+
+@pytest.mark.parametrize("letter", ["E", "G"])
+def test_likeness_has_the_gradient_that_finite_differences_give(letter):
+    cfg, nets = LossConfig(likeness_weight=0.7), build(SMALL).double()
+    phase = phases_of(cfg)[-1]
+    x = torch.randn(12, 3, 16, 16, dtype=torch.float64)
+    r = replace(sampler(slice(0, 12)).draw(phase.name, 0, AT), noise=None)
+    block = getattr(nets, letter).blocks[1]
+    for name, p in block.named_parameters():
+        if "noise" in name:
+            continue  # there is none
+        (grad,) = torch.autograd.grad(phase.loss(nets, x, r, AT, cfg), p)
+        way, step = torch.randn_like(p), 1e-7
+        with torch.no_grad():
+            p += step * way
+            up = phase.loss(nets, x, r, AT, cfg)
+            p -= 2 * step * way
+            down = phase.loss(nets, x, r, AT, cfg)
+            p += step * way
+        torch.testing.assert_close((grad * way).sum(), (up - down) / (2 * step), rtol=1e-4, atol=0)
 
 
 def test_merged_gives_e_the_gradient_of_reciprocity_and_g_that_of_both():
