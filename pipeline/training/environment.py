@@ -11,9 +11,12 @@ from typing import Any
 
 import torch
 
-__all__ = ["environment", "memory_scalars"]
+__all__ = ["environment", "kernels", "memory_scalars"]
 
 GIB = 1 << 30
+VECTOR = ("sse", "ssse", "avx", "amx", "fma", "sve", "asimd")
+CHOOSE = ("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
+"""Variables with which MKL and oneDNN are told what to use; torch's own is in its capability."""
 PACKAGES = ("stylealae", "torch", "deepspeed", "webdataset", "ray", "numpy", "safetensors")
 
 
@@ -29,7 +32,27 @@ def environment(device: torch.device) -> dict[str, Any]:
         "gpu": f"{gpu.name}, {gpu.total_memory / GIB:.0f} GiB" if gpu else None,
         "cuda": torch.version.cuda,
         "python": platform.python_version(),
+        "kernels": kernels(),
         "versions": {name: found for name in PACKAGES if (found := _version(name))},
+    }
+
+
+def kernels() -> dict[str, str]:
+    """What decides in which order this process adds: where it is the same, so is every bit.
+
+    The libraries choose their kernels by the processor, by its vector instructions, by the number
+    of threads and by a few variables of the environment.
+    """
+    cpu = _cpuinfo()
+    model = [cpu.get(key, "") for key in ("vendor_id", "cpu family", "model", "stepping")]
+    flags = (cpu.get("flags") or cpu.get("Features", "")).split()
+    return {
+        "torch": torch.__version__,
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "processor": " ".join(filter(None, model)) or platform.machine(),
+        "instructions": " ".join(sorted(flag for flag in flags if flag.startswith(VECTOR))),
+        "threads": str(torch.get_num_threads()),
+        **{name: os.environ[name] for name in CHOOSE if name in os.environ},
     }
 
 
@@ -54,11 +77,17 @@ def _resident() -> int:
 
 
 def _processor() -> str:
+    return _cpuinfo().get("model name") or platform.processor() or platform.machine()
+
+
+def _cpuinfo() -> dict[str, str]:
+    """What Linux tells of the first core; nothing elsewhere."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        first, _, _ = Path("/proc/cpuinfo").read_text().partition("\n\n")
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _version(package: str) -> str:

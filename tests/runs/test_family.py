@@ -1,6 +1,6 @@
 """Every family in miniature, through the real trainer: it trains, ends in a snapshot, and resumes.
 
-Checked in this process, on one rank, with the made-up digits of tests/conftest.py.
+Checked in this process, on one rank, with the made-up digits of tests/digits.py.
 """
 
 import json
