@@ -16,8 +16,9 @@ setup: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,cluster,dev]'
 	@touch $@
 
+demo: export INPUT := $(value DATA)
 demo: setup
-	@$(BIN)/python launch/demo.py $(if $(DATA),'input=$(DATA)') $(if $(RES),model.resolution=$(RES)) $(ARGS)
+	@$(BIN)/python launch/demo.py $(if $(DATA),"input=$$INPUT") $(if $(RES),model.resolution=$(RES)) $(ARGS)
 
 test: setup
 	@$(BIN)/python -m tests.suite $(ARGS)

@@ -94,9 +94,11 @@ def _anchored(cfg: RunConfig) -> RunConfig:
 
     A job's current folder is a copy of the code that Ray throws away.  A URL stays.
     """
-    from pipeline.storage import is_url
+    from pipeline.storage import is_url, local_path
 
     base = Path.home() / "stylealae" if in_job() else Path.cwd()
-    data = cfg.data.path if is_url(cfg.data.path) else str(base / cfg.data.path)
-    run_dir = cfg.run_dir if is_url(cfg.run_dir) else str(base / cfg.run_dir)
+    data, run_dir = (
+        where if is_url(where) else str(base / local_path(where))
+        for where in (cfg.data.path, cfg.run_dir)
+    )
     return replace(cfg, run_dir=run_dir, data=replace(cfg.data, path=data))

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from pipeline.config.overrides import merged, require_text
 from pipeline.config.packaged import located
 from pipeline.config.sections import (
     CheckpointConfig,
@@ -74,6 +75,8 @@ class RunConfig:
     """Workers."""
 
     def __post_init__(self) -> None:
+        if not self.run_dir:
+            raise ConfigError("run_dir is empty: name a folder or a URL, as in run_dir=runs/mine")
         if self.loss.wants_labels and not self.data.label:
             raise ConfigError(
                 f"the family {self.family} learns from labels and data.label is empty: name a "
@@ -162,20 +165,19 @@ def parse(
     Raises:
         ConfigError: the YAML does not parse, or a key is unknown, mistyped or out of range.
     """
-    for override in overrides:
-        if "=" not in override:
-            raise ConfigError(
-                f"{override!r} is no override: write key=value, as in schedule.lr=[0.002]"
-            )
     try:
         yaml = OmegaConf.create(text or "{}")
         if not OmegaConf.is_dict(yaml):
             raise ConfigError(f"{origin}: found a list, a config is made of lines `key: value`")
-        last = OmegaConf.from_dotlist([_with_empty_text(o) for o in overrides])
-        parts = (OmegaConf.create(base or "{}"), yaml, last)
-        for part in parts:
+        files = (OmegaConf.create(base or "{}"), yaml)
+        for part in files:
             _require_data(OmegaConf.to_container(part), origin)
-        given: Any = OmegaConf.merge(*parts)
+        given: Any = OmegaConf.merge(*files)
+        family = _sections(given, overrides)
+        require_text(OmegaConf.to_container(given), origin, RunConfig, family)
+        last = merged(overrides, RunConfig, family)
+        _require_data(OmegaConf.to_container(last), origin)
+        given = OmegaConf.merge(given, last)
         config = OmegaConf.merge(_schema(given), given)
         return cast(RunConfig, OmegaConf.to_object(config))
     except RecursionError as error:
@@ -226,16 +228,18 @@ def _require_data(part: object, origin: str, key: str = "") -> None:
 
 def _schema(given: Any) -> Any:
     """The defaults of the named family, typed: `model` and `loss` have the keys that it knows."""
-    model, loss = sections(str(given.get("family", RunConfig.family)))
     schema = OmegaConf.structured(RunConfig)
     OmegaConf.set_readonly(schema, False)  # it is, as RunConfig is frozen
-    schema.model, schema.loss = OmegaConf.structured(model), OmegaConf.structured(loss)
+    for name, section in _sections(given).items():
+        schema[name] = OmegaConf.structured(section)
     return schema
 
 
-def _with_empty_text(override: str) -> str:
-    """`data.label=` as "", where the parser takes it for null; a section is not emptied so."""
-    return f"{override}''" if override.endswith("=") and "." in override else override
+def _sections(given: Any, overrides: Sequence[str] = ()) -> dict[str, type]:
+    """The classes of `model` and `loss` of the family that is named last."""
+    named = [o.partition("=")[2] for o in overrides if o.startswith("family=")]
+    model, loss = sections(str([given.get("family", RunConfig.family), *named][-1]))
+    return {"model": model, "loss": loss}
 
 
 def _wrong(given: Any) -> Iterator[str]:

@@ -14,6 +14,7 @@ pieces.py        byte ranges of files, checked against their hash
 cache.py         pieces from an object store, on a local disk
 """
 
+import os
 from pathlib import Path
 
 from pipeline.storage.publish import nothing, published
@@ -60,5 +61,5 @@ def is_url(where: Where) -> bool:
 
 
 def local_path(where: Where) -> str:
-    """A path, also of `file://`, or another URL, without a slash at the end."""
-    return str(where).removeprefix("file://").rstrip("/") or "/"
+    """A path, also of `file://` or below `~`, or another URL, without a slash at the end."""
+    return os.path.expanduser(str(where).removeprefix("file://")).rstrip("/") or "/"

@@ -7,6 +7,7 @@ script prints in a process of its own.
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -52,12 +53,51 @@ def test_an_override_may_be_empty() -> None:
 
 
 @pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("run_dir=runs/photos #1", "run_dir", "runs/photos #1"),
+        ("run_dir=007", "run_dir", "007"),
+        ("run_dir=no", "run_dir", "no"),
+        ("run_dir={a: [b", "run_dir", "{a: [b"),
+        ("run_dir=a=b", "run_dir", "a=b"),
+        ("data.path=1:30", "data.path", "1:30"),
+        ("data.label=5", "data.label", "5"),
+        ("engine.fuse=off", "engine.fuse", "off"),
+        ("cluster.workers=2", "cluster.workers", (2,)),
+        ("cluster.workers=2..8", "cluster.workers", ("2..8",)),
+        ("schedule.batch=32,16", "schedule.batch", (32, 16)),
+        ("schedule.lr=0.002", "schedule.lr", (0.002,)),
+        ("schedule.lr=2e-3", "schedule.lr", (0.002,)),
+        ("schedule.lr= [0.002]", "schedule.lr", (0.002,)),
+        ("metrics.names=psnr", "metrics.names", ("psnr",)),
+        ("metrics.names=psnr, ssim", "metrics.names", ("psnr", "ssim")),
+        ("metrics.labels=", "metrics.labels", ()),
+        ("data.flip=no", "data.flip", False),
+    ],
+)
+def test_an_override_is_read_as_what_its_key_holds(override: str, key: str, value: object) -> None:
+    section, _, name = key.rpartition(".")
+    cfg = parse("", [override])
+    assert getattr(getattr(cfg, section) if section else cfg, name) == value
+
+
+def test_an_override_knows_the_keys_of_the_family_that_another_names() -> None:
+    cfg = parse("", ["model.prior=mixture", "family=aae", "model.z_width=2"])
+    assert (cfg.family, asdict(cfg.model)["prior"]) == ("aae", "mixture")
+
+
+@pytest.mark.parametrize(
     ("text", "override", "says"),
     [
         ("", "model.resolutoin=8", "model.resolutoin.*|.*Did you mean: 'resolution'"),
         ("modle: {resolution: 8}", "", "modle"),
         ("", "seed=often", "seed"),
-        ("", "schedule.batch=32", "schedule.batch"),
+        ("", "schedule.batch=many", "schedule.batch"),
+        ("run_dir: 007", "", "run_dir is 7 to YAML.*put it in quotes"),
+        ("data: {path: no}", "", "data.path is False to YAML.*put it in quotes"),
+        ("engine: {fuse: off}", "", "engine.fuse is False to YAML.*put it in quotes"),
+        ("", "run_dir=", "run_dir is empty"),
+        ("", "=3", "key=value"),
         ("", "schedule.lr=[fast]", "schedule.lr"),
         ("", "engine.precision=fp8", "'fp32', 'bf16', 'fp16'.*engine.precision"),
         ("", "data.flip=perhaps", "data.flip"),
