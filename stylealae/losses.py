@@ -14,6 +14,8 @@ __all__ = [
     "bernoulli",
     "divergence",
     "gaussian_kl",
+    "mmd",
+    "moments_kl",
     "r1_penalty",
     "squared",
     "squared_error",
@@ -56,12 +58,40 @@ def bernoulli(logits: Tensor, x: Tensor) -> Tensor:
 
 
 RECONSTRUCTIONS = {"squared": squared, "bernoulli": bernoulli}
+KERNEL_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Of the inverse multiquadratics that are summed up."""
 
 
 def gaussian_kl(mean: Tensor, log_var: Tensor, std: float = 1.0) -> Tensor:
     """KL(N(mean, var) || N(0, std^2)), summed over the code.  [N, Z] twice -> [N]"""
     ratio = log_var.exp() / std**2
     return 0.5 * (ratio + (mean / std).square() - 1.0 - ratio.log()).sum(1)
+
+
+def moments_kl(z: Tensor) -> Tensor:
+    """KL(N(m, s^2) || N(0, 1)) of a batch's own mean and variance, summed over the code.
+
+    [N, Z], N at least 2 -> [] (Ulyanov et al. 2018, section 3.3)
+    """
+    return gaussian_kl(z.mean(0, keepdim=True), z.var(0, keepdim=True).add(1e-8).log()).squeeze(0)
+
+
+def mmd(x: Tensor, y: Tensor) -> Tensor:
+    """Unbiased squared maximum mean discrepancy of codes x from samples y of a prior of variance 1.
+
+    [N, Z], [M, Z], both at least 2 -> []; the kernel is the sum over s of C / (C + |a - b|^2) with
+    C = 2 Z s (Tolstikhin et al. 2018, section 4).
+    """
+
+    def kernel(a: Tensor, b: Tensor) -> Tensor:
+        square = (a[:, None] - b).square().sum(2)  # [N, M]
+        widths = (2.0 * a.shape[1] * s for s in KERNEL_SCALES)
+        return torch.stack([(c / (c + square)).sum() for c in widths]).sum()
+
+    def within(a: Tensor) -> Tensor:
+        return (kernel(a, a) - len(KERNEL_SCALES) * len(a)) / (len(a) * (len(a) - 1))
+
+    return within(x) + within(y) - 2.0 * kernel(x, y) / (len(x) * len(y))
 
 
 def too_close(heads: Tensor, apart: float) -> Tensor:

@@ -16,8 +16,10 @@ from stylealae import losses
 __all__ = [
     "PRIORS",
     "Gaussian",
+    "Gaussians",
     "Mixture",
     "Prior",
+    "Sphere",
     "SwissRoll",
     "Uniform",
     "categorical",
@@ -108,6 +110,15 @@ class Uniform(Prior):
         return torch.where(inside, density, -math.inf)
 
 
+class Sphere(Prior):
+    """Uniform on the sphere of mean square scale^2."""
+
+    def sample(self, n: int, source: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        """Samples; it has no components.  -> [n, Z]"""
+        z = normal(n, self.width, source)
+        return self.scale * z * z.square().mean(1, keepdim=True).rsqrt()
+
+
 class Mixture(Prior):
     """Ten 2-D Gaussians around the centre, elongated away from it: petals, its components."""
 
@@ -143,7 +154,30 @@ class SwissRoll(Prior):
         return self.scale * (spiral + THICKNESS * normal(n, 2, source))
 
 
-PRIORS = {"gaussian": Gaussian, "uniform": Uniform, "mixture": Mixture, "swiss_roll": SwissRoll}
+@dataclass(frozen=True, kw_only=True)
+class Gaussians(Prior):
+    """Gaussians of one weight each, wherever they are put: K means and log variances [K, Z]."""
+
+    mean: Tensor
+    log_var: Tensor
+
+    def sample(self, n: int, source: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        """Samples on the CPU; its components are no classes.  -> [n, Z]"""
+        which = torch.randint(len(self.mean), (n,), generator=source)
+        mean, std = self.mean.cpu()[which], (0.5 * self.log_var.cpu()[which]).exp()
+        return self.scale * (mean + std * normal(n, self.width, source))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log density.  [n, Z] -> [n]"""
+        apart = (z[:, None] / self.scale - self.mean) * (-0.5 * self.log_var).exp()  # [n, K, Z]
+        density = (_log_normal(apart, 1.0) - 0.5 * self.log_var).sum(2)
+        return density.logsumexp(1) - math.log(len(self.mean)) - self.width * math.log(self.scale)
+
+
+PRIORS: dict[str, type[Prior]] = {
+    "gaussian": Gaussian, "uniform": Uniform, "sphere": Sphere, "mixture": Mixture,
+    "swiss_roll": SwissRoll,
+}  # fmt: skip
 
 
 def _components(drawn: Tensor, labels: Tensor | None) -> Tensor:

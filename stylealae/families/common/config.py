@@ -16,6 +16,7 @@ __all__ = [
     "InformedLossConfig",
     "MlpConfig",
     "PriorModelConfig",
+    "ReconstructionLossConfig",
 ]
 
 
@@ -55,7 +56,7 @@ class PriorModelConfig(MlpConfig):
 
     z_width: int = 8
     """Numbers in a prior sample z."""
-    prior: Literal["gaussian", "uniform", "mixture", "swiss_roll"] = "gaussian"
+    prior: Literal["gaussian", "uniform", "sphere", "mixture", "swiss_roll"] = "gaussian"
     """Distribution p(z)."""
     prior_scale: float = 1.0
     """What the prior's samples are multiplied by."""
@@ -78,9 +79,11 @@ class PriorModelConfig(MlpConfig):
 class CodeModelConfig(PriorModelConfig):
     """An encoder E with a posterior over codes z, a decoder G, a discriminator D of codes."""
 
-    posterior: Literal["deterministic", "fixed", "gaussian", "universal"] = "deterministic"
-    """Form of q(z|x): a function of x, a Gaussian around it of a fixed or of its own width, or a
-    function of x and of noise."""
+    posterior: Literal["deterministic", "sphere", "fixed", "gaussian", "universal"] = (
+        "deterministic"
+    )
+    """Form of q(z|x): a function of x, the same brought to a mean square of 1, a Gaussian around it
+    of a fixed or of its own width, or a function of x and of noise."""
     posterior_std: float = 0.2
     """That fixed width, its standard deviation."""
     eta_width: int = 16
@@ -121,13 +124,24 @@ class ClassModelConfig(CodeModelConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodeLossConfig(TermsConfig):
-    """The losses of an autoencoder whose codes follow a prior."""
+class ReconstructionLossConfig(TermsConfig):
+    """The loss of every autoencoder; no weight of a family's losses is negative."""
 
     reconstruction: Literal["squared", "bernoulli"] = "squared"
     """Summed over the pixels: half the squared error, or the cross-entropy of grey values."""
     reconstruction_weight: float = 1.0
     """Weight of the reconstruction."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, float) and value < 0.0:
+                raise ConfigError(f"loss.{name} is {value}: it cannot be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeLossConfig(ReconstructionLossConfig):
+    """The losses of an autoencoder whose codes follow a prior."""
+
     deceit_weight: float = 1.0
     """Weight of what E gains by codes that D takes for samples of the prior."""
     critic_rate: float = 1.0
@@ -141,13 +155,11 @@ class CodeLossConfig(TermsConfig):
     moments in common.  Else every phase is a step of its own, with moments of its own."""
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.input_dropout < 1.0:
+        super().__post_init__()
+        if self.input_dropout >= 1.0:
             raise ConfigError(
                 f"loss.input_dropout is {self.input_dropout}: it is a share, 0 to below 1"
             )
-        for name, value in vars(self).items():
-            if isinstance(value, float) and value < 0.0:
-                raise ConfigError(f"loss.{name} is {value}: it cannot be negative")
 
 
 @dataclass(frozen=True, kw_only=True)

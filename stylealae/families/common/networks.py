@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from stylealae.families.common.config import CodeModelConfig, MlpConfig
 from stylealae.families.common.posteriors import POSTERIORS, GaussianPosterior, code_layer
 from stylealae.networks.group import NetworkGroup
-from stylealae.priors import PRIORS
+from stylealae.priors import PRIORS, Prior
 
 __all__ = [
     "SLOPE",
@@ -113,9 +113,14 @@ class Autoencoder(Rows):
         super().__init__(cfg)
         self.class_inputs, self.classes = class_inputs, classes
         """Classes that `decode` takes beside z, and that E sorts images into."""
-        self.prior = PRIORS[cfg.prior](cfg.z_width, cfg.prior_scale)
+        self._prior = PRIORS[cfg.prior](cfg.z_width, cfg.prior_scale)
         self.E = Encoder(cfg, classes)
         self.G = decoder([cfg.z_width + class_inputs, *hidden(cfg), cfg.pixels])
+
+    @property
+    def prior(self) -> Prior:
+        """The distribution p(z)."""
+        return self._prior
 
     def conditioning(self, code: Code, labels: Tensor) -> Tensor:
         """What G takes beside z.  code, [N] -> [N, K], of no classes here"""

@@ -102,8 +102,8 @@ RECONSTRUCTION = Term("reconstruction", "EG", reconstruct)
 
 
 def discrimination(real: Tensor, generated: Tensor) -> Tensor:
-    """A discriminator's loss, of its logits.  [N] twice -> []"""
-    return (losses.adversarial(-real) + losses.adversarial(generated)).mean()
+    """A discriminator's loss, of its logits.  [N], [M] -> []"""
+    return losses.adversarial(-real).mean() + losses.adversarial(generated).mean()
 
 
 def arranged(

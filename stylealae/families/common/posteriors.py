@@ -7,12 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from stylealae.families.common.config import CodeModelConfig
+from stylealae.ops.layers import pixel_norm
 
 __all__ = [
     "POSTERIORS",
     "Deterministic",
     "FixedGaussian",
     "GaussianPosterior",
+    "Spherical",
     "UniversalApproximator",
     "code_layer",
 ]
@@ -36,6 +38,14 @@ class Deterministic(nn.Module):
         """The code.  [N, H] -> [N, Z]"""
         z: Tensor = self.mean(h).float()
         return z
+
+
+class Spherical(Deterministic):
+    """Z is a function of x on the sphere of mean square 1."""
+
+    def forward(self, h: Tensor, noise: torch.Generator | None) -> Tensor:
+        """The code.  [N, H] -> [N, Z]"""
+        return pixel_norm(super().forward(h, noise))
 
 
 class FixedGaussian(Deterministic):
@@ -93,6 +103,7 @@ class UniversalApproximator(Deterministic):
 
 POSTERIORS = {
     "deterministic": Deterministic,
+    "sphere": Spherical,
     "fixed": FixedGaussian,
     "gaussian": GaussianPosterior,
     "universal": UniversalApproximator,

@@ -4,10 +4,9 @@ import torch
 from torch import Tensor
 
 from stylealae import losses
-from stylealae.families.common.phases import discrimination
+from stylealae.families.common.discriminators import penalised
 from stylealae.families.gan.config import GanLossConfig
 from stylealae.families.gan.networks import Gan
-from stylealae.ops.layers import full_precision
 from stylealae.phase_inputs import CodeInputs
 from stylealae.phases import Phase
 from stylealae.schedule import Growth
@@ -19,11 +18,7 @@ def critic(n: Gan, x: Tensor, r: CodeInputs, at: Growth, cfg: GanLossConfig) -> 
     """D: real images against G's, kept smooth by R1 on the real ones.  -> []"""
     with torch.no_grad():  # G is not trained here
         generated = n.decode(r.z).sigmoid()
-    with full_precision(x):  # a gradient of a gradient wants float32
-        real = n.rows(x).detach().requires_grad_(True)
-        logits = n.judge(real)
-        penalty = losses.r1_penalty(logits, real).mean()
-    return discrimination(logits, n.judge(generated)) + cfg.r1_gamma / 2 * penalty
+    return penalised(n.judge, n.rows(x), generated, cfg.r1_gamma)
 
 
 def generator(n: Gan, x: Tensor, r: CodeInputs, at: Growth, cfg: GanLossConfig) -> Tensor:
