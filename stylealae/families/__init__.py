@@ -32,6 +32,14 @@ NAMES = (
     "aae_classes",
     "aae_heads",
     "vae",
+    "factor_vae",
+    "vamp_vae",
+    "intro_vae",
+    "soft_intro_vae",
+    "wae",
+    "vae_gan",
+    "ali",
+    "age",
     "gan",
 )
 """Every family, by its folder."""

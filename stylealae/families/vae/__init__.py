@@ -1,1 +1,1 @@
-"""The variational autoencoder (Kingma and Welling 2014), Gaussian or mixture prior."""
+"""The variational autoencoder (Kingma and Welling 2014), beta-VAE; Gaussian or mixture prior."""

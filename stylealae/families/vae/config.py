@@ -6,7 +6,7 @@ from typing import Literal
 from stylealae.families.common.config import CodeLossConfig, CodeModelConfig
 from stylealae.families.sections import Sections
 
-__all__ = ["SECTIONS", "VaeModelConfig"]
+__all__ = ["SECTIONS", "VaeLossConfig", "VaeModelConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,4 +19,12 @@ class VaeModelConfig(CodeModelConfig):
     """Distribution p(z), which has a density too."""
 
 
-SECTIONS = Sections(VaeModelConfig, CodeLossConfig)
+@dataclass(frozen=True, kw_only=True)
+class VaeLossConfig(CodeLossConfig):
+    """The two terms of the bound."""
+
+    beta: float = 1.0
+    """Weight of the divergence from the prior: above 1 a beta-VAE."""
+
+
+SECTIONS = Sections(VaeModelConfig, VaeLossConfig)

@@ -31,6 +31,14 @@ TRAINED = {
         "smoothness": "E",
     },
     "vae": {"elbo": "EG"},
+    "factor_vae": {"autoencoder": "EG", "critic": "D"},
+    "vamp_vae": {"elbo": "EGU"},
+    "intro_vae": {"encoder": "E", "generator": "G"},
+    "soft_intro_vae": {"encoder": "E", "generator": "G"},
+    "wae": {"autoencoder": "EG"},
+    "vae_gan": {"encoder": "E", "generator": "G", "critic": "D"},
+    "ali": {"critic": "D", "autoencoder": "EG"},
+    "age": {"encoder": "E", "generator": "G"},
     "gan": {"critic": "D", "generator": "G"},
 }  # fmt: skip
 

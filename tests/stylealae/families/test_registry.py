@@ -33,6 +33,14 @@ CAPABILITIES: dict[str, set[type]] = {
     "aae_classes": {Flattens, Autoencodes, Classifies},
     "aae_heads": {Flattens, Autoencodes, Classifies, Reduces},
     "vae": {Flattens, Autoencodes},
+    "factor_vae": {Flattens, Autoencodes},
+    "vamp_vae": {Flattens, Autoencodes},
+    "intro_vae": {Flattens, Autoencodes},
+    "soft_intro_vae": {Flattens, Autoencodes},
+    "wae": {Flattens, Autoencodes},
+    "vae_gan": {Flattens, Autoencodes},
+    "ali": {Flattens, Autoencodes},
+    "age": {Flattens, Autoencodes},
     "gan": {Flattens},
 }
 

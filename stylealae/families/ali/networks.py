@@ -1,0 +1,27 @@
+"""The networks of ALI: an autoencoder and a discriminator of pairs.
+
+Legend: N batch, P numbers in a row, Z width of z.
+"""
+
+from torch import Tensor
+
+from stylealae.families.ali.config import AliModelConfig
+from stylealae.families.common.networks import SLOPE, Autoencoder, hidden, mlp
+
+__all__ = ["Ali"]
+
+
+class Ali(Autoencoder):
+    """E: x -> z, G: z -> x, and D of an image beside a code."""
+
+    networks = "EGD"
+
+    def __init__(self, cfg: AliModelConfig) -> None:
+        super().__init__(cfg)
+        widths = [cfg.pixels + cfg.z_width, *hidden(cfg, cfg.critic_hidden), 1]
+        self.D = mlp(widths, slope=SLOPE)
+
+    def judge(self, pairs: Tensor) -> Tensor:
+        """The logit of "this code was made of this image by E".  [N, P + Z] -> [N]"""
+        logit: Tensor = self.D(pairs).squeeze(1).float()
+        return logit

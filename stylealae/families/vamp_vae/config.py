@@ -1,0 +1,26 @@
+"""The sections of the VAE with the VampPrior."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from stylealae.families.sections import Sections
+from stylealae.families.vae.config import VaeLossConfig, VaeModelConfig
+
+__all__ = ["SECTIONS", "VampModelConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VampModelConfig(VaeModelConfig):
+    """As `VaeModelConfig`, with images that the prior is made of."""
+
+    prior: Literal["gaussian"] = "gaussian"
+    """Distribution of the samples that stand in for the prior's in training, which nobody reads."""
+    pseudo_inputs: int = 500
+    """Learnt images; the prior is the mean of their posteriors."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_positive("pseudo_inputs")
+
+
+SECTIONS = Sections(VampModelConfig, VaeLossConfig)
