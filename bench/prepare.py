@@ -19,6 +19,7 @@ from PIL import Image
 from webdataset.writer import TarWriter
 
 from pipeline.data import pixels
+from pipeline.data.decoding import decode
 from pipeline.data.prepare.destination import open_destination
 from pipeline.data.prepare.jobs import PrepareOptions, ShardJob
 from pipeline.data.prepare.shards import make_shard
@@ -83,7 +84,7 @@ def begin(folder: str, sides: tuple[int, ...]) -> None:
     global _source, _files, _pyramids
     _source = open_source(folder)
     _files = sorted(Path(folder).iterdir())
-    images = (pixels.decode(path.read_bytes(), 3)[0] for path in _files[:DISTINCT])
+    images = (decode(path.read_bytes(), 3)[0] for path in _files[:DISTINCT])
     _pyramids = [pixels.pyramid(pixels.square(x, sides[-1])[0], sides) for x in images]
 
 
@@ -105,7 +106,7 @@ def decode_and_encode(job: ShardJob) -> int:
             writers[side] = stack.enter_context(TarWriter(file, encoder=False, mtime=0))
         held: dict[int, list[bytes]] = {side: [] for side in writers}
         for i in range(job.start, job.stop):
-            pixels.decode(_files[i].read_bytes(), 3)
+            decode(_files[i].read_bytes(), 3)
             for side, image in _pyramids[i % DISTINCT].items():
                 whole = encoding_of(side) == "webp"
                 held[side].append(_webp(image) if whole else image.tobytes())

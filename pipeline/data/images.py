@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pipeline.data import pixels
+from pipeline.data.decoding import decode
 from pipeline.data.format.manifest import MANIFEST, Manifest, data_storage
 from pipeline.data.format.types import Label
 from pipeline.data.loader.shard_reader import ShardReader
@@ -101,7 +102,7 @@ def _plain(path: Path, resolution: int, channels: int, labels: Path | None) -> I
 def _samples(path: Path, side: int, channels: int, labels: Path | None) -> Iterator[Sample]:
     if path.is_file() and path.suffix.lower() not in (".tar", ".zip", ".parquet"):
         try:
-            image, changes = pixels.decode(path.read_bytes(), channels)
+            image, changes = decode(path.read_bytes(), channels)
         except (DataError, OSError) as error:
             raise DataError(f"{path}: {error}") from error
         yield Sample(path.name, image, {}, changes)

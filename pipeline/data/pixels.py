@@ -1,28 +1,22 @@
-"""Encoded bytes of any common image -> uint8 pixels, and pixels -> the sizes of a shard set.
+"""Pixels -> the sizes of a shard set.
 
-H height, W width, C channels, R resolution. `decode` gives [H, W, C]; from `square` on, planes
+H height, W width, C channels, R resolution. An image is [H, W, C]; from `square` on, it is planes
 [C, R, R], on which means are quick.
 """
 
-import io
 import math
-import re
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-
-from stylealae.errors import DataError
+from PIL import Image
 
 __all__ = [
     "FITS",
     "Fit",
     "Pixels",
     "Planes",
-    "decode",
     "mean2x2",
     "pyramid",
     "recoloured",
@@ -32,120 +26,6 @@ __all__ = [
 Pixels = NDArray[np.uint8]
 Planes = NDArray[np.uint8] | NDArray[np.float32]
 Fit = Literal["crop", "pad"]
-
-_MAX_PIXELS = 89_478_485  # Pillow's bound; larger claims are decompression bombs
-_MAX_WORK = 2_000_000_000  # pixels times scans of a JPEG: a few bytes make another scan of all
-_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
-"""Formats of Pillow that start no other program, as its EPS does, whatever a file is called."""
-_ORIENTATION = 0x0112  # EXIF tag
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_JPEG = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}  # modes that simplejpeg decodes, and its names
-_WORDS = {"1": "black and white", "L": "grey", "P": "palette", "RGB": "colour"}
-_TRANSPARENT = ("RGBA", "LA", "PA", "La", "RGBa")
-
-
-def decode(data: bytes, channels: int) -> tuple[Pixels, tuple[str, ...]]:
-    """Bytes of an image file -> [H, W, channels], upright, and the conversions that this took.
-
-    DataError says why a file cannot be used.
-    """
-    if not data:
-        raise DataError("the file is empty (0 bytes)")
-    changes: list[str] = []
-    try:
-        image = _open(data)
-        if getattr(image, "is_animated", False):
-            changes.append("first of several frames")
-        if image.mode.startswith("I") or re.search(
-            "(RGBA?|LA|CMYK);16", str(getattr(image, "tile", ""))
-        ):
-            changes.append("16 bits to 8")
-        if image.getexif().get(_ORIENTATION, 1) in _UPRIGHT:
-            changes.append("turned upright")
-        loaded = _loaded(image, data)
-        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))  # TIFF turns itself in loading
-        plain, more = _plain(loaded, "L" if channels == 1 else "RGB")
-    except DataError:
-        raise
-    except Exception as error:  # damaged files make Pillow raise nearly anything, from any format
-        raise DataError(f"it cannot be decoded ({type(error).__name__}: {error})") from error
-    if turn is not None:
-        plain = plain.transpose(turn)
-    pixels = np.asarray(plain, dtype=np.uint8).reshape(plain.height, plain.width, channels)
-    return pixels, (*changes, *more)
-
-
-def _open(data: bytes) -> Image.Image:
-    """The image with its header read and its size within bounds."""
-    try:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    except UnidentifiedImageError:
-        if data.lstrip()[:1] == b"<":
-            raise DataError("it is a web page, not an image: the download failed") from None
-        raise DataError("it is no image of a known format") from None
-    if image.width * image.height > _MAX_PIXELS:
-        raise DataError(
-            f"it claims {image.width}x{image.height} pixels, more than {_MAX_PIXELS:,}: "
-            "a decompression bomb, or to be scaled down first"
-        )
-    return image
-
-
-def _loaded(image: Image.Image, data: bytes) -> Image.Image:
-    """The image with its pixels; JPEG through the one decoder that raises on every damaged file.
-
-    Pillow decodes many a damaged PNG without a word: its checksums are verified first.
-    """
-    if image.format in ("JPEG", "MPO"):
-        _require_few_scans(image, data)
-    if image.format in ("JPEG", "MPO") and image.mode in _JPEG:
-        pixels = simplejpeg.decode_jpeg(data, colorspace=_JPEG[image.mode])
-        if image.mode == "CMYK":  # stored inverted, as Adobe does
-            return Image.frombytes("CMYK", image.size, (255 - pixels).tobytes())
-        return Image.fromarray(pixels.squeeze(2) if image.mode == "L" else pixels)
-    if image.format == "PNG":
-        Image.open(io.BytesIO(data), formats=("PNG",)).verify()
-    image.load()
-    return image
-
-
-def _require_few_scans(image: Image.Image, data: bytes) -> None:
-    """Refuses a JPEG that goes over its pixels hundreds of times."""
-    scans = data.count(b"\xff\xda")  # 0xff in the data of a scan is followed by 0
-    if scans * image.width * image.height > _MAX_WORK:
-        raise DataError(
-            f"it draws {image.width}x{image.height} pixels in {scans:,} scans, and a photo has a "
-            "dozen: save it anew"
-        )
-
-
-def _plain(image: Image.Image, mode: str) -> tuple[Image.Image, tuple[str, ...]]:
-    """8 bits, no palette and no transparency (shown on white), in `mode` L or RGB."""
-    if image.mode.startswith("I"):  # I;16 and its relatives: 16 bits of grey
-        deep: NDArray[Any] = np.asarray(image)
-        if deep.min() < 0 or deep.max() > 65535:
-            raise DataError(
-                f"its values span {deep.min()} to {deep.max()}: save it with 8 or 16 bits"
-            )
-        image = Image.fromarray(((deep.astype(np.uint32) + 128) // 257).astype(np.uint8))
-    elif image.mode == "F":
-        raise DataError("its pixels are floating point: save it with 8 or 16 bits")
-    if image.mode in _TRANSPARENT or "transparency" in image.info:
-        image = image.convert("RGBA")
-        page = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(page, image).convert(mode), ("transparency on white",)
-    if image.mode == mode:
-        return image, ()
-    change = f"{_WORDS.get(image.mode, image.mode)} to {'grey' if mode == 'L' else 'RGB'}"
-    return image.convert(mode), (change,)
 
 
 def recoloured(image: Pixels, channels: int) -> tuple[Pixels, tuple[str, ...]]:

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pipeline.data import pixels
+from pipeline.data.decoding import decode
 from pipeline.data.pixels import Pixels
 from pipeline.data.sources.containers import open_container
 from pipeline.data.sources.files import SUFFIXES as PICTURES
@@ -71,7 +71,7 @@ def aligned(
     Raises:
         DataError: it cannot be read, has no landmarks, or no face was found.
     """
-    image, _ = pixels.decode(photo.read("") or b"", 3)
+    image, _ = decode(photo.read("") or b"", 3)
     faces = 1
     points = _known(photo, table)
     if points is None and detect is not None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipeline.data import pixels
+from pipeline.data.decoding import decode
 from pipeline.data.pixels import Pixels
 from pipeline.data.sources.files import Files
 from pipeline.data.sources.labels import Table
@@ -99,7 +99,7 @@ class Ffhq(Files):
         if entry is None:
             raise DataError(f"{METADATA} does not list this number: it is no image of FFHQ")
         if self.channels == 1:
-            image, _ = pixels.decode(data, 3)
+            image, _ = decode(data, 3)
         found = hashlib.md5(image.tobytes()).hexdigest()
         same_file = hashlib.md5(data).hexdigest() in entry.file_md5
         if found not in entry.pixel_md5:

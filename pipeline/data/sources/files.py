@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path, PurePosixPath
 
-from pipeline.data import pixels
+from pipeline.data.decoding import decode
 from pipeline.data.pixels import Pixels
 from pipeline.data.sources.containers import (
     Container,
@@ -111,7 +111,7 @@ class Files(Source):
         key = self._keys[i]
         try:
             data = self.files.read(key)
-            image, changes = pixels.decode(data, self.channels)
+            image, changes = decode(data, self.channels)
             changes += self.examine(key, data, image)
         except DataError as error:
             raise DataError(f"{key}: {error}") from error

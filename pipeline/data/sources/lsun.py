@@ -12,7 +12,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from pipeline.data import pixels
+from pipeline.data.decoding import decode
 from pipeline.data.sources.source import Options, Sample, Source, needed
 from stylealae.errors import DataError
 
@@ -83,7 +83,7 @@ class Lsun(Source):
         database, k = self._place(i)
         try:
             data = self._values[database].get(self._keys[database][k])
-            image, changes = pixels.decode(data, self.channels)
+            image, changes = decode(data, self.channels)
         except (DataError, self._error) as error:
             raise DataError(f"{self.key(i)}: {error}") from error
         category, _ = _category_and_split(self._folders[database])

@@ -15,7 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from pipeline.data import pixels
+from pipeline.data.decoding import decode
 from pipeline.data.format.types import Label
 from pipeline.data.sources.source import Options, Sample, Source, needed
 from stylealae.errors import DataError
@@ -85,7 +85,7 @@ class Parquet(Source):
         """Image i at its own size."""
         file, row = self._place(i)
         try:
-            image, changes = pixels.decode(self._bytes(file, row), self.channels)
+            image, changes = decode(self._bytes(file, row), self.channels)
         except self._errors as error:
             raise DataError(f"{self.key(i)}: {error}") from error
         labels = {name: self._label(file, row, name) for name in self.label_names}

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data.pixels import decode, pyramid, recoloured, square
+from pipeline.data.decoding import decode
+from pipeline.data.pixels import pyramid, recoloured, square
 from stylealae.errors import DataError
 
 

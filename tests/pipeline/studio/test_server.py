@@ -16,8 +16,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from pipeline.cli.app import main
+from pipeline.data.decoding import decode
 from pipeline.data.images import load_images
-from pipeline.data.pixels import decode
 from pipeline.faces.alignment import align
 from pipeline.faces.landmarks import read_points
 from pipeline.studio import server
@@ -153,7 +153,10 @@ def test_common_formats_are_read(form: str) -> None:
     ("data", "said"),
     [
         (b"", "is empty"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n", "no image that can be read"),
+        (
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n",
+            "no image of a known format, but PostScript",
+        ),
         (b"\xff\xd8\xff\xe0nonsense", "cannot be used"),
         (photo(64, 64)[:300], "cannot be used"),
         (photo(12, 64), "only 12x64 pixels"),

@@ -1,0 +1,71 @@
+"""What a file is that is no image: told by its first bytes, with what to do about it."""
+
+__all__ = ["is_heif", "naming"]
+
+_HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_BEGINNINGS = {
+    b"version https://git-lfs.": "it is a Git LFS pointer, not the image: run `git lfs pull`",
+    b"\xff\x0a": "it is JPEG XL, which is not read here: export it as JPEG or PNG",
+    b"\0\0\0\x0cJXL ": "it is JPEG XL, which is not read here: export it as JPEG or PNG",
+    b"%PDF": "it is a PDF, not an image: export its pages as PNG",
+    b"%!PS": "it is no image of a known format, but PostScript: export it as PNG",
+    b"8BPS": "it is a Photoshop document, which is not read here: export it as PNG",
+    b"PK\x03\x04": "it is a zip, not an image: unpack it",
+    b"\x1f\x8b": "it is compressed by gzip: unpack it",
+    b"Rar!": "it is a RAR archive, not an image: unpack it",
+    b"7z\xbc\xaf": "it is a 7z archive, not an image: unpack it",
+    b"FUJIFILM": "it is a camera's raw file, which is not read here: export it as JPEG",
+    b"IIRO": "it is a camera's raw file, which is not read here: export it as JPEG",
+    b"IIU\0": "it is a camera's raw file, which is not read here: export it as JPEG",
+    b"\xff\xd8\xff": "it begins as a JPEG, and its header is damaged: fetch it again",
+    b"\x89PNG": "it begins as a PNG, and its header is damaged: fetch it again",
+    b"II*\0": "it is a TIFF of a kind that is not read here, or a camera's raw file",
+    b"MM\0*": "it is a TIFF of a kind that is not read here, or a camera's raw file",
+    b"{": "it is JSON, not an image: the download failed",
+    b"[": "it is JSON, not an image: the download failed",
+}
+
+
+def is_heif(data: bytes) -> bool:
+    """Whether the bytes begin as an HEIC or HEIF image, which Pillow does not read by itself."""
+    return data[4:8] == b"ftyp" and data[8:12] in _HEIF
+
+
+def naming(data: bytes) -> str:
+    """What the bytes are instead of an image, as a sentence; they are not empty."""
+    start = data[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not data.strip(b"\0"):
+        return f"it holds {len(data):,} zero bytes and nothing else: the copy failed"
+    if start.startswith(b"<"):
+        return _naming_markup(start.lower())
+    if data[4:8] == b"ftyp":
+        return _naming_media(data[8:12])
+    if b"/annex/objects/" in start[:512]:
+        return "it is a git-annex pointer, not the image: run `git annex get`"
+    for beginning, said in _BEGINNINGS.items():
+        if start.startswith(beginning):
+            return said
+    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start):
+        return "it is no image of a known format, but a text"
+    return "it is no image of a known format"
+
+
+def _naming_markup(start: bytes) -> str:
+    if b"<svg" in start:
+        return "it is an SVG drawing, which has no pixels: export it as PNG"
+    if start.startswith(b"<?xml") and b"<html" not in start:
+        return "it is XML, not an image: the download failed"
+    return "it is a web page, not an image: the download failed"
+
+
+def _naming_media(brand: bytes) -> str:
+    if brand in _HEIF:
+        return (
+            "it is HEIC: cut short or damaged, or pillow-heif is missing, which reads it "
+            "(pip install 'stylealae[heic]')"
+        )
+    if brand in (b"avif", b"avis"):
+        return "it is AVIF, which this Pillow cannot read: install a newer one"
+    if brand == b"crx ":
+        return "it is a camera's raw file, which is not read here: export it as JPEG"
+    return "it is a video, not an image: export its frames as PNG"

@@ -1,0 +1,215 @@
+"""Profiles, harmless faults and foreign files: right pixels and their count, or a sentence."""
+
+import io
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from pipeline.data.decoding import HARMLESS, SECOND, decode, open_header
+from stylealae.errors import DataError
+
+CASES = Path(__file__).resolve().parents[2] / "cases" / "pixels"
+
+
+def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def noise(mode: str = "RGB", side: int = 32) -> Image.Image:
+    return Image.fromarray(
+        np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    ).convert(mode)
+
+
+def profile(name: str) -> bytes:
+    """The profile of one of the cases."""
+    return bytes(Image.open(CASES / name).info["icc_profile"])
+
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("icc_adobergb.jpg", "Adobe RGB (1998) to sRGB"),
+        ("icc_p3.jpg", "Display P3 to sRGB"),
+        ("samsung_sos.jpg", HARMLESS),
+        ("extraneous.jpg", HARMLESS),
+        ("png_bigtext.png", HARMLESS),
+        ("png_exifbad.png", "EXIF that cannot be read, left out"),
+    ],
+)
+def test_the_cases_show_the_quadrants_of_the_plain_one(name: str, change: str) -> None:
+    plain, none = decode((CASES / "plain.jpg").read_bytes(), 3)
+    found, changes = decode((CASES / name).read_bytes(), 3)
+    assert none == ()
+    assert changes == (change,)
+    gap = np.abs(found.astype(int) - plain)
+    if name in ("samsung_sos.jpg", "extraneous.jpg"):
+        assert gap.max() == 0
+    else:
+        assert gap[16::32, 16::32].max() <= 2
+
+
+def test_an_srgb_profile_changes_no_byte() -> None:
+    for kind in ("PNG", "TIFF", "JPEG"):
+        bare, tagged = (decode(saved(noise(), kind, **o), 3) for o in ({}, {"icc_profile": SRGB}))
+        assert (bare[0] == tagged[0]).all()
+        assert tagged[1] == ()
+
+
+def test_every_mode_is_converted_by_its_profile() -> None:
+    p3 = profile("icc_p3.jpg")
+    wanted, _ = decode(saved(noise(), "PNG", icc_profile=p3), 3)
+    assert np.abs(wanted.astype(int) - np.asarray(noise())).max() > 10
+    clear = noise().convert("RGBA")
+    found, changes = decode(saved(clear, "PNG", icc_profile=p3), 3)
+    assert (found == wanted).all()
+    assert changes == ("transparency on white", "Display P3 to sRGB")
+    flat = noise().quantize(16)
+    found, changes = decode(saved(flat, "PNG", icc_profile=p3), 3)
+    assert changes == ("palette to RGB", "Display P3 to sRGB")
+    assert (found == decode(saved(flat.convert("RGB"), "PNG", icc_profile=p3), 3)[0]).all()
+    grey, changes = decode(saved(noise(), "PNG", icc_profile=p3), 1)
+    assert changes == ("colour to grey", "Display P3 to sRGB")
+    assert (grey[:, :, 0] == np.asarray(Image.fromarray(wanted).convert("L"))).all()
+
+
+@pytest.mark.parametrize(
+    ("icc", "mode", "change"),
+    [
+        (b"no profile", "RGB", "an ICC profile that cannot be read, left out"),
+        (SRGB, "L", "an ICC profile of another colour space, left out"),
+        (SRGB, "CMYK", "an ICC profile of another colour space, left out"),
+    ],
+)
+def test_a_profile_that_cannot_be_used_is_said(icc: bytes, mode: str, change: str) -> None:
+    data = saved(noise(mode), "TIFF", icc_profile=icc)
+    found, changes = decode(data, 3)
+    assert changes[-1] == change
+    assert (found == decode(saved(noise(mode), "TIFF"), 3)[0]).all()
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def test_harmless_faults_of_a_jpeg_cost_no_pixel() -> None:
+    whole = saved(noise(), "JPEG", quality=90)
+    wanted, _ = decode(whole, 3)
+    scan = whole.index(b"\xff\xda")
+    faulty = {
+        "no end": whole[:-2],
+        "zeros before the end": whole[:-2] + bytes(500) + whole[-2:],
+        "JFIF 0.9": whole[:11] + b"\0\x09" + whole[13:],
+        "zeros between segments": whole[:20] + bytes(5) + whole[20:],
+        "scan of 0, 0, 0": whole[: scan + 11] + bytes(3) + whole[scan + 14 :],
+    }
+    faulty["several"] = faulty["JFIF 0.9"][: scan + 11] + bytes(3) + whole[scan + 14 : -2]
+    for name, data in faulty.items():
+        found, changes = decode(data, 3)
+        assert changes == (HARMLESS,), name
+        assert (found == wanted).all(), name
+
+
+def test_a_harmless_fault_hides_no_damage() -> None:
+    whole = saved(noise(), "JPEG", quality=90)
+    slow = saved(noise(), "JPEG", quality=90, progressive=True)
+    scan = whole.index(b"\xff\xda")
+    samsung = whole[: scan + 11] + bytes(3) + whole[scan + 14 :]
+    for data in (
+        samsung[: scan + 600],
+        samsung[: scan + 600] + b"\xff\xd9",
+        whole[:-2] + whole[scan + 14 : scan + 214] + whole[-2:],  # of a scan, not filler
+        slow[:-2],  # a later scan may be missing
+        (CASES / "extraneous.jpg").read_bytes()[:500],
+    ):
+        with pytest.raises(DataError, match="cannot be decoded"):
+            decode(data, 3)
+
+
+def test_broken_extras_of_a_png_cost_no_pixel_and_broken_pixels_are_refused() -> None:
+    whole = saved(noise(), "PNG")
+    text = chunk(b"tEXt", b"Comment\0hello")
+    at = whole.index(b"IDAT") - 4
+    found, changes = decode(whole[:at] + text[:-1] + b"?" + whole[at:], 3)
+    assert changes == (HARMLESS,)
+    assert (found == np.asarray(noise())).all()
+    end = whole.index(b"IEND") - 4
+    late = whole[:end] + chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(3 << 20))) + whole[end:]
+    assert (decode(late, 3)[0] == np.asarray(noise())).all()
+    broken = bytearray(late)
+    broken[at + 100] ^= 1
+    with pytest.raises(DataError, match="cannot be decoded"):
+        decode(bytes(broken), 3)
+
+
+def test_a_sampling_that_the_strict_decoder_does_not_know() -> None:
+    grey = saved(Image.new("RGB", (24, 8), (128, 128, 128)), "JPEG", subsampling=0)
+    frame, scan = grey.index(b"\xff\xc0"), grey.index(b"\xff\xda")
+    bits = "001010" * 3 + "0000" * 2 + "111111"  # three blocks of Y, one of Cb and Cr, all empty
+    body = int(bits, 2).to_bytes(4, "big")
+    odd = bytearray(grey[: scan + 14] + body + b"\xff\xd9")
+    odd[frame + 11] = 0x31
+    found, changes = decode(bytes(odd), 3)
+    assert changes == (SECOND,)
+    assert np.abs(found.astype(int) - 128).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ((CASES / "heic_named.jpg").read_bytes(), "HEIC"),
+        ((CASES / "lfs_pointer.jpg").read_bytes(), "Git LFS pointer"),
+        (b"/annex/objects/SHA256E-s12--0123.jpg\n", "git-annex pointer"),
+        (b'\xef\xbb\xbf<?xml version="1.0"?>\n<svg xmlns="x"></svg>', "SVG drawing"),
+        (b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>", "XML, not an image"),
+        (b"\n<html><body>Quota exceeded</body></html>", "web page"),
+        (b'{"message": "Not Found"}', "JSON, not an image"),
+        (b"\xff\x0a\x00\x10", "JPEG XL"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"\0\0\0\x20ftypisom\0\0\x02\0", "video"),
+        (b"%PDF-1.7\n", "PDF"),
+        (b"8BPS\0\1", "Photoshop"),
+        (bytes(5000), "5,000 zero bytes"),
+        (b"hello", "no image of a known format, but a text"),
+        (b"\x01\x02\x03\x04", "no image of a known format"),
+    ],
+)
+def test_what_is_no_image_is_named(data: bytes, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        decode(data, 3)
+
+
+def test_heic_is_read_where_its_library_is() -> None:
+    heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    made = heif.from_pillow(Image.new("RGB", (64, 48), (200, 100, 50)))
+    file = io.BytesIO()
+    made.save(file, quality=90)
+    found, changes = decode(file.getvalue(), 3)
+    assert found.shape == (48, 64, 3)
+    assert np.abs(found.astype(int) - [200, 100, 50]).max() < 8
+    assert changes == ()
+
+
+def test_a_photo_of_fifty_megapixels_is_within_bounds() -> None:
+    image, _, _ = open_header((CASES / "pixel_8160x6144.png").read_bytes())
+    assert image.size == (8160, 6144)
+
+
+def test_nothing_of_the_decoders_reaches_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    exif = b"Exif\0\0" + b"II*\0\x08\0\0\0\x05\0\x12\x01"
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        decode(saved(noise(), "JPEG", exif=exif), 3)
+        decode(saved(noise().quantize(8), "PNG", transparency=bytes(8)), 3)
+    assert capfd.readouterr() == ("", "")
