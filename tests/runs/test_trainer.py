@@ -415,7 +415,7 @@ def test_a_save_that_failed_ends_the_run_at_the_next_look_at_the_stop_flag(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Saver, "save", and_wait)
-    monkeypatch.setattr(checkpoints, "save_file", full)
+    monkeypatch.setattr(checkpoints, "write_tensors", full)
     assert found(stopped).state["seen"] == 24
     with pytest.raises(CheckpointError, match="No space left") as refusal:
         train_stage(stopped, 0, world)

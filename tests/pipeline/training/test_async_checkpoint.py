@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline.config.sections import CheckpointConfig
 from pipeline.storage import open_storage
@@ -106,15 +107,28 @@ def test_there_is_never_more_than_one_save_under_way(
     assert saved(tmp_path) == {8: 8.0, 16: 16.0, 24: 24.0, 32: 32.0}
 
 
-def test_the_buffers_are_used_again(tmp_path: Path, world: World) -> None:
+class Allocations(TorchDispatchMode):
+    """Counts the tensors that are made of fresh memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, op, types, given=(), named=None):
+        self.count += op._overloadpacket.__name__.startswith("empty")
+        return op(*given, **(named or {}))
+
+
+def test_a_save_after_the_first_takes_no_more_memory(tmp_path: Path, world: World) -> None:
     s = saver(tmp_path, world)
-    s.save(parts(1.0), about(8))
-    s.finish()
-    before = {n: t["w"].data_ptr() for n, t in s._buffers.items()}
-    s.save(parts(2.0), about(16))
-    s.finish()
-    assert {n: t["w"].data_ptr() for n, t in s._buffers.items()} == before
-    assert saved(tmp_path) == {8: 1.0, 16: 2.0}
+    counts = []
+    for seen in (8, 16):
+        with Allocations() as made:
+            s.save(parts(float(seen)), about(seen))
+        s.finish()
+        counts.append(made.count)
+    assert counts == [len(parts(0.0)), 0]
+    assert saved(tmp_path) == {8: 8.0, 16: 16.0}
 
 
 def test_one_after_the_other_if_that_is_wanted(tmp_path: Path, world: World) -> None:
@@ -134,7 +148,7 @@ def test_a_failure_is_raised_at_the_next_save_and_the_one_before_stays(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "save_file", full)
+        patch.setattr(checkpoints, "write_tensors", full)
         s.save(parts(2.0), about(16))  # it does not know yet
         s.close()
         assert s.failed
@@ -151,7 +165,7 @@ def test_a_failure_of_the_last_save_is_raised_at_the_end(
     tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     s = saver(tmp_path, world)
-    monkeypatch.setattr(checkpoints, "save_file", lambda *_: 1 / 0)
+    monkeypatch.setattr(checkpoints, "write_tensors", lambda *_: 1 / 0)
     s.save(parts(1.0), about(8))
     with pytest.raises(CheckpointError, match="ZeroDivisionError"):
         s.finish()
@@ -161,15 +175,15 @@ def test_what_reads_back_differently_is_not_published(
     tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that lies: one number changes between memory and file."""
-    write = checkpoints.save_file
+    write = checkpoints.write_tensors
 
-    def lying(tensors: dict[str, Tensor], file: Path) -> None:
+    def lying(file: Path, tensors: dict[str, Tensor]) -> None:
         changed = {name: t.clone() for name, t in tensors.items()}
         changed["w"][3] += 1
-        write(changed, file)
+        write(file, changed)
 
     s = saver(tmp_path, world)
-    monkeypatch.setattr(checkpoints, "save_file", lying)
+    monkeypatch.setattr(checkpoints, "write_tensors", lying)
     s.save(parts(1.0), about(8))
     with pytest.raises(CheckpointError, match="reads back differently"):
         s.finish()
