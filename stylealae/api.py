@@ -82,8 +82,9 @@ class StyleALAE:
         """
         tensors = {**self.nets.state_dict(), "w_mean": self.w_mean}
         whole = snapshot.Snapshot(
-            family=self.family, model=self.model, tensors=tensors, stage=self.stage, seen=self.seen
-        )
+            family=self.family, model=self.model, tensors=tensors, stage=self.stage,
+            seen=self.seen, origin=origin,
+        )  # fmt: skip
         snapshot.write(folder, whole, style_card(self.model, self.resolution, self.seen, origin))
 
     @property

@@ -35,6 +35,8 @@ class Progress(Growth):
     """Images in a global batch."""
     lr: float
     """Learning rate."""
+    frozen: bool = False
+    """Whether some layers are not updated yet."""
 
 
 def stage_span(
@@ -47,21 +49,29 @@ def stage_span(
     return first, max(ends[stage], cfg.total_img) if stage == last_stage else ends[stage]
 
 
-def progress_at(seen: int, last_stage: int, cfg: ScheduleConfig, first_stage: int = 0) -> Progress:
+def progress_at(
+    seen: int,
+    last_stage: int,
+    cfg: ScheduleConfig,
+    first_stage: int = 0,
+    first_alpha: float = 1.0,
+) -> Progress:
     """Where the run stands once `seen` real images have been shown.
 
-    alpha rises as a half sine over the fade, (1 - cos(pi t)) / 2, as in the released code.
+    alpha rises as a half sine over the fade, (1 - cos(pi t)) / 2, as in the released code; in the
+    first stage from `first_alpha`, which is 1 unless that stage's block is not grown yet.
     """
     spans = {s: stage_span(s, last_stage, cfg, first_stage) for s in range(first_stage, last_stage)}
     stage = next((s for s, (_, end) in spans.items() if seen < end), last_stage)
     first, end = stage_span(stage, last_stage, cfg, first_stage)
     fade_img, into = cfg.fade_fraction * at_stage(cfg.stage_img, stage), seen - first
-    faded = stage == first_stage or into >= fade_img
+    faded_img = into + (fade_img * _risen(first_alpha) if stage == first_stage else 0.0)
+    faded = faded_img >= fade_img
     fallen = _rise((into / (end - first) - cfg.lr_falls_from) / (1.0 - cfg.lr_falls_from))
     left = 1.0 if stage < last_stage else 1.0 - (1.0 - cfg.lr_final) * fallen
     return Progress(
         stage=stage,
-        alpha=1.0 if faded else _rise(into / fade_img),
+        alpha=1.0 if faded else _rise(faded_img / fade_img),
         batch=at_stage(cfg.batch, stage),
         lr=at_stage(cfg.lr, stage) * left,
     )
@@ -70,6 +80,11 @@ def progress_at(seen: int, last_stage: int, cfg: ScheduleConfig, first_stage: in
 def _rise(t: float) -> float:
     """From 0 at t = 0 to 1 at t = 1, along half a cosine."""
     return (1.0 - math.cos(math.pi * min(max(t, 0.0), 1.0))) / 2.0
+
+
+def _risen(share: float) -> float:
+    """The t at which `_rise` is at a share."""
+    return math.acos(1.0 - 2.0 * share) / math.pi
 
 
 def at_stage(values: tuple[T, ...], stage: int) -> T:

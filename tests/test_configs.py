@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import run, sections
+from pipeline.config import init, run, sections
 from stylealae import config as method
 from stylealae.families import NAMES
 
 ROOT = Path(__file__).parents[1]
 FAMILIES = [import_module(f"stylealae.families.{folder}.config") for folder in (*NAMES, "common")]
-MODULES = [method, run, sections, *FAMILIES]
+MODULES = [method, init, run, sections, *FAMILIES]
 CLASSES = [
     method.ShapeConfig,
     method.TermsConfig,
@@ -33,6 +33,7 @@ CLASSES = [
     sections.LogConfig,
     sections.MetricConfig,
     sections.ClusterConfig,
+    init.InitConfig,
     run.RunConfig,
 ]
 FIELDS = [

@@ -45,16 +45,18 @@ def launch(
     overrides = [w for w in words if w != "--dry-run" and not w.startswith("input=")]
     cfg = _anchored(load(config, overrides))
     if "--dry-run" in words:
-        dry_run(cfg, request)
+        dry_run(_resolved(cfg), request)
         return
     from pipeline.storage import open_storage
     from pipeline.training.resume import next_stage
     from pipeline.training.snapshots import snapshot
 
     storage, headline = open_storage(cfg.run_dir, cfg.checkpoint.patience_s), "this run is complete"
+    cfg = _resolved(cfg, storage)
     if next_stage(cfg, storage) is not None:
         if inputs or source:
-            resolutions = [4 << stage for stage in cfg.stages]
+            stages = range(cfg.model.first_stage, cfg.last_stage + 1)  # whichever it begins with
+            resolutions = [4 << stage for stage in stages]
             input_, kind = (inputs[0], "auto") if inputs else (faces, source)
             _prepare(input_, kind, cfg.data.path, resolutions)
         _train(cfg, storage)
@@ -97,8 +99,22 @@ def _anchored(cfg: RunConfig) -> RunConfig:
     from pipeline.storage import is_url, local_path
 
     base = Path.home() / "stylealae" if in_job() else Path.cwd()
-    data, run_dir = (
-        where if is_url(where) else str(base / local_path(where))
-        for where in (cfg.data.path, cfg.run_dir)
+    data, run_dir, weights = (
+        where if is_url(where) or not where else str(base / local_path(where))
+        for where in (cfg.data.path, cfg.run_dir, cfg.init.from_)
     )
-    return replace(cfg, run_dir=run_dir, data=replace(cfg.data, path=data))
+    return replace(
+        cfg,
+        run_dir=run_dir,
+        data=replace(cfg.data, path=data),
+        init=replace(cfg.init, from_=weights),
+    )
+
+
+def _resolved(cfg: RunConfig, storage: "Storage | None" = None) -> RunConfig:
+    """The config with what the weights of init.from decide, if there are any."""
+    if not cfg.init.from_:
+        return cfg
+    from pipeline.training.weights import resolved
+
+    return resolved(cfg, storage)

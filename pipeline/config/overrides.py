@@ -66,7 +66,8 @@ def _type_of(key: str, run: type, sections: Sections) -> Any:
     first, *rest = key.split(".")
     found = sections.get(first) or get_type_hints(run).get(first)
     for name in rest:
-        found = get_type_hints(found).get(name) if is_dataclass(found) else None
+        hints = get_type_hints(found) if is_dataclass(found) else {}
+        found = hints.get(name, hints.get(f"{name}_"))  # init.from is held in from_
     return found
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from pipeline.config.init import InitConfig
 from pipeline.config.overrides import merged, require_text
 from pipeline.config.packaged import located
 from pipeline.config.sections import (
@@ -57,6 +58,8 @@ class RunConfig:
     """Shape of the networks."""
     loss: TermsConfig = field(default_factory=LossConfig)
     """Weights of the losses."""
+    init: InitConfig = field(default_factory=InitConfig)
+    """Weights to begin with."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """From gradients to steps."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -88,6 +91,14 @@ class RunConfig:
                 f"{self.data.patience_s:g}: a worker that waits for its images would be given up "
                 "by the others, so make engine.timeout_s the longer one"
             )
+        if self.init.stage >= 0 and self.init.stage not in range(
+            self.model.first_stage, self.last_stage + 1
+        ):
+            raise ConfigError(
+                f"init.stage is {self.init.stage}, and the networks of this run have the stages "
+                f"{self.model.first_stage} to {self.last_stage} ({4 << self.last_stage}x"
+                f"{4 << self.last_stage})"
+            )
         for stage in self.stages:
             if not self.worker_counts(stage):
                 check_shares(
@@ -108,7 +119,12 @@ class RunConfig:
     @property
     def stages(self) -> range:
         """The stages of the run in their order; the one stage of networks that do not grow."""
-        return range(self.model.first_stage, self.model.last_stage + 1)
+        return range(self.first_stage, self.last_stage + 1)
+
+    @property
+    def first_stage(self) -> int:
+        """The stage that the run begins with: with weights of others, the one that they are of."""
+        return max(self.model.first_stage, self.init.stage)
 
     @property
     def last_stage(self) -> int:
@@ -117,11 +133,14 @@ class RunConfig:
 
     def span(self, stage: int) -> tuple[int, int]:
         """First image of a stage and the first after it."""
-        return stage_span(stage, self.last_stage, self.schedule, self.model.first_stage)
+        return stage_span(stage, self.last_stage, self.schedule, self.first_stage)
 
     def progress(self, seen: int) -> Progress:
         """Where the run stands once `seen` real images have been shown."""
-        return progress_at(seen, self.last_stage, self.schedule, self.model.first_stage)
+        alpha = 1.0 if self.init.alpha < 0.0 else self.init.alpha
+        at = progress_at(seen, self.last_stage, self.schedule, self.first_stage, alpha)
+        lr = at.lr * self.init.warmth(seen + at.batch)
+        return replace(at, lr=lr, frozen=seen < self.init.freeze_img)
 
 
 def check_shares(stage: int, *, batch: int, ranks: int, micro_batch: int) -> None:
@@ -177,7 +196,7 @@ def parse(
         require_text(OmegaConf.to_container(given), origin, RunConfig, family)
         last = merged(overrides, RunConfig, family)
         _require_data(OmegaConf.to_container(last), origin)
-        given = OmegaConf.merge(given, last)
+        given = _with_from(OmegaConf.merge(given, last))
         config = OmegaConf.merge(_schema(given), given)
         return cast(RunConfig, OmegaConf.to_object(config))
     except RecursionError as error:
@@ -193,12 +212,22 @@ def parse(
 
 def as_yaml(cfg: RunConfig) -> str:
     """The resolved config as YAML that `parse` turns back into the same value."""
-    return OmegaConf.to_yaml(OmegaConf.structured(cfg))
+    return OmegaConf.to_yaml(OmegaConf.create(as_dict(cfg)))
 
 
 def as_dict(cfg: RunConfig) -> dict[str, Any]:
     """The resolved config as plain dicts and lists."""
-    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(cfg)))
+    plain = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(cfg)))
+    plain["init"] = {key.rstrip("_"): value for key, value in plain["init"].items()}
+    return plain
+
+
+def _with_from(given: Any) -> Any:
+    """`init.from` by the name of its field, `from_`: Python keeps the word to itself."""
+    init = given.get("init")
+    if OmegaConf.is_dict(init) and "from" in init:
+        init["from_"] = init.pop("from")
+    return given
 
 
 def _below(config: Path, base: str) -> str:

@@ -88,9 +88,9 @@ class Saver:
         self._settle()
         self._do(self._mirror)
 
-    def finish_stage(self, stage: int, model: Model) -> None:
+    def finish_stage(self, stage: int, model: Model, origin: str) -> None:
         """Leaves the stage's snapshot, and in it the mark that the stage is done.  Collective."""
-        self._do(lambda: snapshots.finish_stage(self._storage, stage, model, self._fence))
+        self._do(lambda: snapshots.finish_stage(self._storage, stage, model, self._fence, origin))
         self._do(self._mirror)
 
     def close(self) -> None:

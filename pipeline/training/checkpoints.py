@@ -28,10 +28,21 @@ from pipeline.world import World
 from stylealae.errors import CheckpointError, DivergenceError
 from stylealae.tensor_file import write_tensors
 
-__all__ = ["Checkpoint", "describe", "furthest", "has_ended", "latest", "prune", "save"]
+__all__ = [
+    "NETWORKS",
+    "STATE",
+    "Checkpoint",
+    "Handover",
+    "describe",
+    "furthest",
+    "has_ended",
+    "latest",
+    "prune",
+    "save",
+]
 
 log = logging.getLogger(__name__)
-STATE = "state.json"
+STATE, NETWORKS = "state.json", "networks.safetensors"
 VISIBLE_S = 60.0
 """NFS may show other hosts a new folder so much later."""
 
@@ -52,11 +63,27 @@ class Checkpoint:
         return loaded
 
 
-def describe(cfg: RunConfig, stage: int, seen: int, data: str) -> dict[str, Any]:
-    """What a checkpoint says of itself: stage, images seen, config, data digest, versions."""
+@dataclass(frozen=True)
+class Handover:
+    """Weights that a stage begins with, in the place of a checkpoint."""
+
+    state: Mapping[str, Any]
+    where: str
+    parts: Mapping[str, dict[str, Tensor]]
+
+    def tensors(self, part: str) -> dict[str, Tensor]:
+        """The tensors of `networks` or `ema` by name."""
+        return self.parts[part]
+
+
+def describe(cfg: RunConfig, stage: int, seen: int, data: str, origin: str = "") -> dict[str, Any]:
+    """What a checkpoint says of itself: stage, images seen, config, data digest, versions.
+
+    `origin` names the weights that the run began with, and their hash; empty if they were drawn.
+    """
     versions = {name: version(name) for name in ("torch", "deepspeed", "safetensors")}
     about = {"stage": stage, "seen": seen, "config": as_dict(cfg), "data": data}
-    return {**about, "versions": versions}
+    return {**about, "origin": origin, "versions": versions}
 
 
 def save(

@@ -1,7 +1,8 @@
 """The one DeepSpeed engine: what a phase trains, its backward pass and its step.
 
-One engine over one module that returns a phase's loss; a parameter group for each network; what a
-phase does not train is frozen, and its groups are skipped by the optimizer (optimizer.py).  Who
+One engine over one module that returns a phase's loss; a parameter group for each network, and
+another for layers of it that init.freeze keeps for a while; what a phase does not train is frozen,
+and its groups are skipped by the optimizer (optimizer.py).  Who
 updates what, and what the ranks send each other for it, is the partition's matter (partition.py,
 sharding.py); float16's loss scales are the scaler's (scaler.py).
 """
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from pipeline.config import RunConfig
 from pipeline.config.sections import EngineConfig
+from pipeline.training.groups import network_of, parameter_groups, trained_by
 from pipeline.training.optimizer import KINDS
 from pipeline.training.partition import ByDeepSpeed, Partition
 from pipeline.training.scaler import LossScaler
@@ -66,8 +68,8 @@ class Engine:
         share = at.batch // world.size
         self.micro = min(at_stage(cfg.engine.micro_batch, at.stage) or share, share)
         self.names = {p: name for name, p in nets.named_parameters()}
-        # What grows in this stage, the entrances that fade out included.
-        self.params = {a: list(nets.grown(a, _fading(at))) for a in nets.networks}
+        phases = FAMILIES[cfg.family].phases(cfg.loss, 0)
+        self.params = parameter_groups(nets, at, cfg, phases)
         nets.recompute_from(cfg.engine.recompute_from)
         how = _worthwhile(cfg.engine, world)
         self._zero = how.zero_stage
@@ -94,11 +96,12 @@ class Engine:
         if isinstance(self._partition, Sharded) or (world.size == 1 and not self._zero):
             self._engine.enable_backward_allreduce = False  # done, or nobody to average with
         self._partition.attach(self._optimizer, self._engine)
-        phases = FAMILIES[cfg.family].phases(cfg.loss, 0)
         self._scaler = (
             LossScaler([p.name for p in phases], world) if cfg.engine.precision == "fp16" else None
         )
-        self._owners = {a: {p.moments for p in phases if a in p.trains} for a in nets.networks}
+        self._owners = {
+            a: {p.moments for p in phases if network_of(a) in p.trains} for a in self.params
+        }
         for network, owners in self._owners.items():
             self._optimizer.create_state(self._partition.held(network), owners)
         self._partition.link()
@@ -109,12 +112,13 @@ class Engine:
         [n, C, R, R] in [-1, 1] -> [], float32, detached and not averaged over the ranks
         """
         working = {p for network in phase.trains for p in self.nets.grown(network, at)}
-        for network, group in zip(self.params, self._optimizer.param_groups, strict=True):
-            group["owner"] = phase.moments if network in phase.trains else None
+        trained = trained_by(phase, self.params, frozen=at.frozen)
+        for name, group in zip(self.params, self._optimizer.param_groups, strict=True):
+            group["owner"] = phase.moments if name in trained else None
             group["lr"] = at.lr * phase.rate
-            for p in self.params[network]:
-                p.requires_grad_(p in working)
-        self._partition.begin(phase.trains)
+            for p in self.params[name]:
+                p.requires_grad_(name in trained and p in working)
+        self._partition.begin(trained)
         losses = []
         for i in range(0, len(x), self.micro):
             part = slice(i, i + self.micro)
@@ -242,10 +246,6 @@ def _worthwhile(cfg: EngineConfig, world: World) -> EngineConfig:
     if world.size == 1 and cfg.zero_stage == 1 and not cfg.offload:
         return replace(cfg, zero_stage=0)
     return cfg
-
-
-def _fading(at: Progress) -> Progress:
-    return replace(at, alpha=0.0) if at.stage else at
 
 
 def _deepspeed_config(

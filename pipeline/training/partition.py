@@ -3,7 +3,7 @@
 `sharding.py` has the third: ZeRO 1, the default.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch.nn.functional as fn
@@ -16,7 +16,7 @@ from pipeline.world import World
 __all__ = ["ByDeepSpeed", "Partition"]
 
 NetworkParams = Mapping[str, list[nn.Parameter]]
-"""The parameters of every network, as far as it has grown."""
+"""The parameters of every network, as far as it has grown, by group (groups.py)."""
 
 
 class Partition:
@@ -37,7 +37,7 @@ class Partition:
     def link(self) -> None:
         """The optimizer has its moments now."""
 
-    def begin(self, trained: str) -> None:
+    def begin(self, trained: Sequence[str]) -> None:
         """A phase begins that trains these networks."""
 
     def reduce_from_here(self) -> None:
@@ -96,7 +96,7 @@ class ByDeepSpeed(Partition):
         if self._stage < 3:
             self._zero._lazy_init_hp_params_optimizer_state()
 
-    def begin(self, trained: str) -> None:
+    def begin(self, trained: Sequence[str]) -> None:
         """Offload keeps the last gradient, and would apply it again to what gets none."""
         if self._offload:
             for grad in self.gradients():

@@ -9,47 +9,31 @@ done.  What of that is damaged or gone decides:
 * every checkpoint, as when only snapshots were copied: the next stage begins from the snapshot, and
   is said to, for it holds the averaged weights in place of those in training;
 * a snapshot: it is made again from the stage's last checkpoint.
+
+A run may begin with weights of others (weights.py).
 """
 
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from pipeline.config import RunConfig
+from pipeline.config import RunConfig, as_dict
 from pipeline.storage import Storage
-from pipeline.training import checkpoints, snapshots
-from pipeline.training.checkpoints import Checkpoint
+from pipeline.training import checkpoints, snapshots, weights
+from pipeline.training.checkpoints import Checkpoint, Handover
 from pipeline.world import World
 from stylealae.config import ShapeConfig
 from stylealae.errors import CheckpointError
 from stylealae.families import FAMILIES, sections
 from stylealae.interop import snapshot
 
-__all__ = ["Handover", "next_stage", "start_of"]
+__all__ = ["next_stage", "start_of"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Handover:
-    """The snapshot of the stage before, in the place of a checkpoint."""
-
-    state: Mapping[str, Any]
-    where: str
-    averaged: Mapping[str, Tensor]
-    """The running averages by name, of the weights and of what is averaged beside them."""
-    beside: frozenset[str]
-    """Names of the latter."""
-
-    def tensors(self, part: str) -> dict[str, Tensor]:
-        """The tensors of `networks` or `ema` by name."""
-        left_out = self.beside if part == "networks" else frozenset()
-        return {name: t for name, t in self.averaged.items() if name not in left_out}
 
 
 def next_stage(cfg: RunConfig, storage: Storage, world: World | None = None) -> int | None:
@@ -88,7 +72,7 @@ def _next_stage(cfg: RunConfig, storage: Storage) -> int | None:
 def start_of(
     cfg: RunConfig, stage: int, storage: Storage, data: str, world: World
 ) -> Checkpoint | Handover | None:
-    """What a stage is taken up from; None at the beginning of a run.  Collective.
+    """What a stage is taken up from; None where a run begins with drawn weights.  Collective.
 
     Args:
         cfg: the run.
@@ -104,7 +88,9 @@ def start_of(
     first, end = cfg.span(stage)
     found = checkpoints.latest(storage, world, upto=end)
     if found is None:
-        return _from_snapshot(cfg, stage, storage) if stage > cfg.stages[0] else None
+        if stage > cfg.first_stage:
+            return _from_snapshot(cfg, stage, storage)
+        return weights.begin(cfg) if cfg.init.from_ else None
     _require_same_run(cfg, storage, found, data)
     seen = int(found.state["seen"])
     if seen < first:
@@ -137,8 +123,9 @@ def _from_snapshot(cfg: RunConfig, stage: int, storage: Storage) -> Handover:
     )
     with torch.device("meta"):
         beside = frozenset(FAMILIES[cfg.family].build(cfg.model).means())
-    state = {"stage": stage - 1, "seen": cfg.span(stage)[0]}
-    return Handover(state, str(folder), found.tensors, beside)
+    networks = {name: t for name, t in found.tensors.items() if name not in beside}
+    state = {"stage": stage - 1, "seen": cfg.span(stage)[0], "origin": found.origin}
+    return Handover(state, str(folder), {"networks": networks, "ema": found.tensors})
 
 
 def _require_same_run(cfg: RunConfig, storage: Storage, found: Checkpoint, data: str) -> None:
@@ -153,7 +140,13 @@ def _require_same_run(cfg: RunConfig, storage: Storage, found: Checkpoint, data:
 
 def _identity(cfg: RunConfig, data: str) -> dict[str, Any]:
     """What makes a run this one and no other."""
-    return {"family": cfg.family, **_as_saved(cfg.model), "seed": cfg.seed, "data set": data}
+    return {
+        "family": cfg.family,
+        **_as_saved(cfg.model),
+        "seed": cfg.seed,
+        "data set": data,
+        **_init_of(as_dict(cfg)["init"]),
+    }
 
 
 def _identity_there(cfg: RunConfig, state: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,7 +158,16 @@ def _identity_there(cfg: RunConfig, state: Mapping[str, Any]) -> dict[str, Any]:
         **config,
         **config["model"],
         "data set": state["data"],
+        **_init_of(config.get("init", {})),
     }
+
+
+def _init_of(init: Mapping[str, Any]) -> dict[str, Any]:
+    """What weights a run began with, and where it put them."""
+    if not init.get("from"):
+        return {"init.from": "none"}
+    kept = {f"init.{key}": init.get(key) for key in ("networks", "stage", "freeze", "freeze_img")}
+    return {"init.from": weights.label(init["from"]), **kept}
 
 
 def _as_saved(model: ShapeConfig) -> dict[str, Any]:

@@ -9,7 +9,7 @@ bytes, or reduces bucket by bucket and waits for the device before each; it gath
 after every step, and visits each of their parameters on the host to do so.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -76,14 +76,14 @@ class Sharded(Partition):
             network: [self._made(part) for part in _cut(grown, bucket)]
             for network, grown in params.items()
         }
-        self._trained = ""
+        self._trained: Sequence[str] = ()
         self._reducing = False
 
     def held(self, network: str) -> list[Tensor]:
         """This rank's part of every bucket."""
         return [bucket.part for bucket in self._buckets[network]]
 
-    def begin(self, trained: str) -> None:
+    def begin(self, trained: Sequence[str]) -> None:
         """A phase begins that trains these networks."""
         self._trained, self._reducing = trained, False
         for bucket in self._active():

@@ -14,9 +14,22 @@ __all__ = ["finish_stage", "is_done", "snapshot"]
 log = logging.getLogger(__name__)
 
 
-def finish_stage(storage: Storage, stage: int, model: Model, fence: Fence | None = None) -> None:
-    """Leaves the stage's snapshot, and in it the mark that the stage is done."""
-    run_files.publish(storage, _name(stage), model.save, fence)
+def finish_stage(
+    storage: Storage, stage: int, model: Model, fence: Fence | None = None, origin: str = ""
+) -> None:
+    """Leaves the stage's snapshot, and in it the mark that the stage is done.
+
+    `origin` names the weights that the run began with, and their hash; empty if they were drawn.
+    """
+    said = (
+        f"Trained on {model.seen:,} real images, beginning with {origin}; a running average of "
+        "the weights."
+    )
+
+    def write(folder: Path) -> None:
+        model.save(folder, origin=said if origin else "")
+
+    run_files.publish(storage, _name(stage), write, fence)
     run_files.sweep(storage, run_files.stage_name(stage), fence)
 
 

@@ -69,8 +69,9 @@ class Stage:
     def save(self) -> None:
         """Begins to save a checkpoint.  Collective."""
         self.log.require_finite(self.state.seen)
-        about = checkpoints.describe(self.cfg, self.number, self.state.seen, self.data)
-        with self.state.gathered() as parts:
+        state = self.state
+        about = checkpoints.describe(self.cfg, self.number, state.seen, self.data, state.origin)
+        with state.gathered() as parts:
             self.saver.save(parts, about)  # copies; a thread publishes
 
     def close(self) -> None:

@@ -6,9 +6,8 @@ from contextlib import contextmanager
 from torch import Tensor
 
 from pipeline.config import RunConfig
-from pipeline.training.checkpoints import Checkpoint
+from pipeline.training.checkpoints import Checkpoint, Handover
 from pipeline.training.engine import Engine
-from pipeline.training.resume import Handover
 from pipeline.world import World
 from stylealae.capabilities import Model
 from stylealae.ema import Ema
@@ -39,6 +38,8 @@ class TrainState:
         self._family, self._model, self._stage = FAMILIES[cfg.family], cfg.model, stage
         self.seen = 0 if found is None else int(found.state["seen"])
         """Real images shown so far."""
+        self.origin = "" if found is None else str(found.state.get("origin", ""))
+        """The weights that the run began with, and their hash; empty if they were drawn."""
         self.nets = self._family.build(cfg.model, cfg.seed)
         self.ema = Ema(self.nets, cfg.schedule)
         if found is not None:  # before the engine makes its copies

@@ -46,7 +46,7 @@ def train_stage(
         s.close()
     done = s.state.seen >= s.end
     if done:
-        s.saver.finish_stage(stage, s.state.model())
+        s.saver.finish_stage(stage, s.state.model(), s.state.origin)
     return done
 
 

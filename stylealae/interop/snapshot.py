@@ -27,7 +27,7 @@ from stylealae.interop.integrity import (
 from stylealae.networks.group import NetworkGroup
 from stylealae.tensor_file import write_tensors
 
-__all__ = ["Snapshot", "read", "write"]
+__all__ = ["WEIGHTS", "Snapshot", "read", "write"]
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 FORMAT = 1
@@ -53,6 +53,8 @@ class Snapshot(Generic[M]):
     tensors: dict[str, Tensor]
     stage: int
     seen: int
+    origin: str = ""
+    """Where the weights are from, if not from a training that drew the first ones."""
 
 
 def write(folder: Path, snapshot: Snapshot[M], card: str) -> None:
@@ -66,6 +68,8 @@ def write(folder: Path, snapshot: Snapshot[M], card: str) -> None:
         "stage": snapshot.stage,
         "seen": snapshot.seen,
     }
+    if snapshot.origin:
+        about["origin"] = snapshot.origin
     (folder / CONFIG).write_text(json.dumps(about, indent=2) + "\n")
     (folder / CARD).write_text(card)
 
@@ -101,6 +105,7 @@ def read(
                 f"{FORMAT}: use the version of stylealae that wrote it"
             )
         family, stage, seen = about.get("family", "stylealae"), about["stage"], about["seen"]
+        origin = str(about.get("origin", ""))
         model = section(family)(**about["model"])
         if not model.first_stage <= int(stage) <= model.last_stage:
             raise ValueError(f"stage {stage} is none of its networks")
@@ -110,7 +115,10 @@ def read(
     except (*TORN, ConfigError, SafetensorError) as error:
         raise CheckpointError(f"{folder} is no whole snapshot: {error}") from error
     require_finite(folder / WEIGHTS, tensors)
-    return Snapshot(family=family, model=model, tensors=tensors, stage=int(stage), seen=int(seen))
+    return Snapshot(
+        family=family, model=model, tensors=tensors, stage=int(stage), seen=int(seen),
+        origin=origin,
+    )  # fmt: skip
 
 
 def _shapes(weights: Path) -> dict[str, tuple[int, ...]]:

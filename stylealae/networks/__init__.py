@@ -42,6 +42,13 @@ class Networks(AlaeNetworks):
         for part in parts:
             yield from part.parameters()
 
+    def at_resolution(self, network: str, stage: int) -> Iterator[nn.Parameter]:
+        """The block of E or G at one resolution, and its way from or to RGB."""
+        if network in "GE" and stage < len(self.G.blocks):
+            rgb = self.G.to_rgb if network == "G" else self.E.from_rgb
+            yield from getattr(self, network).blocks[stage].parameters()
+            yield from rgb[stage].parameters()
+
     def means(self) -> dict[str, Tensor]:
         """The mean style, which truncation wants: zeros [L, W]."""
         return {"w_mean": torch.zeros(self.G.layers, self.D.w_width)}

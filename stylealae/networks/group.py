@@ -23,6 +23,10 @@ class NetworkGroup(nn.Module):
         net: nn.Module = getattr(self, network)
         yield from net.parameters()
 
+    def at_resolution(self, network: str, stage: int) -> Iterator[nn.Parameter]:
+        """The parameters of one network that belong to one resolution; none if it does not grow."""
+        return iter(())
+
     def recompute_from(self, resolution: int) -> None:
         """From this resolution up, blocks keep no activations for the backward pass; 0: none do."""
 

@@ -20,7 +20,7 @@ from pipeline.config import RunConfig
 from pipeline.data.loader.batch import Batch, DeviceCopy
 from pipeline.storage import open_storage
 from pipeline.training.async_checkpoint import Saver
-from pipeline.training.resume import Handover
+from pipeline.training.checkpoints import Handover
 from pipeline.training.trainer import train_stage
 from pipeline.world import World
 from stylealae.capabilities import Model
@@ -146,7 +146,7 @@ class _Copies(Saver):
     def _publish(self, parts: Any, about: Mapping[str, Any]) -> None:
         return
 
-    def finish_stage(self, stage: int, model: Model) -> None:
+    def finish_stage(self, stage: int, model: Model, origin: str) -> None:
         """The stage is not ended here."""
         raise AssertionError("a turn or two end no stage")
 
@@ -160,7 +160,8 @@ def _middle_state(cfg: RunConfig, stage: int, seen: int) -> Handover:
     """What the stage is taken up from: fresh networks after `seen` images."""
     nets = FAMILIES[cfg.family].build(cfg.model, cfg.seed)
     state = {"stage": stage - 1, "seen": seen}
-    return Handover(state, "", {**nets.state_dict(), **nets.means()}, frozenset(nets.means()))
+    networks = nets.state_dict()
+    return Handover(state, "", {"networks": networks, "ema": {**networks, **nets.means()}})
 
 
 @contextmanager

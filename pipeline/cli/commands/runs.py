@@ -52,6 +52,10 @@ def plan(
         python -m pipeline.cli plan configs/ffhq_1024.yaml --calibrate /shared/rates.json
     """  # noqa: D301
     cfg = load(config, overrides)
+    if cfg.init.from_:
+        from pipeline.training.weights import resolved
+
+        cfg = resolved(cfg)
     if calibrate is not None:
         from pipeline.planning.calibration import calibrated
 
@@ -87,9 +91,11 @@ def train(config: Path, overrides: Sequence[str]) -> None:
     from pipeline.training.fencing import Fence
     from pipeline.training.resume import next_stage
     from pipeline.training.trainer import train_stage
+    from pipeline.training.weights import resolved
     from pipeline.world import joined, leave
 
     storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
+    cfg = resolved(cfg, storage)
     world = joined(
         cfg.engine,
         gpu=cfg.cluster.gpus_per_worker > 0,

@@ -61,7 +61,7 @@ class MlpModel(Generic[N, M]):
         """Writes weights, config and model card into an existing folder."""
         whole = snapshot.Snapshot(
             family=self.family, model=self.model, tensors=self.nets.state_dict(),
-            stage=self.stage, seen=self.seen,
+            stage=self.stage, seen=self.seen, origin=origin,
         )  # fmt: skip
         card = mlp_card(self.family, self.resolution, self.seen, origin)
         snapshot.write(folder, whole, card)
