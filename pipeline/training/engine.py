@@ -2,9 +2,9 @@
 
 One engine over one module that returns a phase's loss; a parameter group for each network, and
 another for layers of it that init.freeze keeps for a while; what a phase does not train is frozen,
-and its groups are skipped by the optimizer (optimizer.py).  Who
-updates what, and what the ranks send each other for it, is the partition's matter (partition.py,
-sharding.py); float16's loss scales are the scaler's (scaler.py).
+and its groups are skipped by the optimizer (optimizer.py).  Who updates what, and what the ranks
+send each other for it, is the partition's matter (partition.py, sharding.py); float16's loss scales
+are the scaler's (scaler.py).
 """
 
 import logging
@@ -160,7 +160,9 @@ class Engine:
                 for p, whole in self._partition.moments(network, moment).items():
                     state[f"{moment}/{self.names[p]}"] = whole.cpu()
         for network, count, held in self._counts():
-            state[f"{count}/{network}"] = self._optimizer.state[held][count].detach().cpu().clone()
+            steps, name = self._optimizer.state[held][count].detach().cpu(), f"{count}/{network}"
+            # An entrance that has faded out is no longer stepped: the others' count is the group's.
+            state[name] = torch.maximum(steps, state.get(name, steps))
         return state if self._scaler is None else {**state, **self._scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:

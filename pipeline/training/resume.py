@@ -166,8 +166,9 @@ def _init_of(init: Mapping[str, Any]) -> dict[str, Any]:
     """What weights a run began with, and where it put them."""
     if not init.get("from"):
         return {"init.from": "none"}
-    kept = {f"init.{key}": init.get(key) for key in ("networks", "stage", "freeze", "freeze_img")}
-    return {"init.from": weights.label(init["from"]), **kept}
+    saved = json.loads(json.dumps(init))
+    kept = {f"init.{key}": saved.get(key) for key in ("networks", "stage", "freeze", "freeze_img")}
+    return {"init.from": weights.label(saved["from"]), **kept}
 
 
 def _as_saved(model: ShapeConfig) -> dict[str, Any]:

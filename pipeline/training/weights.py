@@ -113,8 +113,8 @@ def begin(cfg: RunConfig) -> Handover:
         )
     family = FAMILIES[cfg.family]
     nets = family.build(cfg.model, cfg.seed)
-    letters = cfg.init.networks or nets.networks
-    if unknown := set(letters) - set(nets.networks):
+    taken = cfg.init.networks or nets.networks
+    if unknown := set(taken) - set(nets.networks):
         raise ConfigError(
             f"init.networks is {cfg.init.networks!r}, and the networks of {cfg.family} are "
             f"{nets.networks}: {', '.join(sorted(unknown))} is none of them"
@@ -123,18 +123,18 @@ def begin(cfg: RunConfig) -> Handover:
     above = range(source.model.last_stage + 1, cfg.last_stage + 1)
     drawn = {names[p] for a in nets.networks for s in above for p in nets.at_resolution(a, s)}
     fresh = nets.state_dict()
-    wanted = [n for n in fresh if n[0] in letters and n not in drawn]
+    wanted = [n for n in fresh if n[0] in taken and n not in drawn]
     trained, averaged = source.parts()
     _require_fit(cfg, source, {n: fresh[n] for n in wanted}, trained)
     networks, ema = ({**fresh, **{n: part[n] for n in wanted}} for part in (trained, averaged))
     means = dict(nets.means())
-    if "F" in letters:
+    if "F" in taken:
         means = {name: _rows_of(averaged[name], mean) for name, mean in means.items()}
     origin = (
         f"the weights of {source.where} (sha256 {source.sha256}), "
         f"{4 << source.stage}x{4 << source.stage}"
         + (f" after {source.seen:,} images" if source.seen else "")
-        + (f", networks {letters}" if cfg.init.networks else "")
+        + (f", networks {taken}" if cfg.init.networks else "")
     )
     state = {"stage": cfg.first_stage - 1, "seen": 0, "origin": origin}
     return Handover(state, source.where, {"networks": networks, "ema": {**ema, **means}})

@@ -293,10 +293,10 @@ def test_a_crash_between_the_last_checkpoint_and_the_snapshot_goes_on(
     cfg = config(tmp_path / "run", faces)
     with monkeypatch.context() as patch:
 
-        def finish(saver: Saver, at: int, model: StyleALAE) -> None:
+        def finish(saver: Saver, at: int, model: StyleALAE, origin: str) -> None:
             if at == stage:
                 raise KilledError
-            saver_finish(saver, at, model)
+            saver_finish(saver, at, model, origin)
 
         saver_finish = Saver.finish_stage
         patch.setattr(Saver, "finish_stage", finish)
