@@ -10,6 +10,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pipeline.config.init import InitConfig
+from pipeline.training.engine import Engine
 from pipeline.world import World
 from stylealae.config import LossConfig
 from stylealae.networks import Networks, build
@@ -26,6 +28,7 @@ from tests.reference.plain import (
     ZERO,
     Plain,
     agreement,
+    config,
     different,
     drawn,
     engine_of,
@@ -87,6 +90,28 @@ def test_a_phase_moves_its_letters_and_only_what_has_grown(
             for network in Networks.networks:
                 steps = after[f"step/{network}"] - rest[f"step/{network}"]
                 assert steps == (network in trained)
+
+
+@pytest.mark.parametrize("zero", ZERO)
+def test_frozen_layers_are_skipped_whole_and_start_afresh_later(world: World, zero: int) -> None:
+    init = InitConfig(
+        from_="weights", stage=2, alpha=0.4, freeze=("G.4..8", "E.16"), freeze_img=BATCH
+    )
+    nets, cfg = build(SMALL), replace(config(zero), init=init)
+    parts = ("G.blocks.0", "G.blocks.1", "G.to_rgb.0", "G.to_rgb.1", "E.blocks.2", "E.from_rgb.2")
+    engine, before = Engine(nets, AT, cfg, world), weights(nets)
+    try:
+        iterate(engine, world, 0, at=replace(AT, frozen=True))
+        moved, state = set(different(before, weights(nets))), state_of(engine)
+        assert {n for n in before if n.startswith(parts)}.isdisjoint(moved)
+        assert {n.split(".")[0] for n in moved} == set("FGED")
+        assert (state["step/G"], state["step/G.frozen"], state["step/E.frozen"]) == (2, 0, 0)
+        iterate(engine, world, BATCH)
+        state = state_of(engine)
+    finally:
+        engine.close()
+    assert (state["step/G"], state["step/G.frozen"], state["step/E.frozen"]) == (4, 2, 2)
+    assert not torch.equal(before["G.blocks.0.const"], weights(nets)["G.blocks.0.const"])
 
 
 def test_what_has_not_grown_has_no_moments(world: World) -> None:
