@@ -17,8 +17,9 @@ setup: .venv/ready
 	@touch $@
 
 demo: export INPUT := $(value DATA)
+demo: export WEIGHTS := $(value FROM)
 demo: setup
-	@$(BIN)/python launch/demo.py $(if $(DATA),"input=$$INPUT") $(if $(RES),model.resolution=$(RES)) $(ARGS)
+	@$(BIN)/python launch/demo.py $(if $(DATA),"input=$$INPUT") $(if $(RES),model.resolution=$(RES)) $(if $(FROM),"from=$$WEIGHTS") $(ARGS)
 
 test: setup
 	@$(BIN)/python -m tests.suite $(ARGS)

@@ -6,6 +6,7 @@ Expect: clean sampled faces, and reconstructions that follow pose, light, hair a
 
     python launch/demo.py                                          the embedded default
     python launch/demo.py input=photos.zip model.resolution=64     your own images
+    python launch/demo.py input=photos.zip from=runs/demo          the same, from weights that exist
     python launch/demo.py faces=500 run_dir=runs/few               fewer rendered faces
     python launch/demo.py --dry-run                                config and plan, starts nothing
     ray job submit --working-dir . -- python launch/demo.py key=value ...
@@ -13,6 +14,7 @@ Expect: clean sampled faces, and reconstructions that follow pose, light, hair a
 Any key of the config can be given as key=value.  The same command again goes on where it was.
 """
 
+import re
 import sys
 from hashlib import sha256
 from pathlib import Path
@@ -22,23 +24,53 @@ if not __package__:
 
     add_to_path()
 
+from pipeline.cli.errors import reports_errors
 from pipeline.cli.launching import launch
 from pipeline.config.packaged import packaged
 
 FACES = 6000
+OURS = ("faces=", "from=")
+"""Words that are no keys of the config."""
+PLACES = re.compile(r"snapshot|\d+|seen-\d+")
+"""What folders are called in a run."""
 
 
 def main(argv: list[str]) -> None:
     """Runs configs/demo.yaml, or configs/demo_own.yaml on `input=`, in folders named after it."""
     about, given = __doc__ or "", dict(a.split("=", 1) for a in argv if "=" in a)
+    keys = [a for a in argv if not a.startswith(OURS)]
     if "input" in given:
-        name = f"{folder_name(given['input'])}-{given.get('model.resolution', '64')}"
+        side = given.get("model.resolution", "64")
+        name = f"{folder_name(given['input'])}-{side}"
         folders = [f"run_dir=runs/{name}", f"data.path=datasets/{name}"]
-        launch(packaged("demo_own"), [*folders, *argv], about=about)
+        added = from_weights(given["from"], side, name) if "from" in given else []
+        launch(packaged("demo_own"), [*folders, *added, *keys], about=about)
         return
-    keys = [a for a in argv if not a.startswith("faces=")]
+    side = given.get("model.resolution", "32")
+    added = from_weights(given["from"], side, "demo") if "from" in given else []
     faces = given.get("faces", str(FACES))
-    launch(packaged("demo"), keys, source="rendered", faces=faces, about=about)
+    launch(packaged("demo"), [*added, *keys], source="rendered", faces=faces, about=about)
+
+
+@reports_errors
+def from_weights(path: str, side: str, name: str) -> list[str]:
+    """The overrides that `from=` stands for: its weights, their widths, a run folder of its own.
+
+    Args:
+        path: a snapshot, a run, a checkpoint, or a .pth file of the authors.
+        side: model.resolution.
+        name: what the run is called without the weights.
+    """
+    from pipeline.cli.models import snapshot_of
+    from pipeline.training.weights import is_weights, opened, shape_overrides
+
+    weights = Path(path).expanduser().resolve()
+    if not is_weights(weights):
+        weights = snapshot_of(weights)
+    shape = shape_overrides(opened(weights), int(side)) if side.isdecimal() else {}
+    named = next(part for part in weights.parts[::-1] if not PLACES.fullmatch(part))
+    keys = {"init.from": weights, "run_dir": f"runs/{name}-from-{Path(named).stem}", **shape}
+    return [f"{key}={value}" for key, value in keys.items()]
 
 
 def folder_name(input_: str) -> str:

@@ -28,7 +28,7 @@ from stylealae.interop import snapshot
 from stylealae.interop.integrity import require_file, require_manifest
 from stylealae.interop.released import model_of, read_released, released_to_ours
 
-__all__ = ["Source", "begin", "label", "opened", "resolved", "shape_overrides"]
+__all__ = ["Source", "begin", "is_weights", "label", "opened", "resolved", "shape_overrides"]
 
 Tensors = Mapping[str, Tensor]
 NAMED = 3
@@ -64,6 +64,11 @@ def opened(path: Path) -> Source:
     if path.is_file():
         return _released(path)
     return _checkpoint(path) if (path / STATE).is_file() else _snapshot(path)
+
+
+def is_weights(path: Path) -> bool:
+    """Whether a file or a checkpoint lies at a path."""
+    return path.is_file() or (path / STATE).is_file()
 
 
 def resolved(cfg: RunConfig, storage: Storage | None = None) -> RunConfig:
