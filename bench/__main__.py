@@ -29,6 +29,7 @@ from bench.prepare import bench_prepare
 from bench.step import bench_steps
 from bench.stream import bench_opening, bench_shuffle, bench_stream
 from bench.studio import bench_studio
+from bench.tf32 import bench_tf32
 from bench.timing import compare
 from bench.wait import bench_wait
 from pipeline.config import RunConfig, load
@@ -69,11 +70,12 @@ PARTS: dict[str, Callable[[Given], Iterable[Cell]]] = {
         g.world, ModelConfig(resolution=64) if g.quick else ModelConfig(), 3
     ),
     "collectives": lambda g: bench_collectives((2,) if g.quick else (2, 4)),
+    "tf32": lambda g: bench_tf32((0, 2) if g.quick else (0, 2, 4, 6)),
     "driver": lambda g: bench_driver(),
     "plan": lambda g: bench_plan(load(ROOT / "configs/ffhq_1024.yaml"), g.quick),
     "ray": lambda g: bench_cluster(g.folder / "ray", 1 if g.quick else 3),
 }
-ALONE = ("collectives", "driver", "plan", "ray")  # minutes each: only where asked for
+ALONE = ("collectives", "tf32", "driver", "plan", "ray")  # minutes each: only where asked for
 LONG = ("memory", "prepare")  # not in --quick
 
 
@@ -122,6 +124,9 @@ def _further(row: dict[str, Any]) -> Iterator[str]:
         for kind, (calls, megabytes) in row["collectives"].items():
             yield f"{calls} {kind} {megabytes:,} MB"
         yield f"{row['in_backward_mb']:,} MB of it begun in the backward pass"
+        return
+    if "errors" in row:
+        yield ", ".join(f"{name} off by {error:.1e}" for name, error in row["errors"].items())
         return
     if "waited" in row:
         yield f"{row['waited']:.2%} of its time, at most {row['waited_most']:.2%}"

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pipeline.allocator import keep_freed_memory
+from pipeline.arithmetic import compute_deterministically
 from pipeline.config.sections import EngineConfig
 from stylealae.errors import ConfigError
 from stylealae.ops.compiler import fuse
@@ -95,6 +96,8 @@ def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
         dist.init_process_group(backend, timeout=timeout)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
+    if cfg.deterministic:
+        compute_deterministically()
     fuse(cfg.fuse, Path(cfg.kernel_cache))
     size = dist.get_world_size()
     side = dist.new_group(backend="gloo", timeout=WAIT) if size > 1 else None

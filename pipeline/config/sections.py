@@ -79,6 +79,11 @@ class EngineConfig:
 
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     """Autocast of the forward pass; weights, Adam and the R1 branch stay float32."""
+    tf32: Literal["off", "outside_r1", "on"] = "outside_r1"
+    """Where convolutions and matrix products of float32 may take TF32 on GPUs, which keeps 10 bits
+    of a factor and is several times faster: nowhere, in phases without R1, everywhere."""
+    deterministic: bool = False
+    """The same run twice gives the same bits on GPUs too, with slower algorithms; as CPUs do."""
     reduce_dtype: Literal["fp32", "bf16"] = "fp32"
     """What gradients are averaged over the workers in: bf16 sends half as much, and rounds."""
     bucket_mib: int = 32

@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
 
+from pipeline.arithmetic import tf32
 from pipeline.evaluation.context import EvaluationContext, Values
 from pipeline.evaluation.registry import METRICS, require
 
@@ -58,7 +58,7 @@ def evaluate(names: Sequence[str], context: EvaluationContext[object]) -> Iterat
     context = replace(context, keep_rows=keep, memo={})
     for name in names:
         began = time.monotonic()
-        with torch.no_grad(), _full_precision():
+        with torch.no_grad(), tf32(False):  # it moves FID, and PPL by its squared step
             values = METRICS[name].measure(context)
         yield _result(name, values, context, time.monotonic() - began)
 
@@ -88,14 +88,3 @@ def _result(
         torch=str(torch.__version__),
         seconds=seconds,
     )
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """Convolutions and products in float32: TF32 moves FID, and PPL by its squared step."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before

@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from pipeline.arithmetic import tf32
 from pipeline.config import RunConfig
 from pipeline.config.sections import EngineConfig
 from pipeline.training.groups import network_of, parameter_groups, trained_by
@@ -33,7 +34,7 @@ from stylealae.phase_inputs import PhaseInputs
 from stylealae.phases import AnyPhase
 from stylealae.schedule import Growth, Progress, at_stage
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "may_take_tf32"]
 
 MAX_BUCKET = 64 << 20
 BIASES = 512  # ZeRO 3 keeps tensors of no more numbers whole on every rank
@@ -73,6 +74,7 @@ class Engine:
         nets.recompute_from(cfg.engine.recompute_from)
         how = _worthwhile(cfg.engine, world)
         self._zero = how.zero_stage
+        self._tf32 = how.tf32
         self._deepspeed = _deepspeed(how)
         nets.requires_grad_(False)
         self._unfreeze()
@@ -111,6 +113,10 @@ class Engine:
 
         [n, C, R, R] in [-1, 1] -> [], float32, detached and not averaged over the ranks
         """
+        with tf32(may_take_tf32(self._tf32, phase)):
+            return self._step(phase, x, r, at)
+
+    def _step(self, phase: AnyPhase, x: Tensor, r: PhaseInputs, at: Progress) -> Tensor:
         working = {p for network in phase.trains for p in self.nets.grown(network, at)}
         trained = trained_by(phase, self.params, frozen=at.frozen)
         for name, group in zip(self.params, self._optimizer.param_groups, strict=True):
@@ -214,6 +220,15 @@ class Engine:
             for held in self._partition.held(network):
                 for count in self._optimizer.counts_of(owners):
                     yield network, count, held
+
+
+def may_take_tf32(where: str, phase: AnyPhase) -> bool:
+    """Whether `engine.tf32` lets a phase take TF32.
+
+    One that takes second derivatives is computed in one way whole: its backward pass goes through
+    R1's branch and the other's together.
+    """
+    return where == "on" or (where == "outside_r1" and not phase.double_backward)
 
 
 def _by_us(cfg: EngineConfig) -> bool:

@@ -36,6 +36,17 @@ WRITTEN_ONLY = {
     aten.copy_.default, aten.fill_.Scalar, aten.fill_.Tensor, aten.zero_.default,
     aten.normal_.default, aten.uniform_.default, aten.random_.default,
 }  # fmt: skip
+UNREPEATABLE = {
+    aten.adaptive_max_pool2d_backward.default, aten._adaptive_avg_pool2d_backward.default,
+    aten.upsample_linear1d_backward.default, aten.upsample_bilinear2d_backward.default,
+    aten.upsample_bicubic2d_backward.default, aten.upsample_trilinear3d_backward.default,
+    aten._upsample_bilinear2d_aa_backward.default, aten._upsample_bicubic2d_aa_backward.default,
+    aten.reflection_pad1d_backward.default, aten.reflection_pad2d_backward.default,
+    aten.nll_loss2d_forward.default, aten._ctc_loss_backward.default, aten.put_.default,
+    aten.histc.default, aten.bincount.default, aten.median.dim, aten.kthvalue.default,
+    aten.grid_sampler_2d_backward.default, aten.cumsum.default, aten.scatter_reduce.two,
+}  # fmt: skip
+"""What torch.use_deterministic_algorithms refuses on GPUs, of its list what could occur here."""
 CONVOLUTIONS = {aten.convolution, aten.convolution_backward}
 CHUNK, CHUNKS, TENSORS = 1 << 16, 320, 48
 """Of the kernels that work through lists of tensors: numbers at a time; and at most so many of
@@ -54,6 +65,8 @@ class Count:
     """Arithmetic of convolutions and matrix products, by what it is done in: tf32, fp32, bf16."""
     waits: Tally[str] = field(default_factory=Tally)
     """What made the host wait for the GPU, by name and place."""
+    unrepeatable: Tally[str] = field(default_factory=Tally)
+    """What `engine.deterministic` would stop at, by name and place."""
     operations: Tally[str] = field(default_factory=Tally)
     """Launches by operation."""
     peak: int = 0
@@ -117,6 +130,8 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         launches = _launches(op, given, read)
         self.count.kernels += launches
         self.count.operations[str(op)] += launches
+        if op in UNREPEATABLE:
+            self.count.unrepeatable[f"{op} at {_place()}"] += 1
         if op in WRITTEN_ONLY:
             read = read[1:]
         both = [*{id(t): t for t in read}.values(), *written]

@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.arithmetic import tf32
 from pipeline.config import RunConfig
+from pipeline.training.engine import may_take_tf32
 from pipeline.training.optimizer import KINDS
 from pipeline.world import World
 from stylealae.families import FAMILIES
@@ -47,6 +49,10 @@ class Engine:
 
     def step(self, phase: AnyPhase, x: Tensor, r: PhaseInputs, at: Progress) -> Tensor:
         """One phase; its mean loss."""
+        with tf32(may_take_tf32(self._cfg.engine.tf32, phase)):
+            return self._step(phase, x, r, at)
+
+    def _step(self, phase: AnyPhase, x: Tensor, r: PhaseInputs, at: Progress) -> Tensor:
         working = {p for network in phase.trains for p in self.nets.grown(network, at)}
         for network, group in zip(self.params, self._optimizer.param_groups, strict=True):
             group["owner"] = phase.moments if network in phase.trains else None

@@ -97,10 +97,10 @@ def _counts(rows: list[Row], anew: bool) -> Iterator[Part]:
 
 
 def _iteration(case: Case, folder: Path) -> str:
-    """The loop, in which the host is not to wait for the GPU."""
+    """The loop, in which the host is not to wait for the GPU, and which is to repeat itself."""
     count = iterated(case.cfg, case.stage, folder, fading=case.fading)
-    waits = (f"the host waits {n} times for {what}" for what, n in count.waits.items())
-    return "; ".join(waits)
+    waits = [f"the host waits {n} times for {what}" for what, n in count.waits.items()]
+    return "; ".join(waits + [f"differs from run to run: {what}" for what in count.unrepeatable])
 
 
 def _second_rank(case: Case, folder: Path) -> str:

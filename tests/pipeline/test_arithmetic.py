@@ -1,0 +1,105 @@
+"""What may take TF32 is set where it is computed and put back; what is to repeat itself does."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from bench.tf32 import rounded
+from pipeline.arithmetic import tf32
+from pipeline.config.sections import EngineConfig
+from pipeline.world import World, joined
+from stylealae.networks import build
+from tests.reference.plain import PHASES, SMALL, engine_of, iterate, weights
+
+CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+
+
+def flags() -> tuple[bool, bool]:
+    return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+
+def test_tf32_is_put_back_also_after_an_error() -> None:
+    before = flags()
+
+    def fail(allowed: bool) -> None:
+        with tf32(allowed):
+            assert flags() == (allowed, allowed)
+            raise ZeroDivisionError
+
+    for allowed in (False, True):
+        with pytest.raises(ZeroDivisionError):
+            fail(allowed)
+        assert flags() == before
+
+
+def test_the_bench_rounds_to_the_nearest_fraction_of_ten_bits() -> None:
+    x = torch.randn(1000, generator=torch.Generator().manual_seed(0)) * 10
+    fraction = torch.frexp(rounded(x)).mantissa.abs() * 2**11  # a bit before the point, ten after
+    assert torch.equal(fraction, fraction.round())
+    assert float(((rounded(x) - x) / x).abs().max()) <= 2**-11
+    assert not torch.equal(rounded(x), x)
+
+
+@pytest.mark.parametrize(
+    ("where", "critic", "others"),
+    [("off", False, False), ("outside_r1", False, True), ("on", True, True)],
+)
+def test_a_phase_is_computed_forwards_and_backwards_as_engine_tf32_has_it(
+    world: World, where: str, critic: bool, others: bool
+) -> None:
+    seen: dict[str, list[tuple[bool, bool]]] = {}
+
+    def watched(phase: Any) -> Any:
+        """The phase, which notes the flags in its forward and in its backward pass."""
+        noted = seen.setdefault(phase.name, [])
+
+        def loss(*given: Any) -> Tensor:
+            noted.append(flags())
+            found: Tensor = phase.loss(*given)
+            found.register_hook(lambda _: noted.append(flags()))  # type: ignore[no-untyped-call]
+            return found
+
+        return replace(phase, loss=loss)
+
+    before = flags()
+    with engine_of(build(SMALL), world, tf32=where) as engine:
+        iterate(engine, world, 0, phases=[watched(phase) for phase in PHASES])
+    assert flags() == before
+    wanted = {"critic": critic, "generator": others, "reciprocity": others}
+    assert seen == {name: [(on, on)] * 2 for name, on in wanted.items()}
+
+
+@pytest.fixture
+def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Puts back what is set for the life of a process."""
+    monkeypatch.delenv(CUBLAS, raising=False)
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.utils.deterministic.fill_uninitialized_memory = filled
+    torch.backends.cudnn.deterministic = False
+    os.environ.pop(CUBLAS, None)
+
+
+@pytest.mark.usefixtures("as_before")
+def test_a_deterministic_engine_refuses_what_does_not_repeat_itself(world: World) -> None:
+    assert not torch.are_deterministic_algorithms_enabled()
+    joined(EngineConfig(deterministic=True, threads=1), gpu=False)
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.is_deterministic_algorithms_warn_only_enabled()
+    assert torch.backends.cudnn.deterministic
+    assert os.environ[CUBLAS] == ":4096:8"
+    found = []
+    for _ in range(2):
+        nets = build(SMALL)
+        with engine_of(nets, world) as engine:
+            iterate(engine, world, 0)
+        found.append(weights(nets))
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    with pytest.raises(RuntimeError, match="does not have a deterministic implementation"):
+        torch.zeros(4).put_(torch.tensor([0, 0]), torch.ones(2))
