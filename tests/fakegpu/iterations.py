@@ -183,6 +183,6 @@ def _without_content(cfg: RunConfig, seen: int, turns: _Turns) -> Iterator[None]
         mock.patch("pipeline.training.trainer.STOP_POLL_IMG", 1),
         mock.patch("pipeline.training.state.Engine", Engine),
         mock.patch.multiple("pipeline.training.stage", **stand_ins),
-        mock.patch("pipeline.evaluation.feature_statistics.save_file"),
+        mock.patch("pipeline.evaluation.feature_statistics.write_tensors"),
     ):
         yield
