@@ -74,6 +74,11 @@ class TermsConfig:
         """Whether training needs `data.label`."""
         return False
 
+    @property
+    def wants_whole_weights(self) -> bool:
+        """Whether second derivatives need weights that ZeRO 3 keeps on their rank in parts."""
+        return False
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(ShapeConfig):

@@ -85,6 +85,11 @@ class RunConfig:
                 f"the family {self.family} learns from labels and data.label is empty: name a "
                 "label of the data set (`stylealae inspect` lists them), as in data.label=class"
             )
+        if self.loss.wants_whole_weights and self.engine.zero_stage == 3:
+            raise ConfigError(
+                f"engine.zero_stage is 3 and the family {self.family} takes second derivatives by "
+                "whole weights, which ZeRO 3 keeps in parts: use engine.zero_stage=2 or less"
+            )
         if self.engine.timeout_s <= self.data.patience_s:
             raise ConfigError(
                 f"engine.timeout_s is {self.engine.timeout_s:g} and data.patience_s "

@@ -21,5 +21,10 @@ class GanLossConfig(TermsConfig):
         if self.r1_gamma < 0.0:
             raise ConfigError(f"loss.r1_gamma is {self.r1_gamma}: it cannot be negative")
 
+    @property
+    def wants_whole_weights(self) -> bool:
+        """R1 goes through torch's own linear layers, which keep the bare weight."""
+        return True
+
 
 SECTIONS = Sections(PriorModelConfig, GanLossConfig)

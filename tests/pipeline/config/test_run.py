@@ -106,6 +106,7 @@ def test_an_override_knows_the_keys_of_the_family_that_another_names() -> None:
         ("", "seed", "'seed'.*key=value"),
         ("", "model.resolution=48", "model.resolution is 48: make it a power of two"),
         ("", "engine.zero_stage=4", "engine.zero_stage is 4: use 0, 1, 2 or 3"),
+        ("family: gan", "engine.zero_stage=3", "engine.zero_stage is 3 and the family gan"),
         ("", "engine.recompute_from=-1", "engine.recompute_from"),
         ("", "engine.threads=-1", "engine.threads"),
         ("", "engine.timeout_s=0", "engine.timeout_s is 0"),
