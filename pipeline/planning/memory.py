@@ -1,8 +1,9 @@
 """What a stage needs of a worker's memory, and the settings that make it fit a GPU.
 
 Activations are counted, not guessed: the phases run on tensors without content, and what
-autograd keeps for the backward pass is added up.  Left out: the workspace of the convolutions and
-what the allocator loses between tensors; `HEADROOM` is there for them.
+autograd keeps for the backward pass is added up, and what a step between two convolutions works
+with.  Left out: the workspace of the convolutions and what the allocator loses between tensors;
+`HEADROOM` is there for them.
 """
 
 from collections.abc import Iterator
@@ -28,6 +29,9 @@ HEADROOM = 0.85
 RECOMPUTE_FROM = 256
 """Resolution from which recomputing pays: below, activations are small beside the state."""
 FLOAT = 4
+WORKING = 3
+"""Tensors like the largest that is kept, in float32, alive at a time beside what is kept: counted
+on the device of `make fakegpu`, with R1 in float32 and without it in bf16.  Fused, it is fewer."""
 GIB = 1 << 30
 
 
@@ -87,7 +91,7 @@ def state_bytes(plan: StagePlan) -> int:
     trained = meta.numbers(meta.at_work(nets, nets.networks, meta.progress_of(plan.stage, 1)))
     zero, workers = plan.engine.zero_stage, plan.worker_counts[0]
     shared = [1 if zero < level else workers for level in (1, 2, 3)]
-    adam = 0 if plan.engine.offload else (2 if zero == 0 else 3)  # moments; ZeRO's own weights
+    adam = 0 if plan.engine.offload else (2 if zero < 2 else 3)  # moments; DeepSpeed's own weights
     numbers = (
         whole / shared[2] + whole + trained / shared[1] + adam * trained / shared[0]
     )  # weights, average, gradients, Adam
@@ -96,7 +100,7 @@ def state_bytes(plan: StagePlan) -> int:
 
 
 def activation_bytes(plan: StagePlan) -> int:
-    """What the hungriest phase keeps of one image until its backward pass.
+    """What the hungriest phase keeps of one image until its backward pass, and works with.
 
     Batch norm takes no batch of one, so that of two and of three are counted.
     """
@@ -104,19 +108,23 @@ def activation_bytes(plan: StagePlan) -> int:
 
 
 def _kept(plan: StagePlan, n: int) -> int:
-    """What the hungriest phase keeps of n images, and of the weights that it rescales."""
+    """What the hungriest phase holds of n images, and of the weights that it rescales."""
     engine = EngineConfig(precision=plan.engine.precision)  # all of it that counts here
     plain = replace(plan, engine=engine)
-    everything, first = _saved(plain, n, 0), plan.engine.recompute_from
-    if not first or first > plan.resolution:
-        return everything
-    largest = everything - _saved(plain, n, plan.resolution)  # newest block, alive while redone
-    return min(everything, _saved(plain, n, first) + largest)
+    (everything, largest), first = _saved(plain, n, 0), plan.engine.recompute_from
+    kept = everything
+    if first and first <= plan.resolution:
+        newest = everything - _saved(plain, n, plan.resolution)[0]  # alive while it is done again
+        kept = min(kept, _saved(plain, n, first)[0] + newest)
+    return kept + WORKING * largest
 
 
 @lru_cache(maxsize=256)
-def _saved(plan: StagePlan, n: int, recompute_from: int) -> int:
-    """The most that a phase saves; in half precision all but R1's branch counts half."""
+def _saved(plan: StagePlan, n: int, recompute_from: int) -> tuple[int, int]:
+    """The most bytes that a phase saves, and of its tensors the largest has in float32.
+
+    In half precision all but R1's branch counts half.
+    """
     nets = meta.networks_of(plan.family, plan.model)
     if recompute_from:
         nets.recompute_from(recompute_from)
@@ -127,28 +135,29 @@ def _saved(plan: StagePlan, n: int, recompute_from: int) -> int:
         plan.model, plan.loss, seed=0, mine=slice(0, n), device=x.device,
         labelled=(torch.zeros(1, *shape), labels[:1]),
     )  # fmt: skip
-    most = 0
+    half, most = plan.engine.precision != "fp32", (0, 0)
     for phase in family.phases(plan.loss, 0):
         r = sampler.draw(phase.name, 0, at, labels)
         meta.freeze_all_but(nets, phase.trains, at)
-        with _counted(nets) as count:
+        # Tensors without content know no autocast: the CPU's tells where it is switched off.
+        with _counted(nets) as sizes, torch.autocast("cpu", torch.bfloat16, enabled=half):
             phase.loss(nets, x, r, at, plan.loss)
-        half = plan.engine.precision != "fp32" and not phase.double_backward
-        most = max(most, sum(count.values()) // (2 if half else 1))
+        whole = max(size for size, _ in sizes.values())
+        most = max(most, (sum(size // (1 + halved) for size, halved in sizes.values()), whole))
     return most
 
 
 @contextmanager
-def _counted(nets: NetworkGroup) -> Iterator[dict[int, int]]:
-    """Bytes by storage of all that autograd saves inside the block, weights left out."""
-    count: dict[int, int] = {}
+def _counted(nets: NetworkGroup) -> Iterator[dict[int, tuple[int, bool]]]:
+    """By storage, weights left out: its bytes, and if autocast was on when autograd saved it."""
+    count: dict[int, tuple[int, bool]] = {}
     alive: list[Tensor] = []  # so that no storage's number is given out twice
     weights = {p.untyped_storage()._cdata for p in nets.parameters()}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in weights:
-            count[storage._cdata] = storage.nbytes()
+            count[storage._cdata] = storage.nbytes(), torch.is_autocast_enabled("cpu")
             alive.append(tensor)
         return tensor
 

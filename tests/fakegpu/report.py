@@ -17,6 +17,7 @@ from tests.fakegpu.cuda import opened
 from tests.fakegpu.interface import calls
 from tests.fakegpu.iterations import handed_over, iterated, world_of
 from tests.fakegpu.measured import measurements
+from tests.fakegpu.memory import HELD, planned_well
 
 __all__ = ["main"]
 
@@ -80,6 +81,8 @@ def _parts() -> Iterator[Part]:
         yield Part(f"rank 1 of 2: {case.name}", partial(_second_rank, case))
     for case in services():
         yield Part(f"all services due: {case.name}", partial(_services, case))
+    for name, overrides in HELD.items():
+        yield Part(f"memory: 256x256, {name}", lambda folder, o=overrides: planned_well(o, folder))
     for name, cfg in models():
         yield Part(f"interface: {name}", lambda _, cfg=cfg: _each(calls(cfg)))
         yield Part(f"metrics: {name}", lambda _, cfg=cfg: _each(measurements(cfg)))
