@@ -1,4 +1,4 @@
-"""What an image takes of a GPU's memory, counted tensor by tensor, beside what `plan` says of it."""
+"""What an image takes of a GPU's memory, counted tensor by tensor, beside what a plan says."""
 
 from pathlib import Path
 
