@@ -8,6 +8,7 @@ import click
 from pipeline.allocator import keep_freed_memory
 from pipeline.cli.commands import (
     align,
+    audit,
     data,
     directions,
     evaluate,
@@ -37,7 +38,7 @@ def main() -> None:
 
 for command in (
     *(align.align, data.prepare, data.verify, data.inspect),
-    *(runs.plan, runs.train, runs.import_),
+    *(runs.plan, runs.train, runs.import_, audit.audit),
     *(images.sample, images.reconstruct, images.encode, images.refine),
     *(latent.mix, latent.interpolate),
     *(directions.directions, directions.traverse, directions.edit),

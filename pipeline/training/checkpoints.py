@@ -34,6 +34,7 @@ __all__ = [
     "Checkpoint",
     "Handover",
     "describe",
+    "every",
     "furthest",
     "has_ended",
     "latest",
@@ -56,6 +57,12 @@ class Checkpoint:
     state: Mapping[str, Any]
     where: str
     """Where it lies, for messages."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the run."""
+        stage, seen = self.state["stage"], self.state["seen"]
+        return f"{run_files.stage_name(stage)}/{run_files.checkpoint_name(seen)}"
 
     def tensors(self, part: str) -> dict[str, Tensor]:
         """The tensors of `networks`, `ema` or `adam` by name."""
@@ -164,6 +171,21 @@ def latest(
             )
         time.sleep(1.0)
     return opened
+
+
+def every(storage: Storage) -> list[Checkpoint]:
+    """All checkpoints of a run, the earliest first.
+
+    Raises:
+        CheckpointError: one of them is torn, or cannot be read.
+    """
+    found = []
+    for name in reversed(_names(storage)):
+        opened = _opened(storage, name)
+        if isinstance(opened, str):
+            raise CheckpointError(f"the checkpoint {storage.at(name)} is damaged: {opened}")
+        found.append(opened)
+    return found
 
 
 def furthest(storage: Storage) -> int:

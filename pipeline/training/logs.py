@@ -28,9 +28,9 @@ from stylealae.errors import DivergenceError
 from stylealae.image_grid import image_grid
 from stylealae.schedule import Progress
 
-__all__ = ["Log", "due", "show"]
+__all__ = ["ENVIRONMENT", "METRICS", "Log", "due", "show"]
 
-METRICS = "metrics.jsonl"
+METRICS, ENVIRONMENT = "metrics.jsonl", "environment.jsonl"
 
 
 def due(seen: int, every: int, batch: int) -> bool:
@@ -68,7 +68,7 @@ class Log:
             _forget_after(storage, seen)
             self._writer = SummaryWriter(str(self.run_dir / "tensorboard"), purge_step=seen + 1)
             where = {"seen": seen, "ranks": world.size, **environment(world.device)}
-            with (self.run_dir / "environment.jsonl").open("a") as stream:
+            with (self.run_dir / ENVIRONMENT).open("a") as stream:
                 stream.write(json.dumps(where) + "\n")
 
     def note(self, tag: str, value: float) -> None:

@@ -31,7 +31,7 @@ from stylealae.errors import CheckpointError
 from stylealae.families import FAMILIES, sections
 from stylealae.interop import snapshot
 
-__all__ = ["next_stage", "start_of"]
+__all__ = ["next_stage", "require_same_run", "start_of"]
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def start_of(
         if stage > cfg.first_stage:
             return _from_snapshot(cfg, stage, storage)
         return weights.begin(cfg) if cfg.init.from_ else None
-    _require_same_run(cfg, storage, found, data)
+    require_same_run(cfg, storage, found, data)
     seen = int(found.state["seen"])
     if seen < first:
         raise CheckpointError(
@@ -128,7 +128,8 @@ def _from_snapshot(cfg: RunConfig, stage: int, storage: Storage) -> Handover:
     return Handover(state, str(folder), {"networks": networks, "ema": found.tensors})
 
 
-def _require_same_run(cfg: RunConfig, storage: Storage, found: Checkpoint, data: str) -> None:
+def require_same_run(cfg: RunConfig, storage: Storage, found: Checkpoint, data: str) -> None:
+    """Refuses a checkpoint of another family, model, seed or data set."""
     there, here = _identity_there(cfg, found.state), _identity(cfg, data)
     other = [f"{k} ({there.get(k)} there, {v} here)" for k, v in here.items() if there.get(k) != v]
     if other:

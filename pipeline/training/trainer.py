@@ -16,7 +16,7 @@ from pipeline.training.stage import Stage, open_stage
 from pipeline.world import World
 from stylealae.errors import DivergenceError
 
-__all__ = ["train_stage"]
+__all__ = ["iterate", "train_stage"]
 
 STOP_POLL_IMG = 256
 
@@ -34,7 +34,7 @@ def train_stage(
     """Trains one stage; True when it is done, False if `stop` said so first.  Collective."""
     s = open_stage(cfg, stage, world, storage, report=report, fence=fence)
     try:
-        _train(s, world, stop)
+        iterate(s, world, stop)
         s.saver.finish()
     except Exception as error:
         error.add_note(f"after {s.state.seen:,} images")  # the same again is no accident
@@ -50,8 +50,8 @@ def train_stage(
     return done
 
 
-def _train(s: Stage, world: World, stop: Callable[[], bool]) -> None:
-    """Iterations until the stage's end, or until `stop` says so on any rank."""
+def iterate(s: Stage, world: World, stop: Callable[[], bool] = lambda: False) -> None:
+    """Iterations until the stage's end, or until `stop` says so on any rank.  Collective."""
     state, log, stopped = s.state, s.log, False
     while state.seen < s.end and not stopped:
         at = s.at()

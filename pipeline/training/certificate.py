@@ -1,0 +1,169 @@
+"""How far a replay is from the run: its certificate, as JSON can hold it."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pipeline.storage import Storage
+from pipeline.training import checkpoints, snapshots
+from pipeline.training.checkpoints import Checkpoint
+from pipeline.training.logs import ENVIRONMENT, METRICS
+from stylealae.errors import CheckpointError
+from stylealae.interop.snapshot import CONFIG, WEIGHTS
+
+__all__ = ["Certificate", "compared", "log_lines"]
+
+PARTS = {"networks": "weights", "ema": "averages", "adam": "moments"}
+Losses = Mapping[tuple[int, int], Mapping[str, float]]
+"""Mean losses by the images between which they were taken."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What was replayed, on what, and how far it is from the run."""
+
+    run: str
+    """Where the run lies."""
+    first: int
+    """Images seen by the checkpoint that was gone on from; 0 is the beginning of the run."""
+    last: int
+    """Images seen by the checkpoint that the replay was compared with."""
+    iterations: int
+    ranks: int
+    verdict: str
+    """`bit for bit`, `within` a tolerance, or `differs`."""
+    differences: Sequence[str]
+    """What is not as the run has it; none if the verdict is not `differs`."""
+    distances: Mapping[str, float]
+    """Of losses, weights, averages and moments, relative to the run's; 0 is equal in every bit."""
+    rows: int
+    """Rows of metrics.jsonl that were compared: those that average over what was replayed alone."""
+    order: str
+    """SHA-256 of the numbers of all images shown, in their order."""
+    draws: str
+    """SHA-256 of what was drawn for every phase of every iteration."""
+    hashes: Mapping[str, Mapping[str, str]]
+    """SHA-256 of every file of the run's checkpoints, by the checkpoint's name."""
+    data: str
+    """Digest of the data set."""
+    here: Mapping[str, Any]
+    """The machine that replayed."""
+    there: Mapping[str, Any]
+    """The machine that trained, as far as the run says."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the run is what its config and data set make of its checkpoint."""
+        return not self.differences
+
+    def write(self, file: Path) -> None:
+        """Writes it as JSON."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+
+def compared(
+    storage: Storage,
+    replay: Storage,
+    between: tuple[Checkpoint | None, Checkpoint],
+    tolerance: float,
+    *,
+    exact: bool,
+    about: Mapping[str, Any],
+) -> Certificate:
+    """The certificate of a replay that has ended; `about` goes into it as it is.
+
+    With `exact` every bit is demanded, else distances of at most `tolerance`.
+    """
+    start, end = between
+    first, last = int(start.state["seen"]) if start else 0, int(end.state["seen"])
+    ours = checkpoints.every(replay)[-1]
+    distances = {}
+    for part, name in PARTS.items():
+        distances[name] = _distance(ours.tensors(part), end.tensors(part))
+    wanted, found = _losses(storage, first, last), _losses(replay, first, last)
+    common = sorted(wanted.keys() & found.keys())
+    distances["losses"] = max((_apart(found[row], wanted[row]) for row in common), default=0.0)
+    differences = [
+        f"{name}: {distance:.2g} of the run's apart, {'0' if exact else f'{tolerance:g}'} allowed"
+        for name, distance in distances.items()
+        if not distance <= (0.0 if exact else tolerance)
+    ]
+    theirs, mine = ({seen for _, seen in losses} for losses in (wanted, found))
+    if unlike := sorted(theirs ^ mine):
+        differences.append(f"metrics.jsonl: rows of {', '.join(map(str, unlike))} images")
+    if _snapshot_apart(storage, end):
+        differences.append("the snapshot: it is not the averages of its checkpoint")
+    verdict = "bit for bit" if not any(distances.values()) else f"within {tolerance:g}"
+    return Certificate(
+        run=storage.where, first=first, last=last, verdict="differs" if differences else verdict,
+        differences=differences, distances=distances, rows=len(common),
+        hashes={c.name: storage.hashes(c.name) for c in between if c}, **about,
+    )  # fmt: skip
+
+
+def log_lines(storage: Storage, name: str) -> list[dict[str, Any]]:
+    """The lines of a log of a run, in their order; none if there is no such log."""
+    try:
+        return [json.loads(line) for line in storage.read(name).decode().splitlines()]
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        raise CheckpointError(f"{storage.at(name)} has a line that is no JSON: {error}") from error
+
+
+def _losses(storage: Storage, first: int, last: int) -> Losses:
+    """The mean losses of a run's rows between two moments.
+
+    A row averages from the row before it, or from the start of the process that wrote it, which is
+    the last one that started below its images: a start drops the rows beyond its own.
+    """
+    starts = [int(line["seen"]) for line in log_lines(storage, ENVIRONMENT)]
+    rows = [row for row in log_lines(storage, METRICS) if "time/stage" in row]
+    before, found = 0, {}
+    for row in rows:
+        seen = int(row["seen"])
+        began = max(before, next((s for s in reversed(starts) if s < seen), 0))
+        if first < seen <= last:
+            found[began, seen] = {k: v for k, v in row.items() if k.startswith("loss/")}
+        before = seen
+    return found
+
+
+def _apart(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float:
+    """The largest relative difference of two rows' losses; infinite if a loss is missing."""
+    if ours.keys() != theirs.keys():
+        return float("inf")
+    pairs = [(value, theirs[tag]) for tag, value in ours.items()]
+    return max(abs(a - b) / max(abs(b), 1e-3) for a, b in pairs)
+
+
+def _distance(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> float:
+    """Norm of the difference over that of the run's; infinite where names or shapes differ."""
+    if {k: t.shape for k, t in ours.items()} != {k: t.shape for k, t in theirs.items()}:
+        return float("inf")
+    if all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items()):
+        return 0.0
+    apart = _norm(t.double() - theirs[name].double() for name, t in ours.items())
+    return apart / max(_norm(t.double() for t in theirs.values()), 1e-30)
+
+
+def _norm(tensors: Iterator[Tensor]) -> float:
+    return float(torch.stack([t.norm() for t in tensors]).norm())
+
+
+def _snapshot_apart(storage: Storage, end: Checkpoint) -> bool:
+    """Whether the snapshot that a stage ended with is not the averages of its last checkpoint."""
+    stage = int(end.state["stage"])
+    if not snapshots.is_done(storage, stage):
+        return False
+    folder = snapshots.snapshot(storage, stage)
+    if json.loads((folder / CONFIG).read_text())["seen"] != end.state["seen"]:
+        return False
+    return _distance(load_file(folder / WEIGHTS), end.tensors("ema")) > 0.0
