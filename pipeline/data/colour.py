@@ -40,9 +40,9 @@ def to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, tuple[s
         return image, ()
     profile = _profile(icc)
     if profile is None:
-        return image, ("an ICC profile that cannot be read, left out",)
+        return image, ("unreadable ICC profile left out",)
     if profile.mode != image.mode:
-        return image, ("an ICC profile of another colour space, left out",)
+        return image, ("ICC profile of another colour space left out",)
     if profile.transform is None:
         return image, ()
     converted = ImageCms.applyTransform(image, profile.transform)

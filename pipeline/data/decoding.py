@@ -28,7 +28,7 @@ MAX_WORK = 2_000_000_000  # pixels times scans of a JPEG: a few bytes make anoth
 MENDINGS = 4  # faults of one JPEG
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 """Formats of Pillow that start no other program, as its EPS does, whatever a file is called."""
-HARMLESS = "a harmless fault of the file passed over"
+HARMLESS = "harmless faults passed over"
 SECOND = "read by the second decoder"
 _ORIENTATION = 0x0112  # EXIF tag
 _UPRIGHT = {
@@ -137,7 +137,7 @@ def _orientation(image: Image.Image) -> tuple[Image.Transpose | None, tuple[str,
     try:
         return _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1)), ()
     except Exception:  # Pillow's parsers raise nearly anything
-        return None, ("EXIF that cannot be read, left out",)
+        return None, ("unreadable EXIF left out",)
 
 
 def _loaded(image: Image.Image, data: bytes) -> tuple[Image.Image, tuple[str, ...]]:

@@ -63,9 +63,10 @@ def prepare(
     stylealae prepare faces/ --out s3://bucket/faces --resolutions 4..256
     stylealae prepare 4000 --source rendered --out datasets/rendered --resolutions 4..32
 
-    Every image is converted to upright 8-bit pixels, or refused by name with the reason;
-    report.json in the data set counts both. Interrupted and given again, the same command skips
-    the shards that are finished; the result is the same to the last byte. More: docs/data.md.
+    Every image is converted to upright 8-bit sRGB pixels, or refused by name with the reason;
+    report.json in the data set, and the last line, count both and every file that was not used.
+    Interrupted and given again, the same command skips the shards that are finished; the result is
+    the same to the last byte. More: docs/data.md.
     """  # noqa: D301
     from rich.console import Console
 
@@ -89,7 +90,14 @@ def prepare(
             workers=workers, runner=runner, console=Console(stderr=True),
         )  # fmt: skip
     counts = ", ".join(f"{made.samples(split):,} {split}" for split in made.splits)
-    click.echo(f"{out}: {counts}; {made.broken:,} refused, see {place}/{shards.REPORT}")
+    told = [f"{made.broken:,} refused", f"{len(opened.left_aside):,} left aside"]
+    if opened.left_aside:
+        told[-1] += f" ({opened.left_aside})"
+    if converted := shards.read_report(place)["converted"]:
+        told.append("converted: " + ", ".join(f"{n:,} {how}" for how, n in converted.items()))
+    if made.labels:
+        told.append(f"labels: {', '.join(made.labels)}")
+    click.echo(printable(f"{out}: {counts}; {'; '.join(told)}; see {place}/{shards.REPORT}"))
 
 
 @click.command()

@@ -4,14 +4,15 @@ webdataset and tarfile both take a tar that ends in the middle of a header for a
 end mark is checked here. Nothing is ever extracted: members are read at their offsets.
 """
 
+import posixpath
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from stylealae.errors import DataError
 
-__all__ = ["Member", "members", "members_in"]
+__all__ = ["Member", "members", "members_in", "resolved"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +25,12 @@ class Member:
     """Where its bytes begin in the tar."""
     size: int
     """Number of its bytes."""
+    link: str | None = None
+    """What a link leads to, as a name in the tar; None for a regular file."""
 
 
 def members(path: Path) -> list[Member]:
-    """The regular files of an uncompressed tar, in order."""
+    """The regular files and links of an uncompressed tar, in order."""
     found: list[Member] = []
     try:
         with tarfile.open(path, "r:") as tar, path.open("rb") as raw:
@@ -39,6 +42,8 @@ def members(path: Path) -> list[Member]:
                     )
                 if info.isreg() and not info.issparse():
                     found.append(Member(info.name, info.offset_data, info.size))
+                elif info.islnk() or info.issym():
+                    found.append(Member(info.name, 0, 0, _target(info)))
             raw.seek(tar.offset)
             if raw.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                 raise DataError(
@@ -47,6 +52,18 @@ def members(path: Path) -> list[Member]:
     except (OSError, tarfile.TarError) as error:
         raise DataError(f"{path} cannot be read as an uncompressed tar: {error}") from error
     return found
+
+
+def resolved(member: Member, files: Mapping[str, Member]) -> Member | None:
+    """The member, or a link as the file of `files` that it leads to; None if that is none."""
+    met = {member.name}
+    found = member
+    while found.link is not None:
+        if found.link in met or found.link not in files:
+            return None
+        met.add(found.link)
+        found = files[found.link]
+    return Member(member.name, found.offset, found.size)
 
 
 def members_in(data: memoryview) -> Iterator[Member]:
@@ -73,6 +90,13 @@ def members_in(data: memoryview) -> Iterator[Member]:
             raise ValueError(f"{info.name} is cut after {len(data) - at:,} bytes")
         yield Member(info.name, at, info.size)
         at += info.size + -info.size % tarfile.BLOCKSIZE
+
+
+def _target(info: tarfile.TarInfo) -> str:
+    """Where a link leads: a symbolic one from its own folder, a hard one from the top."""
+    if info.islnk():
+        return posixpath.normpath(info.linkname)
+    return posixpath.normpath(posixpath.join(posixpath.dirname(info.name), info.linkname))
 
 
 def _leads_outside(name: str) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 
@@ -35,7 +36,7 @@ from pipeline.data.sources.source import Source
 from pipeline.storage import Where
 from stylealae.errors import DataError
 
-__all__ = ["REPORT", "prepare"]
+__all__ = ["REPORT", "prepare", "read_report"]
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,20 @@ def prepare(
         ) from error
     _log(manifest, notes)
     return manifest
+
+
+def read_report(out: Where) -> dict[str, Any]:
+    """What report.json of a data set says.
+
+    Raises:
+        DataError: there is none that can be read.
+    """
+    storage = open_destination(out).storage
+    try:
+        found: dict[str, Any] = json.loads(storage.read(REPORT))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{storage.at(REPORT)} cannot be read ({error})") from error
+    return found
 
 
 def _make(
@@ -232,12 +247,15 @@ def _changes(notes: Iterable[ShardNote]) -> Counter[str]:
 
 
 def _report(source: Source, notes: list[ShardNote]) -> dict[str, object]:
-    """What became of every image of the source."""
+    """What became of every file of the source, and of its labels."""
     return {
         "images": len(source),
         "used": sum(note["samples"] for note in notes),
         "converted": dict(sorted(_changes(notes).items())),
         "refused": _refused(notes),
+        "left_aside": source.left_aside.json(),
+        "labels": source.label_summary(),
+        "notes": source.notes,
     }
 
 

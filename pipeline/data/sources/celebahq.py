@@ -11,18 +11,17 @@ The lists lie inside the input, beside it, or beside the file of labels. CelebA 
 bear the names in list_attr_celeba.txt, reads the same way.
 """
 
-import logging
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from pipeline.data.sources.files import Files
-from pipeline.data.sources.labels import Row, Table, read_table
+from pipeline.data.sources.labels import Labels
+from pipeline.data.sources.tables import Sheet, read_sheet
 from stylealae.errors import DataError
 
 __all__ = ["CelebaHQ"]
-
-log = logging.getLogger(__name__)
 
 IMAGES = "CelebA-HQ-img"
 OWN = "CelebAMask-HQ-attribute-anno.txt"
@@ -49,34 +48,29 @@ class CelebaHQ(Files):
         photos = [name for name in images if IMAGES in PurePosixPath(name).parts]
         return sorted(photos or images, key=lambda name: (_number(name), name))
 
-    def read_labels(self, names: Iterable[str]) -> Table:
+    def read_labels(self, others: Sequence[str]) -> Labels:
         """The attributes, found by the image's own name or by its number in CelebA's list."""
-        self._celeba: Mapping[int, str] = {}
-        inside = list(names)
-        listed = self._list(inside, (OWN, CELEBA))
+        listed = self._list(others, (OWN, CELEBA))
         if self.options.labels is not None:
             listed = self.options.labels, Path(self.options.labels).read_bytes()
         if listed is None:
-            return super().read_labels(inside)
-        if mapping := self._list(inside, MAPPINGS):
-            self._celeba = _read_mapping(*mapping)
-        return read_table(*listed)
+            self.notes.append(
+                f"{self.input}: neither {OWN} nor {CELEBA} inside or beside it: attributes are "
+                "not carried"
+            )
+            return super().read_labels(others)
+        sheet = read_sheet(*listed)
+        if mapping := self._list(others, MAPPINGS):
+            sheet = self._renamed(sheet, _read_mapping(*mapping))
+        return self.matched(sheet, stems=False)
 
-    def row(self, key: str) -> Row | None:
-        """An image's attributes."""
-        celeba = self._celeba.get(_number(key), "")
-        return self.table.rows.get(celeba) or super().row(key)
+    def _renamed(self, sheet: Sheet, celeba: Mapping[int, str]) -> Sheet:
+        """The list with the images' names in place of CelebA's, if it has CelebA's."""
+        mine = {celeba.get(_number(key)): key for key in self._keys}
+        rows = [[mine[row[0]], *row[1:]] for row in sheet.rows if row[0] in mine]
+        return replace(sheet, rows=rows) if rows else sheet
 
-    def report(self) -> None:
-        """Say that attributes are missing where no list is."""
-        if not self.table.names:
-            log.warning(
-                "%s: neither %s nor %s inside or beside it: attributes are not carried",
-                self.input, OWN, CELEBA,
-            )  # fmt: skip
-        super().report()
-
-    def _list(self, inside: list[str], wanted: tuple[str, ...]) -> tuple[str, bytes] | None:
+    def _list(self, inside: Sequence[str], wanted: tuple[str, ...]) -> tuple[str, bytes] | None:
         """The first list of these names inside the input, beside it or beside the labels."""
         beside = [Path(self.input).absolute().parent]
         if self.options.labels is not None:
@@ -84,6 +78,7 @@ class CelebaHQ(Files):
         for name in wanted:
             for found in inside:
                 if PurePosixPath(found).name == name:
+                    self.used.add(found)
                     return f"{self.input}: {found}", self.files.read(found)
             for folder in beside:
                 if (folder / name).is_file():

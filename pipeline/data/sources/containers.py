@@ -1,4 +1,4 @@
-"""What holds files: a folder, a zip or an uncompressed tar, read in place, nothing extracted."""
+"""What holds files: a folder, a zip or uncompressed tars, read in place, nothing extracted."""
 
 import lzma
 import os
@@ -6,17 +6,19 @@ import tarfile
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
 from typing import cast
 
 from pipeline.data.format import tar
+from pipeline.data.sources.digest import digest_of
+from pipeline.data.sources.left_aside import LeftAside
 from stylealae.errors import DataError
 
 __all__ = [
     "Container",
     "FolderOfFiles",
-    "TarOfFiles",
+    "TarsOfFiles",
     "ZipOfFiles",
     "entries_of",
     "open_container",
@@ -34,13 +36,17 @@ class Container(ABC):
     sizes: Mapping[str, int]
     """Length of every file."""
 
+    def __init__(self) -> None:
+        """Begin with nothing left aside."""
+        self.left_aside = LeftAside()  # what is there and cannot be read
+
     def read(self, name: str) -> bytes:
         """The file's content; DataError says why it cannot be had."""
         if self.sizes[name] > MAX_BYTES:
             raise DataError(f"it has {self.sizes[name]:,} bytes, more than {MAX_BYTES:,}")
         try:
             return self._bytes(name)
-        except (OSError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
             raise DataError(f"it cannot be read ({error})") from error
         except (zlib.error, lzma.LZMAError) as error:
             raise DataError(f"it cannot be unpacked ({error})") from error
@@ -49,64 +55,129 @@ class Container(ABC):
     def _bytes(self, name: str) -> bytes:
         """The file's content."""
 
+    @abstractmethod
+    def digest(self, name: str) -> bytes:
+        """Equal for equal contents, and quickly had; of a file that cannot be read, a constant."""
+
 
 class FolderOfFiles(Container):
     """The files in a folder and the folders below it, links followed."""
 
     def __init__(self, path: str) -> None:
         """List the files."""
+        super().__init__()
         self._path = path
         found: dict[str, int] = {}
         seen: set[str] = set()
-        for root, folders, names in os.walk(path, followlinks=True):
+
+        def unreadable(error: OSError) -> None:
+            self.left_aside.add("folders that cannot be read", [self._name(error.filename)])
+
+        for root, folders, names in os.walk(path, onerror=unreadable, followlinks=True):
             real = os.path.realpath(root)
-            if real in seen:  # a link that leads back up
+            if real in seen:  # a link that leads back up, or to a folder beside it
+                self.left_aside.add("links to folders listed already", [self._name(root)])
                 folders.clear()
                 continue
             seen.add(real)
+            folders.sort()
             for name in names:
                 file = Path(root, name)
                 if file.is_file():
-                    found[file.relative_to(path).as_posix()] = file.stat().st_size
+                    found[self._name(file)] = file.stat().st_size
+                else:
+                    why = "links that lead nowhere" if file.is_symlink() else "special files"
+                    self.left_aside.add(why, [self._name(file)])
         self.sizes = found
+
+    def _name(self, path: str | Path) -> str:
+        return Path(path).relative_to(self._path).as_posix()
 
     def _bytes(self, name: str) -> bytes:
         with open(os.path.join(self._path, name), "rb") as file:
             return file.read()
 
+    def digest(self, name: str) -> bytes:
+        """Of parts of the file."""
+        try:
+            with open(os.path.join(self._path, name), "rb") as file:
+                return digest_of(file.fileno(), 0, self.sizes[name])
+        except OSError:
+            return b""
+
 
 class ZipOfFiles(Container):
-    """The files in a zip."""
+    """The files in a zip; a backslash in a name, as some programs of Windows write, is a slash."""
 
     def __init__(self, path: str) -> None:
         """List the files."""
+        super().__init__()
         try:
             self._zip = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile) as error:
             raise DataError(f"{path} cannot be read as a zip: {error}") from error
-        files = (info for info in self._zip.infolist() if not info.is_dir())
-        self.sizes = {info.filename: info.file_size for info in files}
+        files = [info for info in self._zip.infolist() if not info.is_dir()]
+        _require_distinct(path, (info.filename for info in files))
+        self._members = {info.filename.replace("\\", "/"): info for info in files}
+        self.sizes = {name: info.file_size for name, info in self._members.items()}
 
     def _bytes(self, name: str) -> bytes:
-        with self._zip.open(name) as member:
-            if self._zip.getinfo(name).compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        info = self._members[name]
+        with self._zip.open(info) as member:
+            if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 return member.read(self.sizes[name])  # never inflates beyond what it claims
             cast(zipfile.ZipExtFile, member).MIN_READ_SIZE = PIECE
             return b"".join(iter(lambda: member.read(PIECE), b""))
 
+    def digest(self, name: str) -> bytes:
+        """The checksum that the zip holds."""
+        return self._members[name].CRC.to_bytes(4, "big")
 
-class TarOfFiles(Container):
-    """The files in an uncompressed tar."""
+
+class TarsOfFiles(Container):
+    """The files in an uncompressed tar, or in those of a folder: then `00000.tar/a.jpg`."""
 
     def __init__(self, path: str) -> None:
-        """List the files."""
-        self._members = {member.name: member for member in tar.members(Path(path))}
-        self._file = open(path, "rb")  # noqa: SIM115 - open as long as the source is
-        self.sizes = {name: member.size for name, member in self._members.items()}
+        """List the files, links resolved."""
+        super().__init__()
+        folder = Path(path) if os.path.isdir(path) else None
+        tars = sorted(folder.rglob("*.tar")) if folder else [Path(path)]
+        self._members: dict[str, tuple[int, tar.Member]] = {}
+        self._open = [open(file, "rb") for file in tars]  # noqa: SIM115 - as long as the source is
+        for number, file in enumerate(tars):
+            prefix = f"{file.relative_to(folder).as_posix()}/" if folder else ""
+            self._list(file, number, prefix)
+        self._beside = FolderOfFiles(path) if folder else None
+        sizes = {name: member.size for name, (_, member) in self._members.items()}
+        if self._beside:
+            plain = self._beside.sizes.items()
+            sizes |= {name: size for name, size in plain if not name.endswith(".tar")}
+            self.left_aside.add_all(self._beside.left_aside)
+        self.sizes = sizes
+
+    def _list(self, path: Path, number: int, prefix: str) -> None:
+        listed = tar.members(path)
+        _require_distinct(str(path), (member.name for member in listed))
+        files = {os.path.normpath(member.name): member for member in listed}
+        for member in listed:
+            found = tar.resolved(member, files)
+            if found is None:
+                self.left_aside.add("links that lead nowhere", [f"{prefix}{member.name}"])
+            else:
+                self._members[f"{prefix}{member.name}"] = number, found
 
     def _bytes(self, name: str) -> bytes:
-        member = self._members[name]
-        return os.pread(self._file.fileno(), member.size, member.offset)
+        if name not in self._members and self._beside:
+            return self._beside.read(name)
+        number, member = self._members[name]
+        return os.pread(self._open[number].fileno(), member.size, member.offset)
+
+    def digest(self, name: str) -> bytes:
+        """Of parts of the member."""
+        if name not in self._members and self._beside:
+            return self._beside.digest(name)
+        number, member = self._members[name]
+        return digest_of(self._open[number].fileno(), member.offset, member.size)
 
 
 def open_container(path: str) -> Container:
@@ -116,13 +187,15 @@ def open_container(path: str) -> Container:
     if zipfile.is_zipfile(path):
         return ZipOfFiles(path)
     if path.endswith(".tar"):
-        return TarOfFiles(path)
+        return TarsOfFiles(path)
     with open(path, "rb") as file:
         start = file.read(64).lstrip()
     if start.startswith(b"<"):
         raise DataError(
             f"{path} is a web page, not an archive: the download failed, fetch it again"
         )
+    if start.startswith(b"version https://git-lfs."):
+        raise DataError(f"{path} is a Git LFS pointer, not the file: run `git lfs pull`")
     if tarfile.is_tarfile(path):
         raise DataError(
             f"{path} is a compressed tar, which cannot be read in place: unpack it first"
@@ -138,5 +211,15 @@ def entries_of(path: Path) -> list[str]:
         return sorted(os.listdir(path))
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            return archive.namelist()
+            return [name.replace("\\", "/") for name in archive.namelist()]
     return []
+
+
+def _require_distinct(path: str, names: Iterable[str]) -> None:
+    """Refuses an archive in which two files have one name: the second would hide the first."""
+    met: set[str] = set()
+    for name in names:
+        plain = PurePosixPath(name.replace("\\", "/")).as_posix()
+        if plain in met:
+            raise DataError(f"{path} holds two files named {plain}: pack it anew, each file once")
+        met.add(plain)

@@ -10,9 +10,8 @@ beside it, or is given as the file of labels. The first 60,000 images are for tr
 
 import hashlib
 import json
-import logging
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,12 +19,10 @@ from typing import Any
 from pipeline.data.decoding import decode
 from pipeline.data.pixels import Pixels
 from pipeline.data.sources.files import Files
-from pipeline.data.sources.labels import Table
+from pipeline.data.sources.labels import Labels
 from stylealae.errors import DataError
 
 __all__ = ["Ffhq"]
-
-log = logging.getLogger(__name__)
 
 FOLDERS = ("images1024x1024", "thumbnails128x128")
 METADATA = "ffhq-dataset-v2.json"
@@ -67,21 +64,26 @@ class Ffhq(Files):
         numbered = [name for name in images if PurePosixPath(name).stem.isdecimal()]
         return sorted(numbered, key=lambda name: (_number(name), name))
 
-    def read_labels(self, names: Iterable[str]) -> Table:
+    def read_labels(self, others: Sequence[str]) -> Labels:
         """Category, licence, author and photo of each image; nothing without the JSON."""
-        self._entries = dict(_entries(*text)) if (text := self._metadata(names)) else {}
+        self._entries = dict(_entries(*text)) if (text := self._metadata(others)) else {}
         if not self._entries:
-            return Table()
+            self.notes.append(
+                f"{self.input}: no {METADATA} inside or beside it: hashes are not checked, and "
+                "licences not carried"
+            )
+            return Labels()
         rows = {key: e.labels for key in self._keys if (e := self._entries.get(_number(key)))}
-        return Table(("category", "licence", "author", "photo_url"), rows)
+        return Labels(("category", "licence", "author", "photo_url"), rows)
 
-    def _metadata(self, names: Iterable[str]) -> tuple[str, bytes] | None:
+    def _metadata(self, names: Sequence[str]) -> tuple[str, bytes] | None:
         """The JSON: its name and content."""
         inside = [name for name in names if PurePosixPath(name).name == METADATA]
         beside = Path(self.input).absolute().with_name(METADATA)
         if self.options.labels is not None:
             return self.options.labels, Path(self.options.labels).read_bytes()
         if inside:
+            self.used.add(inside[0])
             return inside[0], self.files.read(inside[0])
         return (str(beside), beside.read_bytes()) if beside.is_file() else None
 
@@ -108,15 +110,6 @@ class Ffhq(Files):
                 f"{'' if same_file else ', and the file differs too'}: fetch it again"
             )
         return () if same_file else ("the published pixels in another file",)
-
-    def report(self) -> None:
-        """Say that nothing can be checked where the JSON is missing."""
-        super().report()
-        if not self._entries:
-            log.warning(
-                "%s: no %s inside or beside it: hashes are not checked, and licences not carried",
-                self.input, METADATA,
-            )  # fmt: skip
 
 
 def _number(name: str) -> int:

@@ -1,11 +1,10 @@
-"""Image files in a folder, a zip or a tar, sorted by name, with an optional table of labels."""
+"""Image files in a folder, a zip or tars, sorted by name, with tables of labels."""
 
 import hashlib
 import json
-import logging
 import zipfile
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from pipeline.data.decoding import decode
@@ -13,87 +12,147 @@ from pipeline.data.pixels import Pixels
 from pipeline.data.sources.containers import (
     Container,
     FolderOfFiles,
-    TarOfFiles,
+    TarsOfFiles,
     ZipOfFiles,
     open_container,
 )
-from pipeline.data.sources.labels import Row, Table, read_table, require_table_size
+from pipeline.data.sources.labels import Labels, joined, labels_of
+from pipeline.data.sources.left_aside import hidden, suffix_of
+from pipeline.data.sources.names import Names
+from pipeline.data.sources.sidecars import labels_beside, one_of_each_sample
 from pipeline.data.sources.source import Options, Sample, Source
+from pipeline.data.sources.tables import SUFFIXES as TABLES
+from pipeline.data.sources.tables import Sheet, read_sheet, require_table_size
 from stylealae.errors import DataError
 
-__all__ = ["Files", "Folder", "Tar", "Zip"]
-
-log = logging.getLogger(__name__)
+__all__ = ["SUFFIXES", "Files", "Folder", "Tar", "Zip"]
 
 SUFFIXES = frozenset(
     (
-        *(".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm"),
-        *(".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+        *(".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".j2c", ".j2k"),
+        *(".jfif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".jxl", ".mpo"),
+        *(".pbm", ".pgm", ".pjp", ".pjpeg", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff"),
+        ".webp",
     )
 )
+"""Endings of what may be an image; what a file is its bytes say, and one of JPEG XL is refused."""
 LABELS = "labels.csv"
+EXPECTED = (LABELS, "metadata.csv", "metadata.jsonl")
+"""Tables of labels by their very names: one that cannot be read is an error."""
 
 
 class Files(Source):
     """Image files of a container; other files are left aside and reported."""
 
     takes_labels = True
+    takes_sidecars = False
+    """Whether files beside an image, by its name, are its labels."""
     container: Callable[[str], Container] = staticmethod(open_container)
-    _base = PurePosixPath(".")  # folder that the names in the table begin in
 
     def __init__(self, input: str, options: Options) -> None:
         """List the images and read what is known about them."""
         super().__init__(input, options)
         self.files = self.container(input)
-        names = [name for name in self.files.sizes if not _hidden(name)]
-        self._keys = self.chosen([name for name in names if _suffix(name) in SUFFIXES])
-        self.others = Counter(map(_suffix, set(names) - set(self._keys)))
+        names = [name for name in self.files.sizes if not hidden(name)]
+        images = [name for name in names if suffix_of(name) in SUFFIXES]
+        self._keys = self.chosen(images)
+        self.left_aside.add_all(self.files.left_aside)
+        self.left_aside.add("hidden files", (name for name in self.files.sizes if hidden(name)))
+        self.left_aside.add("images of another kind", set(images).difference(self._keys))
+        others = [name for name in names if suffix_of(name) not in SUFFIXES]
         if not self._keys:
+            self.left_aside.add_by_suffix(others)
             raise DataError(
                 f"{input} holds no images: looked for {' '.join(sorted(SUFFIXES))}, found "
-                f"{_listed(self.others) or 'no files at all'}"
+                f"{self.left_aside or 'no files at all'}"
             )
-        self.table = self.read_labels(names)
-        self.label_names = self.table.names
-        digest = hashlib.sha256(json.dumps(self.label_names).encode())
+        self._names = Names(self._keys, str(Path(input).absolute()))
+        self.used: set[str] = set()  # files that are no images
+        self.labels = self.read_labels(others)
+        self.label_names = self.labels.names
+        self.notes.extend(self.labels.notes)
+        self.left_aside.add_by_suffix(set(others) - self.used)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the names, contents and labels of all images."""
+        found = hashlib.sha256(json.dumps(self.label_names).encode())
         for key in self._keys:
-            what = f"{key}\0{self.files.sizes[key]}\0{json.dumps(self.row(key))}\n"
-            digest.update(what.encode("utf-8", "surrogateescape"))
-        self.fingerprint = digest.hexdigest()
+            what = f"{key}\0{self.files.sizes[key]}\0{json.dumps(self.labels.rows.get(key))}\n"
+            found.update(what.encode("utf-8", "surrogateescape"))
+            found.update(self.files.digest(key))
+        return found.hexdigest()
 
     def chosen(self, images: list[str]) -> list[str]:
         """Which of the image files to take, in order."""
         return sorted(images)
 
-    def read_labels(self, names: Iterable[str]) -> Table:
-        """The table given, else the labels.csv inside, else the one beside a zip or tar."""
-        inside = [name for name in names if PurePosixPath(name).name == LABELS]
-        beside = Path(self.input).with_name(LABELS)
-        if self.options.labels is not None:
-            require_table_size(self.options.labels, Path(self.options.labels).stat().st_size)
-            return read_table(self.options.labels, Path(self.options.labels).read_bytes())
-        if inside:
-            name = min(inside, key=lambda name: (name.count("/"), name))
-            self._base = PurePosixPath(name).parent
-            require_table_size(f"{self.input}: {name}", self.files.sizes[name])
-            return read_table(f"{self.input}: {name}", self.files.read(name))
-        if beside.is_file() and not Path(self.input).is_dir():
-            require_table_size(str(beside), beside.stat().st_size)
-            table = read_table(str(beside), beside.read_bytes())
-            if any(
-                key in table.rows or PurePosixPath(key).name in table.rows for key in self._keys
-            ):
-                return table
-            log.warning("%s knows no image of %s and is left aside", beside, self.input)
-        return Table()
+    def read_labels(self, others: Sequence[str]) -> Labels:
+        """The table given, else those inside, else the one beside a zip or tar.
 
-    def row(self, key: str) -> Row | None:
-        """An image's labels, named from the root, from the table's folder, or by file name."""
-        path = PurePosixPath(key)
-        names = [key, path.name]
-        if path.is_relative_to(self._base):
-            names.insert(1, str(path.relative_to(self._base)))
-        return next((self.table.rows[name] for name in names if name in self.table.rows), None)
+        `others` are the files that are no images; what is used of them goes into `used`.
+        """
+        inside = sorted(
+            (name for name in others if suffix_of(name) in TABLES),
+            key=lambda name: (name.count("/"), name),
+        )
+        if self.options.labels is not None:
+            if inside:
+                self.notes.append(f"{', '.join(inside)}: not used, for --labels names another")
+            return self.matched(_sheet(Path(self.options.labels)))
+        tables = [found for name in inside if (found := self._table_inside(name))]
+        if self.takes_sidecars:
+            tables.append((self.input, labels_beside(self.files, self._keys, others, self.used)))
+        beside = Path(self.input).absolute().with_name(LABELS)
+        if not inside and beside.is_file() and not Path(self.input).is_dir():
+            table = labels_of(_sheet(beside), self._names)
+            if table is None:
+                self.notes.append(f"{beside} knows no image of {self.input} and is left aside")
+            else:
+                tables.append((str(beside), table))
+        return self.joined(tables)
+
+    def matched(self, sheet: Sheet, *, stems: bool = True) -> Labels:
+        """The labels of a table that is to name images; `stems` as for `labels_of`."""
+        table = labels_of(sheet, self._names, stems=stems)
+        if table is None:
+            raise DataError(
+                f"{self.input}: the table of labels knows none of the {len(self)} images, such as "
+                f"{self._keys[0]}: name them in a column, or give another with --labels"
+            )
+        return self.joined([(sheet.where, table)])
+
+    def joined(self, tables: Sequence[tuple[str, Labels]]) -> Labels:
+        """The labels of all tables together, with notes of what is missing in them."""
+        for where, table in tables:
+            if table.rows and not table.names:
+                self.notes.append(f"{where} names images and has no column of labels")
+            if table.rest:
+                self.notes.append(f"{where}: {table.rest:,} rows name no image")
+        found = joined(tables)
+        unknown = sum(key not in found.rows for key in self._keys) if found.names else 0
+        if unknown:
+            self.notes.append(f"{unknown:,} images have no row in the table of labels")
+        return found
+
+    def _table_inside(self, name: str) -> tuple[str, Labels] | None:
+        """Where a table of the input is, and its labels; None, and a note, if it is none."""
+        where = f"{self.input}: {name}"
+        try:
+            require_table_size(where, self.files.sizes[name])
+            sheet = read_sheet(where, self.files.read(name))
+        except DataError as error:
+            if PurePosixPath(name).name in EXPECTED:
+                raise
+            self.notes.append(f"{error}; it is not used")
+            return None
+        base = PurePosixPath(name).parent.as_posix()
+        table = labels_of(sheet, self._names, "" if base == "." else base)
+        if table is None:
+            self.notes.append(f"{where} names no image and is not used")
+            return None
+        self.used.add(name)
+        return where, table
 
     def examine(self, key: str, data: bytes, image: Pixels) -> tuple[str, ...]:
         """What is remarkable about a file; DataError if it is not what the input says it is."""
@@ -115,20 +174,11 @@ class Files(Source):
             changes += self.examine(key, data, image)
         except DataError as error:
             raise DataError(f"{key}: {error}") from error
-        return Sample(key, image, self.table.labels(self.row(key)), changes)
+        return Sample(key, image, self.labels.of(key), changes)
 
-    def report(self) -> None:
-        """Log what was left aside and which images the label table does not know."""
-        if self.others:
-            log.info("%s: left aside %s", self.input, _listed(self.others))
-        unknown = sum(self.row(key) is None for key in self._keys) if self.table.names else 0
-        if unknown == len(self):
-            raise DataError(
-                f"{self.input}: the table of labels knows none of the {unknown} images, such as "
-                f"{self._keys[0]}: name them in its first column, or give another with --labels"
-            )
-        if unknown:
-            log.warning("%s: %d images have no row in the table of labels", self.input, unknown)
+    def label_summary(self) -> dict[str, str]:
+        """For each label what its values are, and how many images have one."""
+        return self.labels.summary(self._keys)
 
 
 class Folder(Files):
@@ -156,26 +206,35 @@ class Zip(Files):
 
 
 class Tar(Files):
-    """Image files in an uncompressed tar, read in place."""
+    """Image files in an uncompressed tar, or in all tars of a folder, read in place.
+
+    What lies beside an image under its name, as `.cls`, `.json` and `.txt` in shards of WebDataset,
+    becomes its labels.
+    """
 
     name = "tar"
-    container = TarOfFiles
+    container = TarsOfFiles
+    takes_sidecars = True
 
     @classmethod
     def fits(cls, path: Path, entries: Collection[str]) -> bool:
-        """Whether it is named as a tar."""
+        """Whether it is named as a tar, or is a folder of such and of no images."""
+        if path.is_dir():
+            tars = any(name.endswith(".tar") for name in entries) or any(path.glob("*/*.tar"))
+            return tars and not any(
+                suffix_of(name) in SUFFIXES for name in FolderOfFiles(str(path)).sizes
+            )
         return path.is_file() and path.suffix == ".tar"
 
-
-def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
-
-
-def _hidden(name: str) -> bool:
-    """Whether a file is the desktop's and not the user's: .DS_Store, ._x.jpg, __MACOSX/x.jpg."""
-    parts = PurePosixPath(name).parts
-    return "__MACOSX" in parts or any(part.startswith(".") and part != "." for part in parts)
+    def chosen(self, images: list[str]) -> list[str]:
+        """All images; of a sample with labels, the one with the shortest ending."""
+        return one_of_each_sample(images, self.files.sizes)
 
 
-def _listed(others: Counter[str]) -> str:
-    return ", ".join(f"{n} {suffix or 'unnamed'} files" for suffix, n in others.most_common(8))
+def _sheet(path: Path) -> Sheet:
+    """A table outside of the input."""
+    require_table_size(str(path), path.stat().st_size)
+    try:
+        return read_sheet(str(path), path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error})") from error

@@ -31,7 +31,7 @@ class Idx(Source):
         """Read all files."""
         super().__init__(input, options)
         self._parts: dict[str, tuple[Pixels, Pixels]] = {}
-        digest = hashlib.sha256()
+        digest, used = hashlib.sha256(), []
         for split, prefix in (("train", "train"), ("test", "t10k")):
             if (path := _find(Path(input), f"{prefix}-images", 3)) is None:
                 continue
@@ -42,6 +42,7 @@ class Idx(Source):
                     f"{path} has no labels beside it: add {prefix}-labels-idx1-ubyte[.gz]"
                 )
             labels = _read(labels_path, 1)
+            used += [path, labels_path]
             if len(labels) != len(pixels):
                 raise DataError(
                     f"{path} has {len(pixels)} images, {labels_path} {len(labels)} labels"
@@ -54,6 +55,7 @@ class Idx(Source):
         if not self._parts:
             raise DataError(f"{input} holds no IDX images: looked for train-images-idx3-ubyte[.gz]")
         self.fingerprint = digest.hexdigest()
+        self.left_aside.add_rest_of(Path(input), used)
 
     @classmethod
     def fits(cls, path: Path, entries: Collection[str]) -> bool:

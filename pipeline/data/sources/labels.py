@@ -1,106 +1,187 @@
-"""Tables of labels: CSV with a header, CelebA's attribute lists, and vectors without names."""
+"""What is known about the images of an input: tables matched with them, or vectors."""
 
-import csv
-import io
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.format.types import Label
+from pipeline.data.sources.names import Names
+from pipeline.data.sources.tables import Sheet, column
 from stylealae.errors import DataError
 
-__all__ = ["Row", "Table", "read_table", "require_table_size", "table_of"]
+__all__ = ["Labels", "Row", "joined", "labels_of", "vectors_of"]
 
 Row = tuple[Label, ...]
-MAX_BYTES = 64 << 20
-"""A larger table is none of labels."""
+FILE_COLUMNS = frozenset(
+    (
+        *("file", "filename", "file_name", "file name", "image", "image_id", "image_name", "img"),
+        *("image_path", "img_path", "path", "filepath", "file_path", "name", "id", "image id"),
+    )
+)
+SAMPLED = 1000  # rows in which a column of unknown name is looked at for the names of images
 
 
 @dataclass(frozen=True)
-class Table:
-    """What is known about images, by the name or number that the table gives them."""
+class Labels:
+    """What is known about images, by the name or number of each."""
 
     names: tuple[str, ...] = ()
     """Names of the labels: what a row holds, in order."""
     rows: Mapping[str, Row] = field(default_factory=dict)
     """An image's labels by its name."""
+    notes: tuple[str, ...] = ()
+    """What people should know of how they were read."""
+    rest: int = 0
+    """Rows of the table that name no image."""
 
-    def labels(self, row: Row | None) -> dict[str, Label]:
-        """A row by label names; all None for an image that has no row."""
-        return dict(zip(self.names, row or (None,) * len(self.names), strict=True))
+    def of(self, key: str) -> dict[str, Label]:
+        """An image's labels by their names; all None for an image that has no row."""
+        row = self.rows.get(key) or (None,) * len(self.names)
+        return dict(zip(self.names, row, strict=True))
 
-
-def require_table_size(where: str, size: int) -> None:
-    """Refuses a table that is too long to be read."""
-    if size > MAX_BYTES:
-        raise DataError(
-            f"{where} has {size:,} bytes, more than the {MAX_BYTES:,} that a table of labels may "
-            "have: leave out columns, or split the data set"
-        )
-
-
-def read_table(where: str, data: bytes) -> Table:
-    """A CSV whose first column is the file name, or a list as CelebA's; `where` names the file."""
-    require_table_size(where, len(data))
-    try:
-        text = data.decode("utf-8-sig")
-        first, _, rest = text.partition("\n")
-        if first.strip().isdecimal():
-            return _read_attributes(where, int(first), rest)
-        return _read_csv(where, [row for row in csv.reader(io.StringIO(text)) if row])
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{where} cannot be read as UTF-8 CSV: {error}") from error
+    def summary(self, keys: Iterable[str]) -> dict[str, str]:
+        """For each label what its values are, and how many of these images have one."""
+        rows = [row for key in keys if (row := self.rows.get(key))]
+        found = {}
+        for k, name in enumerate(self.names):
+            values = [row[k] for row in rows if row[k] is not None]
+            texts = sum(isinstance(value, str) for value in values)
+            kind = "texts" if texts else "numbers"
+            found[name] = f"{kind} of {len(values):,} images"
+        return found
 
 
-def table_of(keys: Sequence[str], vectors: NDArray[Any]) -> Table:
+def labels_of(sheet: Sheet, names: Names, base: str = "", *, stems: bool = True) -> Labels | None:
+    """The labels of a table that lies in the folder `base`; None if it names no image.
+
+    Without `stems`, a name without its ending, or with another one, is of no image.
+
+    Raises:
+        DataError: a name means several images, or an image has two rows that differ.
+    """
+    chosen = _file_column(sheet, names, base, stems)
+    if chosen is None:
+        return None
+    notes = list(sheet.notes)
+    kept = [c for c, name in enumerate(sheet.header) if c != chosen and name]
+    unnamed = [c for c, name in enumerate(sheet.header) if c != chosen and not name]
+    if any(row[c].strip() for c in unnamed for row in sheet.rows):
+        notes.append(f"{sheet.where}: a column without a name is left aside")
+    columns = [column([row[c] for row in sheet.rows], sheet.delimiter) for c in kept]
+    notes += [
+        f"{sheet.where}: {sheet.header[c]} is read as text, for {odd!r} is no number"
+        for c, values in zip(kept, columns, strict=True)
+        if (odd := _odd_one(values)) is not None
+    ]
+    given = list(zip(*columns, strict=True)) if columns else [()] * len(sheet.rows)
+    rows: dict[str, Row] = {}
+    rest: list[tuple[str, Row]] = []
+    for cells, row in zip(sheet.rows, given, strict=True):
+        key = _found(sheet, names.find, cells[chosen], base)
+        if key is None:
+            rest.append((cells[chosen], row))
+        else:
+            _add(sheet, rows, key, row)
+    nearly: dict[str, Row] = {}
+    for name, row in rest if stems else ():
+        key = _found(sheet, names.find_by_stem, name, base)
+        if key is not None and key not in rows:
+            _add(sheet, nearly, key, row)
+    header = tuple(sheet.header[c] for c in kept)
+    return Labels(header, rows | nearly, tuple(notes), len(rest) - len(nearly))
+
+
+def joined(tables: Sequence[tuple[str, Labels]]) -> Labels:
+    """The labels of several tables, each with where it is; DataError if two say different things.
+
+    Raises:
+        DataError: so, or a label that no image has a value of.
+    """
+    names = tuple(dict.fromkeys(name for _, table in tables for name in table.names))
+    known: dict[str, dict[str, Label]] = {}
+    for where, table in tables:
+        for key, row in table.rows.items():
+            mine = known.setdefault(key, {})
+            for name, value in zip(table.names, row, strict=True):
+                if value is not None and mine.setdefault(name, value) != value:
+                    raise DataError(
+                        f"{where} says that {name} of {key} is {value}, another table "
+                        f"{mine[name]}: keep one, or name the right one with --labels"
+                    )
+    given = {name for mine in known.values() for name in mine}
+    for where, table in tables:
+        if empty := [name for name in table.names if name not in given]:
+            raise DataError(
+                f"{where}: no image has a value of {', '.join(empty)}: mend or remove that column"
+            )
+    rows = {key: tuple(mine.get(name) for name in names) for key, mine in known.items()}
+    notes = tuple(note for _, table in tables for note in table.notes)
+    return Labels(names, rows, notes)
+
+
+def vectors_of(keys: Sequence[str], vectors: NDArray[Any]) -> Labels:
     """Classes [N] or vectors [N, K]; those with a single 1 become the `class` that they mean."""
+    if not np.isfinite(vectors).all():
+        raise DataError("some of its labels are no finite numbers")
     if vectors.ndim == 2:
         one_hot = np.isin(vectors, (0, 1)).all() and (vectors.sum(axis=1) == 1).all()
         vectors = vectors.argmax(axis=1) if one_hot else vectors
     if vectors.ndim == 1:
-        return Table(("class",), {k: (float(v),) for k, v in zip(keys, vectors, strict=True)})
+        return Labels(("class",), {k: (float(v),) for k, v in zip(keys, vectors, strict=True)})
     names = tuple(f"label{k}" for k in range(vectors.shape[1]))
-    return Table(names, {k: tuple(v.tolist()) for k, v in zip(keys, vectors, strict=True)})
+    return Labels(names, {k: tuple(v.tolist()) for k, v in zip(keys, vectors, strict=True)})
 
 
-def _read_csv(where: str, rows: list[list[str]]) -> Table:
-    if not rows or len(set(rows[0])) != len(rows[0]):
-        raise DataError(f"{where} needs a first line with distinct column names")
-    header, body = rows[0], rows[1:]
-    for line, row in enumerate(body, 2):
-        if len(row) != len(header):
-            raise DataError(f"{where}: row {line} has {len(row)} columns, the header {len(header)}")
-    columns = [_column([row[c] for row in body]) for c in range(1, len(header))]
-    values = zip(*columns, strict=True) if columns else ((),) * len(body)
-    return Table(tuple(header[1:]), {row[0]: tuple(v) for row, v in zip(body, values, strict=True)})
+def _file_column(sheet: Sheet, names: Names, base: str, stems: bool) -> int | None:
+    """The column that names images: the first one, one that is called so, or any."""
+    called = [c for c, name in enumerate(sheet.header) if name.lower() in FILE_COLUMNS]
+    first = [0] if sheet.header and (sheet.header[0] or len(sheet.header) == 1) else []
+    likely = list(dict.fromkeys([*first, *called]))
+    others = [c for c in range(len(sheet.header)) if c not in likely]
+    step = max(len(sheet.rows) // SAMPLED, 1)
+
+    def matches(c: int, find: Callable[[str, str], str | None], step: int = 1) -> bool:
+        rows = sheet.rows[::step]
+        return any(_found(sheet, find, row[c], base) is not None for row in rows)
+
+    return next(
+        chain(
+            (c for c in likely if matches(c, names.find)),
+            (c for c in others if matches(c, names.find, step)),
+            (c for c in likely if stems and matches(c, names.find_by_stem)),
+        ),
+        None,
+    )
 
 
-def _read_attributes(where: str, count: int, text: str) -> Table:
-    """The count, a line of names, then an image's file name and its -1 or 1 for each."""
-    lines = [words for line in text.splitlines() if (words := line.split())]
-    names, body = (tuple(lines[0]), lines[1:]) if lines else ((), [])
-    if len(body) != count or any(len(words) != 1 + len(names) for words in body):
-        raise DataError(
-            f"{where} says that it lists {count} images with {len(names)} attributes each, and "
-            f"{len(body)} lines follow, not all of that length: fetch it again"
-        )
-    known: dict[str, Label] = {}
-    for words in body:
-        known |= dict.fromkeys(words[1:])
-    known = dict(zip(known, _column(list(known)), strict=True))  # two values, a million cells
-    return Table(names, {words[0]: tuple(known[w] for w in words[1:]) for words in body})
-
-
-def _column(cells: list[str]) -> list[Label]:
-    """Numbers where every cell that is not empty is one, else text; empty cells are None."""
+def _found(
+    sheet: Sheet, find: Callable[[str, str], str | None], name: str, base: str
+) -> str | None:
     try:
-        numbers: list[Label] = [float(cell) if cell.strip() else None for cell in cells]
-        if all(number is None or math.isfinite(float(number)) for number in numbers):
-            return numbers
+        return find(name, base)
+    except DataError as error:
+        raise DataError(f"{sheet.where}: {error}") from error
+
+
+def _add(sheet: Sheet, rows: dict[str, Row], key: str, row: Row) -> None:
+    if rows.setdefault(key, row) != row:
+        raise DataError(f"{sheet.where} has two rows for {key}, and they differ: keep one")
+
+
+def _odd_one(values: Sequence[Label]) -> str | None:
+    """A text in a column that is numbers but for a few."""
+    texts = [value for value in values if isinstance(value, str)]
+    odd = [text for text in texts if not _is_number(text)]
+    return odd[0] if odd and 2 * len(odd) <= len(texts) else None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
     except ValueError:
-        pass
-    return [cell.strip() or None for cell in cells]
+        return False
+    return True

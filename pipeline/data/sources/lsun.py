@@ -7,12 +7,13 @@ tests, and the category in the name becomes a label.
 import hashlib
 from bisect import bisect_right
 from collections.abc import Collection
-from functools import cache
+from functools import cache, cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from pipeline.data.decoding import decode
+from pipeline.data.sources.digest import digest_of
 from pipeline.data.sources.source import Options, Sample, Source, needed
 from stylealae.errors import DataError
 
@@ -39,7 +40,6 @@ class Lsun(Source):
         self._folders = sorted(found, key=lambda folder: (_is_test(folder), folder.name))
         self._keys: list[list[bytes]] = []
         self._values: list[Any] = []
-        digest = hashlib.sha256()
         for folder in self._folders:
             try:
                 database = _opened(folder)
@@ -48,14 +48,23 @@ class Lsun(Source):
                 keys = list(values.cursor().iternext(values=False))
             except self._error as error:
                 raise DataError(f"{folder} cannot be read as LMDB ({error})") from error
-            digest.update(f"{folder.name}\0{len(keys)}\0".encode())
-            digest.update(b"\0".join(keys))
             self._keys.append(keys)
             self._values.append(values)
         self._ends = list(accumulate(map(len, self._keys)))
         if not self._ends[-1]:
             raise DataError(f"{input} holds an LMDB database without images: fetch it again")
-        self.fingerprint = digest.hexdigest()
+        self.left_aside.add_rest_of(path, (f for d in self._folders for f in d.iterdir()))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the databases' names and keys, and of parts of their contents."""
+        found = hashlib.sha256()
+        for folder, keys in zip(self._folders, self._keys, strict=True):
+            found.update(f"{folder.name}\0{len(keys)}\0".encode())
+            found.update(b"\0".join(keys))
+            with (folder / DATABASE).open("rb") as file:
+                found.update(digest_of(file.fileno(), 0, (folder / DATABASE).stat().st_size))
+        return found.hexdigest()
 
     @classmethod
     def fits(cls, path: Path, entries: Collection[str]) -> bool:

@@ -1,26 +1,35 @@
 """Parquet files as Hugging Face hands out sets of images: one column of them, labels beside it.
 
 The images' column holds {bytes, path}; the other columns of numbers and text become labels, a
-ClassLabel by the name of its class. Files named train, validation or test, or in folders of those
-names, belong to those splits.
+ClassLabel by the name of its class. Files named train, validation or test, with a number or
+without, or in folders of those names, belong to those splits.
 """
 
 import hashlib
 import json
+import math
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable
-from functools import lru_cache
+from collections.abc import Collection, Iterable
+from decimal import Decimal
+from functools import cached_property, lru_cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from pipeline.data.decoding import decode
 from pipeline.data.format.types import Label
+from pipeline.data.sources.digest import digest_of
+from pipeline.data.sources.files import SUFFIXES
+from pipeline.data.sources.left_aside import suffix_of
 from pipeline.data.sources.source import Options, Sample, Source, needed
 from stylealae.errors import DataError
 
 __all__ = ["Parquet"]
+
+ONLY_A_PATH = "has 0 bytes of an image and only its path, {}: export it with embedded images"
+_SPLITS = "test|testing|val|valid|validation|dev|eval"
+_TEST = re.compile(rf"({_SPLITS})([-_]?\d+(-of-\d+([-_][0-9a-f]+)?)?)?")
 
 
 class Parquet(Source):
@@ -39,26 +48,47 @@ class Parquet(Source):
         try:
             self._files = [parquet.ParquetFile(path) for path in self._paths]
             schema = self._files[0].schema_arrow
-            self._column = _image_column(input, schema, arrow.types.is_struct)
+            self._column = _image_column(input, self._files[0], arrow.types)
             self._classes = _classes(schema)
-            self.label_names = tuple(f.name for f in schema if _is_label(arrow.types, f.type))
-            self._labels = [file.read(columns=list(self.label_names)) for file in self._files]
+            labels = [f.name for f in schema if _is_label(arrow.types, f.type)]
+            labels = [name for name in labels if name != self._column]
+            tables = [file.read(columns=labels) for file in self._files]
+            columns = [{name: table.column(name) for name in labels} for table in tables]
         except (OSError, KeyError, ValueError, arrow.ArrowException) as error:
             raise DataError(
                 f"{input} cannot be read as Parquet ({error}): fetch it again"
             ) from error
+        self.label_names = tuple(
+            name for name in labels if any(len(c[name]) > c[name].null_count for c in columns)
+        )
+        self._labels = columns
+        unused = [f.name for f in schema if f.name not in (self._column, *self.label_names)]
+        if unused:
+            self.notes.append(
+                f"{input}: {', '.join(unused)} is not used: neither numbers nor text, or empty"
+            )
+        self.left_aside.add_rest_of(Path(input), self._paths)
         self._groups = [_group_ends(file.metadata) for file in self._files]
         self._counts = [ends[-1] if ends else 0 for ends in self._groups]
         self._ends = list(accumulate(self._counts))
         self._column_of_group = lru_cache(maxsize=1)(self._read_group)
-        digest = hashlib.sha256()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the names of the files and of parts of them."""
+        found = hashlib.sha256()
         for path, ends in zip(self._paths, self._groups, strict=True):
-            digest.update(f"{path.name}\0{path.stat().st_size}\0{ends}\n".encode())
-        self.fingerprint = digest.hexdigest()
+            size = path.stat().st_size
+            found.update(f"{path.name}\0{size}\0{ends}\n".encode())
+            with path.open("rb") as file:
+                found.update(digest_of(file.fileno(), 0, size))
+        return found.hexdigest()
 
     @classmethod
     def fits(cls, path: Path, entries: Collection[str]) -> bool:
-        """Whether it is a Parquet file, or a folder with some where Hugging Face puts them."""
+        """Whether it is a Parquet file, or a folder with some, not images, where they belong."""
+        if any(suffix_of(name) in SUFFIXES for name in entries):
+            return False
         return (
             path.suffix == ".parquet"
             or any(name.endswith(".parquet") for name in entries)
@@ -101,17 +131,30 @@ class Parquet(Source):
         group = bisect_right(self._groups[file], row)
         first = self._groups[file][group - 1] if group else 0
         found = self._column_of_group(file, group)[row - first].as_py()
-        return (found or {}).get("bytes") or b""
+        if isinstance(found, dict):
+            data, path = found.get("bytes"), found.get("path")
+            if data is None and path:
+                raise DataError(f"it {ONLY_A_PATH.format(path)}")
+        else:
+            data = found
+        return data or b""
 
     def _read_group(self, file: int, group: int) -> Any:
         return self._files[file].read_row_group(group, columns=[self._column]).column(0)
 
     def _label(self, file: int, row: int, name: str) -> Label:
-        value = self._labels[file].column(name)[row].as_py()
-        if name in self._classes and value is not None:
+        value = self._labels[file][name][row].as_py()
+        if value is None:
+            return None
+        if name in self._classes:
             classes = self._classes[name]
             return classes[value] if 0 <= value < len(classes) else None  # -1 is unlabelled
-        return float(value) if isinstance(value, (bool, int)) else value
+        if isinstance(value, bytes):
+            return value.decode("utf-8", "replace")
+        if isinstance(value, (bool, int, float, Decimal)):
+            number = float(value)
+            return number if math.isfinite(number) else None
+        return str(value)
 
 
 def _files(path: Path) -> list[Path]:
@@ -119,9 +162,11 @@ def _files(path: Path) -> list[Path]:
 
 
 def _is_test(path: Path) -> bool:
-    return re.match(r"test|val", path.name) is not None or path.parent.name in (
-        "test", "val", "validation",
-    )  # fmt: skip
+    """Whether a file, or its folder, is called as a split for tests: test-00000-of-00001.parquet.
+
+    A name that only begins so, as test-drives.parquet, says nothing.
+    """
+    return bool(_TEST.fullmatch(path.name.partition(".")[0]) or _TEST.fullmatch(path.parent.name))
 
 
 def _group_ends(metadata: Any) -> list[int]:
@@ -130,15 +175,37 @@ def _group_ends(metadata: Any) -> list[int]:
     return list(accumulate(int(group.num_rows) for group in groups))
 
 
-def _image_column(input: str, schema: Any, is_struct: Callable[[Any], bool]) -> str:
-    """The first column whose values have a part named `bytes`."""
-    for column in schema:
-        if is_struct(column.type) and "bytes" in {part.name for part in column.type}:
-            return str(column.name)
+def _image_column(input: str, file: Any, types: Any) -> str:
+    """The first column whose values have a part named `bytes`, else the first of bytes."""
+    schema = file.schema_arrow
+    structs = [f.name for f in schema if types.is_struct(f.type) and "bytes" in _parts(f.type)]
+    binaries = [f.name for f in schema if _is_binary(types, f.type)]
+    for name in (*structs, *binaries):
+        if file.num_row_groups == 0:
+            return str(name)
+        known = [value for value in _first_values(file, name) if value is not None]
+        paths = [value.get("path") for value in known if name in structs]
+        if paths and all(paths) and all(value["bytes"] is None for value in known):
+            raise DataError(f"{input}: {name} {ONLY_A_PATH.format(paths[0])}")
+        return str(name)
+    for field in schema:
+        first = next((v for v in _first_values(file, field.name) if isinstance(v, str)), "")
+        if suffix_of(first) in SUFFIXES:
+            raise DataError(f"{input}: {field.name} {ONLY_A_PATH.format(first)}")
     raise DataError(
         f"{input} has the columns {', '.join(schema.names)}, and none of them holds images as "
         "{bytes, path}: export the dataset with embedded images"
     )
+
+
+def _first_values(file: Any, column: str) -> list[Any]:
+    """The first values of a column."""
+    batch = next(file.iter_batches(batch_size=8, columns=[column]), None)
+    return [] if batch is None else list(batch.column(0).to_pylist())
+
+
+def _parts(kind: Any) -> set[str]:
+    return {part.name for part in kind}
 
 
 def _classes(schema: Any) -> dict[str, list[str]]:
@@ -152,6 +219,19 @@ def _classes(schema: Any) -> dict[str, list[str]]:
     }
 
 
+def _is_binary(types: Any, kind: Any) -> bool:
+    checks = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
+    views = getattr(types, "is_binary_view", None)  # younger than the oldest pyarrow
+    return any(check(kind) for check in checks) or (views is not None and views(kind))
+
+
 def _is_label(types: Any, kind: Any) -> bool:
-    checks = (types.is_integer, types.is_floating, types.is_boolean, types.is_string)
-    return any(check(kind) for check in checks)
+    """Whether values of a type are numbers or text, also behind a dictionary or as dates."""
+    if types.is_dictionary(kind):
+        return _is_label(types, kind.value_type)
+    checks = (
+        *(types.is_integer, types.is_floating, types.is_boolean, types.is_decimal),
+        *(types.is_string, types.is_large_string, types.is_temporal),
+    )
+    views = getattr(types, "is_string_view", None)
+    return any(check(kind) for check in checks) or (views is not None and views(kind))

@@ -1,4 +1,4 @@
-"""StyleGAN's TFRecord files without TensorFlow: the records, and the Example in each.
+"""TFRecord files without TensorFlow: the records, and the Example in each.
 
 A record is its length (uint64), the masked CRC-32C of that, the data, and the masked CRC-32C of it,
 all little-endian. The data is a `tf.train.Example`, of which `features` reads bytes and integers.
@@ -6,52 +6,102 @@ all little-endian. The data is a `tf.train.Example`, of which `features` reads b
 
 import os
 import struct
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from pipeline.data.sources.source import needed
 from stylealae.errors import DataError
 
-__all__ = ["RecordFile", "features"]
+__all__ = ["RecordFile", "RecordFiles", "features"]
 
 _HEAD, _CRC = struct.Struct("<QI"), struct.Struct("<I")
 
 
+class RecordFiles:
+    """The records of several files, one after the other."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Open all files."""
+        self.files = [RecordFile(path) for path in paths]
+        self.name = f"{paths[0].name}{' and its parts' if len(paths) > 1 else ''}"
+        self._ends = list(accumulate(map(len, self.files)))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def read(self, i: int) -> bytes:
+        """The data of record i of all; DataError if it is not what was written."""
+        file, k = self._place(i)
+        return file.read(k)
+
+    def checksum(self, i: int) -> bytes:
+        """The checksum of record i of all, as it is recorded."""
+        file, k = self._place(i)
+        return file.checksum(k)
+
+    def _place(self, i: int) -> tuple["RecordFile", int]:
+        number = bisect_right(self._ends, i)
+        file = self.files[number]
+        return file, i - self._ends[number] + len(file)
+
+
 class RecordFile:
-    """Records of one length, since all images of a file have one shape: they need no index."""
+    """The records of one file.
+
+    All images of a file have one shape, and so their records one length: these need no index. If
+    a label makes them differ, the file is gone through once, from head to head.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Tell their length from the first; each is checked when it is read."""
+        """Tell where the records are; each is checked when it is read."""
         self.path = path
         self._crc32c = needed("google_crc32c", "TFRecords").value
         self._file = open(path, "rb")  # noqa: SIM115 - open as long as the source is
         head = os.pread(self._file.fileno(), _HEAD.size, 0)
         if len(head) < _HEAD.size or self._masked(head[:8]) != _HEAD.unpack(head)[1]:
             raise DataError(f"{path} begins with no record: it is compressed, or no TFRecord file")
-        self._length = int(_HEAD.unpack(head)[0])
-        self._stride = _HEAD.size + self._length + _CRC.size
-        self._count, rest = divmod(path.stat().st_size, self._stride)
-        if rest:
+        stride = _HEAD.size + int(_HEAD.unpack(head)[0]) + _CRC.size
+        size = path.stat().st_size
+        count, rest = divmod(size, stride)
+        self._at: Sequence[int] = range(0, size + 1, stride) if not rest else self._scanned(size)
+        if not self._at:
             raise DataError(
-                f"{path} ends {rest:,} bytes after {self._count:,} records of {self._stride:,}: "
-                "it is cut short, or its images differ in shape; fetch it again"
+                f"{path} ends {rest:,} bytes after {count:,} records of {stride:,}: "
+                "it is cut short, or damaged; fetch it again"
             )
 
+    def _scanned(self, size: int) -> Sequence[int]:
+        """Where each record begins, and where the last one ends; empty if they do not fit."""
+        at = [0]
+        while at[-1] < size:
+            head = os.pread(self._file.fileno(), _HEAD.size, at[-1])
+            if len(head) < _HEAD.size or self._masked(head[:8]) != _HEAD.unpack(head)[1]:
+                return ()
+            at.append(at[-1] + _HEAD.size + int(_HEAD.unpack(head)[0]) + _CRC.size)
+        return at if at[-1] == size else ()
+
     def __len__(self) -> int:
-        return self._count
+        return len(self._at) - 1
 
     def read(self, i: int) -> bytes:
         """The data of record i; DataError if it is not what was written."""
-        record = os.pread(self._file.fileno(), self._stride, i * self._stride)
-        if len(record) == self._stride:
+        whole = self._at[i + 1] - self._at[i]
+        record = os.pread(self._file.fileno(), whole, self._at[i])
+        if len(record) == whole:
             length, head_crc = _HEAD.unpack_from(record)
-            (crc,) = _CRC.unpack_from(record, _HEAD.size + self._length)
+            (crc,) = _CRC.unpack_from(record, whole - _CRC.size)
             data = record[_HEAD.size : -_CRC.size]
-            if (length, head_crc) == (self._length, self._masked(record[:8])):
+            if (length, head_crc) == (len(data), self._masked(record[:8])):
                 if self._masked(data) == crc:
                     return data
                 raise DataError("its data does not have the recorded CRC: the file is damaged")
         raise DataError("there is no record where it should begin: the file is damaged")
+
+    def checksum(self, i: int) -> bytes:
+        """The checksum of record i, as it is recorded."""
+        return os.pread(self._file.fileno(), _CRC.size, self._at[i + 1] - _CRC.size)
 
     def _masked(self, data: bytes) -> int:
         crc = int(self._crc32c(data))
@@ -71,7 +121,11 @@ def features(example: bytes) -> dict[str, bytes | list[int]]:
                     if kind == 1:  # BytesList
                         found[key] = bytes(_message(next(inside)[1]))
                     elif kind == 3:  # Int64List, packed or one by one
-                        found[key] = [n for _, value in inside for n in _integers(value)]
+                        found[key] = [
+                            n - (1 << 64) * (n >> 63)
+                            for _, value in inside
+                            for n in _integers(value)
+                        ]
     except (IndexError, ValueError, StopIteration, TypeError) as error:
         raise DataError(f"it holds no tf.train.Example ({error!r})") from error
     return found

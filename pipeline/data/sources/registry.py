@@ -62,7 +62,7 @@ class Rendered(Source):
 
 KINDS: tuple[type[Source], ...] = (
     *(Rendered, Idx, TfRecord, Lsun, Parquet),
-    *(Ffhq, StyleganZip, CelebaHQ, Folder, Zip, Tar),
+    *(Ffhq, StyleganZip, CelebaHQ, Tar, Folder, Zip),
 )
 """In the order in which an input is tried on them: the general ones last."""
 SOURCES: dict[str, type[Source]] = {kind.name: kind for kind in KINDS}
@@ -86,12 +86,15 @@ def open_source(
     options = Options(
         channels=channels, test_fraction=test_fraction, licence=licence, labels=labels
     )
-    kind = _kind_of(input, name)
-    if labels is not None and not kind.takes_labels:
-        raise DataError(
-            f"{input} brings its own labels, {labels} cannot replace them: leave it out"
-        )
-    source = kind(input, options)
+    try:
+        kind = _kind_of(input, name)
+        if labels is not None and not kind.takes_labels:
+            raise DataError(
+                f"{input} brings its own labels, {labels} cannot replace them: leave it out"
+            )
+        source = kind(input, options)
+    except OSError as error:
+        raise DataError(f"{input} cannot be read ({error})") from error
     source.report()
     return source
 

@@ -5,19 +5,24 @@ it was opened. `read` raises DataError for an image that cannot be used; the cal
 """
 
 import importlib
+import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Self
 
 from pipeline.data.format.types import Label
 from pipeline.data.pixels import Pixels
+from pipeline.data.sources.left_aside import LeftAside
 from stylealae.errors import DataError
 
 __all__ = ["Options", "Sample", "Source", "needed"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,14 +75,19 @@ class Source(ABC):
     takes_labels = False
     """Whether a file of labels can be given."""
     label_names: tuple[str, ...] = ()
-    fingerprint = ""
-    """Equal for equal inputs, wherever they lie."""
 
     def __init__(self, input: str, options: Options) -> None:
         """Open `input`; subclasses list what it holds."""
         self.input, self.options = input, options
         self.channels = options.channels or self.channels
         self.licence = options.licence or self.licence
+        self.left_aside = LeftAside()
+        self.notes: list[str] = []  # what people should know of how the input was understood
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Equal for equal inputs, wherever they lie; another content makes another one."""
+        return ""
 
     @classmethod
     def fits(cls, path: Path, entries: Collection[str]) -> bool:
@@ -114,8 +124,16 @@ class Source(ABC):
         parts = (("train", range(n - tests)), ("test", range(n - tests, n)))
         return {name: part for name, part in parts if part}
 
-    def report(self) -> None:  # noqa: B027 - most sources have nothing to say
-        """Log what was left aside in opening the input."""
+    def label_summary(self) -> dict[str, str]:
+        """For each label what its values are, as far as is known without reading the images."""
+        return dict.fromkeys(self.label_names, "")
+
+    def report(self) -> None:
+        """Log what was left aside in opening the input, and what is to be known of it."""
+        for note in self.notes:
+            log.warning("%s", note)
+        if self.left_aside:
+            log.warning("%s: left aside %s", self.input, self.left_aside)
 
     def __reduce__(self) -> tuple[type[Self], tuple[str, Options]]:
         """How it was opened, not what it found: another process opens it again."""

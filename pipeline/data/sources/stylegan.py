@@ -5,13 +5,13 @@ dataset.json      {"labels": [["00000/img00000000.png", 6], ...]}, or a list of 
 """
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.data.sources.files import Files
-from pipeline.data.sources.labels import Table, table_of
+from pipeline.data.sources.labels import Labels, vectors_of
 from stylealae.errors import DataError
 
 __all__ = ["StyleganZip"]
@@ -29,10 +29,10 @@ class StyleganZip(Files):
         """Whether there is a dataset.json at the top."""
         return LABELS in entries
 
-    def read_labels(self, names: Iterable[str]) -> Table:
+    def read_labels(self, others: Sequence[str]) -> Labels:
         """The labels in dataset.json; none if it holds null."""
         if self.options.labels is not None:
-            return super().read_labels(names)
+            return super().read_labels(others)
         if LABELS not in self.files.sizes:
             raise DataError(f"{self.input} holds no {LABELS}: give --source folder, zip or tar")
         try:
@@ -44,4 +44,11 @@ class StyleganZip(Files):
                 f"{self.input}: {LABELS} cannot be read ({error!r}): wanted "
                 '{"labels": [[name, class or vector], ...]}'
             ) from error
-        return table_of(list(known), vectors) if known else Table()
+        self.used.add(LABELS)
+        if not known:
+            return Labels()
+        found = vectors_of(list(known), vectors)
+        rows = {key: row for name, row in found.rows.items() if (key := self._names.find(name))}
+        if not rows:
+            raise DataError(f"{self.input}: {LABELS} knows none of the {len(self)} images")
+        return self.joined([(LABELS, Labels(found.names, rows, rest=len(known) - len(rows)))])

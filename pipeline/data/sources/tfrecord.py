@@ -1,29 +1,36 @@
 """StyleGAN's TFRecords: one file a resolution, ffhq-r02.tfrecords (4x4) to ffhq-r10.tfrecords.
 
+ALAE's authors cut each into parts: ffhq-r02.tfrecords.000, .001 and so on.
+
 Every record holds `shape`, [C, R, R], and `data`, the raw uint8 pixels; -rxx.labels, a NumPy array,
-holds the labels. The smaller files are 2x2 means of the largest, as ours are, so only the file of
-the size that is wanted is read; below that size a pixel may differ by 1 from a mean of the largest.
+holds the labels, or every record one as `label`. The smaller files are 2x2 means of the largest, as
+ours are, so only the file of the size that is wanted is read; below that size a pixel may differ by
+1 from a mean of the largest.
 """
 
 import hashlib
 import math
 import re
 from collections.abc import Collection
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.data.format.types import Label
 from pipeline.data.pixels import Pixels, recoloured
-from pipeline.data.sources.labels import Table, table_of
-from pipeline.data.sources.records import RecordFile, features
+from pipeline.data.sources.labels import Labels, vectors_of
+from pipeline.data.sources.records import RecordFiles, features
 from pipeline.data.sources.source import Options, Sample, Source
 from stylealae.errors import DataError
 
 __all__ = ["TfRecord"]
 
+_NAME = re.compile(r"^(?:.*-r(?P<level>\d{1,2})|.*)\.tfrecords?(?:\.(?P<part>\d+))?$")
+
 
 class TfRecord(Source):
-    """The records of a folder of *-rNN.tfrecords, or of one such file."""
+    """The records of a folder of *-rNN.tfrecords, whole or in parts, or of one such file."""
 
     name = "tfrecord"
     takes_labels = True
@@ -31,37 +38,49 @@ class TfRecord(Source):
     def __init__(self, input: str, options: Options) -> None:
         """Find the records of all files, and read the labels."""
         path = Path(input)
-        files = [path] if path.is_file() else sorted(path.glob("*.tfrecords"))
-        named = {1 << int(m[1]): f for f in files if (m := re.search(r"-r(\d+)$", f.stem))}
-        if not files or len(named) != len(files):
+        parts = _parts(path)
+        if not parts or any(side == 0 or len(files) != 1 for side, files in parts.items()):
+            count = sum(map(len, parts.values()))
+            sound = sum(side > 0 for side in parts)
             raise DataError(
-                f"{input} holds {len(files)} TFRecords, of which {len(named)} are one resolution's "
+                f"{input} holds {count} TFRecords, of which {sound} are one resolution's "
                 "each: put *-r02.tfrecords, *-r03.tfrecords ... of one dataset into a folder"
             )
-        self._files = {side: RecordFile(file) for side, file in sorted(named.items())}
+        self._files = {side: RecordFiles(*parts[side]) for side in sorted(parts)}
         counts = {len(file) for file in self._files.values()}
         if len(counts) > 1 or not max(counts):
-            listed = ", ".join(f"{len(f):,} in {f.path.name}" for f in self._files.values())
+            listed = ", ".join(f"{len(f):,} in {f.name}" for f in self._files.values())
             raise DataError(
                 f"the files of {input} hold different numbers of records ({listed}), or none: "
                 "they are not of one dataset, or some are cut short; fetch them again"
             )
         (self._count,) = counts
         smallest = self._files[min(self._files)]
-        self.channels = len(_image(smallest.read(0)))
+        first = smallest.read(0)
+        self.channels = len(_image(first))
         super().__init__(input, options)
-        self._table, self.label_names = self._read_labels(path)
-        digest = hashlib.sha256(repr((list(self._files), self._count, self._table)).encode())
-        for i in range(0, self._count, max(self._count // 64, 1)):
-            digest.update(smallest.read(i))
-        self.fingerprint = digest.hexdigest()
+        self._labels, used = self._read_labels(path)
+        self._has_class = not used and "label" in features(first)
+        self.label_names = ("class",) if self._has_class else self._labels.names
+        unread = set(features(first)) - {"shape", "data", *(("label",) if self._has_class else ())}
+        if unread:
+            self.notes.append(f"{input}: {', '.join(sorted(unread))} of the records is not used")
+        records = (file.path for found in self._files.values() for file in found.files)
+        self.left_aside.add_rest_of(path, [*records, *used])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the labels, and of the checksums of all records of the smallest file."""
+        found = hashlib.sha256(repr((list(self._files), self._count, self._labels.rows)).encode())
+        smallest = self._files[min(self._files)]
+        for i in range(self._count):
+            found.update(smallest.checksum(i))
+        return found.hexdigest()
 
     @classmethod
     def fits(cls, path: Path, entries: Collection[str]) -> bool:
         """Whether it is a TFRecord file, or a folder with some."""
-        return path.suffix == ".tfrecords" or (
-            path.is_dir() and any(name.endswith(".tfrecords") for name in entries)
-        )
+        return bool(_NAME.search(path.name)) or (path.is_dir() and any(map(_NAME.search, entries)))
 
     def __len__(self) -> int:
         return self._count
@@ -74,20 +93,25 @@ class TfRecord(Source):
         """Image i from the smallest file that is not smaller than `side`."""
         enough = [s for s in self._files if s >= side] or [max(self._files)]
         try:
-            planes = _image(self._files[enough[0]].read(i))
+            record = self._files[enough[0]].read(i)
+            planes = _image(record)
+            labels = _class(record) if self._has_class else self._labels.of(str(i))
         except DataError as error:
             raise DataError(f"{self.key(i)}: {error}") from error
         image, changes = recoloured(planes.transpose(1, 2, 0), self.channels)
-        return Sample(self.key(i), image, self._table.labels(self._table.rows.get(str(i))), changes)
+        return Sample(self.key(i), image, labels, changes)
 
-    def _read_labels(self, path: Path) -> tuple[Table, tuple[str, ...]]:
+    def _read_labels(self, path: Path) -> tuple[Labels, list[Path]]:
         """The array beside the records, or the one given: [N, K], of which one row an image."""
         folder = path if path.is_dir() else path.parent
-        files = [self.options.labels] if self.options.labels else sorted(folder.glob("*.labels"))
+        given = self.options.labels
+        files = [Path(given)] if given else sorted(folder.glob("*.labels"))[:1]
         if not files:
-            return Table(), ()
+            return Labels(), []
         try:
             vectors = np.load(files[0], allow_pickle=False)
+            if not isinstance(vectors, np.ndarray) or vectors.dtype.kind not in "biuf":
+                raise ValueError("it holds no array of numbers")
         except (OSError, ValueError, EOFError) as error:
             raise DataError(f"{files[0]} cannot be read as a NumPy array ({error})") from error
         if vectors.ndim not in (1, 2) or len(vectors) != self._count:
@@ -95,8 +119,31 @@ class TfRecord(Source):
                 f"{files[0]} is an array of {vectors.shape}, the records are {self._count:,}: "
                 "give the labels of this dataset"
             )
-        table = table_of([str(i) for i in range(self._count)], vectors)
-        return table, table.names
+        return vectors_of([str(i) for i in range(self._count)], vectors), [] if given else files
+
+
+def _parts(path: Path) -> dict[int, list[list[Path]]]:
+    """For each resolution the files of its records, in order, a list a data set; 0 if unnamed."""
+    files = [path] if path.is_file() else sorted(path.iterdir())
+    sets: dict[tuple[int, str], list[tuple[int, Path]]] = {}
+    for file in files:
+        if match := _NAME.search(file.name):
+            side = 1 << int(match["level"]) if match["level"] else 0
+            whole = file.name.removesuffix(f".{match['part']}")
+            sets.setdefault((side, whole), []).append((int(match["part"] or 0), file))
+    found: dict[int, list[list[Path]]] = {}
+    for (side, whole), parts in sets.items():
+        numbers = sorted(number for number, _ in parts)
+        if path.is_dir() and numbers != list(range(len(numbers))):
+            raise DataError(f"{path}: of {whole} there are the parts {numbers}: fetch all of them")
+        found.setdefault(side, []).append([file for _, file in sorted(parts)])
+    return found
+
+
+def _class(record: bytes) -> dict[str, Label]:
+    """The class in a record; unknown if there is none."""
+    label = features(record).get("label")
+    return {"class": float(label[0]) if isinstance(label, list) and label else None}
 
 
 def _image(record: bytes) -> Pixels:

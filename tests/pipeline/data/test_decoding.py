@@ -44,7 +44,7 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
         ("samsung_sos.jpg", HARMLESS),
         ("extraneous.jpg", HARMLESS),
         ("png_bigtext.png", HARMLESS),
-        ("png_exifbad.png", "EXIF that cannot be read, left out"),
+        ("png_exifbad.png", "unreadable EXIF left out"),
     ],
 )
 def test_the_cases_show_the_quadrants_of_the_plain_one(name: str, change: str) -> None:
@@ -86,9 +86,9 @@ def test_every_mode_is_converted_by_its_profile() -> None:
 @pytest.mark.parametrize(
     ("icc", "mode", "change"),
     [
-        (b"no profile", "RGB", "an ICC profile that cannot be read, left out"),
-        (SRGB, "L", "an ICC profile of another colour space, left out"),
-        (SRGB, "CMYK", "an ICC profile of another colour space, left out"),
+        (b"no profile", "RGB", "unreadable ICC profile left out"),
+        (SRGB, "L", "ICC profile of another colour space left out"),
+        (SRGB, "CMYK", "ICC profile of another colour space left out"),
     ],
 )
 def test_a_profile_that_cannot_be_used_is_said(icc: bytes, mode: str, change: str) -> None:

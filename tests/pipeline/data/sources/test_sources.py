@@ -195,7 +195,7 @@ def test_a_zip_is_read_as_far_as_it_claims_and_not_inflated_beyond(
 def test_a_table_of_labels_has_a_bound(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.data.sources.labels.MAX_BYTES", 100)
+    monkeypatch.setattr("pipeline.data.sources.tables.MAX_BYTES", 100)
     table = tmp_path / "many.csv"
     table.write_text("file,age\n" + "a.png,3\n" * 20)
     with pytest.raises(DataError, match=r"many\.csv has 169 bytes, more than the 100"):

@@ -1,0 +1,71 @@
+"""What an input holds and nobody uses: every file by the reason, so that nothing is silent."""
+
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+__all__ = ["LeftAside", "hidden", "suffix_of"]
+
+NAMED = 1000  # files of one reason that a report names; all are counted
+KINDS = 8  # reasons that a line names
+
+
+class LeftAside:
+    """Names of files by the reason why they are not used."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._names: dict[str, list[str]] = {}
+
+    def add(self, reason: str, names: Iterable[str]) -> None:
+        """Note files; `reason` says in the plural what they are."""
+        if found := sorted(names):
+            self._names.setdefault(reason, []).extend(found)
+
+    def add_by_suffix(self, names: Iterable[str]) -> None:
+        """Note files that are not known, hidden ones among them, by their endings."""
+        for name in sorted(names):
+            suffix = suffix_of(name)
+            kind = f"{suffix} files" if suffix else "files without a suffix"
+            self.add("hidden files" if hidden(name) else kind, [name])
+
+    def add_all(self, others: "LeftAside") -> None:
+        """Note all that is noted elsewhere."""
+        for reason, names in others._names.items():
+            self.add(reason, names)
+
+    def add_rest_of(self, folder: Path, used: Iterable[Path]) -> None:
+        """Note all files of a folder but those that are used; nothing of what is no folder."""
+        if folder.is_dir():
+            files = {path.relative_to(folder).as_posix() for path in folder.rglob("*")
+                     if path.is_file()}  # fmt: skip
+            self.add_by_suffix(files - {p.relative_to(folder).as_posix() for p in used})
+
+    def __len__(self) -> int:
+        return sum(map(len, self._names.values()))
+
+    def __str__(self) -> str:
+        """`9 .txt files, 4 hidden files`; empty without any."""
+        kinds = sorted(self._names.items(), key=lambda item: (-len(item[1]), item[0]))
+        listed = [f"{len(names):,} {reason}" for reason, names in kinds[:KINDS]]
+        if len(kinds) > KINDS:
+            listed.append(f"{sum(len(names) for _, names in kinds[KINDS:]):,} others")
+        return ", ".join(listed)
+
+    def json(self) -> dict[str, object]:
+        """Count and first names for each reason."""
+        return {
+            reason: {"files": len(names), "names": names[:NAMED]}
+            for reason, names in sorted(self._names.items())
+        }
+
+
+def suffix_of(name: str) -> str:
+    """The ending of a file's name, in lower case and with its dot."""
+    return PurePosixPath(name).suffix.lower()
+
+
+def hidden(name: str) -> bool:
+    """Whether a file is the desktop's and not the user's: .DS_Store, ._x.jpg, Thumbs.db."""
+    parts = PurePosixPath(name).parts
+    ours = "__MACOSX" not in parts and parts[-1].lower() not in ("thumbs.db", "desktop.ini")
+    return not ours or any(part.startswith(".") and part != "." for part in parts)

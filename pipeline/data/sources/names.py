@@ -1,0 +1,104 @@
+"""Which image a table means: people write names in other folders, alphabets and systems."""
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+
+from stylealae.errors import DataError
+
+__all__ = ["Names"]
+
+Parts = tuple[str, ...]
+
+
+class Names:
+    """The images of an input, by the names that a table may give them.
+
+    A name is a path from the table's folder or from the input, or the end of one; of an absolute
+    path, or one that begins above the input, the end must be an image's whole path and the part
+    before it end with the input's own name. Backslashes are slashes; composed and decomposed
+    letters, and capitals, are equal where no other image differs in them.
+    """
+
+    def __init__(self, keys: Iterable[str], input: str) -> None:
+        """Remember the paths of the images of `input`."""
+        self._keys = frozenset(keys)
+        path = PurePosixPath(input)
+        self._tops = {_folded(path.name), _folded(path.stem)}
+        self._by_last: defaultdict[str, list[tuple[Parts, str]]] = defaultdict(list)
+        self._by_stem: defaultdict[str, list[tuple[Parts, str]]] = defaultdict(list)
+        for key in sorted(self._keys):
+            parts = _parts(key)
+            self._by_last[parts[-1]].append((parts, key))
+            self._by_stem[_stem(parts[-1])].append((parts, key))
+
+    def find(self, name: str, base: str = "") -> str | None:
+        """The image that `name` means in a table of the folder `base`; None for none.
+
+        Raises:
+            DataError: it means several.
+        """
+        for whole in (f"{base}/{name}" if base else name, name):
+            if whole in self._keys:
+                return whole
+        parts = _parts(name)
+        return self._only(name, base, parts, self._by_last.get(parts[-1], ())) if parts else None
+
+    def find_by_stem(self, name: str, base: str = "") -> str | None:
+        """The image that `name` means without its ending, or with another one; None for none.
+
+        Raises:
+            DataError: it means several.
+        """
+        if not (parts := _parts(name)):
+            return None
+        for stem in (parts[-1], _stem(parts[-1])):
+            if found := self._by_stem.get(stem):
+                return self._only(name, base, (*parts[:-1], stem), found, stems=True)
+        return None
+
+    def _only(
+        self,
+        name: str,
+        base: str,
+        parts: Parts,
+        images: Sequence[tuple[Parts, str]],
+        stems: bool = False,
+    ) -> str | None:
+        """The one of `images` that has the same path as `parts`, as far as both reach."""
+        found = []
+        for path, key in images:
+            whole = (*path[:-1], parts[-1]) if stems else path
+            shared = min(len(whole), len(parts))
+            above = parts[: len(parts) - len(whole)]
+            if whole[-shared:] == parts[-shared:] and (not above or above[-1] in self._tops):
+                found.append(key)
+        if len(found) > 1:
+            inside = [key for key in found if key.startswith(f"{base}/")] if base else []
+            same = [key for key in inside or found if PurePosixPath(key).name == _last(name)]
+            found = same if len(same) == 1 else inside or found
+        if len(found) > 1:
+            raise DataError(
+                f"{name} is the name of {len(found)} images, such as {found[0]} and {found[1]}: "
+                "write their paths"
+            )
+        return found[0] if found else None
+
+
+def _folded(text: str) -> str:
+    return text.casefold() if text.isascii() else unicodedata.normalize("NFC", text).casefold()
+
+
+def _parts(name: str) -> Parts:
+    """The folders and the name, folded: `./Photos/A.JPG` -> photos, a.jpg."""
+    plain = _folded(name.strip().replace("\\", "/"))
+    return tuple(part for part in plain.split("/") if part not in ("", "."))
+
+
+def _last(name: str) -> str:
+    return name.replace("\\", "/").rpartition("/")[2]
+
+
+def _stem(last: str) -> str:
+    return PurePosixPath(last).stem

@@ -1,0 +1,92 @@
+"""Labels beside an image, by its name: `.cls`, `.json` and `.txt`, as in shards of WebDataset."""
+
+import math
+from collections.abc import Collection, Sequence
+from typing import cast
+
+from webdataset.autodecode import decoders
+from webdataset.tariterators import base_plus_ext
+
+from pipeline.data.format.types import Label
+from pipeline.data.sources.containers import Container
+from pipeline.data.sources.labels import Labels, Row
+from stylealae.errors import DataError
+
+__all__ = ["labels_beside", "one_of_each_sample"]
+
+ENDINGS = {"cls": "class", "json": "json", "txt": "text"}
+"""Endings that are read, and the label that each is; an object of JSON has names of its own."""
+
+
+def one_of_each_sample(images: Sequence[str], files: Collection[str]) -> list[str]:
+    """The images, sorted; of several that share labels, such as a.jpg and a.mask.png, the first."""
+    samples: dict[str, list[str]] = {}
+    for image in sorted(images, key=lambda name: (name.count("."), name)):
+        base, _ = base_plus_ext(image)
+        samples.setdefault(base, []).append(image)
+    return sorted(
+        image
+        for base, together in samples.items()
+        for image in (together[:1] if _sidecars(base, files) else together)
+    )
+
+
+def labels_beside(
+    files: Container, keys: Sequence[str], others: Collection[str], used: set[str]
+) -> Labels:
+    """The labels in sidecars of images, which go into `used`.
+
+    Raises:
+        DataError: one cannot be read, or two say different things.
+    """
+    there = frozenset(others)
+    values: dict[str, dict[str, Label]] = {}
+    nested: set[str] = set()
+    for key in keys:
+        row = values.setdefault(key, {})
+        for name, sidecar in _sidecars(base_plus_ext(key)[0], there).items():
+            used.add(sidecar)
+            found = _read(files, sidecar)
+            for label, value in (found if isinstance(found, dict) else {name: found}).items():
+                if isinstance(value, dict | list):
+                    nested.add(label)
+                elif (mine := _label(value)) is not None and row.setdefault(label, mine) != mine:
+                    raise DataError(f"{sidecar}: {label} is {mine}, beside it {row[label]}")
+    names = tuple(dict.fromkeys(name for row in values.values() for name in row))
+    texts = {n for row in values.values() for n, v in row.items() if isinstance(v, str)}
+    rows = {key: _row(row, names, texts) for key, row in values.items() if row}
+    notes = tuple(f"{name} in .json holds lists or objects, left aside" for name in sorted(nested))
+    return Labels(names, rows, notes)
+
+
+def _sidecars(base: str | None, files: Collection[str]) -> dict[str, str]:
+    """The sidecars of a sample, by the label that each is."""
+    named = {label: f"{base}.{ending}" for ending, label in ENDINGS.items()}
+    return {label: sidecar for label, sidecar in named.items() if sidecar in files}
+
+
+def _read(files: Container, name: str) -> object:
+    try:
+        return decoders[name.rpartition(".")[2]](files.read(name))
+    except (ValueError, RecursionError, DataError) as error:
+        raise DataError(f"{name} cannot be read as labels ({error}): mend or remove it") from error
+
+
+def _label(value: object) -> Label:
+    """A text, or a finite number; None for what says nothing."""
+    if isinstance(value, str):
+        return value.strip() or None
+    try:
+        number = float(cast(float, value)) if value is not None else math.nan
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _row(values: dict[str, Label], names: Sequence[str], texts: Collection[str]) -> Row:
+    """The values in order; all of a label are texts if one is."""
+    found = [values.get(name) for name in names]
+    return tuple(
+        f"{value:g}" if name in texts and isinstance(value, float) else value
+        for name, value in zip(names, found, strict=True)
+    )
