@@ -2,9 +2,10 @@
 # make test    every test that needs no GPU            make check   format, lint, types, import contracts
 # make setup   only the .venv                          make bench   measurements, as JSON
 # make test-portable   the part without Ray as other processors would run it (an hour)
+# make docs    the documentation as a site, build/site; a broken link is an error
 # make fakegpu what a GPU would refuse, and what it would be asked for, without one (a C++ compiler)
 # make faults  hosts die, links break, disks fill, and nothing is lost (Linux, root)
-.PHONY: setup demo test test-portable check bench fakegpu faults
+.PHONY: setup demo test test-portable check bench docs fakegpu faults
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -35,6 +36,10 @@ check: setup
 
 bench: setup
 	@$(BIN)/python -m bench $(ARGS)
+
+docs: setup
+	@NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/python -m mkdocs build --quiet --strict $(ARGS)
+	@echo build/site/index.html
 
 fakegpu: setup
 	@$(BIN)/python -m tests.fakegpu $(ARGS)
