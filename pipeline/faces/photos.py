@@ -1,7 +1,8 @@
 """Photos with their landmarks, from files, folders, zips and tars: what is to be aligned."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -10,11 +11,13 @@ from pipeline.data.decoding import decode
 from pipeline.data.pixels import Pixels
 from pipeline.data.sources.containers import open_container
 from pipeline.data.sources.files import SUFFIXES as PICTURES
+from pipeline.data.sources.left_aside import LeftAside, hidden, suffix_of
+from pipeline.data.sources.names import Names
 from pipeline.faces.alignment import align, square_of
 from pipeline.faces.landmarks import SUFFIXES, Detector, Points, read_points
 from stylealae.errors import DataError
 
-__all__ = ["Aligned", "Photo", "aligned", "photos"]
+__all__ = ["Aligned", "Photo", "aligned", "crop_name", "landmarks_of", "photos", "photos_of"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Photo:
     """Its path in what holds it, or its file name."""
     read: Callable[[str], bytes | None]
     """Content of the photo's name with another ending, or with none (the photo itself)."""
+    alone: bool = False
+    """Whether it was named itself: then it is an error if it cannot be used."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,29 +43,106 @@ class Aligned:
     """Side of the square in the photo, in its pixels."""
 
 
-def photos(path: Path) -> Iterator[Photo]:
-    """The photo that a path is, or those that it holds."""
-    if path.is_file() and path.suffix.lower() in PICTURES:
+def photos(path: Path, left_aside: LeftAside | None = None) -> Iterator[Photo]:
+    """The photo that a path is, or those that it holds; what is none is noted in `left_aside`."""
+    if path.is_file() and suffix_of(path.name) in PICTURES:
 
         def beside(suffix: str) -> bytes | None:
             file = path.with_suffix(suffix) if suffix else path
-            return file.read_bytes() if file.is_file() else None
+            try:
+                return file.read_bytes() if file.is_file() else None
+            except OSError as error:
+                raise DataError(f"it cannot be read ({error})") from error
 
-        yield Photo(path.name, beside)
+        yield Photo(path.name, beside, alone=True)
         return
     if not path.exists():
         raise DataError(f"{path} does not exist: give a photo, or a folder, zip or tar of photos")
     container = open_container(str(path))
-    for name in sorted(container.sizes):
-        pure = PurePosixPath(name)
-        if pure.suffix.lower() not in PICTURES or pure.name.startswith("."):
-            continue
+    shown = {n for n in container.sizes if suffix_of(n) in PICTURES and not hidden(n)}
+    if left_aside is not None:
+        stems = {str(PurePosixPath(name).with_suffix("")) for name in shown}
+        left_aside.add_all(container.left_aside)
+        left_aside.add_by_suffix(
+            name
+            for name in container.sizes.keys() - shown
+            if suffix_of(name) not in SUFFIXES
+            or str(PurePosixPath(name).with_suffix("")) not in stems
+        )
+    for name in sorted(shown):
+        path_inside = PurePosixPath(name)
 
-        def inside(suffix: str, pure: PurePosixPath = pure) -> bytes | None:
+        def inside(suffix: str, pure: PurePosixPath = path_inside) -> bytes | None:
             other = str(pure.with_suffix(suffix)) if suffix else str(pure)
             return container.read(other) if other in container.sizes else None
 
         yield Photo(name, inside)
+
+
+def photos_of(paths: Sequence[Path], left_aside: LeftAside) -> list[Photo]:
+    """The photos of all paths, whose names make distinct names of crops.
+
+    A photo is named by its path in what holds it. Where two of them would be one, all are named
+    from the folder that holds all `paths`.
+
+    Raises:
+        DataError: two photos would be one crop all the same.
+    """
+    found = [(path, photo) for path in paths for photo in photos(path, left_aside)]
+    named = [photo for _, photo in found]
+    if _same(named):
+        absolute = [Path(os.path.abspath(path)) for path in paths]
+        top = os.path.commonpath([path.parent for path in absolute])
+        named = [
+            replace(photo, name=_from_top(Path(os.path.abspath(path)), photo.name, top))
+            for path, photo in found
+        ]
+    if (same := _same(named)) is not None:
+        one, other = same
+        raise DataError(
+            f"{one} and {other} would be one crop, {crop_name(one)}: name each photo once, and "
+            "give photos of one name other names"
+        )
+    return named
+
+
+def crop_name(name: str) -> str:
+    """The name of a photo's crop: its own, as PNG; its folders too, unless they lead elsewhere."""
+    path = PurePosixPath(name).with_suffix(".png")
+    return path.name if path.is_absolute() or ".." in path.parts else str(path)
+
+
+def landmarks_of(photos: Sequence[Photo], table: Mapping[str, Points]) -> dict[str, Points]:
+    """The landmarks of photos by their names, from a table that may name them otherwise.
+
+    Raises:
+        DataError: it names none of them, or means several by one name.
+    """
+    names = Names((photo.name for photo in photos), ".")
+    found = {key: points for name, points in table.items() if (key := names.find(name))}
+    if not found:
+        raise DataError(
+            f"the table of landmarks names none of the {len(photos):,} photos, such as "
+            f"{photos[0].name}: it names {next(iter(table))} and others"
+        )
+    return found
+
+
+def _same(photos: Sequence[Photo]) -> tuple[str, str] | None:
+    """Two photos of one crop, if there are such."""
+    met: dict[str, str] = {}
+    for photo in photos:
+        crop = crop_name(photo.name)
+        if crop in met:
+            return met[crop], photo.name
+        met[crop] = photo.name
+    return None
+
+
+def _from_top(path: Path, name: str, top: str) -> str:
+    """A photo's name from the folder `top`; `path` is the photo, or holds it as `name`."""
+    whole = path if path.is_file() and path.name == name else path / name
+    return whole.relative_to(top).as_posix()
 
 
 def aligned(
@@ -88,11 +170,10 @@ def aligned(
 
 
 def _known(photo: Photo, table: Mapping[str, Points]) -> Points | None:
-    name = PurePosixPath(photo.name).name
-    if name in table:
-        return table[name]
+    if photo.name in table:
+        return table[photo.name]
     for suffix in () if table else SUFFIXES:
         data = photo.read(suffix)
         if data is not None:
-            return read_points(f"{PurePosixPath(name).stem}{suffix}", data)
+            return read_points(f"{PurePosixPath(photo.name).stem}{suffix}", data)
     return None

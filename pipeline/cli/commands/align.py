@@ -39,7 +39,8 @@ def align(
 ) -> None:  # fmt: skip
     """Cut faces out of photos as FFHQ does: upright, eyes and mouth in their usual places.
 
-    PHOTOS are image files, or folders, zips and tars of them. Landmarks lie beside a photo, by its
+    PHOTOS are image files, or folders, zips and tars of them; a crop has its photo's name, with the
+    folders above it where two photos are called alike. Landmarks lie beside a photo, by its
     name: WebMorph's .tem, iBUG's .pts, or a .json of 68, 5 or 4 pairs (eyes, mouth corners). What
     lies outside a photo is mirrored and blurred. A model trained on FFHQ or CelebA-HQ wants such
     crops for `encode`, `reconstruct` and `edit`.
@@ -49,20 +50,19 @@ def align(
     stylealae align photos.zip --landmarks landmarks.json --size 256 --out aligned --sheet look.png
     stylealae align photos/ --detector yunet:face_detection_yunet_2023mar.onnx --out aligned
     """  # noqa: D301
+    from pipeline.data.sources.left_aside import LeftAside
     from pipeline.faces import landmarks as points
-    from pipeline.faces.photos import aligned
-    from pipeline.faces.photos import photos as photos_of
+    from pipeline.faces.photos import aligned, landmarks_of, photos_of
 
-    table = points.read_table(landmarks) if landmarks else {}
     finds = points.detector(detect) if detect else None
-    found = [
-        (photo, path.is_dir() or photo.name != path.name)
-        for path in photos
-        for photo in photos_of(path)
-    ]
+    left_aside = LeftAside()
+    found = photos_of(photos, left_aside)
     if not found:
         raise DataError(f"no photo in {', '.join(map(str, photos))}: name some image files")
+    table = landmarks_of(found, points.read_table(landmarks)) if landmarks else {}
     made, refused = _write_crops(found, lambda photo: aligned(photo, size, table, finds), out)
+    if left_aside:
+        log.warning("left aside %s", left_aside)
     if sheet:
         _draw(made[:32], sheet)
     small = sum(crop.photo_side < size for _, crop in made)
@@ -74,6 +74,7 @@ def align(
         command="align",
         aligned=len(made),
         refused=refused,
+        left_aside=len(left_aside),
         enlarged=small,
         size=size,
         window_px={"smallest": windows[0], "median": windows[len(windows) // 2]},
@@ -83,26 +84,28 @@ def align(
 
 
 def _write_crops(
-    photos: "Sequence[tuple[Photo, bool]]", crop_of: "Callable[[Photo], Aligned]", out: Path
+    photos: "Sequence[Photo]", crop_of: "Callable[[Photo], Aligned]", out: Path
 ) -> "tuple[list[tuple[str, Aligned]], int]":
     """Cuts and writes every photo's face; names and crops, and the number of refused photos.
 
-    A photo comes with whether it is one of several: then it is reported and passed over.
+    A photo that was not named itself is reported and passed over.
     """
+    from pipeline.faces.photos import crop_name
+
     made: list[tuple[str, Aligned]] = []
     refused: list[str] = []
     with progress("photos", len(photos)) as advance:
-        for photo, several in photos:
+        for photo in photos:
             try:
                 crop = crop_of(photo)
             except DataError as error:
                 refused.append(f"{photo.name}: {error}")
-                if not several:
+                if photo.alone:
                     raise DataError(refused[-1]) from error
                 if len(refused) <= NAMED:
                     log.warning("passed over: %s", refused[-1])
             else:
-                _write(crop, out / _safe(photo.name))
+                _write(crop, out / crop_name(photo.name))
                 made.append((PurePosixPath(photo.name).name, crop))
             advance(1)
     if not made:
@@ -110,12 +113,6 @@ def _write_crops(
     if len(refused) > NAMED:
         log.warning("passed over: %d more", len(refused) - NAMED)
     return made, len(refused)
-
-
-def _safe(name: str) -> PurePosixPath:
-    """A crop's name: the photo's, as PNG; its folders too, unless they lead elsewhere."""
-    path = PurePosixPath(name).with_suffix(".png")
-    return PurePosixPath(path.name) if path.is_absolute() or ".." in path.parts else path
 
 
 def _write(crop: "Aligned", out: Path) -> None:

@@ -9,13 +9,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from pipeline.cli.app import main
 from pipeline.data.pixels import Pixels
+from pipeline.data.sources.left_aside import LeftAside
 from pipeline.faces.alignment import align, square_of
 from pipeline.faces.landmarks import Points, detector, read_points, read_table
+from pipeline.faces.photos import landmarks_of, photos_of
 from stylealae.errors import DataError
 
+CASES = Path(__file__).resolve().parents[2] / "cases"
 LONDON = Path(__file__).resolve().parents[4] / "shared/data/london1024_20.tar"
 real = pytest.mark.skipif(not LONDON.exists(), reason="needs ../shared/data/london1024_20.tar")
 FACE = [[40.0, 50.0], [60.0, 50.0], [42.0, 75.0], [58.0, 75.0]]
@@ -154,3 +159,44 @@ def test_real_photos_are_cut_as_the_crops_that_came_with_them():
             (dx, dy), sure = cv2.phaseCorrelate(*(part.astype(np.float64) for part in parts))
             assert max(abs(dx), abs(dy)) < 0.25
             assert sure > 0.8
+
+
+def test_photos_of_one_name_become_two_crops(tmp_path: Path):
+    two = [str(CASES / "align" / "al" / folder / "me.jpg") for folder in "ab"]
+    folders = [str(Path(photo).parent) for photo in two]
+    for number, given in enumerate((two, [str(CASES / "align" / "al")], folders)):
+        out = tmp_path / str(number)
+        result = CliRunner().invoke(main, ["align", *given, "--size", "32", "--out", str(out)])
+        assert result.exit_code == 0, result.output
+        made = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
+        assert made == ["a/me.png", "b/me.png"]
+        assert '"aligned": 2' in result.output
+        assert '"left_aside": 0' in result.output
+
+
+def test_photos_that_would_be_one_crop_are_refused_before_anything_is_written(tmp_path: Path):
+    photo = CASES / "align" / "al" / "a" / "me.jpg"
+    (tmp_path / "in").mkdir()
+    for name in ("me.jpg", "me.png", "me.json", "notes.txt"):
+        source = photo.with_suffix(".json") if name.endswith("json") else photo
+        (tmp_path / "in" / name).write_bytes(source.read_bytes())
+    for given in ([tmp_path / "in"], [photo, photo]):
+        command = ["align", *map(str, given), "--out", str(tmp_path / "out"), "--size", "32"]
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code == 1
+        assert "would be one crop" in result.output
+        assert not (tmp_path / "out").exists()
+    (tmp_path / "in" / "me.png").unlink()
+    result = CliRunner().invoke(main, [*command[:1], str(tmp_path / "in"), *command[3:]])
+    assert '"left_aside": 1' in result.output
+
+
+def test_a_table_of_landmarks_means_one_photo_by_a_name(tmp_path: Path):
+    folder = CASES / "align" / "al"
+    named = list(photos_of([folder], LeftAside()))
+    found = landmarks_of(named, {"a/me.jpg": points(*FACE), "elsewhere.jpg": points(*FACE)})
+    assert list(found) == ["a/me.jpg"]
+    with pytest.raises(DataError, match=r"me\.jpg is the name of 2 images"):
+        landmarks_of(named, {"me.jpg": points(*FACE)})
+    with pytest.raises(DataError, match="names none of the 2 photos"):
+        landmarks_of(named, {"you.jpg": points(*FACE)})
