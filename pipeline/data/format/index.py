@@ -41,12 +41,20 @@ class Index:
         member = next(members_in(tail), None)
         if member is None or member.name != INDEX:
             raise ValueError(f"no member {INDEX}")
-        found = json.loads(bytes(tail[member.offset : member.offset + member.size]))
-        spans: Ints = np.asarray([*found["at"], at], dtype=np.int64)
-        samples: Ints = np.asarray(found["samples"], dtype=np.int64)
-        if not len(spans) - 1 == len(samples) == len(found["sha256"]) or (np.diff(spans) < 0).any():
+        try:
+            found = json.loads(bytes(tail[member.offset : member.offset + member.size]))
+            begins, counts, hashes = found["at"], found["samples"], found["sha256"]
+            sound = all(type(n) is int and n >= 0 for n in (*begins, *counts))
+            sound &= all(isinstance(text, str) for text in hashes)
+            spans: Ints = np.asarray([*begins, at], dtype=np.int64)
+            samples: Ints = np.asarray(counts, dtype=np.int64)
+        except (KeyError, TypeError, OverflowError, RecursionError) as error:
+            raise ValueError(f"its columns cannot be read ({error!r})") from error
+        if not sound:
+            raise ValueError("its columns are not of numbers of bytes, of images and of hashes")
+        if not len(spans) - 1 == len(samples) == len(hashes) or (np.diff(spans) < 0).any():
             raise ValueError("its columns do not fit together")
-        return cls(name, spans, np.concatenate([[0], np.cumsum(samples)]), found["sha256"])
+        return cls(name, spans, np.concatenate([[0], np.cumsum(samples)]), hashes)
 
     def piece(self, span: int) -> Piece:
         """The bytes of one span."""

@@ -130,7 +130,7 @@ class Manifest:
                 f"{storage.where} holds no {MANIFEST}, so it is no prepared dataset: "
                 "make one with `stylealae prepare`, or correct data.path"
             ) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise DataError(
                 f"{place} cannot be read ({error}): run `stylealae prepare` again"
             ) from error
@@ -142,7 +142,7 @@ class Manifest:
             )
         try:
             return _from_json(found)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DataError(
                 f"{place} is damaged ({error!r}): run `stylealae prepare` again"
             ) from error
@@ -177,22 +177,38 @@ def data_storage(where: Where, patience_s: float = PATIENCE_S) -> Storage:
 
 
 def _from_json(found: dict[str, Any]) -> Manifest:
-    resolutions = tuple(int(r) for r in found["resolutions"])
+    resolutions = tuple(_count(r) for r in found["resolutions"])
+    if not resolutions or any(r < 4 or r & (r - 1) for r in resolutions):
+        raise ValueError(f"its resolutions are {list(resolutions)}")
+    if found["channels"] not in (1, 3):
+        raise ValueError(f"its channels are {found['channels']!r}")
     return Manifest(
         source=str(found["source"]),
         licence=str(found["licence"]),
-        channels=int(found["channels"]),
+        channels=_count(found["channels"]),
         resolutions=resolutions,
         encoding={r: str(found["encoding"][str(r)]) for r in resolutions},
         downscale=str(found["downscale"]),
-        labels=tuple(found["labels"]),
-        broken=int(found["broken"]),
-        refused=tuple(Refused(**entry) for entry in found["refused"]),
-        enlarged=int(found["enlarged"]),
+        labels=tuple(str(name) for name in found["labels"]),
+        broken=_count(found["broken"]),
+        refused=tuple(
+            Refused(name=str(entry["name"]), reason=str(entry["reason"]))
+            for entry in found["refused"]
+        ),
+        enlarged=_count(found["enlarged"]),
         recipe=dict(found["recipe"]),
-        splits={str(name): Split(**part) for name, part in found["splits"].items()},
+        splits={
+            str(name): Split(shards=_count(part["shards"]), samples=_count(part["samples"]))
+            for name, part in found["splits"].items()
+        },
         shards={r: str(found["shards"][str(r)]) for r in resolutions},
     )
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is no number of things")
+    return value
 
 
 def tar_name(number: int, resolution: int) -> str:

@@ -111,7 +111,7 @@ def _read_csv(where: str, text: str) -> Sheet:
     else:
         delimiters = DELIMITERS
     tables = {d: _cells(text, d) for d in delimiters if d in text or d == delimiters[0]}
-    sound = [d for d, rows in tables.items() if len({1, *map(len, rows)}) == 2]
+    sound = [d for d, rows in tables.items() if _is_even(rows)]
     delimiter = max(sound or tables, key=lambda d: len(tables[d][0]) if tables[d] else 0)
     rows = tables[delimiter]
     header = tuple(name.strip() for name in rows[0]) if rows else ()
@@ -121,6 +121,11 @@ def _read_csv(where: str, text: str) -> Sheet:
         if len(row) != len(header):
             raise DataError(f"{where}: row {line} has {len(row)} columns, the header {len(header)}")
     return Sheet(where, header, rows[1:], delimiter)
+
+
+def _is_even(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether all rows are as long as the first, which has several cells."""
+    return bool(rows) and len(rows[0]) > 1 and len({len(row) for row in rows}) == 1
 
 
 def _cells(text: str, delimiter: str) -> list[list[str]]:

@@ -1,0 +1,185 @@
+"""Tables as people keep them: their numbers, their names, and what is said of the rest."""
+
+import json
+import unicodedata
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline.data.format.types import Label
+from pipeline.data.sources.names import Names
+from pipeline.data.sources.registry import open_source
+from pipeline.data.sources.source import Source
+from pipeline.data.sources.tables import column, read_sheet
+from stylealae.errors import DataError
+
+
+def folder(root: Path, *names: str, **tables: str | bytes) -> Path:
+    """A folder of pictures, and tables by their names, `_csv` for `.csv`."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(root / name, "PNG")
+    for name, text in tables.items():
+        data = text.encode() if isinstance(text, str) else text
+        (root / name.replace("__", "/").replace("_", ".")).write_bytes(data)
+    return root
+
+
+def values(source: Source, label: str) -> list[Label]:
+    return [source.read(i).labels[label] for i in range(len(source))]
+
+
+@pytest.mark.parametrize(
+    ("cells", "delimiter", "found"),
+    [
+        (["1", "2.5", ""], ",", [1.0, 2.5, None]),
+        (["30", "NaN", "n/a", "-", "41"], ",", [30.0, None, None, None, 41.0]),
+        (["1,5", "2", "-3,25"], ";", [1.5, 2.0, -3.25]),
+        (["1,5", "2"], ",", [1.5, 2.0]),
+        (["1.234,5", "2,0"], ";", [1234.5, 2.0]),
+        (["1,234", "5"], ",", ["1,234", "5"]),  # which of the two it is nobody knows
+        (["1e3", "inf"], ",", [1000.0, None]),
+        (["1_000", "2"], ",", ["1_000", "2"]),
+        (["smile", "", "nan", "None"], ",", ["smile", None, None, "None"]),
+        (["", "NaN"], ",", [None, None]),
+    ],
+)
+def test_cells_are_numbers_texts_or_unknown(
+    cells: list[str], delimiter: str, found: list[Label]
+) -> None:
+    assert column(cells, delimiter) == found
+
+
+TABLE = "file;age;name\na.png;1,5;x, y\nb.png;;\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        TABLE.encode(),
+        TABLE.replace("\n", "\r\n").encode(),
+        TABLE.replace("\n", "\r").encode(),
+        b"\xef\xbb\xbf" + TABLE.encode(),
+        TABLE.replace(";", "\t").encode("utf-16"),
+        TABLE.replace(";", "|").encode(),
+        b"sep=;\r\n" + TABLE.encode(),
+        b'file,age,name\na.png,"1,5","x, y"\nb.png,,\n',
+        b"\n" + TABLE.encode() + b";;\n\n",
+        b'{"file": "a.png", "age": 1.5, "name": "x, y"}\n{"file": "b.png", "age": null}\n',
+    ],
+)
+def test_dialects_say_the_same(data: bytes, tmp_path: Path) -> None:
+    source = open_source(str(folder(tmp_path, "a.png", "b.png", labels_csv=data)))
+    assert values(source, "age") == [1.5, None]
+    assert values(source, "name") == ["x, y", None]
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("anna/0.jpg", "anna/0.jpg"),
+        ("./anna/0.jpg", "anna/0.jpg"),
+        ("anna\\0.jpg", "anna/0.jpg"),
+        ("photos/anna/0.jpg", "anna/0.jpg"),
+        ("C:\\Users\\me\\Photos\\anna\\0.JPG", "anna/0.jpg"),
+        ("other/anna/0.jpg", None),
+        ("carl/0.jpg", None),
+        ("only.JPG", "ben/only.jpg"),
+        ("José.jpg", unicodedata.normalize("NFD", "ben/José.jpg")),
+        ("", None),
+        ("/", None),
+    ],
+)
+def test_a_name_means_one_image_or_none(name: str, key: str | None) -> None:
+    jose = unicodedata.normalize("NFD", "ben/José.jpg")
+    names = Names(["anna/0.jpg", "ben/0.jpg", "ben/only.jpg", jose], "/home/me/photos")
+    assert names.find(name) == key
+
+
+def test_a_name_of_several_images_is_an_error_but_in_its_own_folder() -> None:
+    names = Names(["anna/0.jpg", "ben/0.jpg", "A.jpg", "a.jpg", "b.jpg", "b.png"], "photos")
+    assert names.find("0.jpg", "ben") == "ben/0.jpg"
+    assert names.find("a.jpg") == "a.jpg"
+    with pytest.raises(DataError, match=r"0\.jpg is the name of 2 images, such as anna/0\.jpg"):
+        names.find("0.jpg")
+    with pytest.raises(DataError, match="b is the name of 2 images"):
+        names.find_by_stem("b")
+
+
+def test_names_without_an_ending_or_with_another_one(tmp_path: Path) -> None:
+    text = "id,age\n000001,3\n000002.jpg,4\n000003.png,5\n000003.jpg,6\n"
+    source = open_source(
+        str(folder(tmp_path, *(f"{i:06d}.png" for i in (1, 2, 3)), labels_csv=text))
+    )
+    assert values(source, "age") == [3.0, 4.0, 5.0]
+
+
+def test_the_names_may_stand_in_any_column(tmp_path: Path) -> None:
+    text = ",age,picture\n0,7,b.png\n1,8,a.png\n"
+    source = open_source(str(folder(tmp_path, "a.png", "b.png", labels_csv=text)))
+    assert source.label_names == ("age",)
+    assert values(source, "age") == [8.0, 7.0]
+    assert any("a column without a name" in note for note in source.notes)
+
+
+def test_every_folder_may_have_its_table_and_the_top_one_too(tmp_path: Path) -> None:
+    root = folder(
+        *(tmp_path, "train/0.png", "test/0.png"),
+        train__labels_csv="file,age\n0.png,1\n",
+        test__labels_csv="file,age\n0.png,2\n",
+        more_csv="file,kind\ntrain/0.png,x\n",
+        other_csv="country,capital\nFrance,Paris\n",
+        bad_csv="a,b\n1\n",
+    )
+    source = open_source(str(root))
+    assert values(source, "age") == [2.0, 1.0]
+    assert values(source, "kind") == [None, "x"]
+    notes = " ".join(source.notes)
+    assert "other.csv names no image and is not used" in notes
+    assert "bad.csv: row 2 has 1 columns, the header 2; it is not used" in notes
+    assert str(source.left_aside) == "2 .csv files"
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        ({"labels_csv": "file,age\na.png,\nb.png,NaN\n"}, "no image has a value of age"),
+        ({"labels_csv": "file,age\na.png,1\nc.png,2\n", "x_csv": "file,b\na.png,\n"}, "value of b"),
+        ({"labels_csv": "file,age\na.png,1\na.png,2\n"}, "two rows for a.png, and they differ"),
+        (
+            {"labels_csv": "file,age\na.png,1\n", "x_csv": "file,age\na.png,2\n"},
+            r"age of a\.png is 2\.0, another table 1\.0",
+        ),
+        ({"metadata_jsonl": '{"file_name": "a.png"\n'}, "line 1 is no JSON"),
+        ({"labels_csv": b"file,age\na.png,\xff\n"}, "cannot be read as UTF-8"),
+    ],
+)
+def test_tables_that_contradict_or_say_nothing_are_refused(
+    tables: dict[str, str | bytes], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=said):
+        open_source(str(folder(tmp_path, "a.png", "b.png", **tables)))
+
+
+def test_what_is_missing_in_a_table_is_said(tmp_path: Path) -> None:
+    text = "file,age\na.png,30\nc.png,31\nd.png,thirty\n"
+    source = open_source(str(folder(tmp_path, "a.png", "b.png", labels_csv=text)))
+    notes = " ".join(source.notes)
+    assert "age is read as text, for 'thirty' is no number" in notes
+    assert "2 rows name no image" in notes
+    assert "1 images have no row" in notes
+    assert source.label_summary() == {"age": "texts of 1 images"}
+
+
+def test_nested_values_of_a_line_of_json_are_left_aside(tmp_path: Path) -> None:
+    lines = [{"file_name": f"{k}.png", "box": [1, 2], "smiles": k == "a"} for k in "ab"]
+    text = "\n".join(map(json.dumps, lines))
+    source = open_source(str(folder(tmp_path, "a.png", "b.png", metadata_jsonl=text)))
+    assert values(source, "smiles") == [1.0, 0.0]
+    assert any("box holds lists or objects" in note for note in source.notes)
+
+
+def test_a_comma_in_a_broken_table_is_not_taken_for_something_else() -> None:
+    with pytest.raises(DataError, match="row 3 has 3 columns, the header 2"):
+        read_sheet("t.csv", b"file,age\na;b,1\nb,2,3\n")
