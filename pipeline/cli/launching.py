@@ -47,20 +47,23 @@ def launch(
     if "--dry-run" in words:
         dry_run(_resolved(cfg), request)
         return
-    from pipeline.storage import open_storage
+    from pipeline.data.format.manifest import Manifest
+    from pipeline.storage import local_path, open_storage
     from pipeline.training.resume import next_stage
+    from pipeline.training.same_run import require_same_request
     from pipeline.training.snapshots import snapshot
 
-    storage, headline = open_storage(cfg.run_dir, cfg.checkpoint.patience_s), "this run is complete"
+    if inputs or source:
+        stages = range(cfg.model.first_stage, cfg.last_stage + 1)  # whichever it begins with
+        input_, kind = (local_path(inputs[-1]), "auto") if inputs else (faces, source)
+        _prepare(input_, kind, cfg.data.path, [4 << stage for stage in stages])
+    storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
     cfg = _resolved(cfg, storage)
-    if next_stage(cfg, storage) is not None:
-        if inputs or source:
-            stages = range(cfg.model.first_stage, cfg.last_stage + 1)  # whichever it begins with
-            resolutions = [4 << stage for stage in stages]
-            input_, kind = (inputs[0], "auto") if inputs else (faces, source)
-            _prepare(input_, kind, cfg.data.path, resolutions)
+    complete = next_stage(cfg, storage) is None
+    require_same_request(cfg, storage, Manifest.read(cfg.data.path).digest, complete=complete)
+    if not complete:
         _train(cfg, storage)
-        headline = "done"
+    headline = "this run is complete" if complete else "done"
     print_summary(headline, storage, snapshot(storage, cfg.last_stage), cfg.data)
 
 

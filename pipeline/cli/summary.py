@@ -18,11 +18,11 @@ IMAGES = 32
 
 
 def print_summary(headline: str, storage: "Storage", snapshot: Path, data: "DataConfig") -> None:
-    """Draws pictures of a run's snapshot if they are not there, and prints where all lies."""
+    """Draws pictures of a run's snapshot, unless they are newer, and prints where all lies."""
     from pipeline.report.page import write_report
 
     folder = storage.working
-    if not (folder / "samples.png").exists():
+    if _written(folder / "samples.png") <= _written(snapshot / "model.safetensors"):
         _draw(snapshot, data, folder)
     drawn = [folder / f"{name}.png" for name in ("samples", "reconstructions")]
     pictures = "".join(f"  {p.stem:16}  {_shown(p)}\n" for p in drawn if p.exists())
@@ -61,6 +61,11 @@ def _draw(snapshot: Path, data: "DataConfig", folder: Path) -> None:
     grids = m.grids(on_device(images, 1.0, m.device))
     for name, rows in reversed(grids.items()):  # samples come last: the mark that all are drawn
         image_grid(rows).save(folder / f"{name}.png")
+
+
+def _written(file: Path) -> float:
+    """When a file was written, in seconds; 0 if it is not there."""
+    return file.stat().st_mtime if file.exists() else 0.0
 
 
 def _shown(path: Path) -> str:

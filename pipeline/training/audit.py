@@ -32,7 +32,7 @@ from pipeline.training.certificate import Certificate, compared, log_lines
 from pipeline.training.checkpoints import Checkpoint
 from pipeline.training.environment import environment
 from pipeline.training.logs import ENVIRONMENT
-from pipeline.training.resume import require_same_run
+from pipeline.training.same_run import require_same_run
 from pipeline.training.stage import open_stage, readable_by
 from pipeline.training.trainer import iterate
 from pipeline.world import World

@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.metadata import version
@@ -38,6 +39,7 @@ __all__ = [
     "furthest",
     "has_ended",
     "latest",
+    "newest",
     "prune",
     "save",
 ]
@@ -186,6 +188,16 @@ def every(storage: Storage) -> list[Checkpoint]:
             raise CheckpointError(f"the checkpoint {storage.at(name)} is damaged: {opened}")
         found.append(opened)
     return found
+
+
+def newest(storage: Storage) -> Checkpoint | None:
+    """The newest checkpoint that was published, as it describes itself; its tensors unverified."""
+    for name in _names(storage):
+        with suppress(OSError, ValueError):  # torn: the one before it tells
+            if storage.is_whole(name):
+                state = json.loads(storage.read(f"{name}/{STATE}"))
+                return Checkpoint(storage.working / name, state, storage.at(name))
+    return None
 
 
 def furthest(storage: Storage) -> int:

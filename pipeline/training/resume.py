@@ -13,25 +13,22 @@ done.  What of that is damaged or gone decides:
 A run may begin with weights of others (weights.py).
 """
 
-import json
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
 
 import torch
 
-from pipeline.config import RunConfig, as_dict
+from pipeline.config import RunConfig
 from pipeline.storage import Storage
 from pipeline.training import checkpoints, snapshots, weights
 from pipeline.training.checkpoints import Checkpoint, Handover
+from pipeline.training.same_run import require_same_run
 from pipeline.world import World
-from stylealae.config import ShapeConfig
 from stylealae.errors import CheckpointError
 from stylealae.families import FAMILIES, sections
 from stylealae.interop import snapshot
+from stylealae.schedule import at_stage
 
-__all__ = ["next_stage", "require_same_run", "start_of"]
+__all__ = ["next_stage", "start_of"]
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +46,7 @@ def next_stage(cfg: RunConfig, storage: Storage, world: World | None = None) -> 
 
 
 def _next_stage(cfg: RunConfig, storage: Storage) -> int | None:
-    open_ = [stage for stage in cfg.stages if not snapshots.is_done(storage, stage)]
+    open_ = [stage for stage in cfg.stages if not _is_done(cfg, storage, stage)]
     if not open_:
         return None
     found = checkpoints.latest(storage)
@@ -67,6 +64,25 @@ def _next_stage(cfg: RunConfig, storage: Storage) -> int | None:
         )
         return at
     return left[0] if left else None
+
+
+def _is_done(cfg: RunConfig, storage: Storage, stage: int) -> bool:
+    """Whether a stage has ended; of the last one, whether its end has not been put off since.
+
+    Raises:
+        CheckpointError: it ended after another number of images than it is asked to.
+    """
+    seen, (_, end) = snapshots.ended_after(storage, stage), cfg.span(stage)
+    if seen is None or (seen < end and stage == cfg.last_stage):
+        return False
+    if not end <= seen < end + at_stage(cfg.schedule.batch, stage):
+        raise CheckpointError(
+            f"stage {stage} of {storage.where} ended after {seen:,} images, and the schedule that "
+            f"is asked for ends it after {end:,}: give this run a run_dir of its own "
+            "(run_dir=runs/another), or the schedule that it had (schedule.stage_img, "
+            "schedule.total_img)"
+        )
+    return True
 
 
 def start_of(
@@ -126,53 +142,3 @@ def _from_snapshot(cfg: RunConfig, stage: int, storage: Storage) -> Handover:
     networks = {name: t for name, t in found.tensors.items() if name not in beside}
     state = {"stage": stage - 1, "seen": cfg.span(stage)[0], "origin": found.origin}
     return Handover(state, str(folder), {"networks": networks, "ema": found.tensors})
-
-
-def require_same_run(cfg: RunConfig, storage: Storage, found: Checkpoint, data: str) -> None:
-    """Refuses a checkpoint of another family, model, seed or data set."""
-    there, here = _identity_there(cfg, found.state), _identity(cfg, data)
-    other = [f"{k} ({there.get(k)} there, {v} here)" for k, v in here.items() if there.get(k) != v]
-    if other:
-        raise CheckpointError(
-            f"the checkpoint {found.where} is of another run: {', '.join(other)}. Give this one a "
-            f"run_dir of its own (run_dir=runs/another), or remove {storage.where}"
-        )
-
-
-def _identity(cfg: RunConfig, data: str) -> dict[str, Any]:
-    """What makes a run this one and no other."""
-    return {
-        "family": cfg.family,
-        **_as_saved(cfg.model),
-        "seed": cfg.seed,
-        "data set": data,
-        **_init_of(as_dict(cfg)["init"]),
-    }
-
-
-def _identity_there(cfg: RunConfig, state: Mapping[str, Any]) -> dict[str, Any]:
-    """The same of a checkpoint; of keys that came after it, the defaults."""
-    config = state["config"]
-    return {
-        "family": "stylealae",
-        **_as_saved(type(cfg.model)()),
-        **config,
-        **config["model"],
-        "data set": state["data"],
-        **_init_of(config.get("init", {})),
-    }
-
-
-def _init_of(init: Mapping[str, Any]) -> dict[str, Any]:
-    """What weights a run began with, and where it put them."""
-    if not init.get("from"):
-        return {"init.from": "none"}
-    saved = json.loads(json.dumps(init))
-    kept = {f"init.{key}": saved.get(key) for key in ("networks", "stage", "freeze", "freeze_img")}
-    return {"init.from": weights.label(saved["from"]), **kept}
-
-
-def _as_saved(model: ShapeConfig) -> dict[str, Any]:
-    """The section `model` as a checkpoint's JSON gives it back."""
-    saved: dict[str, Any] = json.loads(json.dumps(asdict(model)))
-    return saved

@@ -1,5 +1,6 @@
 """Snapshots of a run's stages: what a stage leaves, and whether it has ended."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -8,8 +9,9 @@ from pipeline.training import run_files
 from pipeline.training.fencing import Fence
 from stylealae.capabilities import Model
 from stylealae.errors import CheckpointError
+from stylealae.interop.snapshot import CONFIG
 
-__all__ = ["finish_stage", "is_done", "snapshot"]
+__all__ = ["ended_after", "finish_stage", "is_done", "snapshot"]
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +37,19 @@ def finish_stage(
 
 def is_done(storage: Storage, stage: int) -> bool:
     """Whether a stage has been trained to its end: its snapshot is there, every byte of it."""
+    return ended_after(storage, stage) is not None
+
+
+def ended_after(storage: Storage, stage: int) -> int | None:
+    """Images seen when a stage ended, by its snapshot; None without one, every byte of it."""
     name = _name(stage)
     if not storage.names(name):
-        return False
+        return None
     found = run_files.verified(storage, name)
     if isinstance(found, str):
         log.warning("the snapshot %s is not whole: %s", storage.at(name), found)
-    return isinstance(found, Path)
+        return None
+    return int(json.loads((found / CONFIG).read_text())["seen"])
 
 
 def snapshot(storage: Storage, stage: int) -> Path:

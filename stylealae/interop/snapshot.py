@@ -27,7 +27,7 @@ from stylealae.interop.integrity import (
 from stylealae.networks.group import NetworkGroup
 from stylealae.tensor_file import write_tensors
 
-__all__ = ["WEIGHTS", "Snapshot", "read", "write"]
+__all__ = ["CONFIG", "WEIGHTS", "Snapshot", "read", "write"]
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 FORMAT = 1

@@ -87,9 +87,11 @@ def train(config: Path, overrides: Sequence[str]) -> None:
     """  # noqa: D301
     cfg = load(config, overrides)
     from pipeline.cli.console import Console
+    from pipeline.data.format.manifest import Manifest
     from pipeline.storage import open_storage
     from pipeline.training.fencing import Fence
     from pipeline.training.resume import next_stage
+    from pipeline.training.same_run import require_same_request
     from pipeline.training.trainer import train_stage
     from pipeline.training.weights import resolved
     from pipeline.world import joined, leave
@@ -109,7 +111,8 @@ def train(config: Path, overrides: Sequence[str]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    claimed = None
+    claimed, complete = None, next_stage(cfg, storage, world) is None
+    require_same_request(cfg, storage, Manifest.read(cfg.data.path).digest, complete=complete)
     with Console() as console:
         while (stage := next_stage(cfg, storage, world)) is not None:
             claimed = claimed or Fence.claimed_by(world, storage)
