@@ -18,6 +18,7 @@ from stylealae.errors import CheckpointError, ConfigError
 from stylealae.image_grid import Row
 from stylealae.interop import snapshot
 from stylealae.interop.card import style_card
+from stylealae.interop.hub import OnHub
 from stylealae.interop.released import read_released, released_to_ours
 from stylealae.networks import Networks, build
 from stylealae.priors import normal, rng
@@ -26,7 +27,7 @@ from stylealae.schedule import Growth
 __all__ = ["StyleALAE"]
 
 
-class StyleALAE:
+class StyleALAE(OnHub):
     """A trained model.  z, w [N, W]; x [N, C, R, R] in [-1, 1]; stage 0 is 4x4."""
 
     family = "stylealae"

@@ -23,11 +23,15 @@ def open_model(path: Path, device: str = "auto") -> "StyleALAE":
 
 
 def snapshot_of(path: Path) -> Path:
-    """The snapshot folder at a path: the path itself, or the newest of the run there.
+    """The snapshot folder at a path: itself, the newest of a run, or hf://owner/name[@revision].
 
     Raises:
         CheckpointError: there is none; it names the nearest that there is.
     """
+    if path.parts[:1] == ("hf:",):  # what a Path leaves of hf://
+        from stylealae.interop import hub
+
+        return hub.model("/".join(path.parts[1:]))
     if _is_snapshot(path):
         return path
     found = _snapshots(path)

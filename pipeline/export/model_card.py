@@ -74,8 +74,21 @@ class Card:
             "pipeline_tag": "unconditional-image-generation",
             "tags": ["stylealae", "alae", "autoencoder", "gan", f"{m.resolution}x{m.resolution}"],
         }
+        if self.metrics:
+            front["model-index"] = [{"name": self.name, "results": [self._scores()]}]
         lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in front.items()]
         return "\n".join(["---", *lines, "---", ""])
+
+    def _scores(self) -> dict[str, Any]:
+        """What was measured, in the words of the hub's model-index."""
+        data = self.data or "not stated"
+        return {
+            "task": {"type": "unconditional-image-generation"},
+            "dataset": {"name": data, "type": "image-folder"},
+            "metrics": [
+                {"type": f.name, "name": f.how or f.name, "value": f.value} for f in self.metrics
+            ],
+        }
 
     def _shape(self, m: StyleALAE) -> str:
         s = m.model

@@ -31,10 +31,13 @@ FACES = 8
               help="What `stylealae evaluate --out` wrote, for the card.")  # fmt: skip
 @click.option("--format", "formats", multiple=True, type=click.Choice(["onnx", "torch"]),
               help="Also F, G and E for other programs: onnx; torch: torch.export.")  # fmt: skip
+@click.option("--push", metavar="OWNER/NAME", default="",
+              help="Also upload the folder to the Hugging Face hub.")  # fmt: skip
+@click.option("--private", is_flag=True, help="With --push: only you see it there.")
 @reports_errors
 def export(
     model: Path, out: Path, name: str | None, data: str | None, metrics: Path | None,
-    formats: Sequence[str],
+    formats: Sequence[str], push: str, private: bool,
 ) -> None:  # fmt: skip
     """Write a folder ready for the Hugging Face hub: weights, config, pictures, a model card.
 
@@ -44,11 +47,11 @@ def export(
     \b
     stylealae export runs/demo/0032/snapshot --data datasets/rendered --out exported/demo
     stylealae export model_submitted.pth --format onnx --out exported/ffhq
-    hf upload me/my-faces exported/demo
+    stylealae export runs/demo --data datasets/rendered --out exported/demo --push me/my-faces
     """  # noqa: D301
     from pipeline.export.model_card import Card, read_metrics
     from pipeline.storage import published
-    from stylealae.interop import portable
+    from stylealae.interop import hub, portable
 
     if out.exists():
         raise ConfigError(f"{out} exists: name a folder that does not")
@@ -80,6 +83,7 @@ def export(
         files=sorted(file.name for file in out.iterdir()),
         largest_error=errors,
         licence=licence or "not stated",
+        **({"pushed": hub.push(out, push, private=private)} if push else {}),
     )
 
 

@@ -17,6 +17,7 @@ from pipeline.data.sources.source import Options, Sample, Source
 from pipeline.data.sources.stylegan import StyleganZip
 from pipeline.data.sources.tfrecord import TfRecord
 from stylealae.errors import DataError
+from stylealae.interop import hub
 
 __all__ = ["SOURCES", "open_source"]
 
@@ -77,7 +78,9 @@ def open_source(
     licence: str | None = None,
     labels: str | None = None,
 ) -> Source:
-    """The images of `input`: a path, or `rendered:6000`; `auto` finds out what the path holds.
+    """The images of `input`: a path, `rendered:6000`, or `hf://datasets/owner/name[@revision]`.
+
+    `auto` finds out what a path holds.
 
     `channels` 1 or 3 overrides the source's own. `test_fraction` of the images, from the end, form
     the test split; without it, those that the input sets aside itself, else 1/50, but at least 16
@@ -86,6 +89,8 @@ def open_source(
     options = Options(
         channels=channels, test_fraction=test_fraction, licence=licence, labels=labels
     )
+    if input.startswith(hub.SCHEME):
+        input = str(hub.dataset(input))
     try:
         kind = _kind_of(input, name)
         if labels is not None and not kind.takes_labels:

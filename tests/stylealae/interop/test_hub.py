@@ -1,0 +1,152 @@
+"""Models and images of a hub on loopback: what is fetched, pinned, kept, pushed and refused."""
+
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from pipeline.cli.app import main
+from stylealae import StyleALAE
+from stylealae.config import ModelConfig
+from stylealae.errors import CheckpointError
+from stylealae.networks import build
+from tests.hubserver import Hub, serving
+
+pytest.importorskip("huggingface_hub", reason="the hub's library is not installed")
+
+SMALL = ModelConfig(
+    resolution=8, start_channels=2, max_channels=4, z_width=4, w_width=4, mapping_layers=1
+)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """An empty hub; the library is imported anew, since it reads its environment then."""
+    with serving() as found:
+        for name in [name for name in os.environ if name.startswith("HF_")]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("HF_ENDPOINT", found.address)
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+        monkeypatch.setenv("HF_TOKEN", "secret")
+        monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+        _forget_library(monkeypatch)
+        yield found
+
+
+def _forget_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [n for n in sys.modules if n.partition(".")[0] == "huggingface_hub"]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+def model(seed: int = 1) -> StyleALAE:
+    return StyleALAE(build(SMALL, seed), SMALL, torch.zeros(4, 4), stage=1, seen=96)
+
+
+def test_a_model_that_was_pushed_is_the_one_that_is_fetched(hub: Hub):
+    first = model(1).push_to_hub("me/faces")
+    second = model(2).push_to_hub("me/faces")
+    assert list(hub.commits["models/me/faces"]) == [first, second]
+    hub.asked.clear()
+    for name, seed in (("me/faces", 2), (f"me/faces@{first}", 1), (f"me/faces@{second}", 2)):
+        again = StyleALAE.from_pretrained(name)
+        assert torch.equal(again.sample(2), model(seed).sample(2))
+        assert again.seen == 96
+    fetched = {line.rpartition("/")[2] for line in hub.asked if line.startswith("GET /me/faces/")}
+    assert fetched == {"config.json", "model.safetensors"}
+
+
+def test_nothing_but_safetensors_and_json_is_fetched(hub: Hub, tmp_path: Path):
+    model().save(tmp_path)
+    files = {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
+    traps = {"model.pth": b"pickle", "modeling.py": b"raise SystemExit", "sub/x.pkl": b"pickle"}
+    hub.commit("models/me/faces", files | traps)
+    StyleALAE.from_pretrained("me/faces")
+    asked = " ".join(line for line in hub.asked if "/resolve/" in line)
+    assert "model.safetensors" in asked
+    assert not any(name in asked for name in traps)
+
+
+def test_without_a_network_the_cache_is_enough(hub: Hub, monkeypatch: pytest.MonkeyPatch):
+    model().push_to_hub("me/faces")
+    here = StyleALAE.from_pretrained("me/faces").sample(1)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    _forget_library(monkeypatch)
+    hub.asked.clear()
+    assert torch.equal(StyleALAE.from_pretrained("me/faces").sample(1), here)
+    with pytest.raises(CheckpointError, match="me/others cannot be had from the hub"):
+        StyleALAE.from_pretrained("me/others")
+    assert hub.asked == []
+
+
+@pytest.mark.parametrize("name", ["me/none", "me/faces@abc", "no name", "a/b/c"])
+def test_what_is_not_there_is_said(hub: Hub, name: str):
+    model().push_to_hub("me/faces")
+    with pytest.raises(CheckpointError, match="write owner/name or owner/name@revision"):
+        StyleALAE.from_pretrained(name)
+
+
+def test_whoever_may_not_write_is_told_how_to_log_in(hub: Hub, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_TOKEN", "wrong")
+    with pytest.raises(CheckpointError, match=r"could not be pushed .*hf auth login"):
+        model().push_to_hub("me/faces")
+    assert hub.commits == {}
+
+
+def test_the_tools_push_with_scores_and_take_models_of_the_hub(hub: Hub, tmp_path: Path):
+    model().save(tmp_path)
+    line = {"metric": "psnr", "protocol": "mean PSNR", "samples": 0, "real": {"test": 16},
+            "values": {"psnr": 20.5}}  # fmt: skip
+    (tmp_path / "scores.jsonl").write_text(json.dumps(line) + "\n")
+    out = tmp_path / "out"
+    shown = CliRunner().invoke(
+        main,
+        ["export", str(tmp_path), "--out", str(out), "--metrics", str(tmp_path / "scores.jsonl"),
+         "--push", "me/faces"],
+    )  # fmt: skip
+    assert shown.exit_code == 0, shown.output
+    (commit,) = hub.commits["models/me/faces"]
+    assert json.loads(shown.stdout.splitlines()[-1])["pushed"] == commit
+
+    from huggingface_hub import ModelCard
+
+    card = ModelCard(hub.commits["models/me/faces"][commit]["README.md"].decode()).data
+    (score,) = card.eval_results
+    assert (score.metric_type, score.metric_value) == ("psnr", 20.5)
+    drawn = tmp_path / "samples.png"
+    shown = CliRunner().invoke(
+        main, ["sample", f"hf://me/faces@{commit}", "--out", str(drawn), "--count", "2"]
+    )
+    assert shown.exit_code == 0, shown.output
+    assert drawn.stat().st_size > 500
+
+
+def test_images_of_the_hub_are_prepared(hub: Hub, tmp_path: Path):
+    pa = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = []
+    for i in range(20):
+        stream = io.BytesIO()
+        Image.fromarray(np.full((8, 8, 3), 10 * i, np.uint8)).save(stream, "PNG")
+        rows.append({"bytes": stream.getvalue(), "path": f"{i}.png"})
+    stream = io.BytesIO()
+    parquet.write_table(pa.table({"image": rows}), stream)
+    hub.commit(
+        "datasets/me/greys",
+        {"data/train-00000-of-00001.parquet": stream.getvalue(), "load.py": b"raise SystemExit"},
+    )
+    out = tmp_path / "greys"
+    words = ["prepare", "hf://datasets/me/greys", "--out", str(out), "--resolutions", "4..8"]
+    shown = CliRunner().invoke(main, [*words, "--workers", "1"])
+    assert shown.exit_code == 0, shown.output
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["source"] == "parquet"
+    assert sum(split["samples"] for split in manifest["splits"].values()) == 20
+    assert not any("load.py" in line for line in hub.asked)
