@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from bench.peak import peak_mib
+
 Step = Callable[[int], object]
 
 
@@ -45,8 +47,6 @@ def apart(make: Callable[..., Step], *given: Any) -> Iterator[Callable[[int], Sp
 
 
 def _serve(asked: Connection, threads: int, make: Callable[..., Step], given: Any) -> None:
-    from bench.timing import peak_mib  # which needs this module
-
     torch.set_num_threads(threads)
     step = make(*given)
     while True:

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
+from bench.peak import MIB, forget_peak, peak_mib
 from bench.step import EXACT, FFHQ, iteration
-from bench.timing import MIB, forget_peak, peak_mib
 from pipeline.config import RunConfig
 from pipeline.config.sections import EngineConfig
 from pipeline.planning.memory import need

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as fn
 from torch import Tensor
 
-from bench.apart import apart
-from bench.timing import Lap, Step, cell, race
+from bench.apart import Step, apart
+from bench.timing import Lap, cell, race
 from pipeline.config import RunConfig
 from pipeline.config.sections import EngineConfig
 from pipeline.planning.cost_model import OperationCounter

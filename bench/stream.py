@@ -222,7 +222,7 @@ def bench_opening(folder: Path, shards: int = 100_000, shard_img: int = 1000) ->
 
 OPENING = """
 import json, sys, time
-from bench.timing import peak_mib
+from bench.peak import peak_mib
 from pipeline.config.sections import DataConfig
 from pipeline.data.loader.dataset import Dataset
 from pipeline.data.loader.loader import Loader

@@ -1,16 +1,13 @@
 """Timing in turn: A B C, A B C, so that what slows the machine slows all of them."""
 
-import ctypes
 import math
 import statistics
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from bench.apart import Spent, Step
-
-MIB = 1 << 20
+from bench.peak import forget_peak, peak_mib
 
 
 @dataclass
@@ -69,22 +66,3 @@ def compare(name: str, a: Step, b: Step, *, rounds: int, images: int) -> dict[st
     """Times a against b."""
     laps = race({"a": a, "b": b}, rounds, warm=2)
     return cell(name, laps["a"], laps["b"], images)
-
-
-def forget_peak() -> None:
-    """Returns freed memory to the system and starts the process's peak anew (Linux)."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-    refs = Path("/proc/self/clear_refs")
-    if refs.exists():
-        refs.write_text("5")
-
-
-def peak_mib() -> float:
-    """The most memory that this process has held since `forget_peak`; 0 where it is not told."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return 0.0
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
