@@ -19,14 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import ray_constants
+from ray._private import ray_constants, services
 
 from pipeline.cluster.ray_job import in_job
 from stylealae.errors import ConfigError
 
 __all__ = ["connected", "is_own"]
 
-CONNECT_S = 10
+ANSWER_S = 5
+"""A Ray that is there answers within milliseconds."""
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""How a client of HTTP/2, which Ray speaks, begins; the server's first frame is of type 4 too."""
 STARTS = 3
 OBJECT_STORE_BYTES = 150 << 20
 CODE = Path(__file__).resolve().parents[2]
@@ -44,7 +47,7 @@ OWN_RAY = {
 
 def is_own(address: str | None = None) -> bool:
     """Whether there is no Ray to join, so that one is started for the while."""
-    return not (address or os.environ.get("RAY_ADDRESS"))
+    return (address or os.environ.get("RAY_ADDRESS", "")) in ("", "local")
 
 
 @contextmanager
@@ -58,8 +61,7 @@ def connected(cores: int, address: str | None = None) -> Iterator[None]:
         address = address or os.environ["RAY_ADDRESS"]
         # A job's working directory carries the code; a driver that joins by hand brings it along.
         code = {} if in_job() else {"py_modules": [str(CODE / "stylealae"), str(CODE / "pipeline")]}
-        _require_answer(address)
-        ray.init(address, runtime_env=code, **quiet)
+        _join(address, code, quiet)
     try:
         yield
     finally:
@@ -94,14 +96,37 @@ def _start(cores: int, quiet: dict[str, Any]) -> None:
                 ) from error
 
 
-def _require_answer(address: str) -> None:
-    """Fails at once where nothing listens at an address; Ray would retry for minutes."""
-    host, _, port = address.rpartition("/")[2].rpartition(":")
+def _join(address: str, code: dict[str, Any], quiet: dict[str, Any]) -> None:
+    """Joins the Ray at an address; `auto` is the one that was started on this host."""
     try:
-        if port.isdecimal():
-            socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
-    except OSError as error:
+        if address == "auto":
+            os.environ.pop("RAY_ADDRESS", None)  # or Ray would look it up as an address
+            address = services.canonicalize_bootstrap_address_or_die(address)
+        _require_answer(address)
+        ray.init(address, runtime_env=code, **quiet)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ConfigError(
-            f"no Ray answers at {address} ({error}): start one with `ray start --head`, correct "
+            f"no Ray answers at {address} ({reason}): start one with `ray start --head`, correct "
             "the address, or unset RAY_ADDRESS"
         ) from error
+
+
+def _require_answer(address: str) -> None:
+    """Fails at once where no Ray listens at an address; Ray itself would retry for minutes.
+
+    Raises:
+        OSError: nothing listens there, or something that does not speak Ray's protocol.
+    """
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if not port.isdecimal() or os.environ.get("RAY_USE_TLS", "0") != "0":
+        return
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S) as asked:
+        asked.sendall(PREFACE)
+        try:
+            answer = asked.recv(9)
+        except TimeoutError:
+            answer = b""
+    if answer[3:4] != PREFACE[-6:-5]:
+        said = f"it begins with {answer!r}" if answer else f"it says nothing for {ANSWER_S} s"
+        raise OSError(f"something else listens there: {said}")

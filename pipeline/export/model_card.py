@@ -151,11 +151,13 @@ def read_metrics(path: Path) -> list[Figure]:
             lines = [json.loads(text)]
         except ValueError:
             lines = [json.loads(line) for line in text.splitlines()]
+            if not lines:
+                raise ValueError("it is empty") from None
         if all("values" in line for line in lines):
             figures = [figure for line in lines for figure in _figures(line)]
             return list({figure.name: figure for figure in figures}.values())
         return [Figure(name, value) for name, value in _flat(lines[-1])]
-    except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         raise DataError(f"{path} holds no metrics as JSON ({error})") from error
 
 

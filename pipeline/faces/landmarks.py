@@ -67,12 +67,14 @@ def read_points(name: str, data: bytes) -> Points:
         else:
             rows = json.loads(text)
         return Points.of(np.asarray(rows, dtype=np.float64))
-    except (ValueError, TypeError, IndexError) as error:
+    except ODD as error:
         raise DataError(f"{name} holds no landmarks ({error})") from error
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
 
 
+ODD = (ValueError, TypeError, LookupError, RecursionError)
+"""What a file of landmarks that holds something else ends in."""
 SUFFIXES = (".tem", ".pts", ".json")
 """Files of landmarks beside a photo, by its name with another ending."""
 
@@ -88,7 +90,7 @@ def read_table(path: Path) -> dict[str, Points]:
                 key = PurePosixPath(part.get("file_path", key)).name
                 entry = part["face_landmarks"]
             table[key] = Points.of(np.asarray(entry, dtype=np.float64))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
+    except (*ODD, OSError, AttributeError, DataError) as error:
         raise DataError(
             f"{path} cannot be read as landmarks ({error}): give ffhq-dataset-v2.json, or "
             '{"photo.jpg": [[x, y], ...]}'

@@ -86,7 +86,7 @@ class Rates:
         """Those that `--calibrate` wrote."""
         try:
             return cls(**json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise ConfigError(
                 f"cannot read the rates {path} ({error}): make them with "
                 f"`stylealae plan CONFIG --calibrate {path}`"

@@ -134,10 +134,14 @@ class Directions:
     def load(cls, folder: str | Path) -> "Directions":
         """The directions that `save` left in a folder, that of a snapshot for example.
 
+        A file names the folder that it lies in.
+
         Raises:
             CheckpointError: there are none, or they are torn or of another format.
         """
         folder = Path(folder)
+        if folder.is_file():
+            folder = folder.parent
         try:
             found = json.loads((folder / ABOUT).read_text())
             if found["format"] != FORMAT:
@@ -156,11 +160,17 @@ class Directions:
                 **tensors,
             )
         except FileNotFoundError as error:
+            missing = Path(error.filename or WEIGHTS).name  # safetensors names none
             raise CheckpointError(
-                f"{folder} holds no directions ({Path(error.filename).name} is missing): find some "
-                "with `stylealae directions`"
+                f"{folder} holds no directions ({missing} is missing): find some with `stylealae "
+                "directions`"
             ) from error
-        except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        except OSError as error:
+            raise CheckpointError(
+                f"{folder} cannot be read ({error.strerror}): name a folder that `stylealae "
+                "directions` wrote"
+            ) from error
+        except (KeyError, TypeError, ValueError, RecursionError, SafetensorError) as error:
             raise CheckpointError(f"{folder} holds no whole directions: {error}") from error
 
 

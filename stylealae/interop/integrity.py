@@ -20,6 +20,9 @@ MANIFEST = "manifest.json"
 MAX_TEXT = 1 << 20
 """Bytes: a longer config or manifest is none."""
 POINTER = b"version https://git-lfs.github.com/spec/"
+WEB_PAGE = (b"<!doctype html", b"<html")
+HEAD = 64
+"""Bytes by which something else is told from the file that was wanted."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -32,11 +35,19 @@ def require_file(path: Path, *, advice: str, text: bool = False) -> None:
         said = "is no file" if path.exists() else "is missing"
         raise CheckpointError(f"{path.parent} cannot be used: {path.name} {said}; {advice}")
     with path.open("rb") as stream:
-        if stream.read(len(POINTER)) == POINTER:
-            raise CheckpointError(
-                f"{path} is a Git-LFS pointer, not the file itself: run `git lfs pull` in its "
-                "repository, or download the file"
-            )
+        head = stream.read(HEAD)
+    if not head:
+        raise CheckpointError(f"{path} is empty (0 bytes): copy or download it again; {advice}")
+    if head.startswith(POINTER):
+        raise CheckpointError(
+            f"{path} is a Git-LFS pointer, not the file itself: run `git lfs pull` in its "
+            "repository, or download the file"
+        )
+    if head.lstrip().lower().startswith(WEB_PAGE):
+        raise CheckpointError(
+            f"{path} is a web page (HTML), not the file itself: the download asked for a login or "
+            "a click; download it again in a browser"
+        )
     if text and path.stat().st_size > MAX_TEXT:
         raise CheckpointError(
             f"{path} has {path.stat().st_size:,} bytes, more than {MAX_TEXT:,}: it is none of ours"

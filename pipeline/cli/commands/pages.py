@@ -67,7 +67,7 @@ def _directions_of(model: Path, given: Path | None) -> "Directions | None":
         given = None if model.is_file() else snapshot_of(model)
         if given is None or not (given / "directions.json").exists():
             return None
-    return Directions.load(given.parent if given.is_file() else given)
+    return Directions.load(given)
 
 
 def _name_of(model: Path) -> str:
