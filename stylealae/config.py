@@ -11,6 +11,8 @@ from typing import Literal
 from stylealae.errors import ConfigError
 
 __all__ = [
+    "AugmentConfig",
+    "AugmentKind",
     "LossConfig",
     "ModelConfig",
     "OptimizerConfig",
@@ -146,6 +148,38 @@ class LossConfig(TermsConfig):
                 raise ConfigError(f"loss.{name} is {getattr(self, name)}: it cannot be negative")
         if self.r1_every < 1:
             raise ConfigError(f"loss.r1_every is {self.r1_every}: 1 is every iteration")
+
+
+AugmentKind = Literal["flip", "turn", "shift", "scale", "rotate", "colour", "cutout"]
+MAX_P = 0.8
+"""An adaptive p stays at or below: nearer to 1, G draws transformed images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """What D∘E is shown in the place of images in phases I and II, for runs on few images."""
+
+    mode: Literal["none", "fixed", "adaptive"] = "none"
+    """None as in the paper; with a fixed p; or with one that follows how sure D is of images."""
+    kinds: tuple[AugmentKind, ...] = ("flip", "turn", "shift", "scale", "rotate", "colour")
+    """Kinds of transforms."""
+    p: float = 0.0
+    """Probability of each kind, an image: the fixed one, or what an adaptive one begins with."""
+    target: float = 0.6
+    """The mean sign of D(E(x)) on real images that an adaptive p keeps to; above it p rises."""
+    rise_img: int = 500_000
+    """Images over which an adaptive p would rise by 1."""
+    every_img: int = 256
+    """Images between two looks at the signs."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.p <= 1.0 or not -1.0 <= self.target <= 1.0:
+            raise ConfigError(
+                f"augment.p is {self.p} and augment.target {self.target}: a probability, 0 to 1, "
+                "and a mean sign, -1 to 1"
+            )
+        if min(self.rise_img, self.every_img) < 1:
+            raise ConfigError("augment.rise_img and augment.every_img must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,8 @@ from typing import Any, Generic, Self, TypeVar
 import torch
 from torch import Tensor
 
+from stylealae import augment
+from stylealae.config import AugmentConfig
 from stylealae.priors import Prior, categorical, normal, rng
 from stylealae.schedule import Progress
 
@@ -60,6 +62,10 @@ class StyleInputs(PhaseInputs):
     """The second style of mixed images [N, Z]; None if no images are mixed."""
     crossover: Tensor | None = None
     """First layer of the second style, [N] in 1..L; L where nothing is mixed."""
+    t: Tensor | None = None
+    """How the real images are transformed for D∘E [N, K], see augment.draw; None: they are not."""
+    t_fake: Tensor | None = None
+    """The same of the generated images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +111,13 @@ class InputSampler(ABC, Generic[R_out]):
     def z(self, purpose: str, seen: int, at: Progress) -> Tensor:
         """Prior samples for the whole batch, the same on every rank.  -> [batch, Z]"""
         return to_device(self._z(purpose, seen, at), self.device)
+
+    def transforms(
+        self, purpose: str, seen: int, at: Progress, cfg: AugmentConfig, p: float
+    ) -> Tensor:
+        """This rank's part of the transforms of a batch, see augment.draw.  -> [n, K]"""
+        source = rng(self.seed, f"{purpose}/augment", seen)
+        return to_device(augment.draw(at.batch, p, cfg.kinds, source)[self.mine], self.device)
 
     def _z(self, purpose: str, seen: int, at: Progress) -> Tensor:
         return normal(at.batch, self.z_width, rng(self.seed, purpose, seen))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from stylealae import latents, losses
+from stylealae.augment import transformed
 from stylealae.config import LossConfig, TermsConfig
 from stylealae.networks.group import AlaeNetworks, NetworkGroup
 from stylealae.ops.layers import full_precision
@@ -62,7 +63,7 @@ def fake(n: AlaeNetworks, r: StyleInputs, at: Growth) -> Tensor:
 def critic(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
     """Phase I without R1: D(E(x)) up on real images, down on generated ones.  -> []"""
     loss = losses.adversarial(n.D(n.E(_fake_to_critic(n, r, at), at)))
-    return (loss + losses.adversarial(-n.D(n.E(x, at)))).mean()
+    return (loss + losses.adversarial(-n.D(n.E(transformed(x, r.t), at)))).mean()
 
 
 def critic_with_r1(
@@ -72,7 +73,7 @@ def critic_with_r1(
     loss = losses.adversarial(n.D(n.E(_fake_to_critic(n, r, at), at)))
     with full_precision(x):  # a gradient of a gradient wants float32
         x = x.detach().requires_grad_(True)
-        logits = n.D(n.E(x, at))
+        logits = n.D(n.E(transformed(x, r.t), at))
         penalty = losses.r1_penalty(logits, x)
         # Departure, off by default: R1 every few iterations, as much heavier (StyleGAN2, sec. 3.1).
         loss = loss + losses.adversarial(-logits) + cfg.r1_every * cfg.r1_gamma / 2 * penalty
@@ -81,7 +82,7 @@ def critic_with_r1(
 
 def generator(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
     """Phase II: generated images that D takes for real ones.  -> []"""
-    return losses.adversarial(-n.D(n.E(fake(n, r, at), at))).mean()
+    return losses.adversarial(-n.D(n.E(transformed(fake(n, r, at), r.t_fake), at))).mean()
 
 
 def reciprocity(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
@@ -94,7 +95,7 @@ def reciprocity(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: Los
 
 
 def merged(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
-    """Phases II and III on the same images, through G and E once.  -> []
+    """Phases II and III on the same images, through G and E once (under T: E twice).  -> []
 
     E is trained by reciprocity alone: the adversarial gradient is taken at the images.  Styles are
     not mixed, as only a whole w can be recovered.
@@ -102,7 +103,8 @@ def merged(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConf
     w = n.F(r.z)
     x_fake = n.G(w, at, r.noise)
     w_again = n.E(x_fake, at)
-    fooling = losses.adversarial(-n.D(w_again)).mean()
+    w_shown = w_again if r.t_fake is None else n.E(transformed(x_fake, r.t_fake), at)
+    fooling = losses.adversarial(-n.D(w_shown)).mean()
     (pull,) = torch.autograd.grad(fooling, x_fake, retain_graph=True)
     carried = ((x_fake - x_fake.detach()) * pull).sum()  # 0, with the gradient of `fooling`
     recovery = losses.squared_error(w_again, w.detach()).mean()
@@ -135,4 +137,4 @@ def phases_of(cfg: LossConfig, iteration: int = 0) -> tuple[AlaePhase, ...]:
 
 def _fake_to_critic(n: AlaeNetworks, r: StyleInputs, at: Growth) -> Tensor:
     with torch.no_grad():  # F and G are not trained here
-        return fake(n, r, at)
+        return transformed(fake(n, r, at), r.t_fake)

@@ -24,6 +24,7 @@ CLASSES = [
     method.TermsConfig,
     method.ModelConfig,
     method.LossConfig,
+    method.AugmentConfig,
     method.OptimizerConfig,
     method.ScheduleConfig,
     *(vars(module)[name] for module in FAMILIES for name in module.__all__ if name != "SECTIONS"),

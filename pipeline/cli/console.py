@@ -5,7 +5,7 @@ import time
 from rich.console import Console as Terminal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from pipeline.training.progress import ProgressUpdate
+from pipeline.training.progress import ProgressUpdate, by_heart
 from stylealae.errors import printable
 
 __all__ = ["Console"]
@@ -17,6 +17,7 @@ class Console:
     def __init__(self) -> None:
         self.terminal = Terminal(highlight=False, soft_wrap=True)
         self._bars: Progress | None = None
+        self._warned = False
         self._bar: dict[int, TaskID] = {}
         self._began: dict[int, tuple[float, int]] = {}
 
@@ -45,6 +46,9 @@ class Console:
     def show(self, u: ProgressUpdate) -> None:
         """One line of progress: stage, images, rate, time left, losses; at its end a summary."""
         self._progress(u)
+        if (sentence := by_heart(u.apart)) and not self._warned:
+            self._warned = True
+            self.say(sentence)
         now, images = time.monotonic(), u.seen - u.stage_first
         then, before = self._began.setdefault(u.resolution, (now, images))
         if u.seen >= u.stage_end and now > then:

@@ -23,6 +23,7 @@ from pipeline.config.sections import (
 )
 from pipeline.config.world_sizes import allowed, bounds
 from stylealae.config import (
+    AugmentConfig,
     LossConfig,
     ModelConfig,
     OptimizerConfig,
@@ -60,6 +61,8 @@ class RunConfig:
     """Weights of the losses."""
     init: InitConfig = field(default_factory=InitConfig)
     """Weights to begin with."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Few images."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """From gradients to steps."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -95,6 +98,11 @@ class RunConfig:
                 f"engine.timeout_s is {self.engine.timeout_s:g} and data.patience_s "
                 f"{self.data.patience_s:g}: a worker that waits for its images would be given up "
                 "by the others, so make engine.timeout_s the longer one"
+            )
+        if self.augment.mode != "none" and not isinstance(self.loss, LossConfig):
+            raise ConfigError(
+                f"augment.mode is {self.augment.mode}, and the family {self.family} has no D∘E to "
+                "show transformed images to: leave it out, or use stylealae or alae"
             )
         if self.init.stage >= 0 and self.init.stage not in range(
             self.model.first_stage, self.last_stage + 1

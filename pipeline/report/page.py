@@ -21,6 +21,7 @@ from pipeline.planning.stage_plan import stage_plans
 from pipeline.planning.tables import plan_table
 from pipeline.report.charts import Curve, Mark, chart, short
 from pipeline.report.run import Run, as_mapping, read_run
+from pipeline.training.progress import READINGS, by_heart
 from stylealae.errors import ConfigError
 
 __all__ = ["REPORT", "write_report"]
@@ -118,11 +119,20 @@ def _facts(run: Run) -> str:
         found["Waiting for data"] = f"{sum(waits) / len(waits):.1%} of the time"
     if replaced and replaced[-1]:
         found["Images replaced"] = f"{replaced[-1]:,.0f}"
+    if sentence := by_heart(_apart(run)):
+        found["Few images"] = sentence
     for tag in run.tags("loss"):
         found[f"Loss, {tag.partition('/')[2]}"] = f"{run.series(tag)[-1][1]:.3f}"
     if run.done:
         found["Stages done"] = ", ".join(f"{r}{TIMES}{r}" for r in run.done)
     return "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in found.items())
+
+
+def _apart(run: Run) -> float:
+    """How much higher the critic's mean sign was on training images than on others, at last."""
+    signs = (run.series(f"critic/{x}")[-READINGS:] for x in ("real_sign", "held_out_sign"))
+    real, held_out = ([value for _, value in series] for series in signs)
+    return (sum(real) - sum(held_out)) / READINGS if held_out else 0.0
 
 
 def _marks(run: Run, cfg: RunConfig | None) -> list[Mark]:

@@ -85,14 +85,16 @@ class Handover:
         return self.parts[part]
 
 
-def describe(cfg: RunConfig, stage: int, seen: int, data: str, origin: str = "") -> dict[str, Any]:
+def describe(
+    cfg: RunConfig, stage: int, seen: int, data: str, state: Mapping[str, Any]
+) -> dict[str, Any]:
     """What a checkpoint says of itself: stage, images seen, config, data digest, versions.
 
-    `origin` names the weights that the run began with, and their hash; empty if they were drawn.
+    `state` is what the train state adds, TrainState.about.
     """
     versions = {name: version(name) for name in ("torch", "deepspeed", "safetensors")}
     about = {"stage": stage, "seen": seen, "config": as_dict(cfg), "data": data}
-    return {**about, "origin": origin, "versions": versions}
+    return {**about, **state, "versions": versions}
 
 
 def save(

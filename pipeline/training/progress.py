@@ -6,7 +6,23 @@ Apart from the log that makes it, so that what only passes it on loads no torch.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["ProgressUpdate"]
+__all__ = ["BY_HEART", "READINGS", "ProgressUpdate", "by_heart"]
+
+READINGS = 5
+"""What is said of the critic goes by the mean of so many readings."""
+BY_HEART = 0.5
+"""A critic whose mean signs of training and held-out images are further apart knows the former."""
+
+
+def by_heart(apart: float) -> str:
+    """What is said of a run whose critic's mean signs are so far apart; empty if all is well."""
+    if apart <= BY_HEART:
+        return ""
+    return (
+        f"the critic learns the training images by heart: the mean sign of D(E(x)) is {apart:.2f} "
+        "higher on them than on held-out ones. More images help, or augment.mode=adaptive, or "
+        "weights that exist (init.from)"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,3 +41,5 @@ class ProgressUpdate:
     """Images of the whole run."""
     img_per_s: float
     losses: Mapping[str, float]
+    apart: float = 0.0
+    """How much higher the critic's mean sign is on training images than on held-out ones."""

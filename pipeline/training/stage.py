@@ -13,6 +13,7 @@ from pipeline.data.loader.loader import Loader
 from pipeline.storage import Storage
 from pipeline.training import checkpoints
 from pipeline.training.async_checkpoint import Saver
+from pipeline.training.critic import CriticWatch
 from pipeline.training.fencing import Fence
 from pipeline.training.logs import Log
 from pipeline.training.metrics import Metrics
@@ -22,7 +23,7 @@ from pipeline.training.state import TrainState
 from pipeline.world import World
 from stylealae.errors import CheckpointError, ConfigError
 from stylealae.families import FAMILIES
-from stylealae.phase_inputs import InputSampler
+from stylealae.phase_inputs import InputSampler, PhaseInputs
 from stylealae.phases import AnyPhase
 from stylealae.schedule import Progress, at_stage
 
@@ -45,6 +46,7 @@ class Stage:
     log: Log
     saver: Saver
     metrics: Metrics
+    critic: CriticWatch
     originals: Tensor
     """Held-out images for the image grid [n, C, R, R] in [-1, 1]."""
 
@@ -66,11 +68,16 @@ class Stage:
         """The phases of the iteration that begins after `seen` images, in their order."""
         return FAMILIES[self.cfg.family].phases(self.cfg.loss, seen // batch)
 
+    def draw(self, phase: str, at: Progress, classes: Tensor) -> PhaseInputs:
+        """This rank's part of one phase's inputs; `classes` are those of its images [n]."""
+        r = self.inputs.draw(phase, self.state.seen, at, classes)
+        return self.critic.shown(r, phase, self.state.seen, at)
+
     def save(self) -> None:
         """Begins to save a checkpoint.  Collective."""
         self.log.require_finite(self.state.seen)
         state = self.state
-        about = checkpoints.describe(self.cfg, self.number, state.seen, self.data, state.origin)
+        about = checkpoints.describe(self.cfg, self.number, state.seen, self.data, state.about())
         with state.gathered() as parts:
             self.saver.save(parts, about)  # copies; a thread publishes
 
@@ -123,6 +130,7 @@ def open_stage(
         log=log,
         saver=Saver(storage, cfg.checkpoint, world, fence, log.note),
         metrics=Metrics(cfg, dataset, world, log, state.model),
+        critic=CriticWatch(cfg, state, world, dataset, inputs, log),
         originals=originals,
     )
     loader.start(state.seen, batch, span[1])

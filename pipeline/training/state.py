@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor
 
@@ -40,6 +41,10 @@ class TrainState:
         """Real images shown so far."""
         self.origin = "" if found is None else str(found.state.get("origin", ""))
         """The weights that the run began with, and their hash; empty if they were drawn."""
+        self.augment_p = cfg.augment.p
+        """Probability of each kind of transform that D∘E is shown."""
+        if found is not None and cfg.augment.mode == "adaptive":
+            self.augment_p = float(found.state.get("augment_p", cfg.augment.p))
         self.nets = self._family.build(cfg.model, cfg.seed)
         self.ema = Ema(self.nets, cfg.schedule)
         if found is not None:  # before the engine makes its copies
@@ -52,6 +57,10 @@ class TrainState:
         self.engine = Engine(self.nets, at, cfg, world)
         if isinstance(found, Checkpoint) and found.state["stage"] == stage:
             self.engine.load_state_dict(found.tensors("adam"))
+
+    def about(self) -> dict[str, Any]:
+        """What a checkpoint says of the state beside its tensors."""
+        return {"origin": self.origin, "augment_p": self.augment_p}
 
     @contextmanager
     def gathered(self) -> Iterator[Parts]:

@@ -59,10 +59,11 @@ def iterate(s: Stage, world: World, stop: Callable[[], bool] = lambda: False) ->
         log.batch(state.seen, batch.sample_ids)
         x = on_device(batch, at.alpha, world.device)  # [n, C, R, R] in [-1, 1]
         for phase in s.phases(state.seen, at.batch):
-            r = s.inputs.draw(phase.name, state.seen, at, batch.classes)  # z [n, Z], noise, labels
+            r = s.draw(phase.name, at, batch.classes)  # z [n, Z], noise, labels
             loss = state.engine.step(phase, x, r, at)  # trains the phase's networks and no other
             log.scalar(f"loss/{phase.name}", loss)
         state.advance(s.inputs.z("w_mean", state.seen, at), at)  # averages; images seen
+        s.critic.look_if_due(state.seen, x, at)  # does it know the images by heart?
         log.write_if_due(state.seen, at, s.loader.waited_s, s.loader.replaced)
         log.grid_if_due(state.seen, at, state.model, s.originals)
         s.metrics.write_if_due(state.seen, at)

@@ -1,0 +1,102 @@
+"""A watch over the critic D∘E: does it know the training images by heart?
+
+    critic/real_sign        r_t, the mean sign of D(E(x)) on training images: 1 when sure of all
+    critic/held_out_sign    the same of images that are not trained on
+    critic/gap              the mean logit of the former less that of the latter
+    augment/p               the probability of each kind of transform that it is shown
+
+The signs part when it has learned the training images instead of what they have in common.  What is
+looked at is drawn beside the training, so a run trains as it would without.
+"""
+
+from collections import deque
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.config import RunConfig
+from pipeline.data.loader.batch import on_device
+from pipeline.data.loader.dataset import Dataset
+from pipeline.training.logs import Log, due
+from pipeline.training.progress import READINGS
+from pipeline.training.state import TrainState
+from pipeline.world import World
+from stylealae.augment import transformed
+from stylealae.config import MAX_P
+from stylealae.networks.group import AlaeNetworks
+from stylealae.phase_inputs import InputSampler, PhaseInputs, StyleInputs
+from stylealae.schedule import Progress
+
+__all__ = ["CriticWatch"]
+
+HELD_OUT = "test"
+
+
+class CriticWatch:
+    """The watch over one stage of a run.  `look_if_due` is collective."""
+
+    def __init__(
+        self,
+        cfg: RunConfig,
+        state: TrainState,
+        world: World,
+        dataset: Dataset,
+        inputs: InputSampler[Any],
+        log: Log,
+    ) -> None:
+        self._cfg, self._state, self._world = cfg, state, world
+        self._dataset, self._inputs, self._log = dataset, inputs, log
+        self._nets = state.nets if isinstance(state.nets, AlaeNetworks) else None
+        self._held_out = dataset.count(HELD_OUT)
+        self._apart: deque[float] = deque(maxlen=READINGS)
+
+    def shown(self, r: PhaseInputs, phase: str, seen: int, at: Progress) -> PhaseInputs:
+        """The inputs of a phase, with how its images are transformed for D∘E."""
+        cfg, p = self._cfg.augment, self._state.augment_p
+        if cfg.mode == "none" or not isinstance(r, StyleInputs):
+            return r
+        t = (self._inputs.transforms(f"{phase}/{x}", seen, at, cfg, p) for x in ("real", "fake"))
+        return replace(r, t=next(t), t_fake=next(t))
+
+    def look_if_due(self, seen: int, x: Tensor, at: Progress) -> None:
+        """Moves p, and notes for the log what D∘E makes of images, where that is due.
+
+        x is this rank's share of the images just trained on [n, C, R, R].
+        """
+        if self._nets is None:
+            return
+        cfg, every = self._cfg.augment, self._cfg.log.scalars_img
+        if cfg.mode == "adaptive" and due(seen, cfg.every_img, at.batch):
+            t = self._inputs.transforms("watch", seen, at, cfg, self._state.augment_p)
+            sign, _ = self._read(self._nets, transformed(x, t), at)
+            step = max(cfg.every_img, at.batch) / cfg.rise_img
+            p = self._state.augment_p + step * ((sign > cfg.target) - (sign < cfg.target))
+            self._state.augment_p = min(max(p, 0.0), MAX_P)
+        if due(seen, every, at.batch) or seen >= self._log.span[1]:
+            self._note(self._nets, seen, x, at)
+
+    def _note(self, nets: AlaeNetworks, seen: int, x: Tensor, at: Progress) -> None:
+        sign, logit = self._read(nets, x, at)
+        self._log.note("critic/real_sign", sign)
+        self._log.note("augment/p", self._state.augment_p)
+        if not self._held_out:
+            return
+        ids = (seen + np.arange(at.batch)[self._inputs.mine]) % self._held_out
+        held_out = on_device(self._dataset.take(HELD_OUT, ids), at.alpha, self._world.device)
+        other_sign, other_logit = self._read(nets, held_out, at)
+        self._apart.append(sign - other_sign)
+        self._log.note("critic/held_out_sign", other_sign)
+        self._log.note("critic/gap", logit - other_logit)
+        self._log.apart = sum(self._apart) / READINGS
+
+    @torch.no_grad()
+    def _read(self, nets: AlaeNetworks, x: Tensor, at: Progress) -> tuple[float, float]:
+        """The mean sign and the mean of D(E(x)) over the ranks.  Collective."""
+        parts = torch.split(x, self._state.engine.micro)
+        logits = torch.cat([nets.D(nets.E(part, at)) for part in parts])
+        sums = self._world.mean([float(logits.sign().sum()), float(logits.sum())])
+        sign, logit = (s / len(x) for s in sums)
+        return sign, logit
