@@ -51,6 +51,14 @@ class InitConfig:
         for entry in self.freeze:
             Layers.parse(entry)
 
+    def require_stage(self, first: int, last: int) -> None:
+        """Refuses a stage that the networks of the run do not have."""
+        if self.stage >= 0 and not first <= self.stage <= last:
+            raise ConfigError(
+                f"init.stage is {self.stage}, and the networks of this run have the stages {first} "
+                f"to {last} ({4 << last}x{4 << last})"
+            )
+
     def warmth(self, seen: int) -> float:
         """The share of the learning rate that an iteration up to `seen` images goes by, 0 to 1."""
         if not self.from_ or seen >= self.warmup_img:

@@ -104,14 +104,7 @@ class RunConfig:
                 f"augment.mode is {self.augment.mode}, and the family {self.family} has no D∘E to "
                 "show transformed images to: leave it out, or use stylealae or alae"
             )
-        if self.init.stage >= 0 and self.init.stage not in range(
-            self.model.first_stage, self.last_stage + 1
-        ):
-            raise ConfigError(
-                f"init.stage is {self.init.stage}, and the networks of this run have the stages "
-                f"{self.model.first_stage} to {self.last_stage} ({4 << self.last_stage}x"
-                f"{4 << self.last_stage})"
-            )
+        self.init.require_stage(self.model.first_stage, self.last_stage)
         for stage in self.stages:
             if not self.worker_counts(stage):
                 check_shares(
