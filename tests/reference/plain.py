@@ -17,6 +17,7 @@ import torch.nn.functional as fn
 from torch import Tensor, nn
 
 from pipeline.config import RunConfig
+from pipeline.config.init import InitConfig
 from pipeline.config.sections import EngineConfig
 from pipeline.training.engine import Engine
 from pipeline.world import World
@@ -33,6 +34,9 @@ SMALL = ModelConfig(
     resolution=16, start_channels=4, max_channels=8, z_width=8, w_width=8, mapping_layers=2
 )
 ADAM = OptimizerConfig()
+DRAWN = InitConfig()
+FROZEN = InitConfig(from_="weights", stage=2, alpha=0.4, freeze=("G.4..8", "E.16"), freeze_img=1)
+"""Some layers of G and E are not updated at first."""
 BATCH = 8
 AT = Progress(stage=2, alpha=0.4, batch=BATCH, lr=0.002)
 GROWING = Progress(stage=1, alpha=0.4, batch=BATCH, lr=0.002)
@@ -43,11 +47,15 @@ ROUNDING = 1e-5
 ONE = World(0, 1, torch.device("cpu"))
 
 
-def config(zero: int = 1, loss: LossConfig = PAPER, **engine: Any) -> RunConfig:
+def config(
+    zero: int = 1, loss: LossConfig = PAPER, init: InitConfig = DRAWN, **engine: Any
+) -> RunConfig:
     """A run of the tiny model on one thread."""
     given: dict[str, Any] = {"precision": "fp32", "threads": 1, "zero_stage": zero, **engine}
     schedule = ScheduleConfig(batch=(BATCH,))
-    return RunConfig(model=SMALL, schedule=schedule, loss=loss, engine=EngineConfig(**given))
+    return RunConfig(
+        model=SMALL, schedule=schedule, loss=loss, init=init, engine=EngineConfig(**given)
+    )
 
 
 @contextmanager

@@ -10,8 +10,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.config.init import InitConfig
-from pipeline.training.engine import Engine
 from pipeline.world import World
 from stylealae.config import LossConfig
 from stylealae.networks import Networks, build
@@ -20,6 +18,7 @@ from stylealae.schedule import Progress
 from tests.reference.plain import (
     AT,
     BATCH,
+    FROZEN,
     GROWING,
     PAPER,
     PHASES,
@@ -28,7 +27,6 @@ from tests.reference.plain import (
     ZERO,
     Plain,
     agreement,
-    config,
     different,
     drawn,
     engine_of,
@@ -94,13 +92,10 @@ def test_a_phase_moves_its_letters_and_only_what_has_grown(
 
 @pytest.mark.parametrize("zero", ZERO)
 def test_frozen_layers_are_skipped_whole_and_start_afresh_later(world: World, zero: int) -> None:
-    init = InitConfig(
-        from_="weights", stage=2, alpha=0.4, freeze=("G.4..8", "E.16"), freeze_img=BATCH
-    )
-    nets, cfg = build(SMALL), replace(config(zero), init=init)
+    nets = build(SMALL)
     parts = ("G.blocks.0", "G.blocks.1", "G.to_rgb.0", "G.to_rgb.1", "E.blocks.2", "E.from_rgb.2")
-    engine, before = Engine(nets, AT, cfg, world), weights(nets)
-    try:
+    with engine_of(nets, world, zero, init=FROZEN) as engine:
+        before = weights(nets)
         iterate(engine, world, 0, at=replace(AT, frozen=True))
         moved, state = set(different(before, weights(nets))), state_of(engine)
         assert {n for n in before if n.startswith(parts)}.isdisjoint(moved)
@@ -108,8 +103,6 @@ def test_frozen_layers_are_skipped_whole_and_start_afresh_later(world: World, ze
         assert (state["step/G"], state["step/G.frozen"], state["step/E.frozen"]) == (2, 0, 0)
         iterate(engine, world, BATCH)
         state = state_of(engine)
-    finally:
-        engine.close()
     assert (state["step/G"], state["step/G.frozen"], state["step/E.frozen"]) == (4, 2, 2)
     assert not torch.equal(before["G.blocks.0.const"], weights(nets)["G.blocks.0.const"])
 

@@ -3,14 +3,19 @@
 Checked against plain torch and an engine of one; tests/reference/plain.py says what is compared.
 """
 
+from dataclasses import replace
+
 import pytest
+import torch
 
 from pipeline.world import World
 from stylealae.networks import Networks, build
 from stylealae.phases import Phase
 from tests.ranks import run_ranks
 from tests.reference.plain import (
+    AT,
     BATCH,
+    FROZEN,
     PHASES,
     ROUNDING,
     SMALL,
@@ -51,6 +56,12 @@ def two_ranks(world: World) -> dict[str, State]:
             iterate(engine, world, BATCH, noise=False)
             found[f"{zero} end state"] = state_of(engine)
             found[f"{zero} end"] = weights(nets)
+        rested = build(SMALL)
+        with engine_of(rested, world, zero, init=FROZEN) as engine:
+            iterate(engine, world, 0, at=replace(AT, frozen=True), noise=False)
+            found[f"{zero} frozen"] = weights(rested)
+            iterate(engine, world, BATCH, noise=False)
+            found[f"{zero} frozen state"] = state_of(engine)
         again = build(SMALL, seed=9)
         again.load_state_dict(stopped)
         with engine_of(again, world, zero, micro_batch=(2,)) as engine:
@@ -95,6 +106,17 @@ def test_both_ranks_hold_the_same_weights_and_state(ranks: list[dict[str, State]
     assert ranks[0].keys() == ranks[1].keys()
     for what, state in ranks[0].items():
         assert not different(state, ranks[1][what]), what
+
+
+@pytest.mark.parametrize("zero", ZERO)
+def test_two_ranks_skip_frozen_layers(ranks: list[dict[str, State]], zero: int) -> None:
+    first, after = dict(build(SMALL).named_parameters()), ranks[0][f"{zero} frozen"]
+    moved = {name for name in first if not torch.equal(first[name], after[name])}
+    parts = ("G.blocks.0", "G.blocks.1", "E.blocks.2", "E.from_rgb.2")
+    assert not {name for name in moved if name.startswith(parts)}
+    assert {name.split(".")[0] for name in moved} == set("FGED")
+    state = ranks[0][f"{zero} frozen state"]
+    assert (state["step/G"], state["step/G.frozen"], state["step/E.frozen"]) == (4, 2, 2)
 
 
 @pytest.mark.parametrize("zero", ZERO)
