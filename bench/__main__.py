@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from bench.augment import bench_augment
 from bench.checkpoint import bench_checkpoint
 from bench.cluster import bench_cluster
 from bench.collectives import bench_collectives
@@ -60,6 +61,7 @@ def _stream(g: Given) -> Iterator[Cell]:
 PARTS: dict[str, Callable[[Given], Iterable[Cell]]] = {
     "step": lambda g: bench_steps(g.world, *((1, (0, 4, 8)) if g.quick else (3, (0, 2, 4, 6, 8)))),
     "engine": lambda g: bench_engine(g.cfg, g.world, 5 if g.quick else 25),
+    "augment": lambda g: bench_augment(g.cfg, g.world, 5 if g.quick else 25),
     "memory": lambda g: bench_memory(g.world),
     "family": lambda g: bench_family(g.world, g.folder / "family", 1 if g.quick else 2),
     "stream": _stream,

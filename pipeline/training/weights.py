@@ -110,6 +110,7 @@ def begin(cfg: RunConfig) -> Handover:
         CheckpointError: the weights are of another family, or do not fit the run's networks.
         ConfigError: init.networks names networks that the family has not.
     """
+    assert cfg.init.stage >= 0, "the config is to be resolved first"
     source = opened(Path(cfg.init.from_))
     if source.family != cfg.family:
         raise CheckpointError(
