@@ -178,7 +178,8 @@ def test_a_run_leaves_its_checkpoints_metrics_and_pictures(
     for row in rows(cfg):
         assert {"loss/critic", "loss/generator", "loss/reciprocity"} < row.keys()
         assert row["time/stage"] == (row["seen"] > FIRST)
-        assert {tag.partition("/")[0] for tag in row} <= {"seen", "loss", "time", "system"}
+        groups = {"seen", "loss", "time", "system", "critic", "augment"}
+        assert {tag.partition("/")[0] for tag in row} <= groups
     assert {p.name for p in (run_dir / "images").iterdir()} == {
         f"0004-seen-{FIRST:010d}.png", f"0008-seen-{END:010d}.png",
     }  # fmt: skip
