@@ -1,7 +1,8 @@
 """What a run tells: TensorBoard scalars and pictures, metrics.jsonl, and progress for the console.
 
 The axis is images seen.  Tags are grouped: loss/, metric/, image/, time/ (the clock, and where the
-schedule stands), critic/ and augment/ (critic.py), and system/.  Every call is right on every rank; only rank zero writes.
+schedule stands), critic/ and augment/ (critic.py), and system/.  Every call is right on every rank;
+only rank zero writes.
 """
 
 import json
