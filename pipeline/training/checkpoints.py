@@ -86,7 +86,7 @@ class Handover:
 
 
 def describe(
-    cfg: RunConfig, stage: int, seen: int, data: str, state: Mapping[str, Any]
+    cfg: RunConfig, stage: int, seen: int, data: str, state: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """What a checkpoint says of itself: stage, images seen, config, data digest, versions.
 
@@ -94,7 +94,7 @@ def describe(
     """
     versions = {name: version(name) for name in ("torch", "deepspeed", "safetensors")}
     about = {"stage": stage, "seen": seen, "config": as_dict(cfg), "data": data}
-    return {**about, **state, "versions": versions}
+    return {**about, **(state or {}), "versions": versions}
 
 
 def save(

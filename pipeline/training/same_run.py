@@ -21,7 +21,9 @@ __all__ = ["require_same_request", "require_same_run"]
 log = logging.getLogger(__name__)
 
 SHAPING = {
+    "init": ("alpha", "warmup_img"),
     "loss": (),
+    "augment": (),
     "optimizer": (),
     "schedule": (),
     "data": ("split", "label", "labelled_img", "classes", "validation_img", "flip", "shuffle_img"),
@@ -50,7 +52,8 @@ def require_same_request(cfg: RunConfig, storage: Storage, data: str, *, complet
     if changed and complete:
         raise CheckpointError(
             f"the run {storage.where} is complete, and was asked for something else: {changed}. "
-            "Give this one a run_dir of its own (run_dir=runs/another)"
+            "Give this one a run_dir of its own (run_dir=runs/another); with init.from= a snapshot "
+            "or a checkpoint of that run, it goes on from its weights"
         )
     if changed:
         log.warning("the run goes on with other settings than before: %s", changed)
