@@ -45,14 +45,15 @@ def read_batches(
 def encode_images(
     m: "StyleALAE", images: Sequence[str | Path], count: int | None
 ) -> "tuple[list[str], Tensor, Tensor]":
-    """Names, images [N, C, R, R] and their styles [N, W]."""
+    """Names, images [N, C, R, R] and their styles [N, W]; names without folders if all differ."""
     import torch
 
     names: list[str] = []
     pixels: list[Tensor] = []
     styles: list[Tensor] = []
     for batch, x in read_batches(m, images, count=count):
-        names += [image.name.rpartition("/")[2] for image in batch]
+        names += [image.name for image in batch]
         pixels.append(x)
         styles.append(m.encode(x))
-    return names, torch.cat(pixels), torch.cat(styles)
+    last = [name.rpartition("/")[2] for name in names]
+    return last if len(set(last)) == len(names) else names, torch.cat(pixels), torch.cat(styles)

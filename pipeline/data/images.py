@@ -5,7 +5,7 @@ n images, C channels, R resolution
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -35,6 +35,7 @@ class Image:
     """One image at the resolution asked for."""
 
     name: str
+    """Its path in what holds it; of several inputs, with the input before it."""
     planes: Pixels
     """[C, R, R] uint8."""
     labels: Mapping[str, Label]
@@ -57,11 +58,11 @@ def read_images(
     Raises:
         DataError: there is no usable image, or a file that was named is none.
     """
+    last = [Path(path).name for path in paths]
+    names = last if len(set(last)) == len(paths) else [str(path) for path in paths]
     found = chain.from_iterable(
-        _prepared(str(path), resolution, channels)
-        if is_url(str(path)) or (Path(path) / MANIFEST).is_file()
-        else _plain(Path(path), resolution, channels, labels)
-        for path in paths
+        _renamed(_images(path, resolution, channels, labels), path, name if len(paths) > 1 else "")
+        for name, path in zip(names, paths, strict=True)
     )
     first = next(found, None)
     if first is None:
@@ -84,6 +85,26 @@ def load_images(
     return torch.cat([x for _, x in batches(found, 256)])
 
 
+def _images(
+    path: str | Path, resolution: int, channels: int, labels: Path | None
+) -> Iterator[Image]:
+    if is_url(str(path)) or (Path(path) / MANIFEST).is_file():
+        return _prepared(str(path), resolution, channels)
+    return _plain(Path(path), resolution, channels, labels)
+
+
+def _renamed(images: Iterator[Image], path: str | Path, name: str) -> Iterator[Image]:
+    """The images of `path` with its `name` before their own, if it is to have one."""
+    alone = _is_photo(Path(path))
+    for image in images:
+        whole = f"{name}/{image.name}" if name and not alone else name or image.name
+        yield replace(image, name=whole)
+
+
+def _is_photo(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() not in (".tar", ".zip", ".parquet")
+
+
 def _plain(path: Path, resolution: int, channels: int, labels: Path | None) -> Iterator[Image]:
     """The image that a path is, or those that it contains."""
     enlarged = 0
@@ -100,7 +121,7 @@ def _plain(path: Path, resolution: int, channels: int, labels: Path | None) -> I
 
 
 def _samples(path: Path, side: int, channels: int, labels: Path | None) -> Iterator[Sample]:
-    if path.is_file() and path.suffix.lower() not in (".tar", ".zip", ".parquet"):
+    if _is_photo(path):
         try:
             image, changes = decode(path.read_bytes(), channels)
         except (DataError, OSError) as error:

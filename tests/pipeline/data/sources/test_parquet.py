@@ -3,6 +3,8 @@
 import io
 import json
 import pickle
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +116,64 @@ def test_a_table_without_images_says_what_it_has(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["a"], "n": [1]}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="has the columns text, n, and none of them holds images"):
         open_source(str(tmp_path / "a.parquet"))
+
+
+def test_text_of_every_kind_dates_and_decimals_become_labels(tmp_path: Path) -> None:
+    more = {
+        "large": pa.array(["x", None], pa.large_string()),
+        "coded": pa.array(["y", "z"]).dictionary_encode(),
+        "number": pa.array([3, 4]).dictionary_encode(),
+        "price": pa.array([Decimal("1.5"), None]),
+        "day": pa.array([date(2020, 1, 2), None]),
+        "score": pa.array([float("nan"), 2.0]),
+        "empty": pa.array([None, None], pa.string()),
+        "box": pa.array([[1], [2]]),
+    }
+    pq.write_table(table([0, 1], **more), tmp_path / "a.parquet")
+    (tmp_path / "README.md").write_text("x")
+    source = open_source(str(tmp_path))
+    assert source.read(0).labels == {
+        "label": "female", "large": "x", "coded": "y", "number": 3.0, "price": 1.5,
+        "day": "2020-01-02", "score": None,
+    }  # fmt: skip
+    assert source.read(1).labels["score"] == 2.0
+    assert any("empty, box is not used" in note for note in source.notes)
+    assert str(source.left_aside) == "1 .md files"
+
+
+def test_a_column_of_bytes_holds_images_too(tmp_path: Path) -> None:
+    bare = pa.table({"n": [5], "jpg": pa.array([saved(9)], pa.large_binary())})
+    pq.write_table(bare, tmp_path / "a.parquet")
+    source = open_source(str(tmp_path / "a.parquet"))
+    assert (source.read(0).image == 9).all()
+    assert source.read(0).labels == {"n": 5.0}
+
+
+@pytest.mark.parametrize("kind", ["struct", "text"])
+def test_a_file_of_paths_is_refused_with_one_of_them(tmp_path: Path, kind: str) -> None:
+    paths = ["in/a.jpg", "in/b.jpg"]
+    column = pa.array(paths)
+    if kind == "struct":
+        parts = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+        column = pa.array([{"bytes": None, "path": path} for path in paths], parts)
+    pq.write_table(pa.table({"image": column, "age": [1, 2]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"image has 0 bytes .* only its path, in/a\.jpg"):
+        open_source(str(tmp_path))
+
+
+def test_a_name_that_begins_as_a_split_is_none(tmp_path: Path) -> None:
+    names = ("valley.parquet", "test-drives.parquet", "testimonials-00000-of-00001.parquet")
+    for name in names:
+        pq.write_table(table([1]), tmp_path / name)
+    assert open_source(str(tmp_path)).splits == {"train": range(3)}
+    for name in ("val.parquet", "test-00000-of-00001-0a1b.parquet", "validation_2.parquet"):
+        pq.write_table(table([1]), tmp_path / name)
+    assert open_source(str(tmp_path)).splits == {"train": range(3), "test": range(3, 6)}
+
+
+def test_other_bytes_of_the_same_length_are_another_input(tmp_path: Path) -> None:
+    found = set()
+    for level in (1, 2, 2):
+        pq.write_table(table([level, level]), tmp_path / "a.parquet", compression="none")
+        found.add(open_source(str(tmp_path)).fingerprint)
+    assert len(found) == 2

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data.images import load_images
+from pipeline.data.images import load_images, read_images
 from pipeline.data.sources.containers import ZipOfFiles
 from pipeline.data.sources.registry import open_source
 from stylealae.errors import DataError
@@ -306,3 +306,15 @@ def test_real_photos_in_a_tar_with_labels() -> None:
     sample = source.read(1499)
     assert sample.image.shape == (224, 224, 3)
     assert None not in sample.labels.values()
+
+
+def test_images_of_several_inputs_have_names_of_their_own(tmp_path: Path) -> None:
+    for name in ("a/0.png", "b/0.png"):
+        (tmp_path / name).parent.mkdir()
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    folders = [tmp_path / "a", tmp_path / "b"]
+    assert [image.name for image in read_images(folders, 4)] == ["a/0.png", "b/0.png"]
+    assert [image.name for image in read_images([tmp_path], 4)] == ["a/0.png", "b/0.png"]
+    files = [folder / "0.png" for folder in folders]
+    assert [image.name for image in read_images(files, 4)] == [str(file) for file in files]
+    assert [image.name for image in read_images(files[:1], 4)] == ["0.png"]

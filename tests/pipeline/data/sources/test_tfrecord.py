@@ -193,3 +193,53 @@ def test_two_datasets_in_one_folder_are_refused(ffhq: Path) -> None:
     (ffhq / "other-r02.tfrecords").write_bytes((ffhq / "ffhq-r02.tfrecords").read_bytes())
     with pytest.raises(DataError, match="holds 4 TFRecords, of which 3"):
         open_source(str(ffhq))
+
+
+def cut(folder: Path, parts: int) -> Path:
+    """Every file of a folder cut into parts as ALAE's prepare_celeba_hq_tfrec.py names them."""
+    for path in sorted(folder.glob("*.tfrecords")):
+        data, records = path.read_bytes(), 5
+        length = len(data) // records
+        for part in range(parts):
+            begin, end = (length * (records * k // parts) for k in (part, part + 1))
+            path.with_name(f"{path.name}.{part:03d}").write_bytes(data[begin:end])
+        path.unlink()
+    return folder
+
+
+def test_parts_are_one_after_the_other(ffhq: Path) -> None:
+    whole = open_source(str(ffhq)).fingerprint
+    source = open_source(str(cut(ffhq, 3)))
+    assert (source.name, len(source)) == ("tfrecord", 5)
+    for i, image in enumerate(images(5)):
+        assert (source.read(i, 16).image.transpose(2, 0, 1) == image).all()
+    assert source.fingerprint == whole
+    (ffhq / "ffhq-r03.tfrecords.001").unlink()
+    with pytest.raises(DataError, match=r"of ffhq-r03\.tfrecords there are the parts \[0, 2\]"):
+        open_source(str(ffhq))
+
+
+def test_a_label_in_each_record_is_its_class(tmp_path: Path) -> None:
+    path, labels = tmp_path / "mnist-r04.tfrecords", [7, 0, 300, -1]  # of three lengths
+    with path.open("wb") as file:
+        writer = RecordWriter(file)
+        for image, label in zip(images(4, 1), labels, strict=True):
+            example = Example.FromString(encoded(image))
+            example.features.feature["label"].int64_list.value.append(label)
+            example.features.feature["name"].bytes_list.value.append(b"x")
+            writer.write(bytes(example.SerializeToString()))
+    source = open_source(str(tmp_path))
+    assert source.label_names == ("class",)
+    assert [source.read(i).labels["class"] for i in range(4)] == [7.0, 0.0, 300.0, -1.0]
+    assert (source.read(3).image[:, :, 0] == images(4, 1)[3][0]).all()
+    assert any("name of the records is not used" in note for note in source.notes)
+
+
+def test_other_pixels_are_another_input(ffhq: Path, tmp_path: Path) -> None:
+    other = images(5)
+    other[3] = 255 - other[3]
+    again = exported(tmp_path / "again", other)
+    same = exported(tmp_path / "same", images(5))
+    before = open_source(str(ffhq)).fingerprint
+    assert open_source(str(same)).fingerprint == before
+    assert open_source(str(again)).fingerprint != before
