@@ -101,6 +101,10 @@ def joined(tables: Sequence[tuple[str, Labels]]) -> Labels:
     Raises:
         DataError: so, or a label that no image has a value of.
     """
+    if len(tables) == 1:
+        ((where, table),) = tables
+        _require_values(where, table, _said(table))
+        return table
     names = tuple(dict.fromkeys(name for _, table in tables for name in table.names))
     known: dict[str, dict[str, Label]] = {}
     for where, table in tables:
@@ -112,15 +116,29 @@ def joined(tables: Sequence[tuple[str, Labels]]) -> Labels:
                         f"{where} says that {name} of {key} is {value}, another table "
                         f"{mine[name]}: keep one, or name the right one with --labels"
                     )
-    given = {name for mine in known.values() for name in mine}
+    said = set().union(*(_said(table) for _, table in tables))
     for where, table in tables:
-        if empty := [name for name in table.names if name not in given]:
-            raise DataError(
-                f"{where}: no image has a value of {', '.join(empty)}: mend or remove that column"
-            )
+        _require_values(where, table, said)
     rows = {key: tuple(mine.get(name) for name in names) for key, mine in known.items()}
     notes = tuple(note for _, table in tables for note in table.notes)
     return Labels(names, rows, notes)
+
+
+def _said(table: Labels) -> set[str]:
+    """The labels of which an image has a value."""
+    columns = zip(*table.rows.values(), strict=True)
+    return {
+        name
+        for name, values in zip(table.names, columns, strict=False)
+        if any(value is not None for value in values)
+    }
+
+
+def _require_values(where: str, table: Labels, said: set[str]) -> None:
+    if empty := [name for name in table.names if name not in said]:
+        raise DataError(
+            f"{where}: no image has a value of {', '.join(empty)}: mend or remove that column"
+        )
 
 
 def vectors_of(keys: Sequence[str], vectors: NDArray[Any]) -> Labels:

@@ -2,7 +2,8 @@
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from stylealae.errors import DataError
@@ -27,11 +28,16 @@ class Names:
         path = PurePosixPath(input)
         self._tops = {_folded(path.name), _folded(path.stem)}
         self._by_last: defaultdict[str, list[tuple[Parts, str]]] = defaultdict(list)
-        self._by_stem: defaultdict[str, list[tuple[Parts, str]]] = defaultdict(list)
         for key in sorted(self._keys):
             parts = _parts(key)
             self._by_last[parts[-1]].append((parts, key))
-            self._by_stem[_stem(parts[-1])].append((parts, key))
+
+    @cached_property
+    def _by_stem(self) -> Mapping[str, Sequence[tuple[Parts, str]]]:
+        found: defaultdict[str, list[tuple[Parts, str]]] = defaultdict(list)
+        for last, images in self._by_last.items():
+            found[_stem(last)].extend(images)
+        return found
 
     def find(self, name: str, base: str = "") -> str | None:
         """The image that `name` means in a table of the folder `base`; None for none.
@@ -74,7 +80,7 @@ class Names:
             above = parts[: len(parts) - len(whole)]
             if whole[-shared:] == parts[-shared:] and (not above or above[-1] in self._tops):
                 found.append(key)
-        if len(found) > 1:
+        if len(found) > 1:  # the one below the table, or the one written just so
             inside = [key for key in found if key.startswith(f"{base}/")] if base else []
             same = [key for key in inside or found if PurePosixPath(key).name == _last(name)]
             found = same if len(same) == 1 else inside or found
