@@ -1,10 +1,10 @@
 """What a file is that is no image: told by its first bytes, with what to do about it."""
 
-__all__ = ["is_heif", "naming"]
+__all__ = ["is_heif", "naming", "stand_in"]
 
 _HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _BEGINNINGS = {
-    b"version https://git-lfs.": "it is a Git LFS pointer, not the image: run `git lfs pull`",
+    b"version https://git-lfs": "it is a Git LFS pointer, not the image: run `git lfs pull`",
     b"\xff\x0a": "it is JPEG XL, which is not read here: export it as JPEG or PNG",
     b"\0\0\0\x0cJXL ": "it is JPEG XL, which is not read here: export it as JPEG or PNG",
     b"%PDF": "it is a PDF, not an image: export its pages as PNG",
@@ -29,6 +29,19 @@ _BEGINNINGS = {
 def is_heif(data: bytes) -> bool:
     """Whether the bytes begin as an HEIC or HEIF image, which Pillow does not read by itself."""
     return data[4:8] == b"ftyp" and data[8:12] in _HEIF
+
+
+def stand_in(start: bytes) -> str | None:
+    """What stands in place of a file that was to be fetched, by its first bytes; None for none."""
+    if not start:
+        return "it is empty (0 bytes): fetch it again"
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer, not the file: run `git lfs pull`"
+    if b"/annex/objects/" in start[:512]:
+        return "it is a git-annex pointer, not the file: run `git annex get`"
+    if start.lstrip().startswith(b"<"):
+        return "it is a web page: the download failed, fetch it again"
+    return None
 
 
 def naming(data: bytes) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import cast
 
 from pipeline.data.format import tar
+from pipeline.data.signatures import stand_in
 from pipeline.data.sources.digest import digest_of
 from pipeline.data.sources.left_aside import LeftAside
 from stylealae.errors import DataError
@@ -20,6 +21,7 @@ __all__ = [
     "FolderOfFiles",
     "TarsOfFiles",
     "ZipOfFiles",
+    "beginning",
     "entries_of",
     "open_container",
 ]
@@ -156,7 +158,11 @@ class TarsOfFiles(Container):
         self.sizes = sizes
 
     def _list(self, path: Path, number: int, prefix: str) -> None:
-        listed = tar.members(path)
+        try:
+            listed = tar.members(path)
+        except DataError as error:
+            said = stand_in(beginning(path))
+            raise (DataError(f"{path} is no tar: {said}") if said else error) from error
         _require_distinct(str(path), (member.name for member in listed))
         files = {os.path.normpath(member.name): member for member in listed}
         for member in listed:
@@ -188,21 +194,18 @@ def open_container(path: str) -> Container:
         return ZipOfFiles(path)
     if path.endswith(".tar"):
         return TarsOfFiles(path)
-    with open(path, "rb") as file:
-        start = file.read(64).lstrip()
-    if start.startswith(b"<"):
-        raise DataError(
-            f"{path} is a web page, not an archive: the download failed, fetch it again"
-        )
-    if start.startswith(b"version https://git-lfs."):
-        raise DataError(f"{path} is a Git LFS pointer, not the file: run `git lfs pull`")
     if tarfile.is_tarfile(path):
         raise DataError(
             f"{path} is a compressed tar, which cannot be read in place: unpack it first"
         )
-    raise DataError(
-        f"{path} is neither a folder nor a zip nor a tar: pack the images as one of them"
-    )
+    said = stand_in(beginning(path)) or "pack the images as one of them"
+    raise DataError(f"{path} is neither a folder nor a zip nor a tar: {said}")
+
+
+def beginning(path: str | Path) -> bytes:
+    """The first bytes of a file, by which its kind is told."""
+    with open(path, "rb") as file:
+        return file.read(4096)
 
 
 def entries_of(path: Path) -> list[str]:

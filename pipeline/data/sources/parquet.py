@@ -19,6 +19,8 @@ from typing import Any
 
 from pipeline.data.decoding import decode
 from pipeline.data.format.types import Label
+from pipeline.data.signatures import stand_in
+from pipeline.data.sources.containers import beginning
 from pipeline.data.sources.digest import digest_of
 from pipeline.data.sources.files import SUFFIXES
 from pipeline.data.sources.left_aside import suffix_of
@@ -55,8 +57,9 @@ class Parquet(Source):
             tables = [file.read(columns=labels) for file in self._files]
             columns = [{name: table.column(name) for name in labels} for table in tables]
         except (OSError, KeyError, ValueError, arrow.ArrowException) as error:
+            said = next((said for p in self._paths if (said := stand_in(beginning(p)))), "")
             raise DataError(
-                f"{input} cannot be read as Parquet ({error}): fetch it again"
+                f"{input} cannot be read as Parquet: {said or f'{error}; fetch it again'}"
             ) from error
         self.label_names = tuple(
             name for name in labels if any(len(c[name]) > c[name].null_count for c in columns)

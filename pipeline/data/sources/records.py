@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 
+from pipeline.data.signatures import stand_in
 from pipeline.data.sources.source import needed
 from stylealae.errors import DataError
 
@@ -61,7 +62,10 @@ class RecordFile:
         self._file = open(path, "rb")  # noqa: SIM115 - open as long as the source is
         head = os.pread(self._file.fileno(), _HEAD.size, 0)
         if len(head) < _HEAD.size or self._masked(head[:8]) != _HEAD.unpack(head)[1]:
-            raise DataError(f"{path} begins with no record: it is compressed, or no TFRecord file")
+            said = stand_in(os.pread(self._file.fileno(), 4096, 0))
+            raise DataError(
+                f"{path} begins with no record: {said or 'it is compressed, or no TFRecord file'}"
+            )
         stride = _HEAD.size + int(_HEAD.unpack(head)[0]) + _CRC.size
         size = path.stat().st_size
         count, rest = divmod(size, stride)

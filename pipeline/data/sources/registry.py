@@ -9,8 +9,9 @@ from pipeline.data.pixels import recoloured
 from pipeline.data.sources.celebahq import CelebaHQ
 from pipeline.data.sources.containers import entries_of, open_container
 from pipeline.data.sources.ffhq import Ffhq
-from pipeline.data.sources.files import Folder, Tar, Zip
+from pipeline.data.sources.files import SUFFIXES, Folder, Tar, Zip
 from pipeline.data.sources.idx import Idx
+from pipeline.data.sources.left_aside import suffix_of
 from pipeline.data.sources.lsun import Lsun
 from pipeline.data.sources.parquet import Parquet
 from pipeline.data.sources.source import Options, Sample, Source
@@ -121,6 +122,8 @@ def _kind_of(input: str, name: str) -> type[Source]:
         return SOURCES[name]
     kind = next((kind for kind in KINDS if kind.fits(path, entries)), None)
     if kind is None:
+        if suffix_of(path.name) in SUFFIXES:
+            raise DataError(f"{input} is one image: give a folder, zip or tar of them")
         open_container(input)  # says what is wrong with it
         raise DataError(f"{input} is of no kind that is known: name it with --source")
     return kind

@@ -224,7 +224,7 @@ def test_damage_inside_a_zip_is_named(photos: Path, tmp_path: Path) -> None:
 def test_a_page_in_place_of_an_archive_is_recognised(tmp_path: Path) -> None:
     path = tmp_path / "faces.zip"
     path.write_text("<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html>")
-    with pytest.raises(DataError, match="is a web page, not an archive"):
+    with pytest.raises(DataError, match="nor a tar: it is a web page"):
         open_source(str(path))
 
 
