@@ -18,9 +18,10 @@ from typing import Any
 import torch
 import torch.nn.functional as fn
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from stylealae.ops import compiled
+from stylealae.ops.blur import blur
 from stylealae.ops.compiler import fuses
 from stylealae.ops.formulas import SLOPE
 
@@ -72,15 +73,6 @@ def normalised(
         return out, mean, var
     _, out, mean, var = _Normalised.apply(x, bias, eps)  # type: ignore[no-untyped-call]
     return blur(out) if blurred else out, mean, var
-
-
-def blur(x: Tensor) -> Tensor:
-    """Depthwise [1 2 1] x [1 2 1] / 16 with zero padding.  [N, C, R, R] -> same"""
-    if fuses(x):
-        out: Tensor = compiled.Blurred.apply(x)  # type: ignore[no-untyped-call]
-        return out
-    out = _Blur.apply(x)  # type: ignore[no-untyped-call]
-    return out
 
 
 class _Styled(torch.autograd.Function):
@@ -250,45 +242,6 @@ def _line(
     if g_mean is not None:
         level = level + g_mean / pixels
     return slope, level
-
-
-class _Blur(torch.autograd.Function):
-    """Its own adjoint, so every derivative of it is a blur again."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
-        if x.device.type != "cpu":
-            # Made on the GPU: the host would wait for a copy of it.
-            tap = 2.0 - torch.arange(-1.0, 2.0, device=x.device, dtype=x.dtype).abs()  # [1, 2, 1]
-            kernel = (torch.outer(tap, tap) / 16).expand(x.shape[1], 1, 3, 3)
-            return fn.conv2d(x, kernel, padding=1, groups=x.shape[1])
-        return _blur_on_cpu(x)
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, g: Tensor) -> Tensor:
-        out: Tensor = _Blur.apply(g)  # type: ignore[no-untyped-call]
-        return out
-
-
-def _blur_on_cpu(x: Tensor) -> Tensor:
-    """Four sums of neighbours, [1 1] twice along each axis, over planes padded by zeros."""
-    n, c, height, width = x.shape
-    planes, out = x.reshape(n * c, height, width), torch.empty_like(x).view(n * c, height, width)
-    row = width + 2
-    count = max(1, min(len(planes), TILE // ((height + 2) * row)))
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    padded = torch.zeros(count, height + 2, row, dtype=dtype)
-    one, other = torch.empty_like(padded), torch.empty_like(padded)
-    p, a, b = padded.view(-1), one.view(-1), other.view(-1)
-    for start in range(0, len(planes), count):
-        part = planes[start : start + count]
-        padded[: len(part), 1:-1, 1:-1] = part
-        torch.add(p[:-row], p[row:], out=a[:-row])  # rows
-        torch.add(a[: -2 * row], a[row:-row], out=b[: -2 * row])
-        torch.add(b[:-1], b[1:], out=a[:-1])  # columns; what crosses an edge lies in the padding
-        torch.add(a[:-2], a[1:-1], out=b[:-2])
-        out[start : start + count] = other[: len(part), :height, :width].mul_(1 / 16)
-    return out.view_as(x)
 
 
 @contextmanager

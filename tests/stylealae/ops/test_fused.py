@@ -6,7 +6,7 @@ import torch.nn.functional as fn
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from stylealae.ops import fused
+from stylealae.ops import blur, fused
 
 N, C, R = 3, 4, 6
 
@@ -14,7 +14,8 @@ N, C, R = 3, 4, 6
 @pytest.fixture(params=[1, 50, 1 << 20], ids=["a plane a tile", "odd tiles", "one tile"])
 def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles of several sizes: the result may not depend on them."""
-    monkeypatch.setattr(fused, "TILE", request.param)
+    for module in (blur, fused):
+        monkeypatch.setattr(module, "TILE", request.param)
 
 
 def draw(*shape: int) -> Tensor:
@@ -94,6 +95,12 @@ def test_blur_is_the_binomial_kernel_with_zero_padding(size):
     torch.testing.assert_close(ours, plain)
     g = torch.randn_like(plain)
     torch.testing.assert_close(*(torch.autograd.grad(y, x, g)[0] for y in (ours, plain)))
+
+
+@pytest.mark.parametrize("side", [4, 32, 33])
+def test_blur_is_the_same_in_float32_whichever_way_it_is_computed(side):
+    x = torch.randn(2, 16, side, side)
+    torch.testing.assert_close(fused.blur(x), fused.blur(x.double()).float())
 
 
 def test_half_precision_is_rounded_once():
