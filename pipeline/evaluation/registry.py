@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from pipeline.evaluation import attribute_metrics, code_metrics, image_metrics
+from pipeline.evaluation import attribute_metrics, code_metrics, factor_metrics, image_metrics
 from pipeline.evaluation.context import EvaluationContext, Values
 from stylealae.api import StyleALAE
 from stylealae.capabilities import (
@@ -87,6 +87,27 @@ def _again(measure: Callable[..., Values], role: str, protocol: str) -> Metric:
     return _by(measure, role, protocol, real="held out", generates=False, models=(Reconstructs,))
 
 
+def _factors(measure: Callable[..., Values], protocol: str) -> Metric:
+    """A score of how far the codes E(x) keep factors apart."""
+    return Metric(
+        measure=measure, protocol=f"{protocol}; codes E(x) of train, factors: labels",
+        labels=True, real="train", generates=False, models=(StyleALAE, Autoencodes, Unmaps),
+    )  # fmt: skip
+
+
+def _factors_in_z(measure: Callable[..., Values], protocol: str) -> Metric:
+    """The same of the z that F takes to E(x)."""
+    return Metric(
+        measure=partial(measure, space="-z"),
+        protocol=f"{protocol}; z that F takes to E(x) (gradient descent), 5,000 of train",
+        labels=True, real="train", generates=False, models=(Unmaps,),
+    )  # fmt: skip
+
+
+MIG = "mutual information gap, codes in 20 bins, factors in 10 levels"
+SAP = "gap of squared correlations with a factor"
+DCI = "importance of codes by random forests of 10 trees, R2 held out"
+VOTE = "majority vote of 10,000 batches of 64 images of a factor's level, 5,000 to test"
 FRECHET = "Frechet distance"
 KID = "kernel distance, 100 subsets of 1000 or half, cubic kernel"
 BALLS = "improved precision and recall, k = 3"
@@ -135,6 +156,14 @@ METRICS: dict[str, Metric] = {
         real="train",
         generates=False,
     ),
+    "mig": _factors(factor_metrics.mig, MIG),
+    "sap": _factors(factor_metrics.sap, SAP),
+    "dci": _factors(factor_metrics.dci, DCI),
+    "factorvae": _factors(factor_metrics.factor_vae, VOTE),
+    "mig-z": _factors_in_z(factor_metrics.mig, MIG),
+    "sap-z": _factors_in_z(factor_metrics.sap, SAP),
+    "dci-z": _factors_in_z(factor_metrics.dci, DCI),
+    "factorvae-z": _factors_in_z(factor_metrics.factor_vae, VOTE),
     "error": Metric(
         measure=code_metrics.classification_error,
         protocol="share of images, test, whose likeliest class y is not their label",

@@ -42,11 +42,21 @@ def model(name: str, **shape: object) -> Model:
 def context_of(m: Model, digits: Path) -> EvaluationContext[Model]:
     dataset = Dataset.open(DataConfig(path=str(digits)), 32)
     return EvaluationContext(
-        model=m, dataset=dataset, world=WORLD, samples=50, batch=16, extractors=extractors([], CPU)
-    )
+        model=m, dataset=dataset, world=WORLD, labels=("class",), samples=50, batch=16,
+        extractors=extractors([], CPU),
+    )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [n for n in FAMILIES if n != "stylealae"])
+LIKE_VAE = ("factor_vae", "intro_vae", "soft_intro_vae", "wae", "vae_gan", "ali")
+"""Families whose trained models are of the VAE's class and posteriors."""
+MEASURED = [name for name in FAMILIES if name not in ("stylealae", *LIKE_VAE)]
+
+
+def test_families_that_are_not_measured_have_a_model_of_the_vaes_class() -> None:
+    assert {type(model(name)) for name in LIKE_VAE} == {type(model("vae"))}
+
+
+@pytest.mark.parametrize("name", MEASURED)
 def test_every_metric_that_suits_a_family_gives_numbers(
     name: str, digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,3 +137,15 @@ def test_the_command_draws_into_a_folder(digits: Path, tmp_path: Path) -> None:
     names = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert names == {"sheet.png", "codes.png", "manifold.png"}
     assert Image.open(tmp_path / "pictures/codes.png").size[0] > 300
+
+
+def test_the_disentanglement_command_prints_all_four(digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "snapshot").mkdir()
+    model("vae").save(tmp_path / "snapshot")
+    command = ["evaluate", str(tmp_path / "snapshot"), "--data", str(digits), "--metrics",
+               "mig,dci,factorvae,sap", "--labels", "class"]  # fmt: skip
+    shown = CliRunner().invoke(main, command, catch_exceptions=False)
+    lines = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert [line["metric"] for line in lines] == ["mig", "dci", "factorvae", "sap"]
+    assert all(line["labels"] == ["class"] for line in lines)
+    assert "add --labels" in CliRunner().invoke(main, command[:-2]).output
