@@ -6,17 +6,15 @@ C channels, R resolution.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from functools import cache
 
 from pipeline.data import pixels
 from pipeline.data.decoding import decode, open_header
 from pipeline.faces.alignment import align
-from pipeline.faces.landmarks import Detector
+from pipeline.faces.landmarks import Detector, detector
 from stylealae.errors import DataError
 
-__all__ = ["MAX_BYTES", "Crop", "read_photo"]
+__all__ = ["MAX_BYTES", "Crop", "read_photo", "read_upload"]
 
 MAX_BYTES = 20 << 20
 MAX_PIXELS = 64_000_000  # a phone's 50 megapixels are 8160x6144 or a little more
@@ -25,6 +23,7 @@ TOO_LARGE = (
     f"{math.isqrt(MAX_PIXELS) // 1000 * 1000} pixels a side or fewer"
 )
 MIN_SIDE = 16
+PLAIN = 2.0  # standard deviation, of 256 values
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "HEIF")
 UNREAD = "it is no image that can be read here: use JPEG, PNG or WebP"
 
@@ -65,14 +64,25 @@ class Crop:
         return image[top : top + side, left : left + side]
 
 
+def read_upload(
+    data: bytes, resolution: int, channels: int, crop: Crop | None, find: str
+) -> tuple[pixels.Pixels, tuple[str, ...]]:
+    """As `read_photo`, of what can be sent to another process: a detector by NAME:FILE."""
+    return read_photo(data, resolution, channels, crop, _detector(find) if find else None)
+
+
+_detector = cache(detector)
+"""Loaded once a process."""
+
+
 def read_photo(
     data: bytes,
     resolution: int,
     channels: int,
     crop: Crop | None = None,
     find: Detector | None = None,
-) -> tuple[Tensor, tuple[str, ...]]:
-    """[C, R, R] in [-1, 1], shrunk as `stylealae prepare` does it, and notes for the user.
+) -> tuple[pixels.Pixels, tuple[str, ...]]:
+    """[C, R, R] uint8, shrunk as `stylealae prepare` does it, and notes for the user.
 
     Without a crop, a detector's largest face is cut out as FFHQ's are; without either, the middle.
 
@@ -103,11 +113,11 @@ def read_photo(
     if side < resolution:
         notes.append(f"It has {side}×{side} pixels, the model works at {resolution}×{resolution}: "  # noqa: RUF001
                      "it was enlarged, and fine detail is the model's own.")  # fmt: skip
-    if float(image.std()) < 2.0:
-        notes.append("It is nearly of one colour: there is no face to be seen in it.")
     planes, _ = pixels.square(image, resolution)
-    made = pixels.pyramid(planes, (resolution,))[resolution]  # [C, R, R] uint8
-    return torch.from_numpy(made).float() / 127.5 - 1.0, tuple(notes)
+    made = pixels.pyramid(planes, (resolution,))[resolution]  # [C, R, R]
+    if float(made.std()) < PLAIN:
+        notes.append("It is nearly of one colour: there is no face to be seen in it.")
+    return made, tuple(notes)
 
 
 def _check(data: bytes) -> None:

@@ -1,5 +1,7 @@
 """`demo`, `report`: pages for the browser."""
 
+import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,15 +25,20 @@ __all__ = ["demo", "report"]
                    "holds some, else those along which the model varies most.")  # fmt: skip
 @click.option("--port", default=7860, show_default=True, help="0 takes any free one.")
 @click.option("--host", default="127.0.0.1", show_default=True,
-              help="0.0.0.0 lets everybody in who can reach this machine.")  # fmt: skip
+              help="0.0.0.0 lets everybody in who can reach this machine and has the token."
+)  # fmt: skip
+@click.option("--allow-host", "names", multiple=True, metavar="NAME",
+              help="Answer to this host name too: that of a proxy, say. Asks for the token."
+)  # fmt: skip
 @click.option("--detector", metavar="NAME:FILE", default="",
               help="Turn and crop photos by their eyes and mouth, as `stylealae align` does, with "
                    "yunet:model.onnx or dlib:model.dat; else crop by hand.")  # fmt: skip
 @DEVICE
 @reports_errors
 def demo(
-    model: Path, directions: Path | None, port: int, host: str, detector: str, device: str
-) -> None:
+    model: Path, directions: Path | None, port: int, host: str, names: Sequence[str],
+    detector: str, device: str,
+) -> None:  # fmt: skip
     """Serve the studio: a web page to reconstruct, edit, mix and draw faces.
 
     \b
@@ -39,9 +46,11 @@ def demo(
     stylealae demo snapshots/ffhq --directions directions/smile --port 8000
 
     On another machine, forward the port (ssh -L 7860:127.0.0.1:7860 HOST) and open the address
-    here. Nothing that is uploaded is kept. More: docs/studio.md.
+    here. Nothing that is uploaded is kept. Beyond this machine the address holds a token, which
+    is asked for. More: docs/studio.md.
     """  # noqa: D301
     try:
+        from pipeline.studio.guard import Access
         from pipeline.studio.server import listening, serve
     except ImportError as error:
         raise ConfigError(
@@ -50,13 +59,28 @@ def demo(
     from pipeline.faces.landmarks import detector as found
     from pipeline.studio.studio import Studio
 
-    find = found(detector) if detector else None
+    if detector:
+        found(detector)  # what is wrong with it is said before anybody uploads
     on = listening(host, port)
     studio = Studio(open_model(model, device), _directions_of(model, directions))
-    address, port = on.getsockname()[:2]
-    shown = f"[{address}]" if ":" in address else address
-    click.echo(f"the studio of {model} is at http://{shown}:{port}  (Ctrl-C ends it)")
-    serve(studio, on, about=_name_of(model.resolve()), find=find)
+    access = Access.on(on.getsockname()[0], names)
+    click.echo(f"the studio of {model} is at {_address(on, access.token)}  (Ctrl-C ends it)")
+    if access.token:
+        click.secho(
+            "warning: whoever has this address can use the studio, and nothing is encrypted on "
+            "the way: put a proxy with TLS before it where others listen",
+            fg="yellow", err=True,
+        )  # fmt: skip
+    serve(studio, on, access, about=_name_of(model.resolve()), detector=detector)
+
+
+def _address(on: socket.socket, token: str) -> str:
+    """What to open in a browser; of a socket on every interface, by this machine's name."""
+    host, port = on.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = socket.gethostname()
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}/{f'?token={token}' if token else ''}"
 
 
 def _directions_of(model: Path, given: Path | None) -> "Directions | None":

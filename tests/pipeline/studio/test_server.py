@@ -5,6 +5,7 @@ import base64
 import io
 import tarfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from pipeline.data.images import load_images
 from pipeline.faces.alignment import align
 from pipeline.faces.landmarks import read_points
 from pipeline.studio import server
+from pipeline.studio.guard import Access
 from pipeline.studio.recipe import Recipe, bands_of, packed, unpacked
-from pipeline.studio.server import RefusedError, WorkQueue, app_of, listening
+from pipeline.studio.server import app_of, listening
 from pipeline.studio.studio import Studio
 from pipeline.studio.uploads import Crop, read_photo
+from pipeline.studio.work import RefusedError, WorkQueue, uploading
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.editing.directions import placed
@@ -143,9 +146,8 @@ def test_a_broken_recipe_is_a_sentence(client: TestClient, recipe: Any, said: st
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
 def test_common_formats_are_read(form: str) -> None:
-    x, notes = read_photo(photo(32, 32, form), 16, 3)
-    assert x.shape == (3, 16, 16)
-    assert float(x.abs().max()) <= 1
+    planes, notes = read_photo(photo(32, 32, form), 16, 3)
+    assert (planes.shape, planes.dtype) == ((3, 16, 16), np.uint8)
     assert not notes
 
 
@@ -189,9 +191,9 @@ def test_a_found_face_is_aligned_as_the_tools_align_it() -> None:
         name = next(n for n in tar.getnames() if n.endswith(".tem"))
         tem, jpg = (tar.extractfile(name[:-4] + end).read() for end in (".tem", ".jpg"))  # type: ignore[union-attr]
     points = read_points(name, tem)
-    x, notes = read_photo(jpg, 64, 3, find=lambda _: [points, points])
+    planes, notes = read_photo(jpg, 64, 3, find=lambda _: [points, points])
     wanted = align(decode(jpg, 3)[0], points, 64)
-    assert np.array_equal(to_uint8(x[None])[0], wanted)
+    assert np.array_equal(planes.transpose(1, 2, 0), wanted)
     assert "eyes and mouth" in notes[0]
     assert "2 faces" in notes[1]
     _, notes = read_photo(jpg, 64, 3, find=lambda _: [])
@@ -213,38 +215,127 @@ def test_a_crop_is_of_the_photo_itself() -> None:
             Crop.parsed(wrong)
 
 
-def test_other_sites_and_other_hosts_are_refused(studio: Studio, client: TestClient) -> None:
+def test_other_sites_and_other_hosts_are_refused(client: TestClient) -> None:
     recipe = {"face": {"seed": 1}}
     for site in ("cross-site", "same-site"):
         assert (
             client.post("/api/picture", json=recipe, headers={"sec-fetch-site": site}).status_code
             == 403
         )
+    for origin, status in (("http://evil.example", 403), ("http://127.0.0.1:7860", 200)):
+        asked = client.post("/api/picture", json=recipe, headers={"origin": origin})
+        assert asked.status_code == status
     assert client.get("/", headers={"sec-fetch-site": "cross-site"}).status_code == 200  # a link
     assert client.get("/", headers={"host": "evil.example"}).status_code == 403
-    everywhere = TestClient(app_of(studio, local=False), base_url="http://evil.example")
-    page = everywhere.get("/")
-    assert page.status_code == 200
+    page = client.get("/")
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert page.headers["cache-control"] == "no-store"
-    assert everywhere.get("/static/../server.py").status_code == 404
+    assert client.get("/static/../server.py").status_code == 404
     assert "http" not in page.text.replace("http-equiv", "")  # nothing comes from elsewhere
 
 
+def test_beyond_this_machine_a_token_is_asked_for(studio: Studio) -> None:
+    access = Access.on("0.0.0.0", ["Faces.example"])
+    app = app_of(studio, access=access)
+
+    def visitor(name: str) -> TestClient:
+        return TestClient(app, base_url=f"http://{name}", follow_redirects=False)
+
+    stranger, friend = visitor("faces.example"), visitor("192.0.2.7:7860")
+    for path in ("/", "/?token=guessed", "/api/model", "/static/studio.js"):
+        assert stranger.get(path).status_code == 403
+    assert "token" in stranger.get("/").json()["error"]
+    assert visitor("evil.example").get(f"/?token={access.token}").status_code == 403
+    given = friend.get(f"/?token={access.token}")
+    assert (given.status_code, given.headers["location"]) == (303, "/")
+    assert "HttpOnly" in given.headers["set-cookie"]
+    assert friend.get("/").status_code == friend.get("/api/model").status_code == 200
+    assert len(access.token) > 30
+    assert access.token not in repr(access)
+
+
+def test_on_this_machine_no_token_is_asked_for() -> None:
+    assert Access.on("127.0.0.1") == Access()
+    assert Access.on("127.0.0.1", ["faces.example"]).token  # a proxy lets others in
+
+
+class Visitor:
+    """A request whose sender leaves when told."""
+
+    def __init__(self) -> None:
+        self.left = asyncio.Event()
+
+    async def receive(self) -> dict[str, str]:
+        """As an ASGI server's."""
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+
 def test_a_long_line_of_requests_is_refused_and_drains(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "MAX_WAITING", 2)
+    monkeypatch.setattr("pipeline.studio.work.MAX_WAITING", 2)
     gate = threading.Event()
 
     async def crowd() -> list[Any]:
-        work = WorkQueue()
-        asked = [asyncio.create_task(work.do(lambda: gate.wait(10))) for _ in range(4)]
+        queue = WorkQueue()
+        visitor: Any = Visitor()
+        asked = [asyncio.create_task(queue.do(visitor, lambda: gate.wait(10))) for _ in range(4)]
         await asyncio.sleep(0.05)
         gate.set()
         answers = await asyncio.gather(*asked, return_exceptions=True)
-        return [*answers, await work.do(lambda: True)]
+        return [*answers, await queue.do(visitor, lambda: True)]
 
     answers = asyncio.run(crowd())
     assert [isinstance(a, RefusedError) for a in answers] == [False, False, True, True, False]
+
+
+def test_work_of_who_has_left_is_not_done() -> None:
+    gate, done = threading.Event(), []
+
+    async def crowd() -> list[Any]:
+        queue, visitors = WorkQueue(), [Visitor() for _ in range(3)]
+
+        def work(i: int) -> None:
+            gate.wait(10)
+            done.append(i)
+
+        asked = [
+            asyncio.create_task(queue.do(visitor, lambda i=i: work(i)))  # type: ignore[arg-type]
+            for i, visitor in enumerate(visitors)
+        ]
+        await asyncio.sleep(0.05)
+        visitors[1].left.set()
+        await asyncio.sleep(0.05)
+        gate.set()
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    answers = asyncio.run(crowd())
+    assert done == [0, 2]
+    assert isinstance(answers[1], RefusedError)
+
+
+def test_bodies_wait_unread_while_others_are_held() -> None:
+    async def crowd() -> list[int]:
+        places, order = asyncio.Semaphore(1), []
+
+        async def upload(i: int) -> None:
+            async with uploading(places):
+                order.append(i)
+                await asyncio.sleep(0.01)
+                order.append(i)
+
+        await asyncio.gather(*(upload(i) for i in range(3)))
+        return order
+
+    assert asyncio.run(crowd()) == [0, 0, 1, 1, 2, 2]
+
+
+def test_a_length_that_is_too_much_is_refused_unread(client: TestClient) -> None:
+    def never() -> Iterator[bytes]:
+        raise AssertionError("it was read")
+        yield b""
+
+    headers = {"content-length": str(21 << 20)}
+    assert client.post("/api/face", content=never(), headers=headers).status_code == 413
 
 
 def test_recipes_keep_nothing(studio: Studio, client: TestClient, tmp_path: Path) -> None:

@@ -1,0 +1,120 @@
+"""The studio under load: clients that draw and edit at once, then uploads that are held half way.
+
+    python -m bench.crowd [SECONDS] [CLIENTS]
+
+A real server in a process of its own answers at 32x32; the clients share the machine with it.
+"""
+
+import asyncio
+import io
+import json
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import numpy as np
+import torch
+from PIL import Image
+
+from stylealae import StyleALAE
+from stylealae.config import ModelConfig
+from stylealae.networks import build
+
+SMALL = ModelConfig(resolution=32)
+HELD, HELD_BYTES = 100, 19 << 20
+
+
+def memory_mib(pid: int) -> int:
+    """What a process holds."""
+    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) >> 10 if found else 0
+
+
+def photo() -> bytes:
+    """A JPEG of 600x800."""
+    pixels = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).resize((800, 600)).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+async def visit(
+    base: str, until: float, number: int, took: list[float], codes: Counter[int]
+) -> None:
+    """One client: a photo, then slider after slider, each request when the last was answered."""
+    async with httpx.AsyncClient(base_url=base, timeout=120) as client:
+        face = (await client.post("/api/face", content=photo())).json()
+        i = 0
+        while time.monotonic() < until:
+            i += 1
+            recipe = {"face": {"w": face["w"]}, "amounts": {"pc1": 0.01 * i}, "draft": i % 4 > 0}
+            began = time.monotonic()
+            answer = await client.post("/api/picture", json=recipe)
+            took.append(time.monotonic() - began)
+            codes[answer.status_code] += 1
+            await asyncio.sleep(0.5 + 0.01 * (number % 10))  # a hand on a slider
+
+
+async def crowd(base: str, seconds: float, clients: int) -> dict[str, object]:
+    """Times and status codes of all requests."""
+    took: list[float] = []
+    codes: Counter[int] = Counter()
+    until = time.monotonic() + seconds
+    await asyncio.gather(*(visit(base, until, i, took, codes) for i in range(clients)))
+    p50, p95, most = np.quantile(took, [0.5, 0.95, 1.0])
+    return {
+        "clients": clients, "requests": len(took), "codes": dict(codes),
+        "p50_s": round(p50, 3), "p95_s": round(p95, 3), "max_s": round(most, 3),
+    }  # fmt: skip
+
+
+def hold(port: int, pid: int) -> int:
+    """The most that the server holds while a hundred uploads stop half way, in MiB."""
+    head = f"POST /api/face HTTP/1.1\r\nHost: localhost\r\nContent-Length: {HELD_BYTES}\r\n\r\n"
+    held, most, part = [], 0, bytes(HELD_BYTES - 1000)
+    for _ in range(HELD):
+        connection = socket.create_connection(("127.0.0.1", port))
+        connection.settimeout(0.2)
+        held.append(connection)
+        with suppress(OSError):  # it is not read further
+            connection.sendall(head.encode() + part)
+        most = max(most, memory_mib(pid))
+    for connection in held:
+        connection.close()
+    return most
+
+
+def main(seconds: float = 20.0, clients: int = 50) -> None:
+    """Prints what was found as JSON."""
+    with tempfile.TemporaryDirectory() as folder:
+        w_mean = torch.zeros(2 * SMALL.blocks, SMALL.w_width)
+        StyleALAE(build(SMALL), SMALL, w_mean, stage=SMALL.blocks - 1).save(folder)
+        server = subprocess.Popen(
+            [sys.executable, "-m", "pipeline.cli", "demo", folder, "--port", "0"],
+            stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        try:
+            assert server.stdout is not None
+            found = re.search(r"http://127\.0\.0\.1:(\d+)", server.stdout.readline())
+            assert found, "the studio did not start"
+            base = f"http://localhost:{found[1]}"
+            asyncio.run(crowd(base, 2, clients))  # what is loaded once is loaded
+            before = memory_mib(server.pid)
+            result = asyncio.run(crowd(base, seconds, clients))
+            result |= {"mib_before": before, "mib_after": memory_mib(server.pid)}
+            result["mib_with_uploads_held"] = hold(int(found[1]), server.pid)
+        finally:
+            server.terminate()
+            server.wait()
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main(*map(float, sys.argv[1:2]), *map(int, sys.argv[2:3]))
