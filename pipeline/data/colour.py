@@ -11,6 +11,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageCms
 
+from pipeline.data.mending import LOST_PROFILE
+
 __all__ = ["to_srgb"]
 
 TOLERANCE = 2
@@ -40,7 +42,7 @@ def to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, tuple[s
         return image, ()
     profile = _profile(icc)
     if profile is None:
-        return image, ("unreadable ICC profile left out",)
+        return image, (LOST_PROFILE,)
     if profile.mode != image.mode:
         return image, ("ICC profile of another colour space left out",)
     if profile.transform is None:

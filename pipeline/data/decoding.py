@@ -8,6 +8,7 @@ import io
 import logging
 import re
 import warnings
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.data.colour import to_srgb
-from pipeline.data.mending import mended_jpeg, mended_png
+from pipeline.data.mending import HARMLESS, LOST_PROFILE, mended_jpeg, mended_png
 from pipeline.data.pixels import Pixels
 from pipeline.data.signatures import is_heif, naming
 from stylealae.errors import DataError
@@ -28,7 +29,6 @@ MAX_WORK = 2_000_000_000  # pixels times scans of a JPEG: a few bytes make anoth
 MENDINGS = 4  # faults of one JPEG
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 """Formats of Pillow that start no other program, as its EPS does, whatever a file is called."""
-HARMLESS = "harmless faults passed over"
 SECOND = "read by the second decoder"
 _ORIENTATION = 0x0112  # EXIF tag
 _UPRIGHT = {
@@ -118,9 +118,10 @@ def _opened(data: bytes) -> tuple[Image.Image, bytes, tuple[str, ...]]:
     except Image.DecompressionBombError:
         raise
     except Exception:
-        if (mended := mended_png(data)) is None:
-            raise
-        return Image.open(io.BytesIO(mended), formats=("PNG",)), mended, (HARMLESS,)
+        for mended, fault in mended_png(data):
+            with suppress(Exception):
+                return Image.open(io.BytesIO(mended), formats=("PNG",)), mended, (fault,)
+        raise
 
 
 def _reads_heif() -> bool:
@@ -148,13 +149,20 @@ def _loaded(image: Image.Image, data: bytes) -> tuple[Image.Image, tuple[str, ..
             return _loaded_jpeg(image, data)
     if image.format == "PNG":
         try:
-            return _loaded_png(data), ()
+            return _loaded_png(data), _lost_profile(image, data)
         except Exception:
-            if (mended := mended_png(data)) is None:
-                raise
-            return _loaded_png(mended), (HARMLESS,)
+            for mended, fault in mended_png(data):
+                with suppress(Exception):
+                    return _loaded_png(mended), (fault,)
+            raise
     image.load()
     return image, ()
+
+
+def _lost_profile(image: Image.Image, data: bytes) -> tuple[str, ...]:
+    """Whether a PNG has a profile that Pillow passed over."""
+    there = b"iCCP" in data[: data.find(b"IDAT")]
+    return (LOST_PROFILE,) if there and not image.info.get("icc_profile") else ()
 
 
 def _loaded_png(data: bytes) -> Image.Image:

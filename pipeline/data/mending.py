@@ -5,16 +5,19 @@ file that is also damaged is still refused.
 """
 
 import re
-import struct
 import zlib
 from collections.abc import Iterator
 
-__all__ = ["mended_jpeg", "mended_png"]
+__all__ = ["HARMLESS", "LOST_PROFILE", "mended_jpeg", "mended_png"]
 
-_SOS, _EOI, _APP0, _APP14 = 0xDA, 0xD9, 0xE0, 0xEE
+HARMLESS = "harmless faults passed over"
+LOST_PROFILE = "unreadable ICC profile left out"
+
+_SOS, _EOI, _APP0, _APP2, _APP14 = 0xDA, 0xD9, 0xE0, 0xE2, 0xEE
 _SEQUENTIAL = (0xC0, 0xC1)  # frames whose only scan holds all of every pixel
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
 _PNG = b"\x89PNG\r\n\x1a\n"
+_IEND = bytes(4) + b"IEND" + zlib.crc32(b"IEND").to_bytes(4, "big")
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 
 
@@ -28,27 +31,39 @@ def mended_jpeg(data: bytes, complaint: str) -> bytes | None:
         return _patched(data, _APP14, 15, b"\x01")
     if found := _EXTRANEOUS.search(complaint):
         return _without_filler(data, int(found[1]), int(found[2], 16))
+    if "ICC" in complaint:
+        return _without_icc(data)
     if "Premature end of JPEG file" in complaint and _is_one_scan(data):
         return data + b"\xff\xd9"
     return None
 
 
-def mended_png(data: bytes) -> bytes | None:
-    """The file without texts and broken extras, which hold no pixels; None if it has none."""
-    kept, at, dropped = [_PNG], len(_PNG), False
+def mended_png(data: bytes) -> Iterator[tuple[bytes, str]]:
+    """The file without its texts and broken extras, then without any; and what that is called.
+
+    Neither holds pixels. An end mark that is missing is added: whether all pixels are before it
+    their own checksums say.
+    """
     if not data.startswith(_PNG):
-        return None
+        return
+    chunks, at = [], len(_PNG)
     while at + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, at)
-        name, end = data[at + 4 : at + 8], at + 12 + length
-        extra = bool(name[0] & 32) and name != b"tRNS"
-        broken = zlib.crc32(data[at + 4 : end - 4]).to_bytes(4, "big") != data[end - 4 : end]
-        if name in _TEXTS or (extra and broken):
-            dropped = True
-        else:
-            kept.append(data[at:end])
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        chunks.append((data[at + 4 : at + 8], data[at:end]))
         at = end
-    return b"".join([*kept, data[at:]]) if dropped else None
+    if at == len(data) and chunks and chunks[-1][0] != b"IEND":
+        chunks.append((b"IEND", _IEND))
+    sound = [(name, chunk) for name, chunk in chunks if name not in _TEXTS and _is_sound(chunk)]
+    yield _PNG + b"".join(chunk for _, chunk in sound), HARMLESS
+    bare = [(name, chunk) for name, chunk in chunks if not name[0] & 32 or name == b"tRNS"]
+    had_profile = any(name == b"iCCP" for name, _ in chunks)
+    yield _PNG + b"".join(chunk for _, chunk in bare), LOST_PROFILE if had_profile else HARMLESS
+
+
+def _is_sound(chunk: bytes) -> bool:
+    """Whether it holds pixels, or has the checksum that it says."""
+    extra = bool(chunk[4] & 32) and chunk[4:8] != b"tRNS"
+    return not extra or zlib.crc32(chunk[4:-4]).to_bytes(4, "big") == chunk[-4:]
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:
@@ -82,9 +97,20 @@ def _without_filler(data: bytes, count: int, marker: int) -> bytes | None:
     scan = dict(_segments(data)).get(_SOS, 0)
     at = data.find(bytes([0xFF, marker]), scan if marker == _EOI else 2)
     skipped = data[at - count : at]
-    if at < count or len(set(skipped)) != 1 or (marker != _EOI and scan and at > scan):
+    filler = len(set(skipped)) == 1 or (skipped.isascii() and count >= 16)  # no bits of a scan
+    if at < count or not filler or (marker != _EOI and scan and at > scan):
         return None
     return data[: at - count] + data[at:]
+
+
+def _without_icc(data: bytes) -> bytes | None:
+    """Without the segments of an ICC profile, of which some are missing or broken."""
+    found = [
+        at for marker, at in _segments(data) if marker == _APP2 and data[at + 4 : at + 7] == b"ICC"
+    ]
+    for at in reversed(found):
+        data = data[:at] + data[at + 2 + int.from_bytes(data[at + 2 : at + 4], "big") :]
+    return data if found else None
 
 
 def _is_one_scan(data: bytes) -> bool:

@@ -19,8 +19,8 @@ _BEGINNINGS = {
     b"IIU\0": "it is a camera's raw file, which is not read here: export it as JPEG",
     b"\xff\xd8\xff": "it begins as a JPEG, and its header is damaged: fetch it again",
     b"\x89PNG": "it begins as a PNG, and its header is damaged: fetch it again",
-    b"II*\0": "it is a TIFF of a kind that is not read here, or a camera's raw file",
-    b"MM\0*": "it is a TIFF of a kind that is not read here, or a camera's raw file",
+    b"II*\0": "it is a TIFF that is cut short, or a camera's raw file: export it as JPEG",
+    b"MM\0*": "it is a TIFF that is cut short, or a camera's raw file: export it as JPEG",
     b"{": "it is JSON, not an image: the download failed",
     b"[": "it is JSON, not an image: the download failed",
 }

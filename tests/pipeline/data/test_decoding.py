@@ -109,6 +109,8 @@ def test_harmless_faults_of_a_jpeg_cost_no_pixel() -> None:
     faulty = {
         "no end": whole[:-2],
         "zeros before the end": whole[:-2] + bytes(500) + whole[-2:],
+        "text before the end": whole[:-2] + b"Samsung, a trailer; " * 3 + whole[-2:],
+        "half a profile": whole[:2] + b"\xff\xe2\0\x14ICC_PROFILE\0\1\2abcd" + whole[2:],
         "JFIF 0.9": whole[:11] + b"\0\x09" + whole[13:],
         "zeros between segments": whole[:20] + bytes(5) + whole[20:],
         "scan of 0, 0, 0": whole[: scan + 11] + bytes(3) + whole[scan + 14 :],
@@ -116,7 +118,7 @@ def test_harmless_faults_of_a_jpeg_cost_no_pixel() -> None:
     faulty["several"] = faulty["JFIF 0.9"][: scan + 11] + bytes(3) + whole[scan + 14 : -2]
     for name, data in faulty.items():
         found, changes = decode(data, 3)
-        assert changes == (HARMLESS,), name
+        assert changes[-1] == HARMLESS, name
         assert (found == wanted).all(), name
 
 
@@ -146,6 +148,20 @@ def test_broken_extras_of_a_png_cost_no_pixel_and_broken_pixels_are_refused() ->
     end = whole.index(b"IEND") - 4
     late = whole[:end] + chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(3 << 20))) + whole[end:]
     assert (decode(late, 3)[0] == np.asarray(noise())).all()
+    lost = chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(2 << 20)))  # longer than Pillow reads
+    for extra, said in (
+        (chunk(b"gAMA", b""), HARMLESS),
+        (lost, "unreadable ICC profile left out"),
+        (chunk(b"iCCP", b"x\0\0?"), "unreadable ICC profile left out"),
+    ):
+        found, changes = decode(whole[:at] + extra + whole[at:], 3)
+        assert (found == np.asarray(noise())).all()
+        assert changes == (said,)
+    assert decode(whole[:end], 3)[1] == (HARMLESS,)
+    half = whole[:at] + chunk(b"IDAT", whole[at + 8 : end - 400])
+    for cut in (half, half + whole[end:]):
+        with pytest.raises(DataError, match="cannot be decoded"):
+            decode(cut, 3)
     broken = bytearray(late)
     broken[at + 100] ^= 1
     with pytest.raises(DataError, match="cannot be decoded"):
