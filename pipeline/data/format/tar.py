@@ -26,11 +26,12 @@ class Member:
     size: int
     """Number of its bytes."""
     link: str | None = None
-    """What a link leads to, as a name in the tar; None for a regular file."""
+    """What a link leads to, as a name in the tar; empty for a device or a sparse file, None for a
+    regular file."""
 
 
 def members(path: Path) -> list[Member]:
-    """The regular files and links of an uncompressed tar, in order."""
+    """All of an uncompressed tar but its folders, in order."""
     found: list[Member] = []
     try:
         with tarfile.open(path, "r:") as tar, path.open("rb") as raw:
@@ -42,7 +43,7 @@ def members(path: Path) -> list[Member]:
                     )
                 if info.isreg() and not info.issparse():
                     found.append(Member(info.name, info.offset_data, info.size))
-                elif info.islnk() or info.issym():
+                elif not info.isdir():
                     found.append(Member(info.name, 0, 0, _target(info)))
             raw.seek(tar.offset)
             if raw.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
@@ -96,6 +97,8 @@ def _target(info: tarfile.TarInfo) -> str:
     """Where a link leads: a symbolic one from its own folder, a hard one from the top."""
     if info.islnk():
         return posixpath.normpath(info.linkname)
+    if not info.issym():
+        return ""
     return posixpath.normpath(posixpath.join(posixpath.dirname(info.name), info.linkname))
 
 

@@ -2,6 +2,7 @@
 
 import lzma
 import os
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -28,6 +29,7 @@ __all__ = [
 
 MAX_BYTES = 300 << 20
 """A larger file is no picture, and in a zip it may be a few kilobytes that unpack to it."""
+NOWHERE = "links that lead nowhere"
 PIECE = 64
 """Bytes inflated at once by bzip2 and LZMA, whose decoders here know no bound: 90 MB at most."""
 
@@ -88,7 +90,7 @@ class FolderOfFiles(Container):
                 if file.is_file():
                     found[self._name(file)] = file.stat().st_size
                 else:
-                    why = "links that lead nowhere" if file.is_symlink() else "special files"
+                    why = NOWHERE if file.is_symlink() else "special files"
                     self.left_aside.add(why, [self._name(file)])
         self.sizes = found
 
@@ -118,10 +120,27 @@ class ZipOfFiles(Container):
             self._zip = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile) as error:
             raise DataError(f"{path} cannot be read as a zip: {error}") from error
-        files = [info for info in self._zip.infolist() if not info.is_dir()]
-        _require_distinct(path, (info.filename for info in files))
-        self._members = {info.filename.replace("\\", "/"): info for info in files}
+        files = [(_zip_name(info), info) for info in self._zip.infolist() if not info.is_dir()]
+        _require_distinct(path, (name for name, _ in files))
+        self._members = dict(files)
+        for name, info in files:
+            if stat.S_ISLNK(info.external_attr >> 16):
+                self._resolve(name, info)
         self.sizes = {name: info.file_size for name, info in self._members.items()}
+
+    def _resolve(self, name: str, info: zipfile.ZipInfo) -> None:
+        """Put the file that a link leads to in its place, or leave the link aside."""
+        try:
+            target = self._zip.read(info).decode() if info.file_size < 4096 else ""
+        except (OSError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error):
+            target = ""
+        whole = os.path.normpath(os.path.join(os.path.dirname(name), target))
+        found = self._members.get(whole)
+        if found is None or stat.S_ISLNK(found.external_attr >> 16):
+            del self._members[name]
+            self.left_aside.add(NOWHERE, [name])
+        else:
+            self._members[name] = found
 
     def _bytes(self, name: str) -> bytes:
         info = self._members[name]
@@ -168,7 +187,8 @@ class TarsOfFiles(Container):
         for member in listed:
             found = tar.resolved(member, files)
             if found is None:
-                self.left_aside.add("links that lead nowhere", [f"{prefix}{member.name}"])
+                why = NOWHERE if member.link else "special files"
+                self.left_aside.add(why, [f"{prefix}{member.name}"])
             else:
                 self._members[f"{prefix}{member.name}"] = number, found
 
@@ -216,6 +236,17 @@ def entries_of(path: Path) -> list[str]:
         with zipfile.ZipFile(path) as archive:
             return [name.replace("\\", "/") for name in archive.namelist()]
     return []
+
+
+def _zip_name(info: zipfile.ZipInfo) -> str:
+    """A member's name with slashes; UTF-8 that is not said to be so, as macOS writes it, is."""
+    name = info.filename.replace("\\", "/")
+    if name.isascii() or info.flag_bits & 0x800:
+        return name
+    try:
+        return name.encode("cp437").decode()
+    except UnicodeError:
+        return name
 
 
 def _require_distinct(path: str, names: Iterable[str]) -> None:

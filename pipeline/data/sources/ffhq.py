@@ -79,7 +79,7 @@ class Ffhq(Files):
     def _metadata(self, names: Sequence[str]) -> tuple[str, bytes] | None:
         """The JSON: its name and content."""
         inside = [name for name in names if PurePosixPath(name).name == METADATA]
-        beside = Path(self.input).absolute().with_name(METADATA)
+        beside = Path(self.input).absolute().parent / METADATA
         if self.options.labels is not None:
             return self.options.labels, Path(self.options.labels).read_bytes()
         if inside:

@@ -103,13 +103,16 @@ class Files(Source):
         tables = [found for name in inside if (found := self._table_inside(name))]
         if self.takes_sidecars:
             tables.append((self.input, labels_beside(self.files, self._keys, others, self.used)))
-        beside = Path(self.input).absolute().with_name(LABELS)
-        if not inside and beside.is_file() and not Path(self.input).is_dir():
-            table = labels_of(_sheet(beside), self._names)
-            if table is None:
-                self.notes.append(f"{beside} knows no image of {self.input} and is left aside")
-            else:
+        whole = Path(self.input).absolute()
+        for beside in (whole.parent / LABELS, whole.parent / f"{whole.stem}.csv"):
+            if not beside.is_file():
+                continue
+            if inside or whole.is_dir():
+                self.notes.append(f"{beside} is not used: name it with --labels")
+            elif table := labels_of(_sheet(beside), self._names):
                 tables.append((str(beside), table))
+            else:
+                self.notes.append(f"{beside} knows no image of {self.input} and is left aside")
         return self.joined(tables)
 
     def matched(self, sheet: Sheet, *, stems: bool = True) -> Labels:

@@ -90,8 +90,8 @@ class Parquet(Source):
     @classmethod
     def fits(cls, path: Path, entries: Collection[str]) -> bool:
         """Whether it is a Parquet file, or a folder with some, not images, where they belong."""
-        if any(suffix_of(name) in SUFFIXES for name in entries):
-            return False
+        if any(suffix_of(name) in SUFFIXES or name == "metadata.parquet" for name in entries):
+            return False  # a folder of images, and at most a table of them
         return (
             path.suffix == ".parquet"
             or any(name.endswith(".parquet") for name in entries)

@@ -183,3 +183,17 @@ def test_nested_values_of_a_line_of_json_are_left_aside(tmp_path: Path) -> None:
 def test_a_comma_in_a_broken_table_is_not_taken_for_something_else() -> None:
     with pytest.raises(DataError, match="row 3 has 3 columns, the header 2"):
         read_sheet("t.csv", b"file,age\na;b,1\nb,2,3\n")
+
+
+def test_a_table_beside_a_folder_is_said_not_to_be_used(tmp_path: Path) -> None:
+    root = folder(tmp_path / "photos", "a.png")
+    (tmp_path / "labels.csv").write_text("file,age\na.png,3\n")
+    source = open_source(str(root))
+    assert source.label_names == ()
+    assert any("labels.csv is not used: name it with --labels" in note for note in source.notes)
+    assert open_source(str(root), labels=str(tmp_path / "labels.csv")).label_names == ("age",)
+
+
+def test_a_table_of_parquet_among_images_is_left_aside(tmp_path: Path) -> None:
+    source = open_source(str(folder(tmp_path, "train/a.png", metadata_parquet=b"PAR1")))
+    assert (source.name, str(source.left_aside)) == ("folder", "1 .parquet files")

@@ -2,6 +2,7 @@
 
 import io
 import os
+import stat
 import tarfile
 import zipfile
 from pathlib import Path
@@ -77,6 +78,37 @@ def test_links_in_a_tar_lead_to_files_or_nowhere(tmp_path: Path) -> None:
     assert [source.key(i) for i in range(len(source))] == ["a/0.png", "b/x.png", "b/y.png"]
     assert (source.read(2).image == 7).all()
     assert str(source.left_aside) == "2 links that lead nowhere"
+
+
+def test_links_and_names_of_macos_in_a_zip(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a/0.png", png(7))
+        for name, target in (("b/1.png", "../a/0.png"), ("b/2.png", "gone.png")):
+            info = zipfile.ZipInfo(name)
+            info.external_attr = (stat.S_IFLNK | 0o777) << 16
+            archive.writestr(info, target)
+        archive.writestr("c/José.png", png(8))
+    data = (tmp_path / "x.zip").read_bytes()
+    for mark in (b"PK\x03\x04", b"PK\x01\x02"):  # without the bit that says UTF-8
+        at = data.rindex(mark) + (6 if mark[2] == 3 else 8)
+        data = data[: at + 1] + b"\0" + data[at + 2 :]
+    (tmp_path / "x.zip").write_bytes(data)
+    source = open_source(str(tmp_path / "x.zip"))
+    assert [source.key(i) for i in range(len(source))] == ["a/0.png", "b/1.png", "c/José.png"]
+    assert (source.read(1).image == 7).all()
+    assert (source.read(2).image == 8).all()
+    assert str(source.left_aside) == "1 links that lead nowhere"
+
+
+def test_a_device_in_a_tar_is_counted(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        info = tarfile.TarInfo("a.png")
+        info.size = len(png())
+        archive.addfile(info, io.BytesIO(png()))
+        pipe = tarfile.TarInfo("b.png")
+        pipe.type = tarfile.FIFOTYPE
+        archive.addfile(pipe)
+    assert str(open_source(str(tmp_path / "x.tar")).left_aside) == "1 special files"
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
