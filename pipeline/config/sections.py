@@ -104,6 +104,8 @@ class EngineConfig:
     timeout_s: float = 600.0
     """A collective of a step that takes longer ends the workers.  Longer than data.patience_s:
     while one of them waits for images, the others wait in a collective."""
+    profile: int = 0
+    """Iterations of every stage, after its first three, that are traced into run_dir/profile."""
     fuse: Literal["auto", "on", "off"] = "auto"
     """Steps between convolutions as a few kernels by torch's compiler: auto on GPUs, on on CPUs too
     (slower, for tests), off nowhere."""
@@ -124,6 +126,8 @@ class EngineConfig:
             raise ConfigError(
                 f"engine.recompute_from is {self.recompute_from}: use 0 (none) or a resolution"
             )
+        if self.profile < 0:
+            raise ConfigError(f"engine.profile is {self.profile}: use 0 (none) or a number")
         if self.threads < 0:
             raise ConfigError(f"engine.threads is {self.threads}: use 0 (shared) or a number")
         if self.timeout_s <= 0:
@@ -165,6 +169,8 @@ class LogConfig:
     """Images between two pictures of reconstructions and samples."""
     grid_size: int = 16
     """Originals, and as many samples, in the picture."""
+    to: tuple[str, ...] = ("tensorboard",)
+    """Who is told: tensorboard, wandb, mlflow, or the dotted name of an observer of one's own."""
     batches: str = ""
     """Local folder where each worker writes which images it was shown, for audits; empty: none."""
 

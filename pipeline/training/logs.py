@@ -1,4 +1,4 @@
-"""What a run tells: TensorBoard scalars and pictures, metrics.jsonl, and progress for the console.
+"""What a run tells: metrics.jsonl, its observers, pictures, and progress for the console.
 
 The axis is images seen.  Tags are grouped: loss/, metric/, image/, time/ (the clock, and where the
 schedule stands), critic/ and augment/ (critic.py), and system/.  Every call is right on every rank;
@@ -10,18 +10,17 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
 from pipeline.config.sections import LogConfig
 from pipeline.storage import Storage
 from pipeline.training.environment import environment, memory_scalars
 from pipeline.training.fencing import Fence
+from pipeline.training.observers import About, Observers, observers
 from pipeline.training.progress import ProgressUpdate
 from pipeline.world import World
 from stylealae.capabilities import Model
@@ -29,7 +28,7 @@ from stylealae.errors import DivergenceError
 from stylealae.image_grid import image_grid
 from stylealae.schedule import Progress
 
-__all__ = ["ENVIRONMENT", "METRICS", "Log", "due", "show"]
+__all__ = ["ENVIRONMENT", "METRICS", "Log", "due"]
 
 METRICS, ENVIRONMENT = "metrics.jsonl", "environment.jsonl"
 
@@ -54,6 +53,7 @@ class Log:
         report: Callable[[ProgressUpdate], None],
         fence: Fence | None = None,
         scalars: Callable[[], Mapping[str, float]] = dict,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         self.cfg, self.world, self.run_dir = cfg, world, storage.working
         self.span, self.total, self._report, self._scalars = span, total, report, scalars
@@ -65,11 +65,12 @@ class Log:
         """How much surer of training images the critic is than of held-out ones, 0 to 2."""
         self._notes: dict[str, float] = {"system/restarts": fence.restarts if fence else 0.0}
         self._fence = None if storage.remote else fence  # else this folder is nobody else's
-        self._writer: SummaryWriter | None = None
+        self._observers: Observers | None = None
         self._shown = _opened(Path(cfg.batches), world) if cfg.batches else None
         if world.rank == 0:
             _forget_after(storage, seen)
-            self._writer = SummaryWriter(str(self.run_dir / "tensorboard"), purge_step=seen + 1)
+            about = About(folder=self.run_dir, seen=seen, config=config or {})
+            self._observers = observers(cfg.to, about)
             where = {"seen": seen, "ranks": world.size, **environment(world.device)}
             with (self.run_dir / ENVIRONMENT).open("a") as stream:
                 stream.write(json.dumps(where) + "\n")
@@ -119,7 +120,7 @@ class Log:
         self._sums, self._count = {}, 0
         self._since, self._waited_s = (now, seen), waited_s
         self.row(seen, row)
-        if self._writer is None:
+        if self._observers is None:
             return
         self._report(
             ProgressUpdate(
@@ -137,12 +138,11 @@ class Log:
 
     def row(self, seen: int, row: Mapping[str, float]) -> None:
         """Writes numbers by tag; the same ones are given on every rank."""
-        if self._writer is None:
+        if self._observers is None:
             return
         if self._fence is not None:
             self._fence.require()  # an orphan leaves the new holder's rows alone
-        for tag, value in row.items():
-            self._writer.add_scalar(tag, value, seen)
+        self._observers.scalars(seen, row)
         with (self.run_dir / METRICS).open("a") as stream:
             stream.write(json.dumps({"seen": seen, **row}) + "\n")
 
@@ -167,27 +167,21 @@ class Log:
     ) -> None:
         """Draws originals, reconstructions and samples if that is due; [N, C, R, R] in [-1, 1]."""
         at_end = seen >= self.span[1]
-        if self._writer is None or not (due(seen, self.cfg.grid_img, at.batch) or at_end):
+        if self._observers is None or not (due(seen, self.cfg.grid_img, at.batch) or at_end):
             return
         n = min(self.cfg.grid_size, len(originals))
         sheet = image_grid(model().rows(originals[:n], at.alpha), columns=n)
         folder = self.run_dir / "images"
         folder.mkdir(exist_ok=True)
         sheet.save(folder / f"{at.resolution:04d}-seen-{seen:010d}.png")
-        self._writer.add_image("image/sheet", np.asarray(sheet), seen, dataformats="HWC")
+        self._observers.picture(seen, "image/sheet", sheet)
 
     def close(self) -> None:
         """Flushes everything."""
         if self._shown is not None:
             self._shown.close()
-        if self._writer is not None:
-            self._writer.close()
-
-
-def show(run_dir: Path, tag: str, picture: Image.Image, seen: int) -> None:
-    """Puts a picture into the TensorBoard of a run that is over."""
-    with SummaryWriter(str(run_dir / "tensorboard")) as writer:
-        writer.add_image(tag, np.asarray(picture), seen, dataformats="HWC")
+        if self._observers is not None:
+            self._observers.close()
 
 
 def _opened(folder: Path, world: World) -> TextIO:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pipeline.config import RunConfig, check_shares
+from pipeline.config import RunConfig, as_dict, check_shares
 from pipeline.data.loader.batch import on_device
 from pipeline.data.loader.dataset import Dataset
 from pipeline.data.loader.loader import Loader
@@ -17,6 +17,7 @@ from pipeline.training.critic import CriticWatch
 from pipeline.training.fencing import Fence
 from pipeline.training.logs import Log
 from pipeline.training.metrics import Metrics
+from pipeline.training.profiler import Profiler
 from pipeline.training.progress import ProgressUpdate
 from pipeline.training.resume import start_of
 from pipeline.training.state import TrainState
@@ -49,6 +50,7 @@ class Stage:
     critic: CriticWatch
     originals: Tensor
     """Held-out images for the image grid [n, C, R, R] in [-1, 1]."""
+    profiler: Profiler
 
     def at(self) -> Progress:
         """Where the run stands, which is in this stage.
@@ -83,6 +85,7 @@ class Stage:
 
     def close(self) -> None:
         """Waits for a save under way, and gives everything back."""
+        self.profiler.close()
         self.saver.close()
         self.loader.close()
         self.log.close()
@@ -117,7 +120,7 @@ def open_stage(
     state = TrainState(cfg, stage, world, start_of(cfg, stage, storage, digest, world))
     log = Log(
         storage, cfg.log, world, seen=state.seen, span=span, total=cfg.span(cfg.last_stage)[1],
-        report=report, fence=fence, scalars=state.engine.scalars,
+        report=report, fence=fence, scalars=state.engine.scalars, config=as_dict(cfg),
     )  # fmt: skip
     opened = Stage(
         cfg=cfg,
@@ -132,6 +135,7 @@ def open_stage(
         metrics=Metrics(cfg, dataset, world, log, state.model),
         critic=CriticWatch(cfg, state, world, dataset, inputs, log),
         originals=originals,
+        profiler=Profiler(cfg.engine.profile, log.run_dir / "profile", stage, world),
     )
     loader.start(state.seen, batch, span[1])
     return opened

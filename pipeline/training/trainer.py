@@ -70,3 +70,4 @@ def iterate(s: Stage, world: World, stop: Callable[[], bool] = lambda: False) ->
         stopped = due(state.seen, STOP_POLL_IMG, at.batch) and world.any(stop() or s.saver.failed)
         if stopped or state.seen >= s.end or due(state.seen, s.cfg.checkpoint.every_img, at.batch):
             s.save()
+        s.profiler.step()

@@ -157,7 +157,7 @@ def _progress(world: "World") -> Iterator["ProgressCallback"]:
 def _draw(context: "EvaluationContext[Model]", run: Path, folder: Path) -> None:
     """Writes figures of a model and its run into a folder and the run's TensorBoard."""
     from pipeline.evaluation.figures import figures_of, loss_curves
-    from pipeline.training.logs import show
+    from pipeline.training.observers import show
 
     for name, picture in (*figures_of(context), *loss_curves(run)):
         write_picture(picture, folder / f"{name}.png")

@@ -1,0 +1,224 @@
+"""Who a run tells its numbers and pictures: TensorBoard, Weights & Biases, MLflow, or a hook.
+
+`log.to` names them.  Rank zero alone has observers.  One that fails is dropped with a warning: a
+tracker that is down ends no training, and none of them moves a number of the run.
+"""
+
+import hashlib
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+from PIL import Image
+
+from stylealae.errors import ConfigError
+
+__all__ = ["About", "Observer", "Observers", "observers", "show"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What an observer is told of the run when its stage begins."""
+
+    folder: Path
+    """The run's local folder, for files of the observer's own."""
+    seen: int
+    """Images seen so far: what was told beyond them belongs to an attempt that was cut off."""
+    config: Mapping[str, Any]
+    """The resolved config as plain dicts and lists; empty where there is none."""
+
+    @property
+    def run_dir(self) -> str:
+        """Folder or URL of the run, as its config names it."""
+        return str(self.config.get("run_dir", self.folder))
+
+
+class Observer(Protocol):
+    """Someone who is told what a run comes to; `seen` is the axis of everything."""
+
+    def scalars(self, seen: int, values: Mapping[str, float]) -> None:
+        """Numbers by tag: loss/, metric/, time/, system/."""
+
+    def picture(self, seen: int, tag: str, picture: Image.Image) -> None:
+        """An image grid."""
+
+    def close(self) -> None:
+        """The stage has ended, or the process stops."""
+
+
+class TensorBoard:
+    """`run_dir/tensorboard`: `tensorboard --logdir runs`."""
+
+    def __init__(self, about: About) -> None:
+        """Goes on with the folder, without what was told beyond `about.seen`."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(about.folder / "tensorboard"), purge_step=about.seen + 1)
+        text = json.dumps(dict(about.config), indent=2).replace("\n", "\n    ")
+        self._writer.add_text("config", f"    {text}", about.seen)
+
+    def scalars(self, seen: int, values: Mapping[str, float]) -> None:
+        """A curve a tag."""
+        for tag, value in values.items():
+            self._writer.add_scalar(tag, value, seen)
+
+    def picture(self, seen: int, tag: str, picture: Image.Image) -> None:
+        """Under its tag, at its place on the axis."""
+        self._writer.add_image(tag, np.asarray(picture), seen, dataformats="HWC")
+
+    def close(self) -> None:
+        """Writes out what is pending."""
+        self._writer.close()
+
+
+def show(run_dir: Path, tag: str, picture: Image.Image, seen: int) -> None:
+    """Puts a picture into the TensorBoard of a run that is over."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(run_dir / "tensorboard")) as writer:
+        writer.add_image(tag, np.asarray(picture), seen, dataformats="HWC")
+
+
+class WeightsAndBiases:
+    """One run of the project `stylealae` for all stages; WANDB_MODE=offline needs no network."""
+
+    def __init__(self, about: About) -> None:
+        """Begins the run of this `run_dir`, or goes on with it."""
+        import wandb
+
+        self._image, self._run = wandb.Image, wandb.init(
+            project="stylealae", name=Path(about.run_dir).name, id=_identity(about),
+            resume="allow", dir=str(about.folder), config=dict(about.config),
+        )  # fmt: skip
+        self._run.define_metric("*", step_metric="seen")  # an attempt may go back on its axis
+
+    def scalars(self, seen: int, values: Mapping[str, float]) -> None:
+        """One entry with all tags."""
+        self._run.log({**values, "seen": seen})
+
+    def picture(self, seen: int, tag: str, picture: Image.Image) -> None:
+        """As an image of the run."""
+        self._run.log({tag: self._image(picture), "seen": seen})
+
+    def close(self) -> None:
+        """Uploads, or leaves in the folder, what is pending."""
+        self._run.finish()
+
+
+class MLflow:
+    """One run of the experiment `stylealae` for all stages, at MLFLOW_TRACKING_URI."""
+
+    def __init__(self, about: About) -> None:
+        """Begins the run of this `run_dir`, or goes on with it."""
+        import mlflow
+
+        self._client, self._metric = mlflow.MlflowClient(), mlflow.entities.Metric
+        named = self._client.get_experiment_by_name("stylealae")
+        experiment = named.experiment_id if named else self._client.create_experiment("stylealae")
+        mark = f"tags.stylealae = '{_identity(about)}'"
+        found = self._client.search_runs([experiment], mark, max_results=1)
+        run = found[0] if found else self._client.create_run(
+            experiment, tags={"stylealae": _identity(about), "mlflow.runName": about.run_dir}
+        )  # fmt: skip
+        self._id = run.info.run_id
+        if not found:
+            for section, keys in about.config.items():
+                self._client.log_param(self._id, section, str(keys)[:6000])
+
+    def scalars(self, seen: int, values: Mapping[str, float]) -> None:
+        """One batch of metrics at step `seen`."""
+        now = int(time.time() * 1000)
+        metrics = [self._metric(tag, float(v), now, seen) for tag, v in values.items()]
+        self._client.log_batch(self._id, metrics=metrics)
+
+    def picture(self, seen: int, tag: str, picture: Image.Image) -> None:
+        """As a file `seen` in a folder of its tag."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / f"{seen:010d}.png"
+            picture.save(file)
+            self._client.log_artifact(self._id, str(file), tag)
+
+    def close(self) -> None:
+        """Marks the run as finished; a later stage goes on with it."""
+        self._client.set_terminated(self._id)
+
+
+OBSERVERS: dict[str, Callable[[About], Observer]] = {
+    "tensorboard": TensorBoard,
+    "wandb": WeightsAndBiases,
+    "mlflow": MLflow,
+}
+"""By their names in `log.to`."""
+
+
+class Observers:
+    """All observers of a run as one; whoever fails is dropped."""
+
+    def __init__(self, found: Mapping[str, Observer]) -> None:
+        self._found = dict(found)
+
+    def scalars(self, seen: int, values: Mapping[str, float]) -> None:
+        """Tells everybody numbers by tag."""
+        self._tell(lambda observer: observer.scalars(seen, values))
+
+    def picture(self, seen: int, tag: str, picture: Image.Image) -> None:
+        """Shows everybody an image grid."""
+        self._tell(lambda observer: observer.picture(seen, tag, picture))
+
+    def close(self) -> None:
+        """Tells everybody that it is over."""
+        self._tell(lambda observer: observer.close())
+
+    def _tell(self, call: Callable[[Observer], None]) -> None:
+        for name, observer in list(self._found.items()):
+            try:
+                call(observer)
+            except Exception as error:  # whatever a tracker raises, training is worth more
+                logger.warning("%s is told nothing any more, for it failed: %r", name, error)
+                del self._found[name]
+
+
+def observers(names: Sequence[str], about: About) -> Observers:
+    """Those that are named, begun: keys of OBSERVERS, or `package.module.name` of one's own.
+
+    Raises:
+        ConfigError: one does not exist, is not installed or does not begin.
+    """
+    return Observers({name: _begun(name, about) for name in names})
+
+
+def _begun(name: str, about: About) -> Observer:
+    try:
+        return _maker(name)(about)
+    except ImportError as error:
+        extra = f"pip install 'stylealae[{name}]'" if name in OBSERVERS else "is it on the path?"
+        raise ConfigError(f"log.to names {name}, which needs {error.name}: {extra}") from error
+    except Exception as error:
+        raise ConfigError(
+            f"log.to names {name}, which does not begin ({error}): mend that, or leave it out"
+        ) from error
+
+
+def _maker(name: str) -> Callable[[About], Observer]:
+    if name in OBSERVERS:
+        return OBSERVERS[name]
+    module, dot, attribute = name.rpartition(".")
+    made = getattr(import_module(module), attribute, None) if dot else None
+    if made is None:
+        raise ValueError(f"it is none of {', '.join(OBSERVERS)}, nor a name in a module")
+    return cast(Callable[[About], Observer], made)
+
+
+def _identity(about: About) -> str:
+    """The same for every stage and attempt of a run."""
+    where = about.run_dir if "://" in about.run_dir else str(Path(about.run_dir).absolute())
+    return hashlib.sha256(where.encode()).hexdigest()[:16]
