@@ -56,7 +56,7 @@ def require_taken(words: list[str]) -> None:
         assert words[1] in targets
     elif words[0] == "stylealae":
         arguments = arguments_of(words)
-        if "config" in arguments:
+        if "config" in arguments and arguments["config"].parts[0] == "configs":  # not one's own
             load(ROOT / arguments["config"], arguments["overrides"])
     elif words[0] == "python" and words[1] != "-m":
         script = ROOT / words[1]
