@@ -1,15 +1,13 @@
 """Labels beside an image, by its name: `.cls`, `.json` and `.txt`, as in shards of WebDataset."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import cast
-
-from webdataset.autodecode import decoders
-from webdataset.tariterators import base_plus_ext
 
 from pipeline.data.format.types import Label
 from pipeline.data.sources.containers import Container
 from pipeline.data.sources.labels import Labels, Row
+from pipeline.data.sources.source import needed
 from stylealae.errors import DataError
 
 __all__ = ["labels_beside", "one_of_each_sample"]
@@ -22,7 +20,7 @@ def one_of_each_sample(images: Sequence[str], files: Collection[str]) -> list[st
     """The images, sorted; of several that share labels, such as a.jpg and a.mask.png, the first."""
     samples: dict[str, list[str]] = {}
     for image in sorted(images, key=lambda name: (name.count("."), name)):
-        base, _ = base_plus_ext(image)
+        base = _sample(image)
         samples.setdefault(base, []).append(image)
     return sorted(
         image
@@ -44,7 +42,7 @@ def labels_beside(
     nested: set[str] = set()
     for key in keys:
         row = values.setdefault(key, {})
-        for name, sidecar in _sidecars(base_plus_ext(key)[0], there).items():
+        for name, sidecar in _sidecars(_sample(key), there).items():
             used.add(sidecar)
             found = _read(files, sidecar)
             for label, value in (found if isinstance(found, dict) else {name: found}).items():
@@ -59,7 +57,13 @@ def labels_beside(
     return Labels(names, rows, notes)
 
 
-def _sidecars(base: str | None, files: Collection[str]) -> dict[str, str]:
+def _sample(name: str) -> str:
+    """The name of a sample, which all of its files begin with."""
+    base, _ = needed("webdataset.tariterators", "tars", "train").base_plus_ext(name)
+    return str(base)
+
+
+def _sidecars(base: str, files: Collection[str]) -> dict[str, str]:
     """The sidecars of a sample, by the label that each is."""
     named = {label: f"{base}.{ending}" for ending, label in ENDINGS.items()}
     return {label: sidecar for label, sidecar in named.items() if sidecar in files}
@@ -67,9 +71,16 @@ def _sidecars(base: str | None, files: Collection[str]) -> dict[str, str]:
 
 def _read(files: Container, name: str) -> object:
     try:
-        return decoders[name.rpartition(".")[2]](files.read(name))
+        return _decoders()[name.rpartition(".")[2]](files.read(name))
     except (ValueError, RecursionError, DataError) as error:
         raise DataError(f"{name} cannot be read as labels ({error}): mend or remove it") from error
+
+
+def _decoders() -> Mapping[str, Callable[[bytes], object]]:
+    """What WebDataset reads files with, by their endings; only those of `ENDINGS` are asked for."""
+    found: Mapping[str, Callable[[bytes], object]]
+    found = needed("webdataset.autodecode", "labels in tars", "train").decoders
+    return found
 
 
 def _label(value: object) -> Label:
@@ -87,6 +98,10 @@ def _row(values: dict[str, Label], names: Sequence[str], texts: Collection[str])
     """The values in order; all of a label are texts if one is."""
     found = [values.get(name) for name in names]
     return tuple(
-        f"{value:g}" if name in texts and isinstance(value, float) else value
+        _written(value) if name in texts and isinstance(value, float) else value
         for name, value in zip(names, found, strict=True)
     )
+
+
+def _written(number: float) -> str:
+    return f"{number:.0f}" if number.is_integer() else repr(number)

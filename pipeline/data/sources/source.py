@@ -140,12 +140,12 @@ class Source(ABC):
         return type(self), (self.input, self.options)
 
 
-def needed(library: str, what: str) -> ModuleType:
-    """A library that only some inputs need; DataError says how to get it."""
+def needed(library: str, what: str, extra: str = "sources") -> ModuleType:
+    """A library that only some inputs need; DataError says with which extra it comes."""
     try:
         return importlib.import_module(library)
     except ImportError as error:
         raise DataError(
             f"reading {what} needs {library}, which is not installed: "
-            "pip install 'stylealae[sources]'"
+            f"pip install 'stylealae[{extra}]'"
         ) from error

@@ -131,13 +131,14 @@ def test_a_sample_of_a_shard_has_one_image_and_its_labels(tmp_path: Path) -> Non
             ("1.png", png(3)),
             ("1.json", b'{"a": "x", "n": [1], "cls": 3, "b": true, "none": null}'),
         ),
-        ("2.png", png(4)),
+        *(("2.png", png(4)), ("2.json", b'{"a": 20250101}')),
     ]
     source = open_source(str(tar_of(tmp_path / "x.tar", members)))
     assert [source.key(i) for i in range(len(source))] == ["0.png", "1.png", "2.png"]
     assert source.label_names == ("class", "a", "cls", "b")
     assert source.read(0).labels == {"class": 4.0, "a": None, "cls": None, "b": None}
     assert source.read(1).labels == {"class": None, "a": "x", "cls": 3.0, "b": 1.0}
+    assert source.read(2).labels["a"] == "20250101"  # a text, as the other one is
     assert any("n in .json holds lists" in note for note in source.notes)
     assert str(source.left_aside) == "1 .npy files, 1 images of another kind"
     tar_of(tmp_path / "y.tar", [("0.png", png()), ("0.cls", b"cat")])
