@@ -149,11 +149,16 @@ def _loaded(image: Image.Image, data: bytes) -> tuple[Image.Image, tuple[str, ..
             return _loaded_jpeg(image, data)
     if image.format == "PNG":
         try:
-            return _loaded_png(data), _lost_profile(image, data)
+            _require_checksums(data)
+            image.load()
+            return image, _lost_profile(image, data)
         except Exception:
             for mended, fault in mended_png(data):
                 with suppress(Exception):
-                    return _loaded_png(mended), (fault,)
+                    _require_checksums(mended)
+                    image = Image.open(io.BytesIO(mended), formats=("PNG",))
+                    image.load()
+                    return image, (fault,)
             raise
     image.load()
     return image, ()
@@ -165,12 +170,9 @@ def _lost_profile(image: Image.Image, data: bytes) -> tuple[str, ...]:
     return (LOST_PROFILE,) if there and not image.info.get("icc_profile") else ()
 
 
-def _loaded_png(data: bytes) -> Image.Image:
-    """A PNG whose checksums are right: Pillow decodes many a damaged one without a word."""
+def _require_checksums(data: bytes) -> None:
+    """Raises if a checksum of a PNG is wrong: Pillow decodes many a damaged one without a word."""
     Image.open(io.BytesIO(data), formats=("PNG",)).verify()
-    image = Image.open(io.BytesIO(data), formats=("PNG",))
-    image.load()
-    return image
 
 
 def _loaded_jpeg(image: Image.Image, data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
@@ -221,7 +223,7 @@ def _plain(image: Image.Image, mode: str, icc: bytes | None) -> tuple[Image.Imag
     if icc and image.mode == "P":
         image = image.convert("RGB")
     image, managed = to_srgb(image, icc)
-    return image.convert(mode), (*changes, *managed)
+    return image if image.mode == mode else image.convert(mode), (*changes, *managed)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

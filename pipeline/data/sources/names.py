@@ -1,5 +1,6 @@
 """Which image a table means: people write names in other folders, alphabets and systems."""
 
+import posixpath
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,7 +46,8 @@ class Names:
         Raises:
             DataError: it means several.
         """
-        for whole in (f"{base}/{name}" if base else name, name):
+        below = f"{base}/{name}" if base else name
+        for whole in (posixpath.normpath(below) if ".." in name else below, name):
             if whole in self._keys:
                 return whole
         parts = _parts(name)

@@ -101,6 +101,7 @@ def test_a_name_of_several_images_is_an_error_but_in_its_own_folder() -> None:
     names = Names(["anna/0.jpg", "ben/0.jpg", "A.jpg", "a.jpg", "b.jpg", "b.png"], "photos")
     assert names.find("0.jpg", "ben") == "ben/0.jpg"
     assert names.find("a.jpg") == "a.jpg"
+    assert names.find("../anna/0.jpg", "lists") == "anna/0.jpg"
     with pytest.raises(DataError, match=r"0\.jpg is the name of 2 images, such as anna/0\.jpg"):
         names.find("0.jpg")
     with pytest.raises(DataError, match="b is the name of 2 images"):
