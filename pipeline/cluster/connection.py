@@ -1,6 +1,7 @@
 """The Ray that a run takes place on: one that is there, or one of our own on this host.
 
-Our own listens on loopback only and asks for a token that nobody else has.  On a cluster that
+Our own listens on loopback only, asks for a token that nobody else has, and keeps its sockets and
+logs in a folder of ours alone, which goes when we go.  On a cluster that
 somebody else started, RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH (a file that only you can read)
 do the same for every node, driver and command; docs/cluster.md says how.
 
@@ -14,7 +15,7 @@ import secrets
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import ray
 from ray._private import ray_constants, services
 
 from pipeline.cluster.ray_job import in_job
+from pipeline.cluster.session_folder import session_folder
 from stylealae.errors import ConfigError
 
 __all__ = ["connected", "is_own"]
@@ -55,21 +57,22 @@ def connected(cores: int, address: str | None = None) -> Iterator[None]:
     """A Ray to run on: that at `address` or RAY_ADDRESS, else one of our own for the while."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")
-    if is_own(address):
-        _start(cores, quiet)
-    else:
-        address = address or os.environ["RAY_ADDRESS"]
-        # A job's working directory carries the code; a driver that joins by hand brings it along.
-        code = {} if in_job() else {"py_modules": [str(CODE / "stylealae"), str(CODE / "pipeline")]}
-        _join(address, code, quiet)
-    try:
+    with ExitStack() as leaving:
+        if is_own(address):
+            folder = leaving.enter_context(session_folder())
+            leaving.callback(ray.shutdown)
+            _start(cores, folder, quiet)
+        else:
+            leaving.callback(ray.shutdown)
+            address = address or os.environ["RAY_ADDRESS"]
+            # A job's working directory carries the code; who joins by hand brings it along.
+            packages = [str(CODE / "stylealae"), str(CODE / "pipeline")]
+            _join(address, {} if in_job() else {"py_modules": packages}, quiet)
         yield
-    finally:
-        ray.shutdown()
 
 
-def _start(cores: int, quiet: dict[str, Any]) -> None:
-    """Starts a Ray on this host, for this process and nobody else."""
+def _start(cores: int, folder: Path, quiet: dict[str, Any]) -> None:
+    """Starts a Ray on this host, for this process and nobody else, its files in a folder."""
     for name, value in OWN_RAY.items():
         os.environ.setdefault(name, value)
     if "RAY_AUTH_TOKEN_PATH" not in os.environ:  # Ray turns authentication on by itself
@@ -84,6 +87,7 @@ def _start(cores: int, quiet: dict[str, Any]) -> None:
                 num_cpus=cores,
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
+                _temp_dir=str(folder / "ray"),  # which it makes everybody's to write
                 **quiet,
             )
             return

@@ -66,6 +66,12 @@ def connected(store: Any) -> Iterator[None]:
         yield
 
 
+def test_the_folder_of_our_own_ray_is_ours_alone(connected: None) -> None:
+    folder = Path(ray._private.worker._global_node.get_temp_dir_path())
+    assert folder.parent.stat().st_mode & 0o777 == 0o700
+    assert [*folder.glob("session_*/sockets/*")]
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
