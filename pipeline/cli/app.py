@@ -18,6 +18,7 @@ from pipeline.cli.commands import (
     pages,
     record,
     runs,
+    sweep,
 )
 
 __all__ = ["main"]
@@ -42,7 +43,7 @@ for command in (
     *(images.sample, images.reconstruct, images.encode, images.refine),
     *(latent.mix, latent.interpolate),
     *(directions.directions, directions.traverse, directions.edit),
-    *(evaluate.evaluate, record.record),
+    *(sweep.sweep, evaluate.evaluate, record.record),
     *(pages.demo, pages.report, export.export),
 ):
     main.add_command(command)

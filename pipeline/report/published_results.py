@@ -4,13 +4,22 @@ import json
 import platform
 import shlex
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from stylealae.errors import CheckpointError, ConfigError
 
-__all__ = ["entry_of", "record", "seconds_of", "seed_of", "table_of"]
+__all__ = [
+    "device",
+    "entry_of",
+    "record",
+    "rewrite",
+    "seconds_of",
+    "seed_of",
+    "table_of",
+    "with_deviation",
+]
 
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 HEAD = "# Results\n\nWritten by `stylealae record`; docs/family.md says how a line is made.\n\n"
@@ -40,18 +49,40 @@ def entry_of(
 
 
 def record(file: Path, name: str, entry: Entry) -> None:
-    """Puts an entry into the JSON file, and the table beside it in order."""
+    """Puts an entry into the JSON file, and the table beside it in order.
+
+    Raises:
+        ConfigError: the files cannot be read or written.
+    """
+    rewrite(file, {name: dict(entry)}, table_of, head=HEAD)
+
+
+def rewrite(
+    file: Path,
+    entries: Mapping[str, Entry],
+    table: Callable[[Mapping[str, Entry]], str],
+    *,
+    head: str,
+) -> str:
+    """Adds entries to a JSON file, writes the table of all into the page beside it; the table.
+
+    What stands in the page around the table stays; a new page begins with `head`.
+
+    Raises:
+        ConfigError: the files cannot be read or written.
+    """
     try:
         known = json.loads(file.read_text()) if file.exists() else {}
-        known = dict(sorted({**known, name: dict(entry)}.items()))
+        known = dict(sorted({**known, **entries}.items()))
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(known, indent=1) + "\n")
-        page = file.with_suffix(".md")
-        text = page.read_text() if page.exists() else f"{HEAD}{BEGIN}\n{END}\n"
+        page, lines = file.with_suffix(".md"), table(known)
+        text = page.read_text() if page.exists() else f"{head}{BEGIN}\n{END}\n"
         before, _, rest = text.partition(BEGIN)
-        page.write_text(f"{before}{BEGIN}\n{table_of(known)}{END}{rest.partition(END)[2]}")
+        page.write_text(f"{before}{BEGIN}\n{lines}{END}{rest.partition(END)[2]}")
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot record in {file}: {error}") from error
+    return lines
 
 
 def table_of(entries: Mapping[str, Entry]) -> str:
@@ -60,7 +91,7 @@ def table_of(entries: Mapping[str, Entry]) -> str:
     about = {"seeds", "seconds", "device", "command"}
     for name, entry in entries.items():
         figures = ", ".join(
-            f"{key} {_with_deviation(value, entry.get(f'{key}-sd', entry.get('sd')))}"
+            f"{key} {with_deviation(value, entry.get(f'{key}-sd', entry.get('sd')))}"
             for key, value in entry.items()
             if key not in about and not key.endswith("sd")
         )
@@ -108,5 +139,6 @@ def command_of(argv: Sequence[str]) -> str:
     return shlex.join(["stylealae", *argv])
 
 
-def _with_deviation(value: float, sd: float | None) -> str:
+def with_deviation(value: float, sd: float | None) -> str:
+    """Four digits of a value, and two of its deviation if it has one."""
     return f"{value:.4g}" if sd is None else f"{value:.4g} ± {sd:.2g}"

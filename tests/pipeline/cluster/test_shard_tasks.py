@@ -143,3 +143,18 @@ def test_what_a_task_finds_wrong_stops_the_work(
     prepare(source, tmp_path / "d", SIDES, shard_img=10, runner=over_tasks)
     prepare(source, tmp_path / "alone", SIDES, workers=1, shard_img=10)
     assert contents(tmp_path / "d") == contents(tmp_path / "alone")
+
+
+def whether_odd(number: int) -> str:
+    """Stands for the work of a sweep's run: an error of even numbers, and a task that raises."""
+    if number == 4:
+        raise ValueError("lost")
+    return "" if number % 2 else f"{number} is even"
+
+
+def test_runs_of_a_sweep_share_cores_and_one_that_dies_ends_no_other(connected: None) -> None:
+    from pipeline.cluster.sweep_tasks import Share, over_tasks
+
+    found = dict(over_tasks(whether_odd, range(1, 6), at_most=4, share=Share(0.5, 0.0)))
+    assert found.pop(4).startswith("its task died: RayTaskError")
+    assert found == {1: "", 2: "2 is even", 3: "", 5: ""}

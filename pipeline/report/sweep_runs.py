@@ -1,0 +1,127 @@
+"""Does the runs of a sweep: each trains and is measured in a process of its own."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.report.sweep import Run
+from pipeline.report.sweep_table import EVALUATION
+from pipeline.storage import is_url
+
+__all__ = ["Evaluation", "Job", "absolute", "job_of", "over_processes", "work"]
+
+LOG = "sweep.log"
+"""In a run's folder: what its commands printed."""
+COMMAND = (sys.executable, "-m", "pipeline.cli")
+LINES = 3
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is measured of a finished run."""
+
+    data: str
+    """The data set, absolute."""
+    metrics: tuple[str, ...]
+    """Names of metrics."""
+    samples: int
+    """Images to generate, and at most so many real ones."""
+    labels: str = ""
+    """Labels of the data set, commas between."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run as commands, of text alone: it travels to other hosts."""
+
+    name: str
+    folder: str
+    commands: tuple[tuple[str, ...], ...]
+
+
+def job_of(run: Run, evaluation: Evaluation | None) -> Job:
+    """What is left to do of a run: nothing where it is trained and measured."""
+    commands: list[tuple[str, ...]] = []
+    config = str(run.config.absolute() if run.config.exists() else run.config)
+    folder = str(run.folder.absolute())  # another host begins in another folder
+    if not _trained(run):
+        places = (f"data.path={absolute(run.cfg.data.path)}", f"run_dir={folder}")
+        commands.append(("train", config, *run.overrides, *places))
+    if evaluation is not None:
+        done = set() if commands else _measured(run, evaluation)
+        left = [name for name in evaluation.metrics if name not in done]
+        if left:
+            commands.append((
+                "evaluate", folder, "--data", evaluation.data, "--metrics", ",".join(left),
+                "--samples", str(evaluation.samples), "--labels", evaluation.labels,
+                "--batch", "500", "--out", f"{folder}/{EVALUATION}",
+            ))  # fmt: skip
+    return Job(run.name, folder, tuple(commands))
+
+
+def absolute(place: str) -> str:
+    """A folder wherever one stands; a URL as it is."""
+    return place if is_url(place) else str(Path(place).absolute())
+
+
+def work(job: Job) -> str:
+    """Does a job; its error in a line, or "".  Interrupted, it lets the run save and end."""
+    folder = Path(job.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for command in job.commands:
+        with (folder / LOG).open("ab") as log:
+            process = subprocess.Popen((*COMMAND, *command), stdout=log, stderr=log)
+            try:
+                code = process.wait()
+            except BaseException:
+                process.send_signal(signal.SIGTERM)
+                process.wait()
+                raise
+        if code:
+            said = (folder / LOG).read_text(errors="replace").splitlines()[-LINES:]
+            return f"{command[0]} ended with {code}: {' '.join(said)}"
+    return ""
+
+
+def over_processes(
+    work: Callable[[Job], str], jobs: Sequence[Job], at_most: int
+) -> Iterator[tuple[Job, str]]:
+    """Every job with what `work` says of it, in the order that they end; `at_most` at once."""
+    with ThreadPoolExecutor(at_most) as pool:
+        pending = {pool.submit(work, job): job for job in jobs}
+        try:
+            for done in as_completed(pending):
+                yield pending[done], done.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _trained(run: Run) -> bool:
+    """Whether a run has seen its last image and left its snapshot."""
+    log = run.folder / "metrics.jsonl"
+    stage = run.folder / f"{4 << run.cfg.last_stage:04d}"
+    if not log.exists() or not (stage / "snapshot/config.json").exists():
+        return False
+    rows = log.read_text().splitlines()
+    return bool(rows) and json.loads(rows[-1])["seen"] >= run.cfg.span(run.cfg.last_stage)[1]
+
+
+def _measured(run: Run, evaluation: Evaluation) -> set[str]:
+    """The metrics that an earlier sweep has measured, of these images, of as many samples."""
+    file = run.folder / EVALUATION
+    if not file.exists():
+        return set()
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    labels = [label for label in evaluation.labels.split(",") if label]
+    return {
+        line["metric"]
+        for line in lines
+        if line["dataset"] == evaluation.data
+        and line["samples"] in (0, evaluation.samples)
+        and line["labels"] in ([], labels)
+    }
