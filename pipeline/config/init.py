@@ -52,11 +52,16 @@ class InitConfig:
             Layers.parse(entry)
 
     def require_stage(self, first: int, last: int) -> None:
-        """Refuses a stage that the networks of the run do not have."""
+        """Refuses a stage that the networks of the run do not have, or that cannot fade in."""
         if self.stage >= 0 and not first <= self.stage <= last:
             raise ConfigError(
                 f"init.stage is {self.stage}, and the networks of this run have the stages {first} "
                 f"to {last} ({4 << last}x{4 << last})"
+            )
+        if self.stage == first and 0.0 <= self.alpha < 1.0:
+            raise ConfigError(
+                f"init.alpha is {self.alpha:g}, and stage {first} has no block that could fade in: "
+                "leave it out"
             )
 
     def warmth(self, seen: int) -> float:

@@ -4,6 +4,7 @@
     critic/held_out_sign    the same of images that are not trained on
     critic/gap              the mean logit of the former less that of the latter
     augment/p               the probability of each kind of transform that it is shown
+    augment/real_sign       r_t of transformed training images, which an adaptive p follows
 
 The signs part when it has learned the training images instead of what they have in common.  What is
 looked at is drawn beside the training, so a run trains as it would without.
@@ -72,6 +73,7 @@ class CriticWatch:
         if cfg.mode == "adaptive" and due(seen, cfg.every_img, at.batch):
             t = self._inputs.transforms("watch", seen, at, cfg, self._state.augment_p)
             sign, _ = self._read(self._nets, transformed(x, t), at)
+            self._log.note("augment/real_sign", sign)
             step = max(cfg.every_img, at.batch) / cfg.rise_img
             p = self._state.augment_p + step * ((sign > cfg.target) - (sign < cfg.target))
             self._state.augment_p = min(max(p, 0.0), MAX_P)

@@ -109,6 +109,7 @@ def test_p_rises_with_sure_signs_and_a_stopped_run_ends_the_same(
     assert train_stage(left, 0, world, open_storage(left.run_dir))
     step = ADAPTIVE.every_img / ADAPTIVE.rise_img
     p = [row["augment/p"] for row in rows(left)]
+    assert all(-1.0 <= row["augment/real_sign"] <= 1.0 for row in rows(left))
     assert p == [ADAPTIVE.p + step * n for n in (2, 4, 6, 8)]
     asked = iter([False, False, True])
     storage = open_storage(cfg.run_dir)

@@ -187,6 +187,7 @@ def test_two_stages_at_once_are_refused(source: Path, faces: Path) -> None:
     [
         {"networks": "E"},
         {"from_": "other", "stage": 2},
+        {"from_": "other", "stage": 0, "alpha": 0.5},
         {"from_": "other", "alpha": 1.5},
         {"from_": "other", "freeze": ("G",)},
         {"from_": "other", "freeze": ("G.5",), "freeze_img": 8},
