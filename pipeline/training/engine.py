@@ -74,7 +74,7 @@ class Engine:
         nets.recompute_from(cfg.engine.recompute_from)
         how = _worthwhile(cfg.engine, world)
         self._zero = how.zero_stage
-        self._tf32 = how.tf32
+        self._tf32 = cfg.engine.tf32
         self._deepspeed = _deepspeed(how)
         nets.requires_grad_(False)
         self._unfreeze()
