@@ -197,7 +197,9 @@ def newest(storage: Storage) -> Checkpoint | None:
     for name in _names(storage):
         with suppress(OSError, ValueError):  # torn: the one before it tells
             if storage.is_whole(name):
-                state = json.loads(storage.read(f"{name}/{STATE}"))
+                files = storage.hashes(name)  # in a bucket they lie in a folder of their writer's
+                state_file = next((f for f in files if Path(f).name == STATE), STATE)
+                state = json.loads(storage.read(f"{name}/{state_file}"))
                 return Checkpoint(storage.working / name, state, storage.at(name))
     return None
 
