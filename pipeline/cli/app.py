@@ -19,6 +19,7 @@ from pipeline.cli.commands import (
     record,
     runs,
     sweep,
+    watch,
 )
 
 __all__ = ["main"]
@@ -44,6 +45,7 @@ for command in (
     *(latent.mix, latent.interpolate),
     *(directions.directions, directions.traverse, directions.edit),
     *(sweep.sweep, evaluate.evaluate, record.record),
+    *(watch.watch, watch.compare),
     *(pages.demo, pages.report, export.export),
 ):
     main.add_command(command)

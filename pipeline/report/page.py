@@ -20,6 +20,7 @@ from pipeline.config import RunConfig, as_dict
 from pipeline.planning.stage_plan import stage_plans
 from pipeline.planning.tables import plan_table
 from pipeline.report.charts import Curve, Mark, chart, short
+from pipeline.report.comparison import leaves
 from pipeline.report.run import Run, as_mapping, read_run
 from pipeline.training.progress import READINGS, by_heart
 from stylealae.errors import ConfigError
@@ -58,6 +59,7 @@ def page(run: Run, beside: Path) -> str:
     sections = {
         "Pictures": "".join(_pictures(run, beside)),
         "Curves": "".join(_curves(run, _marks(run, cfg))),
+        "Scores": _scores(run),
         "Metrics": _metrics(run),
         "Plan": _plan(cfg) if cfg else "",
         "Config": _config(run, cfg),
@@ -215,6 +217,11 @@ def _curves(run: Run, marks: Sequence[Mark]) -> Iterator[str]:
     yield chart("Weight of the newest block", "alpha", curves(["time/alpha"]), marks)
 
 
+def _scores(run: Run) -> str:
+    rows = [(name, f"{value:.4g}", protocol) for name, value, protocol in run.scores]
+    return _table(("score", "value", "measured as"), rows) if rows else ""
+
+
 def _metrics(run: Run) -> str:
     rows = []
     for tag in run.tags("metric"):
@@ -247,23 +254,14 @@ def _config(run: Run, cfg: RunConfig | None) -> str:
         return ""
     differs = []
     if cfg is not None:
-        usual = dict(_flat(as_dict(RunConfig())))
-        differs = [(k, v) for k, v in _flat(as_dict(cfg)) if usual.get(k) != v]
+        usual = dict(leaves(as_dict(RunConfig())))
+        differs = [(k, v) for k, v in leaves(as_dict(cfg)) if usual.get(k) != v]
     shown = _table(("key", "value"), [(k, _plain(v)) for k, v in differs]) if differs else ""
-    every = escape("\n".join(f"{k}: {_plain(v)}" for k, v in _flat(run.config)))
+    every = escape("\n".join(f"{k}: {_plain(v)}" for k, v in leaves(run.config)))
     heading = "<p>What differs from the defaults:</p>" if differs else ""
     return (
         f"{heading}{shown}<details><summary>The whole config</summary><pre>{every}</pre></details>"
     )
-
-
-def _flat(config: Mapping[str, object], before: str = "") -> Iterator[tuple[str, object]]:
-    """Every leaf by its dotted key."""
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{key}.")
-        else:
-            yield f"{before}{key}", value
 
 
 def _plain(value: object) -> str:

@@ -2,15 +2,23 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline.config import RunConfig, parse
+from pipeline.storage import is_url, open_storage
+from pipeline.training import checkpoints
+from pipeline.training.logs import METRICS
 from pipeline.training.run_files import SNAPSHOT
 from stylealae.errors import CheckpointError, ConfigError
 
-__all__ = ["ImageGrid", "Run", "as_mapping", "read_run"]
+__all__ = ["SCORES", "ImageGrid", "Run", "as_mapping", "fetched_run", "read_run"]
+
+SCORES = "scores.jsonl"
+"""What `stylealae evaluate` adds to a run."""
 
 Json = Mapping[str, Any]  # of any version of this program, so nothing is known of its values
 
@@ -39,6 +47,8 @@ class Run:
     grids: Sequence[ImageGrid]
     environments: Sequence[Json]
     """Where it ran, one entry for every start of a stage."""
+    scores: Sequence[tuple[str, float, str]]
+    """Name, value and protocol of what `stylealae evaluate` found of it, the last of each name."""
 
     @property
     def seen(self) -> int:
@@ -81,7 +91,7 @@ def read_run(folder: Path) -> Run:
     Raises:
         CheckpointError: none does.
     """
-    lines = _lines(folder / "metrics.jsonl")
+    lines = _lines(folder / METRICS)
     rows = [{tag: value for tag, value in row.items() if _is_number(value)} for row in lines]
     state = _newest_state(folder)
     if not rows and not state:
@@ -98,7 +108,41 @@ def read_run(folder: Path) -> Run:
         done=[int(f.name) for f in stages if (f / SNAPSHOT).exists()],
         grids=sorted(_grids(folder / "images"), key=lambda g: (g.resolution, g.seen)),
         environments=list(_lines(folder / "environment.jsonl")),
+        scores=_scores(folder / SCORES),
     )
+
+
+def fetched_run(place: str) -> Run:
+    """The run at a folder or URL; of a URL its rows and its newest checkpoint's description.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if not is_url(place):
+        return read_run(Path(place).expanduser())
+    storage, newest = open_storage(place), checkpoints.newest(open_storage(place))
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        for file in (METRICS, SCORES):
+            with suppress(FileNotFoundError):
+                (folder / file).write_bytes(storage.read(file))
+        if newest is not None:
+            (folder / newest.name).mkdir(parents=True)
+            (folder / newest.name / "state.json").write_text(json.dumps(newest.state))
+        for stage in filter(str.isdigit, storage.names()):
+            if storage.is_whole(f"{stage}/{SNAPSHOT}"):
+                (folder / stage / SNAPSHOT).mkdir(parents=True)
+        return read_run(folder)
+
+
+def _scores(path: Path) -> list[tuple[str, float, str]]:
+    """Name, value and protocol; of what was measured twice the later."""
+    found: dict[str, tuple[str, float, str]] = {}
+    for line in _lines(path):
+        for name, value in as_mapping(line.get("values")).items():
+            if _is_number(value):
+                found[name] = (str(name), float(value), str(line.get("protocol", "")))
+    return list(found.values())
 
 
 def as_mapping(found: object) -> Json:

@@ -72,7 +72,8 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Measure a trained model: a line of JSON a metric, with its protocol and counts.
 
-    RUN_OR_SNAPSHOT is a snapshot, a run, whose newest snapshot is then taken, or a released .pth.
+    RUN_OR_SNAPSHOT is a snapshot, a run, whose newest snapshot is then taken and which keeps the
+    lines in scores.jsonl for `report` and `compare`, or a released .pth.
 
     \b
     stylealae evaluate runs/demo --data datasets/rendered --samples 2000
@@ -88,10 +89,12 @@ def evaluate(
     from pipeline.evaluation.context import EvaluationContext
     from pipeline.evaluation.evaluate import evaluate as results_of
     from pipeline.evaluation.registry import usual
+    from pipeline.report.run import SCORES
     from stylealae.metrics.features import extractors
 
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     snapshot, world = model if model.is_file() else snapshot_of(model), _world(cpu)
+    kept = model / SCORES if model.is_dir() and snapshot != model else None
     found = extractors(features, world.device, sha256)
     m = _opened(snapshot, world)
     dataset = Dataset.open(DataConfig(path=data), m.resolution)
@@ -104,7 +107,7 @@ def evaluate(
         for result in results_of(wanted or usual(m), context):
             about = {**asdict(result), "snapshot": str(snapshot), "seen": m.seen, "dataset": data}
             values = {k: v if isfinite(v) else None for k, v in result.values.items()}
-            _write_line({**about, "values": values}, out, world)
+            _write_line({**about, "values": values}, (out, kept), world)
         if folder is not None:
             _draw(context, model, folder)
 
@@ -165,17 +168,16 @@ def _draw(context: "EvaluationContext[Model]", run: Path, folder: Path) -> None:
             show(run, f"image/{name}", picture, context.model.seen)
 
 
-def _write_line(about: dict[str, object], out: Path | None, world: "World") -> None:
-    """A line of JSON on the terminal, and in a file."""
+def _write_line(about: dict[str, object], files: Sequence[Path | None], world: "World") -> None:
+    """A line of JSON on the terminal, and in files."""
     if world.rank:
         return
     line = json.dumps(about)
     click.echo(line)
-    if out is None:
-        return
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("a") as file:
-            file.write(line + "\n")
-    except OSError as error:
-        raise ConfigError(f"cannot write {out}: {error.strerror}") from error
+    for out in filter(None, files):
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            with out.open("a") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise ConfigError(f"cannot write {out}: {error.strerror}") from error

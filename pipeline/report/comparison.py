@@ -1,0 +1,58 @@
+"""Runs side by side: what was asked of them differently, and what they came to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.report.run import Run
+
+__all__ = ["Row", "compared", "leaves"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing of every run."""
+
+    group: str
+    """config, run, loss, metric or score."""
+    name: str
+    values: Sequence[Any]
+    """A run each; None where a run has none."""
+
+
+def compared(runs: Sequence[Run]) -> list[Row]:
+    """How far they are, config keys that differ, the last losses and metrics, evaluate's scores."""
+    rows = [
+        Row("run", "images seen", [run.seen for run in runs]),
+        Row("run", "hours", [run.hours for run in runs]),
+        Row("run", "images/s", [_last(run, "time/img_per_s") for run in runs]),
+        Row("run", "stages done", [" ".join(map(str, run.done)) or None for run in runs]),
+    ]
+    configs = [dict(leaves(run.config)) for run in runs]
+    for key in dict.fromkeys(key for config in configs for key in config):
+        values = [config.get(key) for config in configs]
+        if key not in ("run_dir",) and any(value != values[0] for value in values):
+            rows.append(Row("config", key, values))
+    for group in ("loss", "metric"):
+        for tag in dict.fromkeys(tag for run in runs for tag in run.tags(group)):
+            rows.append(Row(group, tag.partition("/")[2], [_last(run, tag) for run in runs]))
+    scores = [{name: value for name, value, _ in run.scores} for run in runs]
+    for name in dict.fromkeys(name for found in scores for name in found):
+        rows.append(Row("score", name, [found.get(name) for found in scores]))
+    return rows
+
+
+def leaves(config: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
+    """Every value of a config by its dotted key."""
+    found: list[tuple[str, Any]] = []
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            found += leaves(value, f"{before}{key}.")
+        else:
+            found.append((f"{before}{key}", value))
+    return found
+
+
+def _last(run: Run, tag: str) -> float | None:
+    series = run.series(tag)
+    return series[-1][1] if series else None

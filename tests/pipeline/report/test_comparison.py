@@ -1,0 +1,132 @@
+"""Runs side by side and on a terminal, from their folders and from a bucket."""
+
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from pipeline.cli.app import main
+from pipeline.config import RunConfig, as_dict
+from pipeline.report.dashboard import dashboard, sparkline
+from pipeline.report.page import write_report
+from pipeline.report.run import fetched_run, read_run
+from pipeline.storage import open_storage
+from pipeline.training.run_files import publish
+from stylealae.config import ModelConfig, ScheduleConfig
+from tests.pipeline.storage.bucket import bucket
+
+SMALL = ModelConfig(
+    resolution=8, start_channels=4, max_channels=8, z_width=8, w_width=8, mapping_layers=2
+)
+
+
+def left(folder: Path, *, lr: float, upto: int, speed: float = 50.0) -> Path:
+    """What a run leaves after `upto` of 1000 images, 400 of them at 4x4."""
+    folder.mkdir(parents=True)
+    rows = [
+        {"seen": seen, "loss/critic": 2.0 - seen / 1000, "metric/psnr": 10 + seen / 100,
+         "time/img_per_s": speed, "time/alpha": 1.0}
+        for seen in range(100, upto + 1, 100)
+    ]  # fmt: skip
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    cfg = RunConfig(
+        run_dir=str(folder),
+        model=SMALL,
+        schedule=ScheduleConfig(stage_img=(400, 600), total_img=0, batch=(8,), lr=(lr,)),
+    )
+    checkpoint = folder / "0008" / f"seen-{upto:010d}"
+    checkpoint.mkdir(parents=True)
+    state = {"seen": upto, "stage": 1, "config": as_dict(cfg), "versions": {}}
+    (checkpoint / "state.json").write_text(json.dumps(state))
+    (folder / "0004/snapshot").mkdir(parents=True)
+    (folder / "0004/snapshot/config.json").write_text("{}")
+    return folder
+
+
+def scored(run: Path, **values: float) -> None:
+    """Adds what `evaluate` found."""
+    line = {"metric": "fid", "protocol": "Frechet distance", "seen": 1000, "values": values}
+    with (run / "scores.jsonl").open("a") as stream:
+        stream.write(json.dumps(line) + "\n")
+
+
+def test_runs_differ_in_what_they_were_asked_and_what_they_came_to(tmp_path: Path):
+    a = left(tmp_path / "a", lr=0.002, upto=1000)
+    b = left(tmp_path / "b", lr=0.004, upto=500, speed=100.0)
+    scored(b, fid=50.0)
+    scored(b, fid=40.0)
+    shown = CliRunner().invoke(main, ["compare", str(a), str(b)])
+    assert shown.exit_code == 0, shown.output
+    found: dict[str, Any] = json.loads(shown.stdout)
+    assert found["runs"] == [str(a), str(b)]
+    assert found["config"] == {"schedule.lr": [[0.002], [0.004]]}
+    assert found["run"]["images seen"] == [1000, 500]
+    assert found["run"]["images/s"] == [50.0, 100.0]
+    assert found["loss"] == {"critic": [1.0, 1.5]}
+    assert found["metric"] == {"psnr": [20.0, 15.0]}
+    assert found["score"] == {"fid": [None, 40.0]}
+
+
+def test_a_report_has_the_scores_of_evaluate(tmp_path: Path):
+    run = left(tmp_path / "a", lr=0.002, upto=1000)
+    assert "Frechet" not in write_report(run).read_text()
+    scored(run, fid=41.25)
+    page = write_report(run).read_text()
+    assert "<td>fid</td><td>41.25</td><td>Frechet distance</td>" in page
+
+
+def test_the_dashboard_says_how_far_a_run_is(tmp_path: Path):
+    run = read_run(left(tmp_path / "a", lr=0.002, upto=600))
+    console = Console(width=100, file=io.StringIO())
+    console.print(dashboard(run, silent_s=12))
+    text = console.file.getvalue()
+    assert "600 of 1,000 images, 50 images/s, 8 s left at this speed, last row 12 s ago" in text
+    assert [line.split()[-3:] for line in text.splitlines() if line.startswith(("4x4", "8x8"))] == [
+        ["400", "of", "400"],
+        ["200", "of", "600"],
+    ]
+    assert "loss/critic" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [([], ""), ([1.0], "▁"), ([0.0, 7.0, 3.0], "▁█▄"), ([2.0] * 50, "▁" * 40)],
+)
+def test_a_sparkline_goes_from_lowest_to_highest(values: list[float], line: str):
+    assert sparkline(values) == line
+
+
+def test_watch_looks_once_where_there_is_no_terminal(tmp_path: Path):
+    run = left(tmp_path / "a", lr=0.002, upto=600)
+    shown = CliRunner().invoke(main, ["watch", str(run)])
+    assert shown.exit_code == 0, shown.output
+    assert "600 of 1,000 images" in shown.stdout
+    shown = CliRunner().invoke(main, ["watch", str(tmp_path / "none")])
+    assert shown.exit_code == 1
+    assert "is no run" in shown.stderr
+
+
+def test_a_run_in_a_bucket_is_watched_as_one_in_a_folder(tmp_path: Path):
+    run = left(tmp_path / "a", lr=0.002, upto=600)
+    scored(run, fid=40.0)
+    with bucket() as store:
+        store.upload(tmp_path / "nothing", "s3://runs/none")  # makes the bucket
+        storage = open_storage("s3://runs/a")
+        for name in ("metrics.jsonl", "scores.jsonl"):
+            storage.write(name, (run / name).read_bytes())
+        for name in ("0004/snapshot", "0008/seen-0000000600"):
+            publish(storage, name, lambda to, name=name: _copy(run / name, to), None)
+        here, there = read_run(run), fetched_run("s3://runs/a")
+    assert there.rows == here.rows
+    assert there.config == here.config != {}
+    assert there.done == here.done == [4]
+    assert there.scores == here.scores == [("fid", 40.0, "Frechet distance")]
+
+
+def _copy(folder: Path, to: Path) -> None:
+    shutil.copytree(folder, to, dirs_exist_ok=True)
