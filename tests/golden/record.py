@@ -59,6 +59,9 @@ class Golden:
         found = [] if self.commands == golden.commands else ["the commands"]
         found += data_differences(self.data, golden, bitwise=bitwise)
         for family, t in self.trajectories.items():
+            if family not in golden.trajectories:
+                found.append(f"{family}: it is not in the record")
+                continue
             told = t.differences(golden.trajectories[family], bitwise=bitwise)
             found += [f"{family}: {difference}" for difference in told]
         return found
