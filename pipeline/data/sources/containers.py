@@ -3,6 +3,7 @@
 import lzma
 import os
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -50,9 +51,9 @@ class Container(ABC):
             raise DataError(f"it has {self.sizes[name]:,} bytes, more than {MAX_BYTES:,}")
         try:
             return self._bytes(name)
-        except (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
             raise DataError(f"it cannot be read ({error})") from error
-        except (zlib.error, lzma.LZMAError) as error:
+        except (zlib.error, lzma.LZMAError, struct.error) as error:
             raise DataError(f"it cannot be unpacked ({error})") from error
 
     @abstractmethod
@@ -116,10 +117,7 @@ class ZipOfFiles(Container):
     def __init__(self, path: str) -> None:
         """List the files."""
         super().__init__()
-        try:
-            self._zip = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path} cannot be read as a zip: {error}") from error
+        self._zip = _opened_zip(path)
         files = [(_zip_name(info), info) for info in self._zip.infolist() if not info.is_dir()]
         _require_distinct(path, (name for name, _ in files))
         self._members = dict(files)
@@ -233,9 +231,16 @@ def entries_of(path: Path) -> list[str]:
     if path.is_dir():
         return sorted(os.listdir(path))
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+        with _opened_zip(str(path)) as archive:
             return [name.replace("\\", "/") for name in archive.namelist()]
     return []
+
+
+def _opened_zip(path: str) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} cannot be read as a zip: {error}") from error
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:

@@ -68,6 +68,18 @@ def test_what_is_not_there_is_said(path: str) -> None:
         open_source(path)
 
 
+def test_a_zip_whose_list_is_damaged_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.png", png())
+    whole = path.read_bytes()
+    at = whole.rindex(b"PK\x01\x02")
+    for place, value in ((at, 0), (whole.rindex(b"PK\x05\x06") + 12, 1)):
+        path.write_bytes(whole[:place] + bytes([value]) + whole[place + 1 :])
+        with pytest.raises(DataError, match=r"x\.zip cannot be read as a zip"):
+            open_source(str(path))
+
+
 def test_an_encrypted_member_of_a_zip_is_refused_by_its_name(tmp_path: Path) -> None:
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w") as archive:
