@@ -30,6 +30,8 @@ class Photo:
     """Content of the photo's name with another ending, or with none (the photo itself)."""
     alone: bool = False
     """Whether it was named itself: then it is an error if it cannot be used."""
+    file: Path | None = None
+    """Where it lies; None inside an archive."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +56,7 @@ def photos(path: Path, left_aside: LeftAside | None = None) -> Iterator[Photo]:
             except OSError as error:
                 raise DataError(f"it cannot be read ({error})") from error
 
-        yield Photo(path.name, beside, alone=True)
+        yield Photo(path.name, beside, alone=True, file=path)
         return
     if not path.exists():
         raise DataError(f"{path} does not exist: give a photo, or a folder, zip or tar of photos")
@@ -76,7 +78,7 @@ def photos(path: Path, left_aside: LeftAside | None = None) -> Iterator[Photo]:
             other = str(pure.with_suffix(suffix)) if suffix else str(pure)
             return container.read(other) if other in container.sizes else None
 
-        yield Photo(name, inside)
+        yield Photo(name, inside, file=path / name if path.is_dir() else None)
 
 
 def photos_of(paths: Sequence[Path], left_aside: LeftAside) -> list[Photo]:

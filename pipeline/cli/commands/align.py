@@ -52,13 +52,17 @@ def align(
     """  # noqa: D301
     from pipeline.data.sources.left_aside import LeftAside
     from pipeline.faces import landmarks as points
-    from pipeline.faces.photos import aligned, landmarks_of, photos_of
+    from pipeline.faces.photos import aligned, crop_name, landmarks_of, photos_of
 
     finds = points.detector(detect) if detect else None
     left_aside = LeftAside()
     found = photos_of(photos, left_aside)
     if not found:
         raise DataError(f"no photo in {', '.join(map(str, photos))}: name some image files")
+    for photo in found:
+        crop = out / crop_name(photo.name)
+        if photo.file is not None and crop.exists() and crop.samefile(photo.file):
+            raise ConfigError(f"{crop} is a photo and would become its crop: give another --out")
     table = landmarks_of(found, points.read_table(landmarks)) if landmarks else {}
     made, refused = _write_crops(found, lambda photo: aligned(photo, size, table, finds), out)
     if left_aside:

@@ -186,7 +186,10 @@ def test_photos_that_would_be_one_crop_are_refused_before_anything_is_written(tm
         assert result.exit_code == 1
         assert "would be one crop" in result.output
         assert not (tmp_path / "out").exists()
-    (tmp_path / "in" / "me.png").unlink()
+    (tmp_path / "in" / "me.jpg").unlink()
+    given = ["align", str(tmp_path / "in"), "--out", str(tmp_path / "in"), "--size", "32"]
+    result = CliRunner().invoke(main, given)
+    assert "me.png is a photo and would become its crop" in result.output
     result = CliRunner().invoke(main, [*command[:1], str(tmp_path / "in"), *command[3:]])
     assert '"left_aside": 1' in result.output
 
