@@ -10,11 +10,13 @@ import fcntl
 import logging
 import mmap
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from pipeline.storage.storage import Sleep
 from stylealae.errors import DataError
 
 __all__ = ["Cache"]
@@ -24,6 +26,8 @@ log = logging.getLogger(__name__)
 LOCKS, USED = ".locks", ".used"
 KEEP = 7 / 8
 """Share of the limit that is kept when something has to go."""
+TURN_S = 0.02
+"""From one look at whether a piece is still being fetched to the next."""
 
 
 class Cache:
@@ -71,9 +75,15 @@ class Cache:
         (self._folder / key).unlink(missing_ok=True)
 
     @contextmanager
-    def claimed(self, key: str) -> Iterator[None]:
-        """While one thread of one process fetches a piece, the others wait here for it."""
-        with _locked(self._folder / LOCKS / key[:2]):
+    def claimed(self, key: str, sleep: Sleep = time.sleep) -> Iterator[None]:
+        """While one thread of one process fetches a piece, the others wait here for it.
+
+        By short sleeps: who holds it may wait for hours for a store that is down, and who waits for
+        him may be told to stop, by what `sleep` raises.
+        """
+        with (self._folder / LOCKS / key[:2]).open("a") as file:
+            while not _taken(file):
+                sleep(TURN_S)
             yield
 
     def _write(self, key: str, data: bytes) -> None:
@@ -126,6 +136,15 @@ def _locked(path: Path) -> Iterator[IO[str]]:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         yield file
+
+
+def _taken(file: IO[str]) -> bool:
+    """Whether the file is this thread's from now on; else it is another's."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _rewrite(file: IO[str], number: int) -> None:

@@ -14,6 +14,7 @@ import logging
 import mmap
 import os
 import threading
+import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
@@ -61,11 +62,12 @@ class Pieces(ABC):
         self.storage = storage
         self._verified: dict[Piece, None] = {}
         self._lock = threading.Lock()
+        self._sleep: Sleep = time.sleep
 
     def with_sleep(self, sleep: Sleep) -> Self:
         """The same pieces for one caller, with a sleep of its own between retries."""
         other = copy.copy(self)
-        other.storage = self.storage.with_sleep(sleep)
+        other.storage, other._sleep = self.storage.with_sleep(sleep), sleep
         return other
 
     @abstractmethod
@@ -123,7 +125,7 @@ class _FetchedPieces(Pieces):
         key = hashlib.sha256(address.encode()).hexdigest()
         if (held := self._held(self._cache, key, piece)) is not None:
             return held
-        with self._cache.claimed(key):
+        with self._cache.claimed(key, self._sleep):
             if (held := self._held(self._cache, key, piece)) is not None:
                 return held  # another thread or process has fetched it meanwhile
             data = self._fetched(piece)

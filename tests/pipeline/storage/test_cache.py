@@ -147,3 +147,26 @@ def test_a_place_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"data\.cache is .*file/x, which cannot be used"):
         Cache(tmp_path / "file" / "x", 1)
+
+
+def test_whoever_waits_for_a_piece_can_be_told_to_stop(tmp_path: Path) -> None:
+    """The one who fetches it may wait for hours for a store that is down."""
+
+    class StoppedError(Exception):
+        """What the waiting one is told."""
+
+    def stop(_: float) -> None:
+        raise StoppedError
+
+    cache, other = (Cache(tmp_path, 1000) for _ in range(2))
+    key = "ab" * 32
+    with cache.claimed(key):
+        with pytest.raises(StoppedError), other.claimed(key, stop):
+            pytest.fail("two have claimed a piece")
+        with (
+            pytest.raises(StoppedError),
+            other.claimed(key, stop),
+        ):  # the first wait took nothing away
+            pytest.fail("two have claimed a piece")
+    with other.claimed(key, stop):
+        pass
