@@ -135,15 +135,16 @@ class LossConfig(TermsConfig):
     """Iterations from one R1 penalty to the next, which weighs as many times more (lazy R1)."""
     merged: bool = False
     """Phases II and III on the same images in one step of F, E and G: cheaper; F moves in both."""
-    likeness_weight: float = 0.0
-    """Weight of a fourth phase, by which G(E(x)) is to look like x; 0: there is none."""
+    likeness_rate: float = 0.0
+    """Learning rate, as a factor on `schedule.lr`, of a last phase by which G(E(x)) is to look like
+    x: a weight would be lost in Adam's moments, which are its own.  0: there is no such phase."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.mixing_prob <= 1.0:
             raise ConfigError(
                 f"loss.mixing_prob is {self.mixing_prob}: it is a probability, 0 to 1"
             )
-        for name in ("r1_gamma", "reciprocity_weight", "likeness_weight"):
+        for name in ("r1_gamma", "reciprocity_weight", "likeness_rate"):
             if getattr(self, name) < 0.0:
                 raise ConfigError(f"loss.{name} is {getattr(self, name)}: it cannot be negative")
         if self.r1_every < 1:

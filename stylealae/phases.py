@@ -114,8 +114,7 @@ def merged(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConf
 
 def likeness(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
     """Departure, off by default: G(E(x)) must look like x.  -> []"""
-    again = n.G(n.E(x, at), at, r.noise)
-    return cfg.likeness_weight * losses.absolute_error(again, x).mean()
+    return losses.absolute_error(n.G(n.E(x, at), at, r.noise), x).mean()
 
 
 def phases_of(cfg: LossConfig, iteration: int = 0) -> tuple[AlaePhase, ...]:
@@ -123,7 +122,7 @@ def phases_of(cfg: LossConfig, iteration: int = 0) -> tuple[AlaePhase, ...]:
     penalised = cfg.r1_gamma > 0 and iteration % cfg.r1_every == 0
     loss = critic_with_r1 if penalised else critic
     first = Phase("critic", trains="ED", loss=loss, double_backward=penalised)
-    last = (Phase("likeness", trains="EG", loss=likeness),) if cfg.likeness_weight > 0 else ()
+    last = _likeness(cfg)
     if cfg.merged:
         return first, Phase("merged", trains="FEG", loss=merged), *last
     return (
@@ -133,6 +132,13 @@ def phases_of(cfg: LossConfig, iteration: int = 0) -> tuple[AlaePhase, ...]:
         Phase("reciprocity", trains="FEG" if cfg.reciprocity_trains_f else "EG", loss=reciprocity),
         *last,
     )
+
+
+def _likeness(cfg: LossConfig) -> tuple[AlaePhase, ...]:
+    if not cfg.likeness_rate:
+        return ()
+    rate, name = cfg.likeness_rate, "likeness"
+    return (Phase(name, trains="EG", loss=likeness, rate=rate, moments=name),)
 
 
 def _fake_to_critic(n: AlaeNetworks, r: StyleInputs, at: Growth) -> Tensor:

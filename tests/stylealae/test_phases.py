@@ -32,7 +32,7 @@ def test_the_papers_letters():
 
 @pytest.mark.parametrize("released", [False, True])
 def test_gradients_reach_every_trained_letter(released):
-    cfg = LossConfig(reciprocity_trains_f=released, likeness_weight=0.5)
+    cfg = LossConfig(reciprocity_trains_f=released, likeness_rate=0.5)
     x = torch.randn(12, 3, 16, 16)
     for phase in phases_of(cfg):
         nets = build(SMALL)
@@ -86,7 +86,7 @@ def test_lazy_r1_is_due_every_few_iterations_and_as_much_heavier():
 
 
 def test_likeness_comes_last_and_is_off_by_default():
-    on = {"likeness_weight": 1.0}
+    on = {"likeness_rate": 1.0}
     assert [p.name for p in phases_of(LossConfig(**on))] == [
         *(p.name for p in phases_of(LossConfig())), "likeness"
     ]  # fmt: skip
@@ -95,7 +95,7 @@ def test_likeness_comes_last_and_is_off_by_default():
 
 @pytest.mark.parametrize("letter", ["E", "G"])
 def test_likeness_has_the_gradient_that_finite_differences_give(letter):
-    cfg, nets = LossConfig(likeness_weight=0.7), build(SMALL).double()
+    cfg, nets = LossConfig(likeness_rate=0.7), build(SMALL).double()
     phase = phases_of(cfg)[-1]
     x = torch.randn(12, 3, 16, 16, dtype=torch.float64)
     r = replace(sampler(slice(0, 12)).draw(phase.name, 0, AT), noise=None)

@@ -115,7 +115,7 @@ def test_an_override_knows_the_keys_of_the_family_that_another_names() -> None:
         ("", "data.patience_s=900", "engine.timeout_s is 600 and data.patience_s 900"),
         ("engine: {zero_stage: 0, offload: true}", "", "engine.offload needs"),
         ("", "loss.r1_every=0", "loss.r1_every"),
-        ("", "loss.likeness_weight=-1", "loss.likeness_weight"),
+        ("", "loss.likeness_rate=-1", "loss.likeness_rate"),
         ("", "engine.micro_batch=[-1]", "engine.micro_batch"),
         ("", "schedule.batch=[]", "schedule.batch"),
         ("", "schedule.stage_img=[0]", "schedule.stage_img"),
