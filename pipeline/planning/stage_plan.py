@@ -57,7 +57,8 @@ def stage_plans(cfg: RunConfig) -> tuple[StagePlan, ...]:
 def stage_plan(cfg: RunConfig, stage: int) -> StagePlan:
     """One stage of a run."""
     first, end = cfg.span(stage)
-    fades = cfg.schedule.fade_fraction if stage > cfg.stages[0] else 0.0
+    grown = stage == cfg.first_stage and not 0.0 <= cfg.init.alpha < 1.0
+    fades = 0.0 if grown else cfg.schedule.fade_fraction
     return StagePlan(
         family=cfg.family, model=cfg.model, loss=cfg.loss, engine=cfg.engine,
         stage=stage, images=end - first,

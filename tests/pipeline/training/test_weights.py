@@ -20,6 +20,7 @@ from pipeline.config.init import InitConfig
 from pipeline.config.sections import CheckpointConfig, DataConfig, EngineConfig, LogConfig
 from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
+from pipeline.planning.stage_plan import stage_plan
 from pipeline.storage import open_storage
 from pipeline.training.checkpoints import latest
 from pipeline.training.resume import next_stage
@@ -127,6 +128,8 @@ def test_a_smaller_model_grows_into_a_larger_one(source: Path, faces: Path, worl
     assert list(resolved(given).stages) == [1, 2]
     above = resolved(replace(given, init=InitConfig(from_=str(snapshot), stage=2)))
     assert (list(above.stages), above.progress(0).alpha) == ([2], 0.0)
+    plans = stage_plan(above, 2), stage_plan(resolved(given), 1)
+    assert [plan.fading_img for plan in plans] == [STAGE_IMG // 2, 0]
     found = begin(above)
     small, drawn = StyleALAE.load(snapshot), build(LARGER, above.seed).state_dict()
     for name, tensor in found.tensors("networks").items():
