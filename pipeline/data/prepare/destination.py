@@ -158,7 +158,9 @@ class Destination:
     def _refuse_other(self, before: Mapping[str, str], recipe: Mapping[str, str]) -> None:
         """Refuse another recipe than the one that was begun with."""
         changed = [
-            f"{name} was {before.get(name, 'unset')!r} and is now {value!r}"
+            "the files or labels of the input are not what they were"
+            if name == "fingerprint"
+            else f"{name} was {before.get(name, 'unset')!r} and is now {value!r}"
             for name, value in recipe.items()
             if before.get(name) != value
         ]

@@ -5,6 +5,7 @@ import importlib
 from collections.abc import Collection
 from pathlib import Path
 
+from pipeline.data.format.manifest import MANIFEST
 from pipeline.data.pixels import recoloured
 from pipeline.data.sources.celebahq import CelebaHQ
 from pipeline.data.sources.containers import entries_of, open_container
@@ -115,6 +116,8 @@ def _kind_of(input: str, name: str) -> type[Source]:
         raise DataError(
             f"{input} does not exist: give a folder, zip or tar of images, or rendered:6000"
         )
+    if (path / MANIFEST).is_file() and (path / ".prepare").is_dir():
+        raise DataError(f"{input} is a prepared data set already: train on it with data.path")
     entries = entries_of(path)
     if name == CelebaHQ.name and Parquet.fits(path, entries):
         return Parquet  # as Hugging Face hands it out

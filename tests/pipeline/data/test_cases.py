@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from pipeline.cli.app import main
 from pipeline.data.images import read_images
@@ -135,3 +136,26 @@ def test_the_current_folder_is_an_input(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path / "nfd")
     line, _ = prepared(Path("."), tmp_path / "d", 4)
     assert "3 train" in line
+
+
+def test_a_picture_saved_anew_is_noticed_and_a_copy_is_the_same(tmp_path: Path) -> None:
+    for level, folder in ((1, "in"), (1, "copy"), (2, "other")):
+        (tmp_path / folder).mkdir()
+        picture = Image.new("RGB", (8, 8), (level,) * 3)
+        picture.save(tmp_path / folder / "a.png", compress_level=0)
+    prepared(tmp_path / "in", tmp_path / "d", 4)
+    prepared(tmp_path / "copy", tmp_path / "d", 4)
+    shutil.copy(tmp_path / "other" / "a.png", tmp_path / "in" / "a.png")
+    command = ["prepare", str(tmp_path / "in"), "--out", str(tmp_path / "d"), "--resolutions", "4"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1
+    assert "files or labels of the input are not what they were" in result.output
+
+
+def test_a_prepared_set_is_no_input(tmp_path: Path) -> None:
+    prepared(CASES / "labels" / "nfd", tmp_path / "d", 4)
+    result = CliRunner().invoke(
+        main, ["prepare", str(tmp_path / "d"), "--out", str(tmp_path / "e")]
+    )
+    assert result.exit_code == 1
+    assert "is a prepared data set already" in result.output
