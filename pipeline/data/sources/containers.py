@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import cast
 
@@ -30,6 +31,7 @@ __all__ = [
 
 MAX_BYTES = 300 << 20
 """A larger file is no picture, and in a zip it may be a few kilobytes that unpack to it."""
+OPEN = 64  # tars of a folder that are open at a time
 NOWHERE = "links that lead nowhere"
 PIECE = 64
 """Bytes inflated at once by bzip2 and LZMA, whose decoders here know no bound: 90 MB at most."""
@@ -86,13 +88,13 @@ class FolderOfFiles(Container):
                 continue
             seen.add(real)
             folders.sort()
+            prefix = "" if root == path else f"{self._name(root)}/"
             for name in names:
-                file = Path(root, name)
-                if file.is_file():
-                    found[self._name(file)] = file.stat().st_size
+                about = _about(os.path.join(root, name))
+                if isinstance(about, int):
+                    found[f"{prefix}{name}"] = about
                 else:
-                    why = NOWHERE if file.is_symlink() else "special files"
-                    self.left_aside.add(why, [self._name(file)])
+                    self.left_aside.add(about, [f"{prefix}{name}"])
         self.sizes = found
 
     def _name(self, path: str | Path) -> str:
@@ -162,7 +164,7 @@ class TarsOfFiles(Container):
         folder = Path(path) if os.path.isdir(path) else None
         tars = sorted(folder.rglob("*.tar")) if folder else [Path(path)]
         self._members: dict[str, tuple[int, tar.Member]] = {}
-        self._open = [open(file, "rb") for file in tars]  # noqa: SIM115 - as long as the source is
+        self._opened = lru_cache(maxsize=OPEN)(lambda number: tars[number].open("rb"))
         for number, file in enumerate(tars):
             prefix = f"{file.relative_to(folder).as_posix()}/" if folder else ""
             self._list(file, number, prefix)
@@ -194,14 +196,16 @@ class TarsOfFiles(Container):
         if name not in self._members and self._beside:
             return self._beside.read(name)
         number, member = self._members[name]
-        return os.pread(self._open[number].fileno(), member.size, member.offset)
+        file = self._opened(number)
+        return os.pread(file.fileno(), member.size, member.offset)
 
     def digest(self, name: str) -> bytes:
         """Of parts of the member."""
         if name not in self._members and self._beside:
             return self._beside.digest(name)
         number, member = self._members[name]
-        return digest_of(self._open[number].fileno(), member.offset, member.size)
+        file = self._opened(number)
+        return digest_of(file.fileno(), member.offset, member.size)
 
 
 def open_container(path: str) -> Container:
@@ -234,6 +238,15 @@ def entries_of(path: Path) -> list[str]:
         with _opened_zip(str(path)) as archive:
             return [name.replace("\\", "/") for name in archive.namelist()]
     return []
+
+
+def _about(file: str) -> int | str:
+    """The length of a file, or why it is none that can be read."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return NOWHERE if os.path.islink(file) else "files that cannot be read"
+    return found.st_size if stat.S_ISREG(found.st_mode) else "special files"
 
 
 def _opened_zip(path: str) -> zipfile.ZipFile:

@@ -21,6 +21,7 @@ from pipeline.data import decoding
 from pipeline.data.decoding import decode
 from pipeline.data.format.index import Index, index_tail
 from pipeline.data.format.manifest import MANIFEST, Manifest
+from pipeline.data.loader.shuffle import Shuffle
 from pipeline.data.sources.labels import labels_of
 from pipeline.data.sources.names import Names
 from pipeline.data.sources.records import features
@@ -277,3 +278,20 @@ def test_any_damage_to_an_archive_is_images_or_a_sentence(kind: str, tmp_path: P
 def test_any_record_is_features_or_a_sentence(record: bytes) -> None:
     found = outcome(lambda: features(record), "tf.train.Example")
     assert all(isinstance(name, str) for name in found or ())
+
+
+@tried
+@given(
+    shards=st.lists(st.integers(0, 30), max_size=6),
+    seed=st.integers(-(2**63), 2**63 - 1),
+    shuffle_img=st.integers(-1, 100),
+)
+def test_any_order_shows_every_image_once_an_epoch(
+    shards: list[int], seed: int, shuffle_img: int
+) -> None:
+    shuffle = outcome(lambda: Shuffle(shards, seed, shuffle_img))
+    if shuffle is None:
+        return
+    epochs, ids = shuffle.at(np.arange(2 * sum(shards)))
+    for epoch in (0, 1):
+        assert sorted(ids[epochs == epoch].tolist()) == list(range(sum(shards)))
