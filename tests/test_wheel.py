@@ -4,6 +4,7 @@ Built from the sdist, as `python -m build` does, and installed without its depen
 environment finds where this process does.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -76,6 +77,14 @@ def test_a_run_trains_and_has_its_page(installed: Path, tmp_path: Path) -> None:
     run([stylealae, "sample", "run", "--count", "2", "--out", "samples.png"], tmp_path)
     assert (tmp_path / "samples.png").stat().st_size > 1000
     assert run([stylealae, "report", "run"], tmp_path).strip() == "run/report.html"
+
+
+def test_its_version_is_the_changelogs_newest(installed: Path, tmp_path: Path) -> None:
+    asked = "import stylealae; print(stylealae.__version__)"
+    version = run([installed / "python", "-c", asked], tmp_path).strip()
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    assert version == re.findall(r"^## \[(\d.*?)\]", changes, re.M)[0]
+    assert f"version: {version}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_its_types_and_pages_come_along(installed: Path, tmp_path: Path) -> None:
