@@ -42,11 +42,17 @@ DECODERS, DECODE_S, DECODE_MIB = 2, 10.0, 2048
 
 
 def app_of(
-    studio: Studio, *, access: Access | None = None, about: str = "", detector: str = ""
+    studio: Studio,
+    *,
+    access: Access | None = None,
+    about: str = "",
+    data: str = "",
+    detector: str = "",
 ) -> Starlette:
     """The studio as an ASGI application; without an access it is this machine's users'.
 
-    `detector` finds faces in photos, as NAME:FILE.
+    `about` names the model, `data` is a sentence on what it was trained on, `detector` finds faces
+    in photos, as NAME:FILE.
     """
     m = studio.m
     queue, reading = WorkQueue(), WorkQueue(DECODERS)
@@ -56,8 +62,11 @@ def app_of(
     async def page(_: Request) -> Response:
         return FileResponse(PAGE / "index.html")
 
+    async def openapi(_: Request) -> Response:
+        return FileResponse(PAGE / "openapi.json")
+
     async def model(_: Request) -> Response:
-        more = {"name": about, "aligns": bool(detector), "max_bytes": MAX_BYTES}
+        more = {"name": about, "data": data, "aligns": bool(detector), "max_bytes": MAX_BYTES}
         return JSONResponse({**studio.about(), **more})
 
     async def face(request: Request) -> Response:
@@ -91,6 +100,7 @@ def app_of(
     return Starlette(
         routes=[
             Route("/", page),
+            Route("/api/openapi.json", openapi),
             Route("/api/model", model),
             Route("/api/face", face, methods=["POST"]),
             Route("/api/picture", picture, methods=["POST"]),
@@ -124,11 +134,17 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def serve(
-    studio: Studio, on: socket.socket, access: Access, *, about: str = "", detector: str = ""
+    studio: Studio,
+    on: socket.socket,
+    access: Access,
+    *,
+    about: str = "",
+    data: str = "",
+    detector: str = "",
 ) -> None:
     """Answers until Ctrl-C."""
     config = uvicorn.Config(
-        app_of(studio, access=access, about=about, detector=detector),
+        app_of(studio, access=access, about=about, data=data, detector=detector),
         log_level="warning", access_log=False, server_header=False, lifespan="off", ws="none",
         http=BoundedProtocol, limit_concurrency=MAX_CONNECTIONS, timeout_graceful_shutdown=2,
     )  # fmt: skip

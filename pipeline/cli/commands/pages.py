@@ -10,7 +10,7 @@ import click
 from pipeline.cli.arguments import DEVICE, MODEL
 from pipeline.cli.errors import reports_errors
 from pipeline.cli.models import open_model, snapshot_of
-from stylealae.errors import ConfigError
+from stylealae.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from stylealae.editing.directions import Directions
@@ -71,7 +71,8 @@ def demo(
             "the way: put a proxy with TLS before it where others listen",
             fg="yellow", err=True,
         )  # fmt: skip
-    serve(studio, on, access, about=_name_of(model.resolve()), detector=detector)
+    name, data = _name_of(model.resolve()), _trained_on(model)
+    serve(studio, on, access, about=name, data=data, detector=detector)
 
 
 def _address(on: socket.socket, token: str) -> str:
@@ -92,6 +93,25 @@ def _directions_of(model: Path, given: Path | None) -> "Directions | None":
         if given is None or not (given / "directions.json").exists():
             return None
     return Directions.load(given)
+
+
+def _trained_on(model: Path) -> str:
+    """A sentence on the images of the run that a model is of; empty where they are not known."""
+    from pipeline.data.format.manifest import Manifest
+    from pipeline.report.run import read_run
+
+    try:
+        snapshot = snapshot_of(model).resolve()
+        cfg = None if model.is_file() else read_run(snapshot.parents[1]).parsed()
+        manifest = Manifest.read(cfg.data.path) if cfg else None
+    except (UserError, OSError, IndexError):
+        return ""
+    if manifest is None:
+        return ""
+    count = manifest.splits["train"].samples
+    if manifest.source == "rendered":
+        return f"Trained on {count:,} rendered faces: photos of people will look like dolls."
+    return f"Trained on {count:,} images."
 
 
 def _name_of(model: Path) -> str:

@@ -4,7 +4,10 @@ import { painted } from "./requests.js";
 
 const $ = (id) => document.getElementById(id);
 const made = new Set();  // object URLs of pictures
-let busy = false, wish = null;
+let busy = false, wish = null, working = null, described = () => {};
+
+// Who is to know of every change of the recipe.
+export const onDescribe = (told) => { described = told; };
 
 export const recipe = { face: null, other: null, mix: {}, amounts: {}, noise: false };
 export const shown = { photo: null, plain: null, compareWith: "original" };
@@ -32,7 +35,13 @@ export const guarded = (work) => async (...given) => {
 export function repaint(draft = false) {
   wish = { draft };
   describe();
-  if (!busy) pump();
+  if (!busy) working = pump();
+}
+
+// A draft of the recipe as it is, once it is shown.
+export async function repainted() {
+  repaint(true);
+  await working;
 }
 
 async function pump() {
@@ -78,6 +87,9 @@ function describe() {
     : `Random face ${recipe.face.seed}, ψ ${recipe.face.truncation.toFixed(2)}`;
   $("caption").textContent = from + (mixed ? ", mixed" : "") + (edits ? ", edited" : "");
   $("reset").disabled = !(edits || mixed);
+  if ("seed" in recipe.face) $("seed").value = recipe.face.seed;
+  $("save-picture").download = "seed" in recipe.face ? `face-${recipe.face.seed}.png` : "face.png";
+  described();
   for (const zero of document.querySelectorAll(".zero")) zero.hidden = !zero.input.valueAsNumber;
 }
 

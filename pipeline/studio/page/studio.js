@@ -1,8 +1,10 @@
 // The studio's page: faces come in, sliders and buttons change the recipe, `picture` follows it.
 import { ask, painted } from "./requests.js";
 import { askForCrop } from "./crop.js";
-import { compare, guarded, recipe, repaint, repaintPlain, shown, tell } from "./picture.js";
+import { compare, guarded, onDescribe, recipe, repaint, repaintPlain, shown, tell } from "./picture.js";
 import { addSlider, fill, setSlider } from "./sliders.js";
+import * as address from "./address.js";
+import { toggle } from "./animation.js";
 
 const $ = (id) => document.getElementById(id);
 const lastPhoto = { face: null, other: null };
@@ -33,7 +35,7 @@ async function take(slot, face, photo = null) {
 
 function setOther(there) {
   $("tile-other").hidden = $("mix-hint").hidden = !there;
-  $("no-other").disabled = !there;
+  $("no-other").disabled = $("animate").disabled = !there;
   for (const input of $("mix").querySelectorAll("input")) input.disabled = !there;
 }
 
@@ -70,6 +72,7 @@ async function sizeOf(file) {
   } catch { return null; }
 }
 
+const MAX_SEED = 2 ** 31;
 const seed = () => Math.floor(Math.random() * 1e6);
 const truncation = () => $("truncation").valueAsNumber;
 const random = (slot) => { tell([]); return take(slot, { seed: seed(), truncation: truncation() }); };
@@ -151,6 +154,22 @@ function listen() {
     });
   }
   $("random").onclick = guarded(() => random("face"));
+  $("seed").onchange = guarded(async () => {
+    const typed = $("seed").valueAsNumber;
+    if (!Number.isInteger(typed) || typed < 0 || typed > MAX_SEED) {
+      throw new Error(`A seed is a whole number from 0 to ${MAX_SEED}.`);
+    }
+    tell([]);
+    await take("face", { seed: typed, truncation: truncation() });
+  });
+  $("animate").onclick = guarded(async () => {
+    const bands = model.bands.map(({ name }) => `mix-${name}`);
+    $("animate").setAttribute("aria-pressed", "true");
+    await toggle(
+      (share) => { for (const id of bands) setSlider(id, share); },
+      () => { $("animate").setAttribute("aria-pressed", "false"); repaint(); },
+    );
+  });
   $("random-other").onclick = guarded(() => random("other"));
   $("no-other").onclick = guarded(() => { recipe.other = null; setOther(false); repaint(); });
   $("draw").onclick = guarded(drawSix);
@@ -199,6 +218,23 @@ function listenForDrops() {
   }));
 }
 
+// What the address says, or a first face.
+async function restore() {
+  const { seed: first = 1, psi = 0.7, other, mix, by, grain } = address.read();
+  $("truncation").value = psi;
+  $("truncation-out").textContent = truncation().toFixed(2);
+  fill($("truncation"));
+  for (const input of document.querySelectorAll(".sliders input")) input.silently(0);
+  for (const [name, amount] of Object.entries(by)) if ($(idOf(name))) setSlider(idOf(name), amount);
+  recipe.noise = $("noise").checked = Boolean(grain);
+  recipe.other = null;
+  setOther(false);
+  await take("face", { seed: first, truncation: truncation() });
+  if (other === undefined) return;
+  for (const [band, share] of Object.entries(mix)) if ($(`mix-${band}`)) setSlider(`mix-${band}`, share);
+  await take("other", { seed: other, truncation: truncation() });
+}
+
 guarded(async () => {
   const answer = await fetch("api/model");
   if (!answer.ok) throw new Error("The studio's model could not be read: reload the page.");
@@ -209,6 +245,10 @@ guarded(async () => {
   buildSliders();
   listen();
   listenForDrops();
-  fill($("truncation"));
-  await take("face", { seed: 1, truncation: truncation() });
+  if (model.data) $("trained").textContent = model.data;
+  $("trained").hidden = !model.data;
+  await restore();
+  onDescribe(address.write);
+  address.onChange(guarded(restore));
+  address.write();
 })();

@@ -270,3 +270,50 @@ def bomb() -> bytes:
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         for kind, data in chunks
     )
+
+
+def test_the_address_holds_the_state_and_a_seed_can_be_typed(visit: Visit) -> None:
+    page = visit.page
+
+    def typed(seed: str) -> None:
+        page.locator("#seed").fill(seed)
+        page.locator("#seed").press("Enter")
+
+    first = visit.pixels("after")
+    other = visit.after(lambda: typed("77"))
+    assert other != first
+    assert "Random face 77" in page.locator("#caption").inner_text()
+    slider = page.locator("#attributes input").first.get_attribute("id") or ""
+    visit.after(lambda: page.locator("#random-other").click())
+    edited = visit.slide(slider, 1.5)
+    address = page.url
+    assert "seed=77" in address
+    assert "other=" in address
+    visit.after(lambda: typed("1"))
+    again = visit.after(lambda: page.evaluate("to => { location.href = to; }", address))
+    visit.until(f"document.getElementById('other-thumb').complete && {REST}")
+    again = visit.pixels("after")
+    assert again == edited  # in the same page
+    page.goto("about:blank")
+    page.goto(address)
+    visit.until(f"+document.body.dataset.painted > 1 && {REST}")
+    assert visit.pixels("after") == edited  # in another
+    assert page.locator(f"#{slider}").input_value() == "1.5"
+    typed("-3")
+    assert "A seed is a whole number" in visit.said()
+    assert visit.pixels("after") == edited
+
+
+def test_two_faces_are_animated_until_it_is_stopped(visit: Visit) -> None:
+    page = visit.page
+    assert page.locator("#animate").is_disabled()
+    visit.after(lambda: page.locator("#random-other").click())
+    painted = page.evaluate("+document.body.dataset.painted")
+    page.locator("#animate").click()
+    visit.until(f"+document.body.dataset.painted > {painted + 30}")  # there, and on the way back
+    assert page.locator("#animate").get_attribute("aria-pressed") == "true"
+    page.locator("#animate").click()
+    visit.until(f"document.getElementById('animate').ariaPressed === 'false' && {REST}")
+    shares = page.eval_on_selector_all("#mix input", "all => all.map(e => +e.value)")
+    assert len(set(shares)) == 1
+    assert 0 < shares[0] < 1

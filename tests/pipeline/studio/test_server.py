@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import io
+import json
+import shutil
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -360,3 +362,48 @@ def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
         assert shown.exit_code == 1
         assert said in shown.output
     taken.close()
+
+
+def test_the_openapi_page_describes_what_is_answered(client: TestClient) -> None:
+    api = client.get("/api/openapi.json").json()
+    routes = {route.path for route in client.app.routes if route.path.startswith("/api/")}
+    assert set(api["paths"]) == routes - {"/api/openapi.json"}
+    schemas = api["components"]["schemas"]
+    assert set(client.get("/api/model").json()) == set(schemas["Model"]["properties"])
+    encoded = client.post(
+        "/api/face", content=photo(40, 40), params={"left": 0, "top": 0, "side": 0.9}
+    ).json()
+    assert set(encoded) == set(schemas["Encoded"]["properties"])
+    every = {
+        "face": {"w": encoded["w"]}, "other": {"seed": 2, "truncation": 0.7},
+        "mix": {"coarse": 0.5}, "amounts": {"pc1": 1}, "noise": False, "draft": False,
+    }  # fmt: skip
+    assert set(every) == set(schemas["Recipe"]["properties"])
+    for path in ("/api/picture", "/api/styles"):
+        answer = client.post(path, json=every)
+        assert answer.status_code == 200
+        described = api["paths"][path]["post"]["responses"]["200"]["content"]
+        assert answer.headers["content-type"] in described
+        refused = client.post(path, json={})
+        assert set(refused.json()) == set(schemas["Error"]["properties"])
+        assert str(refused.status_code) in api["paths"][path]["post"]["responses"]
+
+
+def test_what_a_run_was_trained_on_is_said(tmp_path: Path) -> None:
+    from pipeline.cli.commands.pages import _trained_on
+    from pipeline.config import RunConfig, as_dict
+    from pipeline.config.sections import DataConfig
+    from pipeline.data.prepare.shards import prepare
+    from pipeline.data.sources.registry import open_source
+
+    prepare(open_source("20", "rendered"), tmp_path / "faces", (4,), workers=1)
+    run = tmp_path / "run"
+    for folder in ("0004/snapshot", "0004/seen-0000000064"):
+        (run / folder).mkdir(parents=True)
+    (run / "0004/snapshot/config.json").write_text("{}")
+    cfg = as_dict(RunConfig(data=DataConfig(path=str(tmp_path / "faces"))))
+    (run / "0004/seen-0000000064/state.json").write_text(json.dumps({"seen": 64, "config": cfg}))
+    said = "Trained on 20 rendered faces: photos of people will look like dolls."
+    assert _trained_on(run) == _trained_on(run / "0004/snapshot") == said
+    shutil.rmtree(tmp_path / "faces")
+    assert _trained_on(run) == ""
