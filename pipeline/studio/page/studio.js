@@ -227,19 +227,18 @@ async function restore() {
   for (const input of document.querySelectorAll(".sliders input")) input.silently(0);
   for (const [name, amount] of Object.entries(by)) if ($(idOf(name))) setSlider(idOf(name), amount);
   recipe.noise = $("noise").checked = Boolean(grain);
-  recipe.other = null;
-  setOther(false);
-  await take("face", { seed: first, truncation: truncation() });
-  if (other === undefined) return;
+  recipe.other = other === undefined ? null : { seed: other, truncation: truncation() };
+  setOther(Boolean(recipe.other));
   for (const [band, share] of Object.entries(mix)) if ($(`mix-${band}`)) setSlider(`mix-${band}`, share);
-  await take("other", { seed: other, truncation: truncation() });
+  await take("face", { seed: first, truncation: truncation() });
+  if (recipe.other) $("other-thumb").src = (await painted({ face: recipe.other })).url;
 }
 
 guarded(async () => {
   const answer = await fetch("api/model");
   if (!answer.ok) throw new Error("The studio's model could not be read: reload the page.");
   model = await answer.json();
-  const grown = model.seen ? `trained on ${model.seen.toLocaleString("en")} images` : "imported";
+  const grown = model.seen ? `${model.seen.toLocaleString("en")} images shown` : "imported";
   $("model").textContent = [model.name, `${model.resolution}×${model.resolution}`, grown].filter(Boolean).join(" · ");
   if (model.aligns) $("photo-hint").textContent = "Or drop or paste one anywhere. The largest face in it is found, turned upright and cropped.";
   buildSliders();
