@@ -122,7 +122,7 @@ def log_likelihood(context: EvaluationContext[Flattens]) -> Values:
     }
 
 
-def code_accuracies(context: EvaluationContext[Autoencodes]) -> Values:
+def code_accuracies(context: EvaluationContext[Encoder]) -> Values:
     """Accuracy of 1-NN and of a linear SVM on codes."""
     return _accuracies(context, "", lambda here: _codes(context, here))
 

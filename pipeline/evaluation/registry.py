@@ -181,8 +181,8 @@ METRICS: dict[str, Metric] = {
     ),
     "knn-svm": Metric(
         measure=code_metrics.code_accuracies,
-        protocol="1-NN and linear SVM (C = 1, standardised) in z = E(x), train to test",
-        models=(Autoencodes,),
+        protocol="1-NN and linear SVM (C = 1, standardised) in E(x), train to test",
+        models=(Autoencodes, Unmaps),
     ),
     "knn-svm-pixels": Metric(
         measure=code_metrics.pixel_accuracies,
