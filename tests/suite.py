@@ -1,4 +1,6 @@
-"""Both parts of the suite, without Ray and with it, whatever the first says, and one summary.
+"""Both parts of the suite, without Ray and with it, side by side, and one summary.
+
+The part with Ray waits for processes most of the time; what it prints is shown after the other's.
 
 python -m tests.suite [what pytest takes]
 """
@@ -7,8 +9,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from xml.etree import ElementTree
 
 WITHOUT_RAY = ("-n", "2", "--dist", "loadfile", "-m", "not ray")
@@ -37,12 +41,18 @@ class Outcome:
         )
 
 
-def run(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Outcome:
-    """The outcome of pytest with these arguments; what it prints is seen while it runs."""
+def run(
+    arguments: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    shown: IO[str] | None = None,
+) -> Outcome:
+    """The outcome of pytest with these arguments; what it prints is seen at once, or in a file."""
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder, "junit.xml")
         command = [sys.executable, "-m", "pytest", *arguments, f"--junitxml={record}"]
-        status = subprocess.run(command, env=environment, check=False).returncode
+        status = subprocess.run(
+            command, env=environment, stdout=shown, stderr=subprocess.STDOUT, check=False
+        ).returncode
         cases = list(ElementTree.parse(record).iter("testcase")) if record.exists() else []
     skipped = [c for c in cases if c.find("skipped") is not None]
     failed = [c for c in cases if c.find("failure") is not None or c.find("error") is not None]
@@ -58,11 +68,11 @@ def run(arguments: Sequence[str], environment: Mapping[str, str] | None = None) 
 
 def main(arguments: Sequence[str]) -> int:
     """1 if a test of either part failed, else 0; the last line counts those of both."""
-    parts = {
-        "without Ray": run([*WITHOUT_RAY, *arguments]),
-        "with Ray": run([*WITH_RAY, *arguments]),
-    }
-    print()
+    with tempfile.TemporaryFile("w+") as shown, ThreadPoolExecutor() as pool:
+        beside = pool.submit(run, [*WITH_RAY, *arguments], shown=shown)
+        parts = {"without Ray": run([*WITHOUT_RAY, *arguments]), "with Ray": beside.result()}
+        shown.seek(0)
+        print(f"\nwith Ray:\n{shown.read()}")
     for name, outcome in parts.items():
         print(f"{name + ':':13}{outcome}")
         for failure in outcome.failures:
