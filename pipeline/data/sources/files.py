@@ -38,7 +38,7 @@ SUFFIXES = frozenset(
 """Endings of what may be an image; what a file is its bytes say, and one of JPEG XL is refused."""
 LABELS = "labels.csv"
 EXPECTED = (LABELS, "metadata.csv", "metadata.jsonl")
-"""Tables of labels by their very names: one that cannot be read is an error."""
+"""Tables of labels by their very names: one that cannot be read or names no image is an error."""
 
 
 class Files(Source):
@@ -119,10 +119,7 @@ class Files(Source):
         """The labels of a table that is to name images; `stems` as for `labels_of`."""
         table = labels_of(sheet, self._names, stems=stems)
         if table is None:
-            raise DataError(
-                f"{self.input}: the table of labels knows none of the {len(self)} images, such as "
-                f"{self._keys[0]}: name them in a column, or give another with --labels"
-            )
+            raise self._unknown(sheet)
         return self.joined([(sheet.where, table)])
 
     def joined(self, tables: Sequence[tuple[str, Labels]]) -> Labels:
@@ -147,15 +144,28 @@ class Files(Source):
         except DataError as error:
             if PurePosixPath(name).name in EXPECTED:
                 raise
-            self.notes.append(f"{error}; it is not used")
+            self._leave_table(name, f"{error}; it is not used")
             return None
         base = PurePosixPath(name).parent.as_posix()
         table = labels_of(sheet, self._names, "" if base == "." else base)
+        if table is None and PurePosixPath(name).name in EXPECTED:
+            raise self._unknown(sheet)
         if table is None:
-            self.notes.append(f"{where} names no image and is not used")
+            self._leave_table(name, f"{where} names no image and is not used")
             return None
         self.used.add(name)
         return where, table
+
+    def _leave_table(self, table: str, why: str) -> None:
+        self.used.add(table)
+        self.left_aside.add("tables not used", [table])
+        self.notes.append(why)
+
+    def _unknown(self, sheet: Sheet) -> DataError:
+        return DataError(
+            f"{sheet.where}: the table of labels knows none of the {len(self)} images, such as "
+            f"{self._keys[0]}: name them in a column, give another with --labels, or remove it"
+        )
 
     def examine(self, key: str, data: bytes, image: Pixels) -> tuple[str, ...]:
         """What is remarkable about a file; DataError if it is not what the input says it is."""

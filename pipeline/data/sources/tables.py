@@ -65,7 +65,9 @@ def read_sheet(where: str, data: bytes) -> Sheet:
             return _read_lines(where, text.splitlines())
         return _read_csv(where, text)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{where} cannot be read as UTF-8 CSV: {error}") from error
+        raise DataError(
+            f"{where} cannot be read as UTF-8 CSV: {error}; save it as UTF-8"
+        ) from error
 
 
 def column(cells: Sequence[str], delimiter: str = ",") -> list[Label]:

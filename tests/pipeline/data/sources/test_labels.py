@@ -139,7 +139,7 @@ def test_every_folder_may_have_its_table_and_the_top_one_too(tmp_path: Path) -> 
     notes = " ".join(source.notes)
     assert "other.csv names no image and is not used" in notes
     assert "bad.csv: row 2 has 1 columns, the header 2; it is not used" in notes
-    assert str(source.left_aside) == "2 .csv files"
+    assert str(source.left_aside) == "2 tables not used"
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,8 @@ def test_every_folder_may_have_its_table_and_the_top_one_too(tmp_path: Path) -> 
             r"age of a\.png is 2\.0, another table 1\.0",
         ),
         ({"metadata_jsonl": '{"file_name": "a.png"\n'}, "line 1 is no JSON"),
-        ({"labels_csv": b"file,age\na.png,\xff\n"}, "cannot be read as UTF-8"),
+        ({"metadata_csv": "file,age\nc.png,1\n"}, "knows none of the 2 images"),
+        ({"labels_csv": b"file,age\na.png,\xff\n"}, "cannot be read as UTF-8.*; save it"),
     ],
 )
 def test_tables_that_contradict_or_say_nothing_are_refused(
