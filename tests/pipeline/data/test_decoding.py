@@ -83,6 +83,36 @@ def test_every_mode_is_converted_by_its_profile() -> None:
     assert (grey[:, :, 0] == np.asarray(Image.fromarray(wanted).convert("L"))).all()
 
 
+def grey_press() -> bytes:
+    """The profile of a press whose four inks are grey: white is L* 100, an ink takes 25 of it."""
+    inks = np.array(list(np.ndindex(2, 2, 2, 2))).sum(1)  # of CMYK, at the corners of the table
+    lab = np.stack([255 - 255 * inks // 4, np.full(16, 128), np.full(16, 128)], 1)
+    line = bytes(range(256))
+    matrix = struct.pack(">9i", *(65536 * k for k in (1, 0, 0, 0, 1, 0, 0, 0, 1)))
+    table = b"mft1\0\0\0\0\4\3\2\0" + matrix + 4 * line + lab.astype(np.uint8).tobytes() + 3 * line
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
+    name = b"desc\0\0\0\0" + struct.pack(">I", 11) + b"Grey press\0" + bytes(78)
+    entries, body, at = b"", b"", 128 + 4 + 3 * 12
+    for tag, data in ((b"desc", name), (b"wtpt", white), (b"A2B0", table)):
+        entries += tag + struct.pack(">II", at + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    head = struct.pack(
+        ">I4sI4s4s4s", at + len(body), b"lcms", 0x02100000, b"prtr", b"CMYK", b"Lab "
+    )
+    head += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061) + bytes(48)
+    return head + struct.pack(">I", 3) + entries + body
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "JPEG"])
+def test_inks_are_what_their_profile_says(kind: str) -> None:
+    cyan = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
+    found, changes = decode(saved(cyan, kind, icc_profile=grey_press()), 3)
+    assert changes == ("CMYK to RGB", "Grey press to sRGB")
+    assert np.abs(found.astype(int) - 185).max() <= 4  # sRGB of L* 75
+    bare, _ = decode(saved(cyan, kind), 3)
+    assert np.abs(bare.astype(int) - [0, 255, 255]).max() <= 4
+
+
 @pytest.mark.parametrize(
     ("icc", "mode", "change"),
     [
