@@ -56,6 +56,7 @@ def dry_run(cfg: RunConfig, request: PlanRequest) -> None:
     """Prints the resolved config and the stage plan, and starts nothing."""
     from rich.console import Console
 
+    from pipeline.planning.advice import advice
     from pipeline.planning.devices import GPUS, Rates
     from pipeline.planning.forecast import shared_among
     from pipeline.planning.memory import GIB, fitted
@@ -76,6 +77,8 @@ def dry_run(cfg: RunConfig, request: PlanRequest) -> None:
     if rates is not None:
         paid = request.gpus or max(plan.workers for plan in plans)
         terminal.print(forecast_table(cfg.run_dir, plans, rates, paid, request.price))
+        for sentence in advice(cfg, paid, rates):
+            click.echo(f"* {sentence}")
     if gib:
         micro = ",".join(map(str, cfg.engine.micro_batch))
         click.echo(

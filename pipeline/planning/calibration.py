@@ -120,7 +120,7 @@ def predicted_s(point: Point, rates: Rates) -> float:
 
 def fitted_to(points: Sequence[Point], name: str) -> Rates:
     """The rates that miss the points least; their error is that of stages left out of the fit."""
-    rates = replace(_fit(points), device=name)
+    rates = replace(_fit(points), device=name)  # float32 as it was computed
     misses = []
     for stage in sorted({p.plan.stage for p in points}):
         others = [p for p in points if p.plan.stage != stage]
@@ -140,7 +140,8 @@ def _fit(points: Sequence[Point]) -> Rates:
     def miss(rates: Rates) -> float:
         return sum(math.log(predicted_s(p, rates) / p.seconds) ** 2 for p in points)
 
-    best, least = START, miss(START)
+    best = replace(START, fuses=torch.cuda.is_available())
+    least = miss(best)
     for step in STEPS:
         moved = True
         while moved:

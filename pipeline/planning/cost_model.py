@@ -8,8 +8,10 @@ launch (`pipeline.planning.devices`).
 N images of a micro-batch
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -19,9 +21,10 @@ from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from pipeline.planning import meta
+from pipeline.planning import fusion, meta
 from pipeline.planning.devices import Rates
 from pipeline.planning.stage_plan import StagePlan
+from pipeline.training.engine import may_take_tf32
 from stylealae.config import LossConfig, ModelConfig
 from stylealae.errors import ConfigError
 from stylealae.networks import Networks
@@ -35,13 +38,17 @@ __all__ = [
     "iteration_s",
     "operations",
     "phase_s",
+    "phases_s",
     "sections",
+    "split_s",
 ]
 
 Floats = NDArray[np.float64]
 FLOAT = 4
 SHARED_HOST = 8
 """GPUs of a host; more than these talk over the network."""
+COLLECTIVE_S, COLLECTIVES_OF_ZERO_3 = 3e-5, 600
+"""Assumed time of the smallest collective; how many ZeRO 3 begins in an iteration, as counted."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +60,8 @@ class Operations:
     full: float
     """Share that stays in float32 in every precision."""
 
-    def seconds(self, n: int, rates: Rates, *, half: bool) -> float:
-        """What they take on a micro-batch of n images."""
+    def seconds(self, n: int, rates: Rates, *, half: bool, tf32: bool) -> float:
+        """What they take on a micro-batch of n images, float32 as TF32 if `tf32`."""
         flop = self.flop[0] * n + self.flop[1]
         moved = self.bytes[0] * n + self.bytes[1]
 
@@ -65,7 +72,7 @@ class Operations:
                 ).sum()
             )
 
-        single = longest(rates.fp32_flop_s, 1.0)
+        single = longest((tf32 and rates.tf32_flop_s) or rates.fp32_flop_s, 1.0)
         if not half:
             return single
         return self.full * single + (1 - self.full) * longest(rates.half_flop_s, 0.5)
@@ -104,17 +111,54 @@ def iteration_s(plan: StagePlan, workers: int, rates: Rates) -> float:
 
 def phase_s(plan: StagePlan, micro: int, rates: Rates, *, due: bool) -> float:
     """Seconds of the three phases on a micro-batch, forwards and backwards; `due` is R1."""
-    half, first = plan.engine.precision != "fp32", plan.engine.recompute_from
-    again = 4 / 3 if first and first <= plan.resolution else 1.0
-    counted = operations(*sections(plan), plan.stage, due=due)
-    return again * sum(ops.seconds(micro, rates, half=half) for ops in counted)
+    return sum(phases_s(plan, micro, rates, due=due).values())
+
+
+def phases_s(plan: StagePlan, micro: int, rates: Rates, *, due: bool) -> dict[str, float]:
+    """Seconds of each phase on a micro-batch, by its name."""
+    engine, (model, loss) = plan.engine, sections(plan)
+    again = 4 / 3 if engine.recompute_from and engine.recompute_from <= plan.resolution else 1.0
+    fused = rates.fuses and engine.fuse != "off"
+    counted = operations(model, loss, plan.stage, due=due, fused=fused)
+    return {
+        phase.name: again * ops.seconds(
+            micro, rates, half=engine.precision != "fp32", tf32=may_take_tf32(engine.tf32, phase)
+        )
+        for phase, ops in zip(phases_of(loss, 0 if due else 1), counted, strict=True)
+    }  # fmt: skip
+
+
+def split_s(plan: StagePlan, workers: int, rates: Rates) -> float:
+    """Seconds of an iteration that would be spared by two workers for phase I, one for each branch.
+
+    The shorter branch is computed beside the longer one.
+    """
+    micro, half = plan.micro_batch(workers), plan.engine.precision != "fp32"
+    first = next(iter(phases_s(plan, micro, rates, due=True).values()))
+    counted = operations(
+        *sections(plan), plan.stage, due=True, fused=rates.fuses and plan.engine.fuse != "off"
+    )[0]
+    real = first - (1 - counted.full) * replace(counted, full=0.0).seconds(
+        micro, rates, half=half, tf32=False
+    )
+    return plan.share(workers) // micro * min(real, first - real)
 
 
 def _link_s(plan: StagePlan, gradients: int, workers: int, rates: Rates) -> float:
-    """Seconds of the collectives, of which none is hidden behind the arithmetic."""
-    times = 3 if plan.engine.zero_stage == 3 else 2  # gathers of the weights, gradients
-    rate = rates.inside_byte_s if workers <= SHARED_HOST else rates.outside_byte_s
-    return times * (workers - 1) / workers * gradients / rate
+    """Seconds of the collectives that are not hidden behind the arithmetic.
+
+    ZeRO 1 averages gradients during the backward pass; what is left is the gathering.
+    """
+    if workers == 1:
+        return 0.0
+    zero, rate = (
+        plan.engine.zero_stage,
+        rates.inside_byte_s if workers <= SHARED_HOST else rates.outside_byte_s,
+    )
+    times = {0: 2, 1: 1, 2: 2, 3: 3}[zero]
+    pieces = math.ceil(gradients / (plan.engine.bucket_mib << 20 or gradients))
+    calls = {0: 3, 1: pieces, 2: 2 * pieces, 3: COLLECTIVES_OF_ZERO_3}[zero]
+    return times * (workers - 1) / workers * gradients / rate + calls * COLLECTIVE_S
 
 
 def checkpoint_bytes(plan: StagePlan) -> int:
@@ -139,13 +183,15 @@ def _trained_numbers(model: ModelConfig, loss: LossConfig, stage: int) -> tuple[
 
 @lru_cache(maxsize=64)
 def operations(
-    model: ModelConfig, loss: LossConfig, stage: int, *, due: bool
+    model: ModelConfig, loss: LossConfig, stage: int, *, due: bool, fused: bool = False
 ) -> tuple[Operations, ...]:
-    """The operations of each phase of a stage; `due` is R1."""
+    """The operations of each phase of a stage; `due` is R1, `fused` the steps in between."""
     iteration = 0 if due else 1
     found = []
     for phase in phases_of(loss, iteration):
-        two, three = (_count(model, loss, stage, n, phase) for n in (2, 3))  # one is a special case
+        two, three = (  # one image is a special case
+            _count(model, loss, stage, n, phase, fused=fused) for n in (2, 3)
+        )
         assert len(two.flop) == len(three.flop)
         flop, moved = _shares(two.flop, three.flop), _shares(two.bytes, three.bytes)
         full = _real_branch(model, stage, two) if phase.double_backward else 0.0
@@ -172,7 +218,7 @@ def _real_branch(model: ModelConfig, stage: int, critic: "OperationCounter") -> 
 
 
 def _count(
-    model: ModelConfig, loss: LossConfig, stage: int, n: int, phase: AlaePhase
+    model: ModelConfig, loss: LossConfig, stage: int, n: int, phase: AlaePhase, *, fused: bool
 ) -> "OperationCounter":
     """The operations of one phase on n images, forwards and backwards."""
     nets, at, side = _networks(model), meta.progress_of(stage, n), 4 << stage
@@ -182,7 +228,7 @@ def _count(
     meta.freeze_all_but(nets, phase.trains, at)
     draw = StyleInputs(z=z, z_other=z, crossover=crossover, noise=None)
     counter = OperationCounter()
-    with counter:
+    with fusion.fused(counter.add, counter.off) if fused else nullcontext(), counter:
         torch.autograd.backward(phase.loss(nets, x, draw, at, loss))
     return counter
 
@@ -194,13 +240,28 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.flop: list[float] = []
         self.bytes: list[float] = []
+        self._off = False
+
+    def add(self, kernels: int, moved: float) -> None:
+        """Counts kernels without arithmetic to speak of, which move so many bytes together."""
+        self.flop += [0.0] * kernels
+        self.bytes += [moved / kernels] * kernels
+
+    @contextmanager
+    def off(self) -> Iterator[None]:
+        """Inside, nothing is counted."""
+        self._off = True
+        try:
+            yield
+        finally:
+            self._off = False
 
     def __torch_dispatch__(
         self, op: Any, types: Any, given: tuple[Any, ...] = (), named: dict[str, Any] | None = None
     ) -> Any:
         """Runs an operation and counts it."""
         out = op(*given, **(named or {}))
-        if not op.is_view:
+        if not self._off and not op.is_view:
             formula = flop_registry.get(op._overloadpacket)
             flop = formula(*given, **(named or {}), out_val=out) if formula else 0
             self.flop.append(float(flop))

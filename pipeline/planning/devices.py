@@ -12,8 +12,11 @@ from stylealae.errors import ConfigError
 
 __all__ = ["GPUS", "Gpu", "Rates"]
 
-ARITHMETIC, TRAFFIC, LINK = 0.45, 0.7, 0.7
-"""Assumed shares of a data sheet's peaks that an operation reaches."""
+ARITHMETIC, PLAIN, TRAFFIC, LINK = 0.45, 0.6, 0.7, 0.7
+"""Assumed shares of a data sheet's peaks that an operation reaches: on tensor cores, in true
+float32, of the memory's bandwidth, of the links'."""
+ASSUMED_ERROR = 0.35
+"""How far an estimate may be off, by the ranges that these shares have elsewhere."""
 LAUNCH_S = 8e-6
 """Assumed time of the smallest operation on a GPU: the host's time to launch it."""
 
@@ -24,7 +27,8 @@ class Gpu:
 
     memory_gib: float
     fp32_tflops: float
-    """Of float32 convolutions as torch does them: TF32 where the GPU has it."""
+    tf32_tflops: float
+    """0: the GPU has none."""
     half_tflops: float
     memory_gb_s: float
     inside_gb_s: float
@@ -34,17 +38,17 @@ class Gpu:
 
 
 GPUS = {
-    "titan-rtx": Gpu(24, 16.3, 65, 672, 12, 1.5),
-    "rtx4090": Gpu(24, 82.6, 165, 1008, 25, 1.5),
-    "v100": Gpu(32, 15.7, 125, 900, 150, 1.5),
-    "l4": Gpu(24, 60, 121, 300, 25, 1.5),
-    "a10g": Gpu(24, 35, 70, 600, 25, 1.5),
-    "l40s": Gpu(48, 183, 362, 864, 25, 6),
-    "a100-40": Gpu(40, 156, 312, 1555, 300, 6),
-    "a100": Gpu(80, 156, 312, 2039, 300, 12),
-    "h100": Gpu(80, 494, 989, 3350, 450, 50),
-    "h200": Gpu(141, 494, 989, 4800, 450, 50),
-    "b200": Gpu(180, 1100, 2250, 8000, 900, 50),
+    "titan-rtx": Gpu(24, 16.3, 0, 65, 672, 12, 1.5),
+    "rtx4090": Gpu(24, 82.6, 82.6, 165, 1008, 25, 1.5),
+    "v100": Gpu(32, 15.7, 0, 125, 900, 150, 1.5),
+    "l4": Gpu(24, 30.3, 60, 121, 300, 25, 1.5),
+    "a10g": Gpu(24, 31.2, 35, 70, 600, 25, 1.5),
+    "l40s": Gpu(48, 91.6, 183, 362, 864, 25, 6),
+    "a100-40": Gpu(40, 19.5, 156, 312, 1555, 300, 6),
+    "a100": Gpu(80, 19.5, 156, 312, 2039, 300, 12),
+    "h100": Gpu(80, 67, 494, 989, 3350, 450, 50),
+    "h200": Gpu(141, 67, 494, 989, 4800, 450, 50),
+    "b200": Gpu(180, 75, 1100, 2250, 8000, 900, 50),
 }
 
 
@@ -54,11 +58,15 @@ class Rates:
 
     device: str
     fp32_flop_s: float
+    """Of true float32; where `tf32_flop_s` is 0, of whatever float32 is computed in."""
     half_flop_s: float
     byte_s: float
     launch_s: float
     inside_byte_s: float = 10e9
     outside_byte_s: float = 1.5e9
+    tf32_flop_s: float = 0.0
+    fuses: bool = False
+    """Whether steps between convolutions are fused by a compiler there."""
     error: float = 0.0
     """Typical relative error of a prediction: of points left out of the fit; 0 is unknown."""
 
@@ -73,7 +81,9 @@ class Rates:
         gpu = GPUS[name]
         return cls(
             device=name,
-            fp32_flop_s=gpu.fp32_tflops * 1e12 * ARITHMETIC,
+            fp32_flop_s=gpu.fp32_tflops * 1e12 * PLAIN,
+            tf32_flop_s=gpu.tf32_tflops * 1e12 * ARITHMETIC,
+            fuses=True,
             half_flop_s=gpu.half_tflops * 1e12 * ARITHMETIC,
             byte_s=gpu.memory_gb_s * 1e9 * TRAFFIC,
             launch_s=LAUNCH_S,

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from pipeline.planning.devices import Rates
+from pipeline.planning.devices import ASSUMED_ERROR, Rates
 from pipeline.planning.forecast import forecast
 from pipeline.planning.memory import GIB, need
 from pipeline.planning.stage_plan import StagePlan
@@ -40,11 +40,12 @@ def forecast_table(
     origin = (
         f"rates of {rates.device} measured, typical error {rates.error:.0%}"
         if rates.error
-        else f"ESTIMATED: data sheet of {rates.device}, assumed efficiencies; nothing was measured"
+        else f"ESTIMATED: data sheet of {rates.device}, assumed efficiencies, counted operations; "
+        f"nothing was measured, and it may be off by {ASSUMED_ERROR:.0%}"
     )
     table = _table(f"{run_dir} on {paid} x {rates.device}", origin)
     for heading in ("size", "images", "batch", "micro x accum. x workers", "GiB", "images/s",
-                    "hours", "cost", "read GiB", "checkpoint GiB"):  # fmt: skip
+                    "s/1,000", "hours", "cost", "read GiB", "checkpoint GiB"):  # fmt: skip
         table.add_column(heading, justify="right")
     hours = cost = read = 0.0
     for plan in track(plans, "counting", transient=True):
@@ -53,11 +54,14 @@ def forecast_table(
         table.add_row(
             f"{plan.resolution}x{plan.resolution}", f"{plan.images:,}", str(plan.batch),
             f"{_accumulation(plan)} x {plan.workers}", f"{f.worker_bytes / GIB:.1f}",
-            f"{f.img_per_s:,.{0 if f.img_per_s >= 10 else 2}f}", f"{f.hours:.1f}",
+            f"{f.img_per_s:,.{0 if f.img_per_s >= 10 else 2}f}", f"{1000 / f.img_per_s:,.2f}",
+            f"{f.hours:.1f}",
             f"{f.cost:,.0f}", f"{f.read_bytes / GIB:,.1f}", f"{f.checkpoint_bytes / GIB:.2f}",
         )  # fmt: skip
     table.add_section()
-    table.add_row("", "", "", "", "", "", f"{hours:.1f}", f"{cost:,.0f}", f"{read / GIB:,.0f}", "")
+    table.add_row(
+        "", "", "", "", "", "", "", f"{hours:.1f}", f"{cost:,.0f}", f"{read / GIB:,.0f}", ""
+    )
     return table
 
 

@@ -8,7 +8,8 @@ the log says so once, and everything is computed as on a CPU.
 import importlib.util
 import logging
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FunctionType
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-__all__ = ["Fuse", "compiled", "fuse", "fuses"]
+__all__ = ["Fuse", "compiled", "fuse", "fuses", "planned"]
 
 Fuse = Literal["auto", "on", "off"]
 """On GPUs, on CPUs as well, nowhere."""
@@ -33,6 +34,7 @@ COMPILERS = "4"
 
 _devices: set[str] = set()
 _calls: dict[Hashable, Callable[..., Any]] = {}
+_plans: list[Callable[..., Any]] = []
 
 
 def fuse(mode: Fuse, cache: Path | None = None) -> None:
@@ -56,6 +58,23 @@ def fuse(mode: Fuse, cache: Path | None = None) -> None:
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", COMPILERS)
 
 
+@contextmanager
+def planned(device: str, call: Callable[..., Any]) -> Iterator[None]:
+    """Inside, steps on a kind of device are fused by `call(formula, tensors, constants)`.
+
+    Nothing is compiled: for those who count what would be.
+    """
+    before = set(_devices)
+    _devices.add(device)
+    _plans.append(call)
+    try:
+        yield
+    finally:
+        _plans.remove(call)
+        _devices.clear()
+        _devices.update(before)
+
+
 def fuses(x: Tensor) -> bool:
     """Whether steps on x go through a compiler."""
     return x.device.type in _devices and x.shape[0] > 0
@@ -69,6 +88,9 @@ def compiled(
     A tensor of two dimensions or more has the batch in the first.
     """
     given = [None if t is None else t.detach() for t in tensors]
+    if _plans:
+        with torch.no_grad():
+            return _plans[-1](formula, given, constants)
     key = formula.__name__, constants, *(None if t is None else _kind(t) for t in given)
     with torch.no_grad():
         if call := _calls.get(key):

@@ -10,6 +10,7 @@ import sys
 import weakref
 from collections import Counter as Tally
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,12 +82,16 @@ class Count:
 class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts inside its block; `count` is what it found."""
 
+    at_work: "Counter | None" = None
+    """The one that counts now."""
+
     def __init__(self, *, memory: bool = False) -> None:
         """Count; with `memory` the bytes that tensors take as well, which costs more."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.count = Count()
         self._watch = watched(self._wait)
         self._live = Live() if memory else None
+        self._muted = False
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -95,12 +100,14 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __enter__(self) -> "Counter":
         """The counter."""
         self._watch.__enter__()
+        Counter.at_work = self
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: Any) -> None:
         """Stop counting."""
         super().__exit__(*error)  # type: ignore[no-untyped-call]
+        Counter.at_work = None
         self._watch.__exit__(*error)
 
     def __torch_dispatch__(
@@ -111,7 +118,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if op is torch.ops.prim.device.default:
             return device_of(given[0])
         out = op(*given, **named)
-        if op.is_view:
+        if self._muted or op.is_view:
             return out
         read, written = list(_tensors((given, named))), list(_tensors(out))
         if not any(device_of(t).type == "cuda" for t in (*read, *written)):
@@ -123,6 +130,20 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._live.hold(written)
             self.count.peak = max(self.count.peak, self._live.bytes)
         return out
+
+    @contextmanager
+    def replaced(
+        self, name: str, kernels: int, width: float, *, features: Sequence[int]
+    ) -> Iterator[None]:
+        """Counts these kernels, and `width` bytes a number, for what is computed inside."""
+        self.count.kernels += kernels
+        self.count.operations[f"fused {name}"] += kernels
+        self.count.moved += int(width * math.prod(features))
+        self._muted = True
+        try:
+            yield
+        finally:
+            self._muted = False
 
     def _note_kernel(
         self, op: Any, given: Any, named: Any, out: Any, read: list[Tensor], written: list[Tensor]

@@ -6,14 +6,19 @@ arithmetic or a wait more than recorded is a regression.  `--record` writes it a
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from torch.utils._python_dispatch import _disable_current_modes
+
 from pipeline.config import load
 from tests.fakegpu.counter import Count
+from tests.fakegpu.fusion import fused, keep, missing
+from tests.fakegpu.inductor import costs
 from tests.fakegpu.iterations import iterated
 
-__all__ = ["STAGES", "Row", "counted", "record", "regressions", "table"]
+__all__ = ["STAGES", "Row", "counted", "record", "regressions", "table", "with_costs"]
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "ffhq_1024.yaml"
 RECORD = Path(__file__).with_name("counts.json")
@@ -25,19 +30,33 @@ SLACK = 1.01
 Row = dict[str, Any]
 
 
-def counted(stage: int, folder: Path) -> Row:
+def counted(stage: int, folder: Path, *, fuse: bool) -> Row:
     """One iteration of a grown stage with a whole batch on one GPU, and what it takes."""
     cfg = load(CONFIG, ONE_GPU)
-    count = iterated(cfg, stage, folder, fading=False)
+    with fused() if fuse else nullcontext():
+        count = iterated(cfg, stage, folder, fading=False)
     batch = cfg.progress(cfg.span(stage)[0]).batch
-    return {"stage": stage, "batch": batch, **_numbers(count)}
+    return {"stage": stage, "fused": fuse, "batch": batch, **_numbers(count)}
+
+
+def with_costs(stage: int, folder: Path, *, fuse: bool) -> Row:
+    """As `counted`; kernels of fused steps that are not on record are put there."""
+    row = counted(stage, folder / "known", fuse=fuse)
+    if calls := missing():
+        with _disable_current_modes():
+            keep(costs(calls))
+        row = counted(stage, folder / "new", fuse=fuse)
+    return row
 
 
 def regressions(row: Row) -> str:
     """What has grown beyond the record; empty if nothing has."""
-    kept = {r["stage"]: r for r in json.loads(RECORD.read_text())}.get(row["stage"])
+    records = {(r["stage"], r["fused"]): r for r in json.loads(RECORD.read_text())}
+    kept = records.get((row["stage"], row["fused"]))
     if kept is None:
         return "there is no record of this stage: make one with --record"
+    if calls := missing():
+        return f"not on record, make one with --record: {', '.join({c.kind for c in calls})}"
     flat, limits = _flat(row), _flat(kept)
     grown = [
         f"{name} {limits.get(name, 0):,} -> {value:,}"
@@ -54,12 +73,13 @@ def record(rows: list[Row]) -> None:
 
 def table(rows: list[Row]) -> Iterator[str]:
     """The lines that show them."""
-    yield f"{'stage':>9} {'batch':>6} {'kernels':>8} {'GB moved':>9} {'waits':>6}  TFLOP"
+    yield f"{'stage':>9} {'':>5} {'batch':>6} {'kernels':>8} {'GB moved':>9} {'waits':>6}  TFLOP"
     for row in rows:
         flop = ", ".join(f"{unit} {n / 1e12:.3f}" for unit, n in sorted(row["flop"].items()))
         side = 4 << row["stage"]
+        how = "fused" if row["fused"] else ""
         yield (
-            f"{f'{side}x{side}':>9} {row['batch']:>6} {row['kernels']:>8,} "
+            f"{f'{side}x{side}':>9} {how:>5} {row['batch']:>6} {row['kernels']:>8,} "
             f"{row['moved'] / 1e9:>9,.1f} {row['waits']:>6}  {flop}"
         )
 

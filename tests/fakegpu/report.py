@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.fakegpu.cases import Case, cases, models, ranked, services
 from tests.fakegpu.contents import without_content
-from tests.fakegpu.counts import STAGES, Row, counted, record, regressions, table
+from tests.fakegpu.counts import STAGES, Row, counted, record, regressions, table, with_costs
 from tests.fakegpu.cuda import opened
 from tests.fakegpu.interface import calls
 from tests.fakegpu.iterations import handed_over, iterated, world_of
@@ -53,10 +53,12 @@ def main() -> int:
             if asked.only not in part.name or (asked.quick and not part.name.startswith(QUICK)):
                 continue
             ran += 1
+            began = time.process_time()
             found = _tried(lambda run=part.run, ran=ran: run(Path(folder, str(ran))))
             wrong += bool(found)
             if found or asked.verbose:
-                print(f"{'WRONG' if found else 'right'}  {part.name}{found and ': '}{found}")
+                took = f"{time.process_time() - began:5.1f} s" if asked.verbose else ""
+                print(f"{'WRONG' if found else 'right'} {took} {part.name}{found and ': '}{found}")
     if asked.record:
         record(rows)
     print(*table(rows), sep="\n")
@@ -91,12 +93,14 @@ def _parts() -> Iterator[Part]:
 def _counts(rows: list[Row], anew: bool) -> Iterator[Part]:
     """The counting; what is found is added to the rows."""
 
-    def run(stage: int, folder: Path) -> str:
-        rows.append(counted(stage, folder))
+    def run(stage: int, fuse: bool, folder: Path) -> str:
+        rows.append((with_costs if anew else counted)(stage, folder, fuse=fuse))
         return "" if anew else regressions(rows[-1])
 
     for stage in STAGES:
-        yield Part(f"counts: {4 << stage}x{4 << stage}", partial(run, stage))
+        for fuse in (False, True):
+            name = f"counts: {4 << stage}x{4 << stage}{', fused' if fuse else ''}"
+            yield Part(name, partial(run, stage, fuse))
 
 
 def _iteration(case: Case, folder: Path) -> str:
