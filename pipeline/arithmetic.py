@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["compute_deterministically", "tf32"]
+__all__ = ["WORKSPACE", "compute_deterministically", "tf32"]
 
 WORKSPACE = ":4096:8"
 """Eight buffers of 4 MiB: with these cuBLAS gives the same bits on every stream."""

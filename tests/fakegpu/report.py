@@ -27,7 +27,7 @@ QUICK = (
     "iteration: stylealae, plain, fading", "iteration: stylealae, merged, grown, bf16",
     "iteration: aae_classes, aae_semi_100, bf16", "iteration: alae, alae_mlp, fp16",
     "rank 1 of 2: stylealae", "all services due: stylealae", "interface: stylealae",
-    "counts: 64x64",
+    "counts: 64x64, fused",
 )  # fmt: skip
 """How the names of what `--quick` runs begin."""
 

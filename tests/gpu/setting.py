@@ -41,8 +41,9 @@ FFHQ = Path(__file__).resolve().parents[2] / "configs" / "ffhq_1024.yaml"
 ALONE = ("cluster.workers=[1]", "engine.micro_batch=[0]")
 KERNELS = Path(__file__).resolve().parents[2] / "build" / "gpu_kernels"
 """The compiler's cache: what one part has compiled, the next finds."""
+# Every side and width has kernels of its own: this one takes few.
 SMALL = """
-model: {resolution: 64, start_channels: 16, max_channels: 64, z_width: 64, w_width: 64,
+model: {resolution: 16, start_channels: 32, max_channels: 64, z_width: 64, w_width: 64,
         mapping_layers: 4}
 """
 TINY = """
@@ -68,6 +69,7 @@ class Setting:
 
     def world(self, fused: Fuse = "off") -> World:
         """This process alone, on the device."""
+        self.fuse(fused)  # first of all, for the cache's place
         made = joined(parse("").engine, gpu=self.on_gpu)
         self.fuse(fused)
         return made
