@@ -84,7 +84,8 @@ class EqualLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """X through the layer.  [N, fan_in] -> [N, fan_out]"""
-        return fn.linear(x, self.weight * self.scale, self.bias * self.lrmul)
+        bias = self.bias if self.lrmul == 1.0 else self.bias * self.lrmul
+        return fn.linear(x, self.weight * self.scale, bias)
 
 
 class EqualConv2d(nn.Module):
