@@ -7,7 +7,7 @@ from dataclasses import replace
 from pipeline.config import RunConfig
 from pipeline.planning.cost_model import iteration_s, split_s
 from pipeline.planning.devices import Rates
-from pipeline.planning.forecast import forecast, shared_among
+from pipeline.planning.forecast import HOUR_S, shared_among
 from pipeline.planning.stage_plan import StagePlan, stage_plans
 from stylealae.schedule import at_stage
 
@@ -53,7 +53,7 @@ def _larger_batch(cfg: RunConfig, plans: Sequence[StagePlan], gpus: int, rates: 
     schedule = replace(cfg.schedule, batch=(*first, *batch), lr=(*rates_before, *rate))
     wide = replace(cfg.cluster, workers=(1,))
     larger = shared_among(replace(cfg, schedule=schedule, cluster=wide), gpus)
-    now, then = (_hours(stage_plans(c), gpus, rates) for c in (cfg, larger))
+    now, then = (_hours(stage_plans(c), rates) for c in (cfg, larger))
     return (
         f"a departure that uses them: 'schedule.batch=[{_listed(schedule.batch)}]' "
         f"'schedule.lr=[{_listed(schedule.lr)}]', the rate times the square root of how much "
@@ -80,8 +80,10 @@ def _replicated(plan: StagePlan, rates: Rates) -> float:
     return 1 - iteration_s(plain, plan.workers, rates) / iteration_s(plan, plan.workers, rates)
 
 
-def _hours(plans: Sequence[StagePlan], gpus: int, rates: Rates) -> float:
-    return sum(forecast(plan, rates, paid=gpus, price=0.0).hours for plan in plans)
+def _hours(plans: Sequence[StagePlan], rates: Rates) -> float:
+    return sum(
+        plan.images / plan.batch * iteration_s(plan, plan.workers, rates) / HOUR_S for plan in plans
+    )
 
 
 def _named(plans: Sequence[StagePlan]) -> str:

@@ -11,7 +11,7 @@ from pipeline.planning.stage_plan import StagePlan
 from stylealae.errors import ConfigError
 from stylealae.schedule import at_stage
 
-__all__ = ["Forecast", "forecast", "shared_among"]
+__all__ = ["HOUR_S", "Forecast", "forecast", "shared_among"]
 
 RAW_UP_TO = 256
 """Resolution up to which images are stored as raw pixels."""

@@ -18,7 +18,7 @@ from pipeline.training.engine import Engine
 from pipeline.world import World, joined
 from stylealae.ema import Ema
 from stylealae.networks import Networks, build
-from stylealae.ops.compiler import Fuse, fuse
+from stylealae.ops.compiler import Fuse, fuse, fuses
 from stylealae.phase_inputs import StyleInputSampler
 from stylealae.phases import phases_of
 from stylealae.schedule import Progress
@@ -77,6 +77,10 @@ class Setting:
     def fuse(self, mode: Fuse) -> None:
         """From here on; "auto" fuses nothing on a CPU."""
         fuse(mode, KERNELS)
+
+    def fused(self) -> bool:
+        """Whether steps are fused still: a compiler that fails once is not asked again."""
+        return fuses(torch.empty(1, device=self.device))
 
     def wait(self) -> None:
         """Until the device has nothing to do."""

@@ -71,7 +71,9 @@ def _timed(
         torch.cuda.empty_cache()
         return row(what, f"{type(error).__name__}: {str(error).splitlines()[0]}")
     planned = need(stage_plan(cfg, stage)) / GIB
-    if s.on_gpu and peak > planned:
+    if what.endswith("auto") and s.on_gpu and not s.fused():
+        wrong = "nothing is fused: the compiler has failed"
+    elif s.on_gpu and peak > planned:
         wrong = f"{peak:.2f} GiB, planned are {planned:.2f}"
     numbers: dict[str, Any] = {
         "s a 1,000 images": 1000 * seconds / images, "ms": 1000 * seconds, "ms of the host":
