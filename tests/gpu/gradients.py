@@ -39,7 +39,7 @@ def rows(s: Setting) -> Iterator[Row]:
 def gradients(
     cfg: RunConfig, device: torch.device, precision: str, dtype: torch.dtype
 ) -> dict[str, Tensor]:
-    """Each phase's gradient of each network that it trains, in one vector, by "phase, network".
+    """Each phase's gradient of each network that it trains, in one vector, by "phase/network".
 
     Plain torch, in a fade, without noise, which every kind of device draws for itself.
     """
@@ -65,7 +65,7 @@ def gradients(
             grads = iter(torch.autograd.grad(loss, moved, allow_unused=True))
         for network in phase.trains:
             own = [next(grads) for _ in params[network]]
-            found[f"{phase.name}, {network}"] = torch.cat(
+            found[f"{phase.name}/{network}"] = torch.cat(
                 [g.detach().float().flatten() if dtype != torch.float64 else g.flatten()
                  for g in own if g is not None]
             )  # fmt: skip
