@@ -120,8 +120,9 @@ def landmarks_of(photos: Sequence[Photo], table: Mapping[str, Points]) -> dict[s
     Raises:
         DataError: it names none of them, or means several by one name.
     """
-    names = Names((photo.name for photo in photos), ".")
-    found = {key: points for name, points in table.items() if (key := names.find(name))}
+    paths = {str(photo.file or photo.name): photo.name for photo in photos}
+    names = Names(paths, ".")
+    found = {paths[path]: points for name, points in table.items() if (path := names.find(name))}
     if not found:
         raise DataError(
             f"the table of landmarks names none of the {len(photos):,} photos, such as "

@@ -199,6 +199,8 @@ def test_a_table_of_landmarks_means_one_photo_by_a_name(tmp_path: Path):
     named = list(photos_of([folder], LeftAside()))
     found = landmarks_of(named, {"a/me.jpg": points(*FACE), "elsewhere.jpg": points(*FACE)})
     assert list(found) == ["a/me.jpg"]
+    alone = photos_of([folder / "a" / "me.jpg"], LeftAside())
+    assert list(landmarks_of(alone, {"a/me.jpg": points(*FACE)})) == ["me.jpg"]
     with pytest.raises(DataError, match=r"me\.jpg is the name of 2 images"):
         landmarks_of(named, {"me.jpg": points(*FACE)})
     with pytest.raises(DataError, match="names none of the 2 photos"):
