@@ -95,7 +95,7 @@ def main(seconds: float = 20.0, clients: int = 50) -> None:
     """Prints what was found as JSON."""
     with tempfile.TemporaryDirectory() as folder:
         w_mean = torch.zeros(2 * SMALL.blocks, SMALL.w_width)
-        StyleALAE(build(SMALL), SMALL, w_mean, stage=SMALL.blocks - 1).save(folder)
+        StyleALAE(build(SMALL), SMALL, w_mean, stage=SMALL.blocks - 1).save(Path(folder))
         server = subprocess.Popen(
             [sys.executable, "-m", "pipeline.cli", "demo", folder, "--port", "0"],
             stdout=subprocess.PIPE, text=True,

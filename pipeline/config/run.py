@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from pipeline.config.bounds import require_bounded
 from pipeline.config.init import InitConfig
 from pipeline.config.overrides import merged, require_text
 from pipeline.config.packaged import located
@@ -191,6 +192,7 @@ def parse(
         ConfigError: the YAML does not parse, or a key is unknown, mistyped or out of range.
     """
     try:
+        require_bounded(f"{base}\n---\n{text}", origin)
         yaml = OmegaConf.create(text or "{}")
         if not OmegaConf.is_dict(yaml):
             raise ConfigError(f"{origin}: found a list, a config is made of lines `key: value`")

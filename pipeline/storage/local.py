@@ -11,6 +11,7 @@ from pipeline.storage.publish import (
     Gate,
     nothing,
     published,
+    regular,
     sha256_of,
     sync,
     write_manifest,
@@ -43,7 +44,7 @@ class LocalStorage(Storage):
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """A file, or `start` to `stop` of it."""
-        with open(self.at(name), "rb") as file:
+        with regular(self.working / name) as file:
             file.seek(start)
             return file.read(-1 if stop is None else stop - start)
 

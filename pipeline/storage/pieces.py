@@ -9,7 +9,6 @@ in the cache, if there is one.
 
 import copy
 import hashlib
-import io
 import logging
 import mmap
 import os
@@ -18,9 +17,11 @@ import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Self
+from pathlib import Path
+from typing import BinaryIO, Self
 
 from pipeline.storage.cache import Cache
+from pipeline.storage.publish import regular
 from pipeline.storage.storage import Sleep, Storage
 from stylealae.errors import DataError
 
@@ -178,7 +179,7 @@ class _FetchedPieces(Pieces):
 class _Tar:
     """A file to read from."""
 
-    file: io.FileIO
+    file: BinaryIO
     map: mmap.mmap
 
 
@@ -233,7 +234,7 @@ class _MappedPieces(Pieces):
         )
 
     def _opened(self, name: str) -> _Tar:
-        file = io.FileIO(self.storage.at(name))
+        file = regular(Path(self.storage.at(name)))
         return _Tar(file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 

@@ -5,12 +5,14 @@ import json
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
 __all__ = ["FORMAT", "MANIFEST", "Gate", "nothing", "published", "scratch_folder", "sha256_of"]
-__all__ += ["sync", "write_manifest", "writer_name"]
+__all__ += ["regular", "sync", "write_manifest", "writer_name"]
 
 MANIFEST, FORMAT = "manifest.json", 1
 Gate = Callable[[], None]
@@ -63,8 +65,17 @@ def write_manifest(folder: Path, below: str = "") -> None:
 
 def sha256_of(file: Path) -> str:
     """The hash of a file, hexadecimal."""
-    with file.open("rb") as stream:
+    with regular(file) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def regular(path: Path) -> BufferedReader:
+    """A file to read; OSError if it is a pipe, which may never begin, or a device, without end."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(f"{path} is no regular file")
+    return open(handle, "rb")
 
 
 def sync(path: Path) -> None:

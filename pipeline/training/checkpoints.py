@@ -269,8 +269,13 @@ def _opened(storage: Storage, name: str) -> Checkpoint | str:
     folder = run_files.verified(storage, name)
     if isinstance(folder, str):
         return folder
-    state = json.loads((folder / STATE).read_text())
-    return Checkpoint(folder, state, storage.at(name))
+    try:
+        found = Checkpoint(folder, json.loads((folder / STATE).read_text()), storage.at(name))
+        if found.name == name:
+            return found
+        return f"{STATE} is of {found.name}"
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        return f"{STATE} is torn ({type(error).__name__}: {error})"
 
 
 def _require_equal(file: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from pipeline.storage.publish import regular
 from stylealae.errors import DataError
 
 __all__ = ["Member", "members", "members_in", "resolved"]
@@ -34,7 +35,7 @@ def members(path: Path) -> list[Member]:
     """All of an uncompressed tar but its folders, in order."""
     found: list[Member] = []
     try:
-        with tarfile.open(path, "r:") as tar, path.open("rb") as raw:
+        with regular(path) as raw, tarfile.open(path, "r:") as tar:
             for info in tar:
                 if _leads_outside(info.name):
                     raise DataError(

@@ -17,6 +17,7 @@ from pipeline.data.format import tar
 from pipeline.data.signatures import stand_in
 from pipeline.data.sources.digest import digest_of
 from pipeline.data.sources.left_aside import LeftAside
+from pipeline.storage.publish import regular
 from stylealae.errors import DataError
 
 __all__ = [
@@ -164,7 +165,7 @@ class TarsOfFiles(Container):
         folder = Path(path) if os.path.isdir(path) else None
         tars = sorted(folder.rglob("*.tar")) if folder else [Path(path)]
         self._members: dict[str, tuple[int, tar.Member]] = {}
-        self._opened = lru_cache(maxsize=OPEN)(lambda number: tars[number].open("rb"))
+        self._opened = lru_cache(maxsize=OPEN)(lambda number: regular(tars[number]))
         for number, file in enumerate(tars):
             prefix = f"{file.relative_to(folder).as_posix()}/" if folder else ""
             self._list(file, number, prefix)
@@ -226,7 +227,7 @@ def open_container(path: str) -> Container:
 
 def beginning(path: str | Path) -> bytes:
     """The first bytes of a file, by which its kind is told."""
-    with open(path, "rb") as file:
+    with regular(Path(path)) as file:
         return file.read(4096)
 
 

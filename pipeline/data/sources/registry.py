@@ -118,6 +118,8 @@ def _kind_of(input: str, name: str) -> type[Source]:
         )
     if (path / MANIFEST).is_file() and (path / ".prepare").is_dir():
         raise DataError(f"{input} is a prepared data set already: train on it with data.path")
+    if not (path.is_file() or path.is_dir()):
+        raise DataError(f"{input} is neither a file nor a folder, but a pipe or a device")
     entries = entries_of(path)
     if name == CelebaHQ.name and Parquet.fits(path, entries):
         return Parquet  # as Hugging Face hands it out
