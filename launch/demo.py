@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The demo: StyleALAE on rendered faces, 4x4 to 32x32, as a Ray job with two CPU workers.
+"""The demo: StyleALAE on rendered faces, 4x4 to 32x32, as a Ray job on two CPU cores.
 
 Reproduces: the whole pipeline in small.  Hardware: two CPU cores.  Time: under 10 minutes.
 Expect: clean sampled faces, and reconstructions that follow pose, light, hair and glasses.
