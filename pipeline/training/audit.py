@@ -160,14 +160,14 @@ def _as_trained(there: Mapping[str, Any], here: Mapping[str, Any], world: World)
 
 
 def _config(end: Checkpoint, data: str, there: Mapping[str, Any]) -> RunConfig:
-    """The config of a replay: what it draws, measures and keeps beside is left out."""
+    """The config of a replay: what it draws, measures, keeps and tells beside is left out."""
     cfg = parse(json.dumps(end.state["config"]), origin=end.where)
     threads = int(there.get("kernels", {}).get("threads", cfg.engine.threads))
     return replace(
         cfg,
         data=replace(cfg.data, path=data or cfg.data.path),
-        engine=replace(cfg.engine, threads=threads),
-        log=replace(cfg.log, grid_img=NEVER, batches=""),
+        engine=replace(cfg.engine, threads=threads, profile=0),
+        log=replace(cfg.log, grid_img=NEVER, batches="", to=()),  # theirs may name any code
         checkpoint=replace(cfg.checkpoint, every_img=NEVER),
         metrics=replace(cfg.metrics, every_img=0),
     )

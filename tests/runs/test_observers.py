@@ -11,12 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.config import RunConfig
+from pipeline.config import RunConfig, as_dict
 from pipeline.config.sections import CheckpointConfig, DataConfig, EngineConfig, LogConfig
 from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
 from pipeline.storage import open_storage
-from pipeline.training.checkpoints import latest
+from pipeline.training import audit
+from pipeline.training.checkpoints import Checkpoint, latest
 from pipeline.training.observers import About, observers
 from pipeline.training.trainer import train_stage
 from pipeline.world import joined
@@ -107,6 +108,13 @@ def test_a_run_is_the_same_to_the_bit_whoever_watches(hook: Any, tmp_path: Path)
     with gzip.open(tmp_path / "with/profile/0004-rank-000.json.gz") as stream:
         names = {event.get("name", "") for event in json.load(stream)["traceEvents"]}
     assert any(name.startswith("aten::") for name in names)
+
+
+def test_an_audit_of_somebody_elses_run_calls_nobody(tmp_path: Path):
+    theirs = RunConfig(log=LogConfig(to=("of_mine.Recorder",)), engine=EngineConfig(profile=3))
+    end = Checkpoint(tmp_path, {"config": as_dict(theirs)}, str(tmp_path))
+    cfg = audit._config(end, "", {})
+    assert (cfg.log.to, cfg.engine.profile) == ((), 0)
 
 
 def test_one_that_fails_is_dropped_and_the_others_go_on(
