@@ -7,13 +7,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 __all__ = ["Curve", "Mark", "chart", "short", "ticks"]
 
 WIDTH, HEIGHT = 560, 250
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 18, 40
 DASHES = ("", "7 3", "2 3", "9 3 2 3")
-MOST_POINTS = 400
+MOST_POINTS, MOST_READINGS = 400, 100
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def chart(title: str, unit: str, curves: Sequence[Curve], marks: Sequence[Mark] 
     parts = [*_axes(area, across, up), *_marks(area, marks)]
     for k, curve in enumerate(curves):
         parts.append(_line(area, curve, k))
+    parts += _readings(area, curves)
     legend = "".join(
         f'<li><svg width="26" height="8" aria-hidden="true"><line x1="1" x2="25" y1="4" y2="4" '
         f'class="c{k % 6}" stroke-dasharray="{DASHES[k % 4]}"/></svg>{escape(c.name)}</li>'
@@ -74,6 +76,21 @@ class _Area:
 
     def y(self, value: float) -> float:
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - self.y0) / (self.y1 - self.y0)
+
+
+def _readings(area: _Area, curves: Sequence[Curve]) -> Iterator[str]:
+    """Bands that show the values of every curve where the pointer rests, without a script."""
+    values = [dict(curve.points) for curve in curves]
+    every = sorted({x for found in values for x in found})
+    xs = every[:: -(-len(every) // MOST_READINGS)]
+    edges = [area.x(x) for x in (xs[0], *((a + b) / 2 for a, b in pairwise(xs)), xs[-1])]
+    for x, left, right in zip(xs, edges, edges[1:], strict=False):
+        found = [(c.name, v[x]) for c, v in zip(curves, values, strict=True) if x in v]
+        text = escape(", ".join(f"{name} {value:.4g}" for name, value in found))
+        yield (
+            f'<rect class="reading" x="{left:.1f}" y="{TOP}" width="{max(right - left, 1):.1f}" '
+            f'height="{HEIGHT - TOP - BOTTOM}"><title>{x:,.0f} images: {text}</title></rect>'
+        )
 
 
 def _axes(area: _Area, across: list[float], up: list[float]) -> Iterator[str]:

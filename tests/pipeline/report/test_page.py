@@ -6,6 +6,7 @@ import json
 import math
 import mmap
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -218,3 +219,19 @@ def test_a_complete_run_says_so(run: Path) -> None:
     text = write_report(run).read_text()
     assert "complete after 1,000 images" in text
     assert "Samples of the finished model" in text
+
+
+def test_values_are_read_where_the_pointer_rests() -> None:
+    a = Curve("critic <1>", [(100, 1.5), (200, 1.25), (300, 1.0)])
+    b = Curve("generator", [(100, 0.5), (300, 0.75)])
+    drawn = chart("Losses", "", [a, b])
+    assert re.findall(r"<title>(.*?)</title>", drawn) == [
+        "100 images: critic &lt;1&gt; 1.5, generator 0.5",
+        "200 images: critic &lt;1&gt; 1.25",
+        "300 images: critic &lt;1&gt; 1, generator 0.75",
+    ]
+    bands = [
+        (float(x), float(w)) for x, w in re.findall(r'x="([\d.]+)" y="18" width="([\d.]+)"', drawn)
+    ]
+    assert all(x + w == pytest.approx(after, abs=0.2) for (x, w), (after, _) in pairwise(bands))
+    assert chart("Losses", "", [Curve("c", [(x, x) for x in range(5000)])]).count("<title>") <= 100
