@@ -89,9 +89,9 @@ class Parquet(Source):
 
     @classmethod
     def fits(cls, path: Path, entries: Collection[str]) -> bool:
-        """Whether it is a Parquet file, or a folder with some, not images, where they belong."""
-        if any(suffix_of(name) in SUFFIXES or name == "metadata.parquet" for name in entries):
-            return False  # a folder of images, and at most a table of them
+        """Whether it is a Parquet file, or a folder with some where Hugging Face puts them."""
+        if "metadata.parquet" in entries:  # a table of the image files beside it
+            return False
         return (
             path.suffix == ".parquet"
             or any(name.endswith(".parquet") for name in entries)
@@ -197,7 +197,8 @@ def _image_column(input: str, file: Any, types: Any) -> str:
             raise DataError(f"{input}: {field.name} {ONLY_A_PATH.format(first)}")
     raise DataError(
         f"{input} has the columns {', '.join(schema.names)}, and none of them holds images as "
-        "{bytes, path}: export the dataset with embedded images"
+        "{bytes, path}: export the dataset with embedded images, or, if images lie beside it, give "
+        "--source folder"
     )
 
 

@@ -60,7 +60,7 @@ class TfRecord(Source):
         self.channels = len(_image(first))
         super().__init__(input, options)
         self._labels, used = self._read_labels(path)
-        self._has_class = not used and "label" in features(first)
+        self._has_class = not self._labels.names and "label" in features(first)
         self.label_names = ("class",) if self._has_class else self._labels.names
         unread = set(features(first)) - {"shape", "data", *(("label",) if self._has_class else ())}
         if unread:

@@ -130,7 +130,7 @@ def test_text_of_every_kind_dates_and_decimals_become_labels(tmp_path: Path) -> 
         "box": pa.array([[1], [2]]),
     }
     pq.write_table(table([0, 1], **more), tmp_path / "a.parquet")
-    (tmp_path / "README.md").write_text("x")
+    (tmp_path / "thumbnail.png").write_bytes(saved(0))
     source = open_source(str(tmp_path))
     assert source.read(0).labels == {
         "label": "female", "large": "x", "coded": "y", "number": 3.0, "price": 1.5,
@@ -138,7 +138,7 @@ def test_text_of_every_kind_dates_and_decimals_become_labels(tmp_path: Path) -> 
     }  # fmt: skip
     assert source.read(1).labels["score"] == 2.0
     assert any("empty, box is not used" in note for note in source.notes)
-    assert str(source.left_aside) == "1 .md files"
+    assert str(source.left_aside) == "1 .png files"
 
 
 def test_a_column_of_bytes_holds_images_too(tmp_path: Path) -> None:

@@ -233,6 +233,10 @@ def test_a_label_in_each_record_is_its_class(tmp_path: Path) -> None:
     assert [source.read(i).labels["class"] for i in range(4)] == [7.0, 0.0, 300.0, -1.0]
     assert (source.read(3).image[:, :, 0] == images(4, 1)[3][0]).all()
     assert any("name of the records is not used" in note for note in source.notes)
+    np.save(tmp_path / "mine.npy", np.arange(4))
+    given = open_source(str(tmp_path), labels=str(tmp_path / "mine.npy"))
+    assert [given.read(i).labels["class"] for i in range(4)] == [0.0, 1.0, 2.0, 3.0]
+    assert any("label, name of the records is not used" in note for note in given.notes)
 
 
 def test_other_pixels_are_another_input(ffhq: Path, tmp_path: Path) -> None:
