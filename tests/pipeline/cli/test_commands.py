@@ -166,7 +166,7 @@ def test_plan_makes_a_run_fit_and_says_how(tmp_path: Path):
     roomy = run("plan", config, "cluster.workers=[8]", "--gpu-gib", "80")
     assert roomy.exit_code == 0, roomy.output
     assert "engine.recompute_from=0 engine.offload=false" in roomy.output
-    tight = run("plan", config, "cluster.workers=[8]", "--gpu-gib", "2.7")
+    tight = run("plan", config, "cluster.workers=[8]", "--gpu-gib", "2.6")
     assert tight.exit_code == 0, tight.output
     assert "engine.recompute_from=256" in tight.output
     hopeless = run("plan", config, "cluster.workers=[8]", "--gpu-gib", "0.5")
