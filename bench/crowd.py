@@ -46,12 +46,12 @@ def photo() -> bytes:
 
 
 async def visit(
-    base: str, until: float, number: int, took: list[float], codes: Counter[int]
+    base: str, seconds: float, number: int, took: list[float], codes: Counter[int]
 ) -> None:
     """One client: a photo, then slider after slider, each request when the last was answered."""
     async with httpx.AsyncClient(base_url=base, timeout=120) as client:
         face = (await client.post("/api/face", content=photo())).json()
-        i = 0
+        i, until = 0, time.monotonic() + seconds
         while time.monotonic() < until:
             i += 1
             recipe = {"face": {"w": face["w"]}, "amounts": {"pc1": 0.01 * i}, "draft": i % 4 > 0}
@@ -66,8 +66,7 @@ async def crowd(base: str, seconds: float, clients: int) -> dict[str, object]:
     """Times and status codes of all requests."""
     took: list[float] = []
     codes: Counter[int] = Counter()
-    until = time.monotonic() + seconds
-    await asyncio.gather(*(visit(base, until, i, took, codes) for i in range(clients)))
+    await asyncio.gather(*(visit(base, seconds, i, took, codes) for i in range(clients)))
     p50, p95, most = np.quantile(took, [0.5, 0.95, 1.0])
     return {
         "clients": clients, "requests": len(took), "codes": dict(codes),
