@@ -1,10 +1,10 @@
 """constraints.txt pins all that the extras bring along, to the version that is tested with."""
 
 import re
+import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-import tomllib
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 

@@ -7,7 +7,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from stylealae.errors import UserError
 
@@ -91,6 +91,8 @@ async def body(request: Request, limit: int) -> bytes:
                 size += len(chunk)
                 if size > limit:
                     raise too_large
+    except ClientDisconnect as error:
+        raise RefusedError(GONE, "whoever sent it has left") from error
     except TimeoutError as error:
         raise RefusedError(
             408, f"it took more than {UPLOAD_S} seconds to send: try again"

@@ -16,6 +16,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from pipeline.cli.app import main
@@ -29,7 +30,7 @@ from pipeline.studio.recipe import Recipe, bands_of, packed, unpacked
 from pipeline.studio.server import app_of, listening
 from pipeline.studio.studio import Studio
 from pipeline.studio.uploads import Crop, read_photo
-from pipeline.studio.work import RefusedError, WorkQueue, uploading
+from pipeline.studio.work import RefusedError, WorkQueue, body, uploading
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.editing.directions import placed
@@ -338,6 +339,17 @@ def test_a_length_that_is_too_much_is_refused_unread(client: TestClient) -> None
 
     headers = {"content-length": str(21 << 20)}
     assert client.post("/api/face", content=never(), headers=headers).status_code == 413
+
+
+def test_who_leaves_while_sending_is_no_fault_of_the_studio() -> None:
+    messages = iter([{"type": "http.request", "body": b"x", "more_body": True}])
+
+    async def receive() -> dict[str, Any]:
+        return next(messages, {"type": "http.disconnect"})
+
+    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+    with pytest.raises(RefusedError, match="has left"):
+        asyncio.run(body(request, 1000))
 
 
 def test_recipes_keep_nothing(studio: Studio, client: TestClient, tmp_path: Path) -> None:
