@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ LOG = "sweep.log"
 """In a run's folder: what its commands printed."""
 COMMAND = (sys.executable, "-m", "pipeline.cli")
 LINES = 3
+_running: set[subprocess.Popen[bytes]] = set()
+_leaving = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -76,12 +79,17 @@ def work(job: Job) -> str:
     for command in job.commands:
         with (folder / LOG).open("ab") as log:
             process = subprocess.Popen((*COMMAND, *command), stdout=log, stderr=log)
+            _running.add(process)
+            if _leaving.is_set():  # it began while the others were being told
+                process.send_signal(signal.SIGTERM)
             try:
                 code = process.wait()
             except BaseException:
                 process.send_signal(signal.SIGTERM)
                 process.wait()
                 raise
+            finally:
+                _running.remove(process)
         if code:
             said = (folder / LOG).read_text(errors="replace").splitlines()[-LINES:]
             return f"{command[0]} ended with {code}: {' '.join(said)}"
@@ -91,14 +99,22 @@ def work(job: Job) -> str:
 def over_processes(
     work: Callable[[Job], str], jobs: Sequence[Job], at_most: int
 ) -> Iterator[tuple[Job, str]]:
-    """Every job with what `work` says of it, in the order that they end; `at_most` at once."""
+    """Every job with what `work` says of it, in the order that they end; `at_most` at once.
+
+    Interrupted, it tells the runs to save and end, and waits until they have.
+    """
+    _leaving.clear()
     with ThreadPoolExecutor(at_most) as pool:
         pending = {pool.submit(work, job): job for job in jobs}
         try:
             for done in as_completed(pending):
                 yield pending[done], done.result()
-        finally:
+        except BaseException:
+            _leaving.set()
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in [*_running]:
+                process.send_signal(signal.SIGTERM)
+            raise
 
 
 def _trained(run: Run) -> bool:

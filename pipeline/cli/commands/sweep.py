@@ -1,5 +1,6 @@
 """`sweep`: every combination of some keys' values."""
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,7 +68,7 @@ def sweep(
         jobs.append(job_of(run, Evaluation(where, names, samples, labels) if names else None))
     left = [job for job in jobs if job.commands]
     failed: dict[str, str] = {}
-    with _runner(ray, at_most, cpus, gpus) as runner:
+    with _interrupted_by_sigterm(), _runner(ray, at_most, cpus, gpus) as runner:
         for number, (job, error) in enumerate(runner(left), start=len(jobs) - len(left) + 1):
             click.echo(f"[{number}/{len(jobs)}] {job.name}: {error or 'done'}", err=True)
             failed |= {job.name: error} if error else {}
@@ -79,6 +80,16 @@ def sweep(
     if failed:
         told = "; ".join(f"{name}: {error}" for name, error in failed.items())
         raise DataError(f"{len(failed)} of {len(runs)} runs failed ({told}): mend, run it again")
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Inside, SIGTERM is what Ctrl-C is: no run goes on without its sweep."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

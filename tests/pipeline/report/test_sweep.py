@@ -112,6 +112,20 @@ def test_a_job_that_fails_says_why_and_ends_no_other(
     assert not Path("late").exists(), "what comes after a failed command is not run"
 
 
+def test_a_sweep_that_is_left_ends_its_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_runs, "COMMAND", (sys.executable, "-c"))
+    waits = f"import time; time.sleep(60); open({str(tmp_path / 'late')!r}, 'w')"
+    texts = ("pass", waits, waits)
+    jobs = [Job(str(i), str(tmp_path / str(i)), ((text,),)) for i, text in enumerate(texts)]
+    running = over_processes(work, jobs, 2)
+    assert next(running) == (jobs[0], "")
+    running.close()  # type: ignore[attr-defined]
+    assert not sweep_runs._running
+    assert not (tmp_path / "late").exists()
+
+
 def entry(seed: int, beta: str, psnr: float | None) -> dict[str, object]:
     return {
         "config": "vae", "family": "vae", "swept": {"loss.beta": beta}, "seed": seed,
