@@ -47,7 +47,7 @@ class Certificate:
     order: str
     """SHA-256 of the numbers of all images shown, in their order."""
     draws: str
-    """SHA-256 of what was drawn for every phase of every iteration."""
+    """SHA-256 of what was drawn for every phase of every iteration: equal on equal instructions."""
     hashes: Mapping[str, Mapping[str, str]]
     """SHA-256 of every file of the run's checkpoints, by the checkpoint's name."""
     data: str
