@@ -3,6 +3,9 @@
 Heavy homes (ray, deepspeed, torch) are imported by the subcommand that needs them.
 """
 
+import os
+from importlib.metadata import PackageNotFoundError, version
+
 import click
 
 from pipeline.allocator import keep_freed_memory
@@ -11,6 +14,7 @@ from pipeline.cli.commands import (
     audit,
     data,
     directions,
+    edit,
     evaluate,
     export,
     images,
@@ -21,12 +25,42 @@ from pipeline.cli.commands import (
     sweep,
     watch,
 )
+from pipeline.cli.errors import show_error
+from stylealae.errors import UserError
 
 __all__ = ["main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-def main() -> None:
+def _version() -> str:
+    """The installed package's; a checkout that is run without being installed has none."""
+    try:
+        return version("stylealae")
+    except PackageNotFoundError:
+        return "of this checkout, not installed"
+
+
+class Commands(click.Group):
+    """The subcommands; what is wrong with a command's words is a sentence too."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Parses and runs a subcommand."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            show_error(error)
+            ctx.exit(1)
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else "stylealae"
+            show_error(f"{error.format_message()}\nsee `{command} --help`")
+            ctx.exit(2)
+
+
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(_version(), prog_name="stylealae")
+@click.pass_context
+def main(context: click.Context) -> None:
     """Train StyleALAE on your own images, and use what was trained.
 
     \b
@@ -36,6 +70,10 @@ def main() -> None:
     stylealae sample runs/mine/0032/snapshot --out samples.png
     """  # noqa: D301
     keep_freed_memory()
+    if context.invoked_subcommand != "train":
+        # Threads that spin while they wait for each other take the cores from whoever has work;
+        # a training alone has its cores to itself.  Read when torch is loaded, which is later.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 for command in (
@@ -43,7 +81,7 @@ for command in (
     *(runs.plan, runs.train, runs.import_, audit.audit),
     *(images.sample, images.reconstruct, images.encode, images.refine),
     *(latent.mix, latent.interpolate),
-    *(directions.directions, directions.traverse, directions.edit),
+    *(directions.directions, edit.traverse, edit.edit),
     *(sweep.sweep, evaluate.evaluate, record.record),
     *(watch.watch, watch.compare),
     *(pages.demo, pages.report, export.export),

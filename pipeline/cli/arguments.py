@@ -6,9 +6,38 @@ from typing import TypeVar
 
 import click
 
-__all__ = ["CONFIG", "COUNT", "DEVICE", "IMAGES", "MODEL", "OUT", "OVERRIDES"]
+from stylealae.errors import ConfigError
 
+__all__ = ["CONFIG", "COUNT", "DEVICE", "IMAGES", "MODEL", "OUT", "OVERRIDES"]
+__all__ += ["OVERWRITE", "PICTURES", "require_free", "require_picture"]
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+"""Formats that pictures are written in, by the endings of their files."""
 C = TypeVar("C", bound=Callable[..., object])
+
+
+def require_picture(option: str, out: Path, *others: str) -> None:
+    """Refuses, before any work, a path that no picture can be written to."""
+    if out.suffix.lower() not in PICTURES:
+        raise ConfigError(f"{option} is {out}: end it in {', '.join((*PICTURES, *others))}")
+    if out.is_dir():
+        raise ConfigError(f"{option} is {out}, a folder: name a file in it")
+
+
+def require_free(out: Path, *, overwrite: bool) -> None:
+    """Refuses a folder for a model that holds something, unless it is a model to be replaced."""
+    if not out.exists():
+        return
+    if not overwrite:
+        raise ConfigError(f"{out} exists: name another folder, or replace it with --overwrite")
+    if not out.is_dir() or (any(out.iterdir()) and not (out / "config.json").exists()):
+        raise ConfigError(f"{out} is not a model, and --overwrite replaces nothing else")
+
+
+def _picture(_: click.Context, option: click.Parameter, out: Path) -> Path:
+    require_picture(option.opts[0], out)
+    return out
+
 
 CONFIG = click.argument("config", type=click.Path(path_type=Path))
 OVERRIDES = click.argument("overrides", nargs=-1, metavar="[key=value]...")
@@ -16,8 +45,10 @@ OVERRIDES = click.argument("overrides", nargs=-1, metavar="[key=value]...")
 MODEL = click.argument("model", type=click.Path(path_type=Path))
 IMAGES = click.argument("images", nargs=-1, required=True)
 OUT = click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="PNG (or other picture) to write."
-)
+    "--out", required=True, type=click.Path(path_type=Path), callback=_picture,
+    help="PNG, JPEG, WebP, TIFF or BMP to write.",
+)  # fmt: skip
+OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what is there.")
 DEVICE = click.option(
     "--device", default="auto", show_default=True, help="cpu, cuda or cuda:1; auto: a GPU if any."
 )

@@ -11,28 +11,44 @@ import click
 
 from stylealae.errors import UserError, printable
 
-__all__ = ["reports_errors"]
+__all__ = ["reporting", "reports_errors", "resumable", "show_error"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """The command; a UserError becomes one sentence and exit code 1, Ctrl-C exit code 130."""
+def reporting(interrupted: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A command whose UserError becomes one sentence and exit code 1, and Ctrl-C exit code 130.
 
-    @wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        _quiet()
-        try:
-            return command(*args, **kwargs)
-        except UserError as error:
-            click.secho(f"error: {printable(error)}", fg="red", err=True)
-            sys.exit(1)
-        except KeyboardInterrupt:
-            click.secho("interrupted: the same command goes on where it was", err=True)
-            sys.exit(130)
+    Args:
+        interrupted: what Ctrl-C leaves behind.
+    """
 
-    return wrapped
+    def reports(command: Callable[P, R]) -> Callable[P, R]:
+        @wraps(command)
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+            _quiet()
+            try:
+                return command(*args, **kwargs)
+            except UserError as error:
+                show_error(error)
+                sys.exit(1)
+            except KeyboardInterrupt:
+                click.secho(f"interrupted: {interrupted}", err=True)
+                sys.exit(130)
+
+        return wrapped
+
+    return reports
+
+
+def show_error(error: object) -> None:
+    """Prints a sentence on stderr."""
+    click.secho(f"error: {printable(error)}", fg="red", err=True)
+
+
+reports_errors = reporting("nothing was written")
+resumable = reporting("the same command goes on where it was")
 
 
 class _Printable(logging.Formatter):

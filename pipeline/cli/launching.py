@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.dry_run import dry_run, parse_request
-from pipeline.cli.errors import reports_errors
+from pipeline.cli.errors import resumable
 from pipeline.cli.summary import print_summary, run_location, tensorboard_command
 from pipeline.cluster.ray_job import in_job
 from pipeline.config import RunConfig, load
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["launch"]
 
 
-@reports_errors
+@resumable
 def launch(
     config: Path, argv: Sequence[str], *, source: str = "", faces: str = "", about: str = ""
 ) -> None:

@@ -9,14 +9,14 @@ from stylealae.errors import CheckpointError, ConfigError
 if TYPE_CHECKING:
     from stylealae import StyleALAE
 
-__all__ = ["open_model", "snapshot_of"]
+__all__ = ["device_of", "open_model", "snapshot_of"]
 
 
 def open_model(path: Path, device: str = "auto") -> "StyleALAE":
     """The model of a snapshot, of a run's last finished stage, or of a released .pth file."""
     from stylealae import StyleALAE
 
-    where = _device(device)
+    where = device_of(device)
     if path.is_file():
         return StyleALAE.from_released(path, device=where)
     return StyleALAE.load(snapshot_of(path), where)
@@ -61,18 +61,34 @@ def _nearest(path: Path) -> str:
     if path.exists():
         near = sorted(child for child in path.glob("*") if _is_snapshot(child) or _snapshots(child))
     else:
-        beside = [child.name for child in path.parent.glob("*") if child.is_dir()]
-        near = [path.with_name(name) for name in get_close_matches(path.name, beside, 1)]
+        near = _alike(path)
     if near:
         mend = f"did you mean {near[-1]}?"
     elif any(path.glob("[0-9]*/seen-*")):
         mend = "its first stage is not finished; the command that began it goes on with it"
     else:
         mend = "give a folder such as runs/demo, or runs/demo/0032/snapshot"
+    if not path.exists():
+        return f"{path} does not exist: {mend}"
     return f"{path} is neither a snapshot nor a run that has finished a stage: {mend}"
 
 
-def _device(name: str) -> str:
+def _alike(path: Path) -> list[Path]:
+    """A folder that is there and whose name is like that of the first that is not."""
+    missing = next((part for part in reversed(path.parents) if not part.exists()), path)
+    beside = {child.name: child for child in missing.parent.glob("*") if child.is_dir()}
+    padded = f"{missing.name:0>4}" if missing.name.isdecimal() else missing.name  # 32 is 0032
+    names = [padded] if padded in beside else get_close_matches(missing.name, list(beside), 1)
+    near = [beside[name] / path.relative_to(missing) for name in names]
+    return [folder if folder.exists() else beside[names[0]] for folder in near]
+
+
+def device_of(name: str) -> str:
+    """The device that `--device` names, for torch.
+
+    Raises:
+        ConfigError: it cannot be used here.
+    """
     import torch
 
     if name == "auto":

@@ -21,7 +21,7 @@ from stylealae.errors import ConfigError
 from stylealae.metrics.features import KNOWN
 from stylealae.metrics.ppl import Sampling, Space
 
-__all__ = ["METRICS", "Metric", "require", "usual"]
+__all__ = ["METRICS", "Metric", "needing_files", "require", "usual"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +219,11 @@ USUAL = (
 def usual(model: object) -> list[str]:
     """Those metrics to measure a model by when none are named."""
     return [name for name in USUAL if isinstance(model, METRICS[name].models)]
+
+
+def needing_files() -> frozenset[str]:
+    """Metrics whose extractor is a file of one's own: those with published numbers."""
+    return frozenset(n for n, m in METRICS.items() if m.extractor not in ("", "random"))
 
 
 def _require_extractors(names: Sequence[str], roles: Set[str], model: object) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.errors import reports_errors
+from pipeline.cli.arguments import require_picture
+from pipeline.cli.errors import reporting
 from pipeline.cli.output import print_numbers, progress, write_picture
 from stylealae.errors import ConfigError, DataError
 
@@ -32,7 +33,7 @@ NAMED = 5  # photos that are passed over, one by one
               help="Find the faces of photos without landmarks: yunet:face_detection_yunet_"
                    "2023mar.onnx or dlib:shape_predictor_68_face_landmarks.dat.")  # fmt: skip
 @click.option("--sheet", type=click.Path(path_type=Path), help="Also a PNG of the first crops.")
-@reports_errors
+@reporting("the crops that were made are there")
 def align(
     photos: Sequence[Path], out: Path, size: int, landmarks: Path | None, detect: str | None,
     sheet: Path | None,
@@ -54,6 +55,8 @@ def align(
     from pipeline.faces import landmarks as points
     from pipeline.faces.photos import aligned, crop_name, landmarks_of, photos_of
 
+    if sheet:
+        require_picture("--sheet", sheet)
     finds = points.detector(detect) if detect else None
     left_aside = LeftAside()
     found = photos_of(photos, left_aside)

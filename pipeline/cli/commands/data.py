@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.errors import reports_errors
+from pipeline.cli.errors import reports_errors, resumable
 from pipeline.cli.output import write_picture
 from stylealae.errors import ConfigError, DataError, printable
 
@@ -45,7 +45,7 @@ __all__ = ["inspect", "prepare", "verify"]
 @click.option("--ray", metavar="ADDRESS", default="", envvar="RAY_ADDRESS", show_envvar=True,
               help="Make the shards as tasks of this Ray (auto: the one on this host), not in "
                    "processes; INPUT and --out must be where all hosts see them.")  # fmt: skip
-@reports_errors
+@resumable
 def prepare(
     input_: str, out: str, source: str, resolutions: str, fit: "Fit", channels: int | None,
     labels: Path | None, test_fraction: float | None, licence: str | None, max_broken: int | None,

@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
@@ -11,19 +11,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.errors import reports_errors
-from pipeline.cli.models import snapshot_of
-from pipeline.cli.output import write_picture
+from pipeline.cli.arguments import DEVICE
+from pipeline.cli.errors import reporting
+from pipeline.cli.models import device_of, snapshot_of
+from pipeline.cli.output import JSON, bars, print_table, wants_tables, write_picture
 from stylealae.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
-    from pipeline.evaluation.context import EvaluationContext, ProgressCallback
+    from pipeline.evaluation.context import EvaluationContext
+    from pipeline.evaluation.evaluate import Result
     from pipeline.world import World
     from stylealae.capabilities import Model
 
 __all__ = ["evaluate"]
+
+QUICK, PUBLISHED = 5_000, 50_000
+"""Samples: enough to compare models of one kind; what published FIDs are measured with."""
 
 
 def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -49,8 +52,9 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
               help="File of a feature extractor: inception-2015-12-05.pt, vgg16.pt, or TorchScript "
                    "of your own. Give it again for another.")  # fmt: skip
 @click.option("--sha256", default="", help="Hash that a file of your own must have.")
-@click.option("--samples", default=50_000, show_default=True,
-              help="Images to generate, and at most so many real ones.")  # fmt: skip
+@click.option("--samples", type=click.IntRange(2),
+              help="Images to generate, and at most so many real ones.  [default: 5,000; for "
+                   "metrics whose extractor is a file 50,000, as published]")  # fmt: skip
 @click.option("--labels", default="",
               help="Labels for separability, with commas between; of classes which one, as in "
                    "gender:Male.")  # fmt: skip
@@ -63,14 +67,18 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.option("--pictures", "folder", type=click.Path(path_type=Path),
               help="Folder for pictures of codes, classes, priors and losses; a run has them in "
                    "TensorBoard too.")  # fmt: skip
-@click.option("--cpu", is_flag=True, help="Use no GPU.")
-@reports_errors
+@click.option("--cpu", is_flag=True, hidden=True, help="As --device cpu.")
+@JSON
+@DEVICE
+@reporting("metrics that were finished are above, and in --out")
 def evaluate(
-    model: Path, data: str, names: str, features: Sequence[Path], sha256: str, samples: int,
-    labels: str, batch: int, seed: int, out: Path | None, cache: Path,
-    folder: Path | None, cpu: bool,
+    model: Path, data: str, names: str, features: Sequence[Path], sha256: str,
+    samples: int | None, labels: str, batch: int, seed: int, out: Path | None, cache: Path,
+    folder: Path | None, cpu: bool, as_json: bool, device: str,
 ) -> None:  # fmt: skip
-    """Measure a trained model: a line of JSON a metric, with its protocol and counts.
+    """Measure a trained model, with the protocol and counts of each number.
+
+    On a terminal the numbers are a table; piped, with --json and in --out a line of JSON a metric.
 
     RUN_OR_SNAPSHOT is a snapshot, a run, whose newest snapshot is then taken and which keeps the
     lines in scores.jsonl for `report` and `compare`, or a released .pth.
@@ -88,26 +96,36 @@ def evaluate(
     from pipeline.data.loader.dataset import Dataset
     from pipeline.evaluation.context import EvaluationContext
     from pipeline.evaluation.evaluate import evaluate as results_of
-    from pipeline.evaluation.registry import usual
+    from pipeline.evaluation.registry import needing_files, usual
     from pipeline.report.run import SCORES
     from stylealae.metrics.features import extractors
 
     wanted = [name.strip() for name in names.split(",") if name.strip()]
-    snapshot, world = model if model.is_file() else snapshot_of(model), _world(cpu)
+    snapshot = model if model.is_file() else snapshot_of(model)
+    world = _world("cpu" if cpu else device)
     kept = model / SCORES if model.is_dir() and snapshot != model else None
     found = extractors(features, world.device, sha256)
     m = _opened(snapshot, world)
     dataset = Dataset.open(DataConfig(path=data), m.resolution)
-    with _progress(world) as on_progress:
+    wanted = wanted or usual(m)
+    results: list[Result] = []
+    shown = wants_tables(as_json)
+    with ExitStack() as stack:
+        if shown and not world.rank:
+            stack.callback(_print, results)  # after the bars, also of what Ctrl-C leaves
+        on_progress = stack.enter_context(bars(shown=not world.rank))
         context = EvaluationContext(
             model=m, dataset=dataset, world=world, extractors=found,
-            labels=tuple(label for label in labels.split(",") if label), samples=samples,
+            labels=tuple(label for label in labels.split(",") if label),
+            samples=samples or (PUBLISHED if needing_files() & set(wanted) else QUICK),
             batch=batch, seed=seed, cache=cache.expanduser(), on_progress=on_progress,
         )  # fmt: skip
-        for result in results_of(wanted or usual(m), context):
+        for result in results_of(wanted, context):
+            results.append(result)
             about = {**asdict(result), "snapshot": str(snapshot), "seen": m.seen, "dataset": data}
             values = {k: v if isfinite(v) else None for k, v in result.values.items()}
-            _write_line({**about, "values": values}, (out, kept), world)
+            if not world.rank:
+                _write({**about, "values": values}, (out, kept), echo=not shown)
         if folder is not None:
             _draw(context, model, folder)
 
@@ -122,39 +140,39 @@ def _opened(path: Path, world: "World") -> "Model":
     return load(path, world.device)
 
 
-def _world(cpu: bool) -> "World":
+def _world(device: str) -> "World":
     """This process alone, or the ranks that torchrun started."""
     import torch
 
     from pipeline.world import World
 
-    gpu = torch.cuda.is_available() and not cpu
+    where = torch.device(device_of(device))
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         from pipeline.config.sections import EngineConfig
         from pipeline.world import joined
 
-        return joined(EngineConfig(), gpu=gpu, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
-    return World(0, 1, torch.device("cuda", 0) if gpu else torch.device("cpu"))
+        return joined(
+            EngineConfig(),
+            gpu=where.type == "cuda",
+            local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+        )
+    return World(0, 1, where)
 
 
-@contextmanager
-def _progress(world: "World") -> Iterator["ProgressCallback"]:
-    """Bars on the terminal, one a pass over images; none on other ranks than the first."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Left
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Left())
-    bars = Progress(*columns, console=Console(stderr=True), disable=world.rank > 0)
-    tasks: dict[str, TaskID] = {}
-
-    def update(what: str, done: int, of: int) -> None:
-        if what not in tasks:
-            tasks[what] = bars.add_task(what, total=of)
-        bars.update(tasks[what], completed=done)
-
-    with bars:
-        yield update
+def _print(results: "Sequence[Result]") -> None:
+    """A table of what was measured."""
+    if not results:
+        return
+    rows = [
+        (r.metric if not k else "", name, f"{value:.4g}", f"{r.samples or ''}",
+         " ".join(f"{n:,} {split}" for split, n in r.real.items()))
+        for r in results
+        for k, (name, value) in enumerate(r.values.items())
+    ]  # fmt: skip
+    print_table(
+        f"{results[0].resolution}x{results[0].resolution} on {results[0].device}",
+        ("metric", "value", "", "generated", "real"), rows, words=2,
+    )  # fmt: skip
 
 
 def _draw(context: "EvaluationContext[Model]", run: Path, folder: Path) -> None:
@@ -168,12 +186,11 @@ def _draw(context: "EvaluationContext[Model]", run: Path, folder: Path) -> None:
             show(run, f"image/{name}", picture, context.model.seen)
 
 
-def _write_line(about: dict[str, object], files: Sequence[Path | None], world: "World") -> None:
-    """A line of JSON on the terminal, and in files."""
-    if world.rank:
-        return
+def _write(about: dict[str, object], files: Sequence[Path | None], *, echo: bool) -> None:
+    """A line of JSON on stdout, and in files."""
     line = json.dumps(about)
-    click.echo(line)
+    if echo:
+        click.echo(line)
     for out in filter(None, files):
         try:
             out.parent.mkdir(parents=True, exist_ok=True)

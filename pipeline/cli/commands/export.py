@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.arguments import MODEL
+from pipeline.cli.arguments import MODEL, OVERWRITE, require_free
 from pipeline.cli.errors import reports_errors
 from pipeline.cli.models import open_model, snapshot_of
 from pipeline.cli.output import print_numbers, progress
-from stylealae.errors import ConfigError
 
 if TYPE_CHECKING:
     from stylealae import StyleALAE
@@ -34,10 +33,11 @@ FACES = 8
 @click.option("--push", metavar="OWNER/NAME", default="",
               help="Also upload the folder to the Hugging Face hub.")  # fmt: skip
 @click.option("--private", is_flag=True, help="With --push: only you see it there.")
+@OVERWRITE
 @reports_errors
 def export(
     model: Path, out: Path, name: str | None, data: str | None, metrics: Path | None,
-    formats: Sequence[str], push: str, private: bool,
+    formats: Sequence[str], push: str, private: bool, overwrite: bool,
 ) -> None:  # fmt: skip
     """Write a folder ready for the Hugging Face hub: weights, config, pictures, a model card.
 
@@ -53,8 +53,7 @@ def export(
     from pipeline.storage import published
     from stylealae.interop import hub, portable
 
-    if out.exists():
-        raise ConfigError(f"{out} exists: name a folder that does not")
+    require_free(out, overwrite=overwrite)
     m = open_model(model, "cpu")
     figures = read_metrics(metrics) if metrics else []
     licence, about = _data(data) if data else ("", "")

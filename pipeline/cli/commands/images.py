@@ -272,6 +272,10 @@ def _seeds(text: str) -> list[int]:
         first, _, last = part.partition("-")
         if not first.isdecimal() or (last and not last.isdecimal()):
             raise ConfigError(f"--seeds is {text!r}: write numbers and ranges such as 0-15,20")
+        if int(last or first) < int(first):
+            raise ConfigError(
+                f"--seeds has {part}, which ends before it begins: write {last}-{first}"
+            )
         found += range(int(first), int(last or first) + 1)
     return found
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.arguments import DEVICE, MODEL, OUT
-from pipeline.cli.batches import encode_images
+from pipeline.cli.arguments import DEVICE, MODEL, OUT, require_picture
+from pipeline.cli.batches import styles_of
 from pipeline.cli.errors import reports_errors
 from pipeline.cli.models import open_model
 from pipeline.cli.output import print_numbers, progress, write_picture
@@ -50,7 +50,7 @@ def mix(
     from stylealae.image_grid import image_grid
 
     m = open_model(model, device)
-    (names, w), (other_names, w_other) = (_styles(m, f, count) for f in (faces, others))
+    (names, _, w), (other_names, _, w_other) = (styles_of(m, f, count) for f in (faces, others))
     layers = 2 * (m.stage + 1)
     ours, theirs = (latents.per_layer(a, layers) for a in (w, w_other))
     shown, shown_other = (m.generate(a, noise=False) for a in (ours, theirs))
@@ -99,15 +99,18 @@ def interpolate(
     stylealae interpolate runs/demo/0032/snapshot me.jpg you.jpg --out way.png
     stylealae interpolate runs/demo seed:1 seed:2 seed:3 --loop --out faces.mp4
     """  # noqa: D301
+    from pipeline.export.video import SUFFIXES
     from stylealae.image_grid import Row, image_grid
 
+    if out.suffix not in SUFFIXES:
+        require_picture("--out", out, *SUFFIXES)
     m = open_model(model, device)
-    names, w = _styles(m, faces, None)
+    names, _, w = styles_of(m, faces, None)
     if len(w) < 2:
         raise ConfigError(f"there is one face, {names[0]}: name two or more to go between")
     order = [*range(len(w)), *([0] if loop else [])]
     pairs = list(pairwise(order))
-    if out.suffix == ".png":
+    if out.suffix not in SUFFIXES:
         ways = [_pictures(m, w[a], w[b], steps) for a, b in pairs]
         rows: list[Row] = [(f"{names[a]}\nto {names[b]}", x) for (a, b), x in
                            zip(pairs, ways, strict=True)]  # fmt: skip
@@ -125,11 +128,9 @@ def _write_frames(
     m: "StyleALAE", ways: "Sequence[tuple[Tensor, Tensor]]", out: Path, steps: int, fps: float
 ) -> tuple[int, str]:
     """Writes a video; the number of its frames, and its format."""
-    from pipeline.export.video import SUFFIXES, write_video
+    from pipeline.export.video import write_video
     from stylealae.image_grid import to_uint8
 
-    if out.suffix not in SUFFIXES:
-        raise ConfigError(f"--out is {out}: end it in .png, {', '.join(SUFFIXES)}")
     frames = []
     with progress("pictures", steps * len(ways)) as advance:
         for w, w_other in ways:
@@ -148,23 +149,3 @@ def _pictures(m: "StyleALAE", w: "Tensor", w_other: "Tensor", steps: int) -> "Te
 
     between = m.interpolate(w[None], w_other[None], steps)[:, 0]  # [steps, W]
     return torch.cat([m.generate(part, noise=False) for part in torch.split(between, 16)])
-
-
-def _styles(m: "StyleALAE", faces: Sequence[str], count: int | None) -> "tuple[list[str], Tensor]":
-    """Names and styles [N, W] of images, and of the seeds among them, in order."""
-    import torch
-
-    names: list[str] = []
-    found: list[Tensor] = []
-    for face in faces:
-        seed = face.removeprefix("seed:")
-        if face.startswith("seed:"):
-            if not seed.isdecimal():
-                raise ConfigError(f"{face!r} is no seed: write for example seed:3")
-            names.append(f"seed {seed}")
-            found.append(m.styles(1, int(seed)))
-        else:
-            more, _, w = encode_images(m, [face], count)
-            names += more
-            found.append(w)
-    return names[:count], torch.cat(found)[:count]

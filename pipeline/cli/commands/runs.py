@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.arguments import CONFIG, OVERRIDES
+from pipeline.cli.arguments import CONFIG, OVERRIDES, OVERWRITE, require_free
 from pipeline.cli.dry_run import PlanRequest, dry_run
-from pipeline.cli.errors import reports_errors
+from pipeline.cli.errors import reports_errors, resumable
 from pipeline.config import load
 from stylealae.errors import ConfigError
 
@@ -75,7 +75,7 @@ def _numbers(stages: str, last: int) -> list[int]:
 @click.command()
 @CONFIG
 @OVERRIDES
-@reports_errors
+@resumable
 def train(config: Path, overrides: Sequence[str]) -> None:
     """Train in this process, without Ray (under torchrun: in all of its processes).
 
@@ -129,8 +129,9 @@ def train(config: Path, overrides: Sequence[str]) -> None:
 @click.argument("released", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--raw", is_flag=True, help="The last step's weights, not their running average.")
+@OVERWRITE
 @reports_errors
-def import_(released: Path, out: Path, raw: bool) -> None:
+def import_(released: Path, out: Path, raw: bool, overwrite: bool) -> None:
     """Turn a checkpoint of the authors' code into a snapshot.
 
     \b
@@ -142,8 +143,7 @@ def import_(released: Path, out: Path, raw: bool) -> None:
     from pipeline.storage import published
     from stylealae import StyleALAE
 
-    if out.exists():
-        raise ConfigError(f"{out} exists: name a folder that does not")
+    require_free(out, overwrite=overwrite)
     m = StyleALAE.from_released(released, ema=not raw)
     which = "the weights of its last step" if raw else "its running average"
     with published(out) as folder:

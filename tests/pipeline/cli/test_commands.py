@@ -116,7 +116,7 @@ def test_the_help_of_prepare_teaches():
         (["prepare", "PHOTOS", "--out", "OUT", "--source", "tfrecord"], "0 TFRecords"),
         (["prepare", "PHOTOS", "--out", "OUT", "--channels", "4"], "grey (1) or RGB (3)"),
         (["sample", "PHOTOS", "--out", "OUT.png"], "is neither a snapshot nor a run"),
-        (["sample", "SNAPSHOT", "--out", "OUT.nonsense"], "cannot write"),
+        (["sample", "SNAPSHOT", "--out", "OUT.nonsense"], "end it in .png, .jpg"),
         (["reconstruct", "SNAPSHOT", "EMPTY", "--out", "OUT.png"], "image"),
         (["plan", "MISSING.yaml"], "cannot read the config"),
         (["train", "configs/demo.yaml", "model.chanels=3"], "Did you mean"),

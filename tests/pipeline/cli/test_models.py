@@ -32,6 +32,8 @@ def test_a_snapshot_is_itself_and_a_run_its_newest(run: Path) -> None:
         ("runs/demo/0008", "runs/demo/0008/snapshot"),
         ("runs/dmo", "runs/demo"),
         ("runs/demo/16384/snapshots", "runs/demo/16384/snapshot"),
+        ("runs/demo/8/snapshot", "runs/demo/0008/snapshot"),
+        ("runs/dmo/0008/snapshot", "runs/demo/0008/snapshot"),
     ],
 )
 def test_a_near_miss_is_named(run: Path, given: str, near: str) -> None:
@@ -47,6 +49,8 @@ def test_what_is_far_from_any_snapshot_has_its_reason(tmp_path: Path) -> None:
         snapshot_of(tmp_path / "begun")
     with pytest.raises(CheckpointError, match="give a folder such as runs/demo"):
         snapshot_of(begun)
+    with pytest.raises(CheckpointError, match="far/away does not exist: give a folder such as"):
+        snapshot_of(tmp_path / "far/away")
     released = tmp_path / "released.pth"
     released.write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"is a file.*stylealae import.*--directions"):

@@ -177,6 +177,38 @@ def test_what_is_written_may_be_read_as_far_as_the_umask_lets_it(photos: Path, t
     assert {file.name for file in written if file.stat().st_mode & 0o777 != 0o660} == set()
 
 
+def test_a_seed_stands_wherever_a_face_does(snapshot: Path, photos: Path, tmp_path: Path):
+    out, m = tmp_path / "o.png", StyleALAE.load(snapshot)
+    numbers("encode", snapshot, "seed:3", photos, "seed:4", "--out", tmp_path / "w.npy")
+    names = json.loads((tmp_path / "w.json").read_text())
+    assert (names[0], names[-1], len(names)) == ("seed 3", "seed 4", 26)
+    drawn = m.generate(m.styles(1, 3), noise=False)
+    assert np.load(tmp_path / "w.npy")[0] == pytest.approx(
+        m.encode(drawn.clamp(-1, 1))[0], abs=0.05
+    )
+    assert set(numbers("reconstruct", snapshot, "seed:3", "--out", out)["of"]) == {"seed 3"}
+    numbers("directions", snapshot, "--sefa", "1")
+    assert numbers("edit", snapshot, "seed:3", "-a", "sefa1=0", "--out", out)["images"] == 1
+    shown = np.asarray(Image.open(out))
+    numbers("edit", snapshot, "seed:3", "-a", "sefa1=9", "--out", out)
+    assert not np.array_equal(np.asarray(Image.open(out)), shown)
+    numbers("traverse", snapshot, "seed:3", photos / "00.png", "--along", "sefa1", "--out", out)
+
+
+def test_what_is_there_is_replaced_with_overwrite_alone(snapshot: Path, tmp_path: Path):
+    numbers("directions", snapshot, "--sefa", "1")
+    refused = run("directions", snapshot, "--principal", "2")
+    assert refused.exit_code == 1
+    assert Directions.load(snapshot).names == ("sefa1",)
+    numbers("directions", snapshot, "--principal", "2", "--overwrite")
+    assert Directions.load(snapshot).names == ("pc1", "pc2")
+    numbers("export", snapshot, "--out", tmp_path / "hub")
+    assert run("export", snapshot, "--out", tmp_path / "hub").exit_code == 1
+    (tmp_path / "hub/mine.txt").write_text("")
+    numbers("export", snapshot, "--out", tmp_path / "hub", "--overwrite")
+    assert not (tmp_path / "hub/mine.txt").exists()
+
+
 def test_truncation_zero_has_no_spread(snapshot: Path, tmp_path: Path):
     out = tmp_path / "s.png"
     said = numbers("sample", snapshot, "--seeds", "1,3-4", "--truncation", "0,1", "--out", out)
@@ -252,7 +284,19 @@ def test_help_teaches_with_an_example(name: str):
         (["refine", "SNAP", "PHOTOS", "--steps", "-1", "--out", "OUT.png"], "steps is -1"),
         (["interpolate", "SNAP", "seed:1", "--out", "OUT.png"], "there is one face"),
         (["interpolate", "SNAP", "seed:1", "seed:2", "--out", "OUT.avi"], "end it in .png"),
-        (["mix", "SNAP", "seed:x", "--with", "seed:2", "--out", "OUT.png"], "is no seed"),
+        (["mix", "SNAP", "seed:x", "--with", "seed:2", "--out", "OUT.png"], "is not a seed"),
+        (["encode", "SNAP", "seed:-1", "--out", "OUT.npy"], "is not a seed"),
+        (
+            ["sample", "SNAP", "--seeds", "5-2", "--out", "OUT.png"],
+            "ends before it begins",
+        ),
+        (
+            ["interpolate", "SNAP", "seed:1", "seed:2", "--out", "OUT.txt"],
+            ".bmp, .gif, .webp",
+        ),
+        (["align", "PHOTO", "--out", "OUT", "--sheet", "OUT.pdf"], "--sheet is"),
+        (["directions", "SNAP", "--sefa", "2", "--out", "KNOWN"], "holds directions (sefa1)"),
+        (["export", "SNAP", "--out", "PHOTOS", "--overwrite"], "is not a model"),
         (["directions", "SNAP"], "one of them"),
         (["directions", "SNAP", "--principal", "99"], "1 to 8 principal"),
         (["directions", "SNAP", "--sefa", "2", "--layers", "x"], "two numbers"),
@@ -264,7 +308,7 @@ def test_help_teaches_with_an_example(name: str):
         (["align", "PHOTO", "--out", "OUT"], "it has no landmarks"),
         (["align", "PHOTO", "--landmarks", "BROKEN", "--out", "OUT"], "cannot be read as landm"),
         (["align", "PHOTO", "--detector", "yunet", "--out", "OUT"], "names no file of weights"),
-        (["export", "SNAP", "--out", "PHOTOS"], "exists: name a folder that does not"),
+        (["export", "SNAP", "--out", "PHOTOS"], "replace it with --overwrite"),
     ],
 )
 def test_bad_input_is_a_sentence(
@@ -273,8 +317,10 @@ def test_bad_input_is_a_sentence(
     broken, huge = tmp_path / "broken.png", tmp_path / "huge.png"
     broken.write_bytes((photos / "00.png").read_bytes()[:300])
     Image.new("1", (20000, 10000)).save(huge)
+    StyleALAE.load(snapshot).sefa(1).save(tmp_path / "known")
     places = {"SNAP": snapshot, "PHOTOS": photos, "PHOTO": photos / "00.png", "BROKEN": broken,
-              "HUGE": huge, "MISSING": tmp_path / "missing"}  # fmt: skip
+              "HUGE": huge, "MISSING": tmp_path / "missing",
+              "KNOWN": tmp_path / "known"}  # fmt: skip
     known = [str(places.get(a, a)).replace("OUT", str(tmp_path / "out")) for a in arguments]
     result = run(*known)
     assert result.exit_code == 1, result.output
@@ -319,7 +365,8 @@ def test_real_faces_and_their_labels(snapshot: Path, tmp_path: Path):
     said = numbers("directions", snapshot, FAIRFACE, "--count", "150", "--out", out)
     assert any(name.startswith("gender:") for name in said["attributes"])
     assert any(name.startswith("age:") for name in said["attributes"])
-    some = ("directions", snapshot, FAIRFACE, "--count", "150", "--out", out, "--attributes")
+    some = ("directions", snapshot, FAIRFACE, "--count", "150", "--out", out, "--overwrite",
+            "--attributes")  # fmt: skip
     said = numbers(*some, "gender:Male,age:30-39")
     assert set(said["attributes"]) == {"gender:Male", "age:30-39"}
     refused = run(*some, "gender:male")
