@@ -1,12 +1,13 @@
 """What a run will do and take, printed without starting it: `stylealae plan` and `--dry-run`."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from pipeline.config import RunConfig, as_yaml
+from pipeline.config import RunConfig, as_dict, as_yaml
 from stylealae.errors import ConfigError
 
 __all__ = ["PlanRequest", "dry_run", "parse_request"]
@@ -26,6 +27,8 @@ class PlanRequest:
     """Of one GPU and hour, in any currency."""
     rates: Path | None = None
     """Forecast the run with rates that were measured."""
+    as_json: bool = False
+    """One line of JSON, with the resolved config, in place of tables."""
 
 
 OPTIONS = {"--gpus": int, "--gpu": str, "--price": float, "--gpu-gib": float, "--rates": Path}
@@ -53,7 +56,7 @@ def parse_request(argv: Sequence[str]) -> tuple[PlanRequest, list[str]]:
 
 
 def dry_run(cfg: RunConfig, request: PlanRequest) -> None:
-    """Prints the resolved config and the stage plan, and starts nothing."""
+    """Prints the stage plan, then the resolved config, and starts nothing."""
     from rich.console import Console
 
     from pipeline.planning.advice import advice
@@ -61,7 +64,7 @@ def dry_run(cfg: RunConfig, request: PlanRequest) -> None:
     from pipeline.planning.forecast import shared_among
     from pipeline.planning.memory import GIB, fitted
     from pipeline.planning.stage_plan import stage_plans
-    from pipeline.planning.tables import forecast_table, plan_table
+    from pipeline.planning.tables import forecast_table, plan_rows, plan_table
 
     if request.gpus:
         cfg = shared_among(cfg, request.gpus)
@@ -71,11 +74,14 @@ def dry_run(cfg: RunConfig, request: PlanRequest) -> None:
     gib = request.gpu_gib or (GPUS[request.gpu].memory_gib if request.gpu in GPUS else 0.0)
     if gib:
         cfg = fitted(cfg, int(gib * GIB))
-    click.echo(as_yaml(cfg))
     terminal, plans = Console(soft_wrap=True), stage_plans(cfg)
+    paid = request.gpus or max(plan.workers for plan in plans)
+    if request.as_json:
+        stages = plan_rows(plans, rates, paid, request.price)
+        click.echo(json.dumps({"run_dir": cfg.run_dir, "stages": stages, "config": as_dict(cfg)}))
+        return
     terminal.print(plan_table(cfg.run_dir, plans))
     if rates is not None:
-        paid = request.gpus or max(plan.workers for plan in plans)
         terminal.print(forecast_table(cfg.run_dir, plans, rates, paid, request.price))
         for sentence in advice(cfg, paid, rates):
             click.echo(f"* {sentence}")
@@ -89,3 +95,4 @@ def dry_run(cfg: RunConfig, request: PlanRequest) -> None:
     if request.gpus:
         counts = ",".join(map(str, cfg.cluster.workers))
         click.echo(f"to share it among {request.gpus}, give: 'cluster.workers=[{counts}]'")
+    click.echo(f"\nthe config, every key of it:\n\n{as_yaml(cfg)}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli.beginning import is_complete
 from pipeline.cli.dry_run import dry_run, parse_request
 from pipeline.cli.errors import resumable
 from pipeline.cli.summary import print_summary, run_location, tensorboard_command
@@ -47,10 +48,7 @@ def launch(
     if "--dry-run" in words:
         dry_run(_resolved(cfg), request)
         return
-    from pipeline.data.format.manifest import Manifest
     from pipeline.storage import local_path, open_storage
-    from pipeline.training.resume import next_stage
-    from pipeline.training.same_run import require_same_request
     from pipeline.training.snapshots import snapshot
 
     if inputs or source:
@@ -59,12 +57,11 @@ def launch(
         _prepare(input_, kind, cfg.data.path, [4 << stage for stage in stages])
     storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
     cfg = _resolved(cfg, storage)
-    complete = next_stage(cfg, storage) is None
-    require_same_request(cfg, storage, Manifest.read(cfg.data.path).digest, complete=complete)
+    complete = is_complete(cfg, storage)
     if not complete:
         _train(cfg, storage)
     headline = "this run is complete" if complete else "done"
-    print_summary(headline, storage, snapshot(storage, cfg.last_stage), cfg.data)
+    print_summary(headline, storage, snapshot(storage, cfg.last_stage), cfg)
 
 
 def _prepare(input_: str, source: str, out: str, resolutions: Sequence[int]) -> None:

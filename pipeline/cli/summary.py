@@ -3,11 +3,13 @@
 import shutil
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from pipeline.config import RunConfig
     from pipeline.config.sections import DataConfig
     from pipeline.storage import Storage
 
@@ -17,13 +19,16 @@ IMAGES = 32
 """Images of the data set that are drawn beside their reconstructions."""
 
 
-def print_summary(headline: str, storage: "Storage", snapshot: Path, data: "DataConfig") -> None:
-    """Draws pictures of a run's snapshot, unless they are newer, and prints where all lies."""
+def print_summary(headline: str, storage: "Storage", snapshot: Path, cfg: "RunConfig") -> None:
+    """Draws pictures of a run's snapshot, unless they are newer; prints where all lies, what next.
+
+    Commands are printed as they must be typed here: with the .venv's path where it is not active.
+    """
     from pipeline.report.page import write_report
 
     folder = storage.working
     if _written(folder / "samples.png") <= _written(snapshot / "model.safetensors"):
-        _draw(snapshot, data, folder)
+        _draw(snapshot, cfg.data, folder)
     drawn = [folder / f"{name}.png" for name in ("samples", "reconstructions")]
     pictures = "".join(f"  {p.stem:16}  {_shown(p)}\n" for p in drawn if p.exists())
     report = write_report(folder)
@@ -35,6 +40,15 @@ def print_summary(headline: str, storage: "Storage", snapshot: Path, data: "Data
         f"  snapshot          {_shown(snapshot)}\n"
         f"  report            {_shown(report)}\n"
     )
+    if cfg.family == "stylealae":
+        stylealae, model = _typed("stylealae"), quote(_shown(snapshot))
+        click.echo(
+            "what next\n"
+            f"  a web page to edit and mix faces   {stylealae} demo {model}\n"
+            f"  new faces                          {stylealae} sample {model} --out new.png\n"
+            f"  how good it is                     {stylealae} evaluate {model} "
+            f"--data {quote(_shown(Path(cfg.data.path)))}\n"
+        )
 
 
 def run_location(storage: "Storage") -> str:
@@ -44,9 +58,15 @@ def run_location(storage: "Storage") -> str:
 
 def tensorboard_command(storage: "Storage") -> str:
     """The command that shows a run's curves, also where the .venv is not on the PATH."""
-    beside = Path(sys.executable).parent / "tensorboard"
-    command = "tensorboard" if shutil.which("tensorboard") else _shown(beside)
-    return f"{command} --logdir {run_location(storage)}/tensorboard"
+    return f"{_typed('tensorboard')} --logdir {quote(f'{run_location(storage)}/tensorboard')}"
+
+
+def _typed(command: str) -> str:
+    """How a command of the environment is typed here."""
+    beside = Path(sys.executable).parent / command
+    if shutil.which(command) or not beside.exists():
+        return command
+    return quote(_shown(beside))
 
 
 def _draw(snapshot: Path, data: "DataConfig", folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The plan of a run as tables for a terminal: its stages, and what they will take."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
@@ -13,7 +14,7 @@ from pipeline.planning.memory import GIB, need
 from pipeline.planning.stage_plan import StagePlan
 from stylealae.errors import printable
 
-__all__ = ["forecast_table", "plan_table"]
+__all__ = ["forecast_table", "plan_rows", "plan_table"]
 
 
 def plan_table(run_dir: str, plans: Sequence[StagePlan]) -> Table:
@@ -33,6 +34,25 @@ def plan_table(run_dir: str, plans: Sequence[StagePlan]) -> Table:
     return table
 
 
+def plan_rows(
+    plans: Sequence[StagePlan], rates: Rates | None, paid: int, price: float
+) -> list[dict[str, object]]:
+    """The numbers of both tables, a stage each; those of the forecast with rates alone.
+
+    Memory is in bytes, time in hours, cost in the currency of `price`.
+    """
+    return [
+        {
+            "stage": plan.stage, "resolution": plan.resolution, "images": plan.images,
+            "fading_img": plan.fading_img, "batch": plan.batch, "lr": plan.lr,
+            "workers": plan.worker_counts, "micro_batch": plan.micro_batch(plan.workers),
+            "worker_bytes": need(plan),
+            **(asdict(forecast(plan, rates, paid=paid, price=price)) if rates else {}),
+        }
+        for plan in plans
+    ]  # fmt: skip
+
+
 def forecast_table(
     run_dir: str, plans: Sequence[StagePlan], rates: Rates, paid: int, price: float
 ) -> Table:
@@ -44,8 +64,8 @@ def forecast_table(
         f"nothing was measured, and it may be off by {ASSUMED_ERROR:.0%}"
     )
     table = _table(f"{run_dir} on {paid} x {rates.device}", origin)
-    for heading in ("size", "images", "batch", "micro x accum. x workers", "GiB", "images/s",
-                    "s/1,000", "hours", "cost", "read GiB", "checkpoint GiB"):  # fmt: skip
+    for heading in ("size", "images", "batch", "micro x\naccum. x\nworkers", "GiB", "images\n/s",
+                    "s\n/1,000", "hours", "cost", "read\nGiB", "check-\npoint\nGiB"):  # fmt: skip
         table.add_column(heading, justify="right")
     hours = cost = read = 0.0
     for plan in track(plans, "counting", transient=True):

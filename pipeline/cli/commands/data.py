@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.errors import reports_errors, resumable
-from pipeline.cli.output import write_picture
+from pipeline.cli.errors import reporting, reports_errors, resumable
+from pipeline.cli.output import JSON, print_numbers, write_picture
 from stylealae.errors import ConfigError, DataError, printable
 
 if TYPE_CHECKING:
@@ -130,19 +130,24 @@ def verify(dataset: str, threads: int) -> None:
 @click.argument("dataset")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for a PNG a resolution.")
 @click.option("--count", default=16, show_default=True, help="Images of each split in a PNG.")
-@reports_errors
-def inspect(dataset: str, out: Path | None, count: int) -> None:
+@JSON
+@reporting("what was drawn is there")
+def inspect(dataset: str, out: Path | None, count: int, as_json: bool) -> None:
     """Show what a data set holds; DATASET is a folder or a URL.
 
     \b
     stylealae inspect datasets/photos --out pictures
     """  # noqa: D301
-    from rich.console import Console
-
     from pipeline.data.prepare.overview import overview, rows_to_draw
     from stylealae.image_grid import image_grid
 
-    Console(soft_wrap=True).print(overview(dataset))
+    about = overview(dataset)
+    if as_json:
+        refused = [value for name, value in about if not name]
+        print_numbers(**{name: value for name, value in about if name}, refused=refused)
+    else:
+        width = max(len(name) for name, _ in about)
+        click.echo("\n".join(printable(f"{name:{width}}  {value}") for name, value in about))
     if out is not None:
         for resolution, rows in rows_to_draw(dataset, count):
             write_picture(image_grid(rows), out / f"{resolution:04d}.png")

@@ -89,7 +89,11 @@ def export(
 def _origin(m: "StyleALAE", model: Path) -> str:
     if model.is_file():
         return f"Imported from {model.name} of the authors' code: its running average."
-    trained = f"{m.seen:,} real images were shown in training. " if m.seen else ""
+    trained = (
+        f"{m.seen:,} images were shown in training, an image as often as it came. "
+        if m.seen
+        else ""
+    )
     return f"{trained}The weights are a running average."
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import click
 
 from pipeline.cli.arguments import CONFIG, OVERRIDES, OVERWRITE, require_free
+from pipeline.cli.beginning import is_complete
 from pipeline.cli.dry_run import PlanRequest, dry_run
 from pipeline.cli.errors import reports_errors, resumable
+from pipeline.cli.output import JSON
 from pipeline.config import load
 from stylealae.errors import ConfigError
 
@@ -29,10 +31,11 @@ __all__ = ["import_", "plan", "train"]
     "--calibrate", type=click.Path(path_type=Path), help="Measure this machine's rates, write them."
 )
 @click.option("--stages", default="0,2,4", show_default=True, help="Stages to calibrate with.")
+@JSON
 @reports_errors
 def plan(
     config: Path, overrides: Sequence[str], gpu_gib: float, gpus: int, gpu: str, price: float,
-    rates: Path | None, calibrate: Path | None, stages: str,
+    rates: Path | None, calibrate: Path | None, stages: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Show the stages of a run: images, batches, rates, memory, and how the workers share them.
 
@@ -61,7 +64,10 @@ def plan(
 
         calibrated(cfg, _numbers(stages, cfg.last_stage), click.echo).write(calibrate)
         rates = calibrate
-    dry_run(cfg, PlanRequest(gpu_gib=gpu_gib, gpus=gpus, gpu=gpu, price=price, rates=rates))
+    request = PlanRequest(
+        gpu_gib=gpu_gib, gpus=gpus, gpu=gpu, price=price, rates=rates, as_json=as_json
+    )
+    dry_run(cfg, request)
 
 
 def _numbers(stages: str, last: int) -> list[int]:
@@ -87,11 +93,9 @@ def train(config: Path, overrides: Sequence[str]) -> None:
     """  # noqa: D301
     cfg = load(config, overrides)
     from pipeline.cli.console import Console
-    from pipeline.data.format.manifest import Manifest
     from pipeline.storage import open_storage
     from pipeline.training.fencing import Fence
     from pipeline.training.resume import next_stage
-    from pipeline.training.same_run import require_same_request
     from pipeline.training.trainer import train_stage
     from pipeline.training.weights import resolved
     from pipeline.world import joined, leave
@@ -111,8 +115,8 @@ def train(config: Path, overrides: Sequence[str]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    claimed, complete = None, next_stage(cfg, storage, world) is None
-    require_same_request(cfg, storage, Manifest.read(cfg.data.path).digest, complete=complete)
+    claimed = None
+    is_complete(cfg, storage, world)
     with Console() as console:
         while (stage := next_stage(cfg, storage, world)) is not None:
             claimed = claimed or Fence.claimed_by(world, storage)

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from rich.markup import escape
-from rich.table import Table
 
 from pipeline.data.format.manifest import Manifest, data_storage
 from pipeline.data.format.types import Label
@@ -15,7 +13,6 @@ from pipeline.data.loader.shard_reader import ShardReader
 from pipeline.data.loader.split_reader import SplitReader
 from pipeline.storage import Where
 from pipeline.storage.pieces import open_pieces
-from stylealae.errors import printable
 from stylealae.image_grid import Row
 
 __all__ = ["overview", "rows_to_draw"]
@@ -55,13 +52,13 @@ class Column:
         return ", ".join(parts)
 
 
-def overview(dataset: Where) -> Table:
-    """A table of two columns; labels are read from the smallest resolution."""
+def overview(dataset: Where) -> list[tuple[str, str]]:
+    """Names and what they are; labels are read from the smallest resolution."""
     manifest, opened = _opened(dataset)
-    table = Table(show_header=False, box=None, pad_edge=False)
+    rows: list[tuple[str, str]] = []
 
     def add(name: str, value: str) -> None:
-        table.add_row(escape(printable(name)), escape(printable(value)))
+        rows.append((name, value))
 
     add("source", manifest.source)
     add("licence", manifest.licence)
@@ -77,7 +74,7 @@ def overview(dataset: Where) -> Table:
     add("broken", f"{manifest.broken:,} inputs were refused")
     for entry in manifest.refused:
         add("", f"{entry.name}: {entry.reason}")
-    return table
+    return rows
 
 
 def rows_to_draw(dataset: Where, count: int) -> Iterator[tuple[int, list[Row]]]:

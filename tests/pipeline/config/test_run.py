@@ -219,7 +219,8 @@ def test_a_dry_run_prints_config_and_plan_and_starts_nothing(script: Path, tmp_p
         command, cwd=tmp_path, env=bare(), capture_output=True, text=True, timeout=120
     )
     assert shown.returncode == 0, shown.stderr
-    config, plan = shown.stdout.split("stages of ")
+    plan, config = shown.stdout.split("the config, every key of it:")
+    assert plan.lstrip().startswith("stages of ")
     cfg = parse(config)
     assert cfg.seed == 7
     assert str(tmp_path) in cfg.run_dir

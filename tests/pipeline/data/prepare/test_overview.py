@@ -57,6 +57,12 @@ def test_inspect_tells_and_draws(dataset: Path, tmp_path: Path) -> None:
     assert Image.open(tmp_path / "pictures" / "0032.png").width > 5 * 64
 
 
+def test_inspect_gives_the_same_as_json(dataset: Path) -> None:
+    found = json.loads(run("inspect", dataset, "--json").stdout)
+    assert "images in" in found["split train"]
+    assert isinstance(found["refused"], list)
+
+
 @pytest.mark.parametrize("command", ["verify", "inspect"])
 def test_what_is_no_dataset_is_a_sentence(command: str, tmp_path: Path) -> None:
     result = run(command, tmp_path)
