@@ -162,15 +162,15 @@ def test_import_writes_a_snapshot_and_refuses_to_overwrite(tmp_path: Path):
 
 
 def test_a_plan_has_its_table_first_in_eighty_columns_and_is_json_if_asked():
-    config = str(Path(__file__).parents[3] / "configs" / "ffhq_1024.yaml")
-    shown = run("plan", config, "--gpus", "32", "--gpu", "h100").output
+    small = ("plan", "demo", "model.resolution=8", "model.max_channels=16")
+    shown = run(*small, "--gpus", "2", "--gpu", "h100").output
     tables = shown.split("the config, every key of it:")[0].splitlines()
     assert tables[0].startswith("stages of ")
-    assert max(len(line.rstrip()) for line in tables if " give: " not in line) <= 80
-    found = json.loads(run("plan", config, "--gpus", "32", "--gpu", "h100", "--json").stdout)
-    assert [stage["resolution"] for stage in found["stages"]] == [4 << k for k in range(9)]
-    assert all(stage["hours"] > 0 for stage in found["stages"])
-    assert found["config"]["seed"] == 0
+    rows = [line.rstrip() for line in tables if "ESTIMATED" not in line and "give: " not in line]
+    assert max(map(len, rows)) <= 80
+    found = json.loads(run(*small, "--json").stdout)
+    assert [stage["resolution"] for stage in found["stages"]] == [4, 8]
+    assert found["config"]["model"]["max_channels"] == 16
 
 
 def test_plan_makes_a_run_fit_and_says_how(tmp_path: Path):
