@@ -27,7 +27,6 @@ from stylealae.families import FAMILIES
 IMAGES, BATCH = 12_000, 100
 LINES = {
     "aae, merged": "family: aae\nloss: {merged: true}",
-    "aae, at once": "family: aae\nloss: {merged: true, at_once: true}",
     "aae_classes, four phases": "family: aae_classes\ndata: {label: class}",
     "aae_classes, merged": "family: aae_classes\nloss: {merged: true}\ndata: {label: class}",
     "alae": "family: alae\nloss: {mixing_prob: 0}",

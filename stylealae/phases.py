@@ -4,8 +4,8 @@ f is softplus; every phase has its own z and returns the mean over the batch.  T
 off by default: lazy R1 and phases II and III in one, which cost less, and a phase of likeness.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import torch
@@ -41,12 +41,6 @@ class Phase(Generic[N, R, L]):
     """Whose optimiser moments it goes by: phases that name the same share theirs."""
     double_backward: bool = False
     """Whether it takes second derivatives, in float32 whatever the precision: R1 does."""
-    rates: Mapping[str, float] = field(default_factory=dict)
-    """The same factor of single networks, in the place of `rate`."""
-
-    def rate_of(self, network: str) -> float:
-        """The factor on the learning rate of a network."""
-        return self.rates.get(network, self.rate)
 
 
 AnyPhase: TypeAlias = Phase[Any, Any, Any]

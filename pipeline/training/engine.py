@@ -121,7 +121,7 @@ class Engine:
         trained = trained_by(phase, self.params, frozen=at.frozen)
         for name, group in zip(self.params, self._optimizer.param_groups, strict=True):
             group["owner"] = phase.moments if name in trained else None
-            group["lr"] = at.lr * phase.rate_of(name)
+            group["lr"] = at.lr * phase.rate
             for p in self.params[name]:
                 p.requires_grad_(name in trained and p in working)
         self._partition.begin(trained)

@@ -56,7 +56,7 @@ class Engine:
         working = {p for network in phase.trains for p in self.nets.grown(network, at)}
         for network, group in zip(self.params, self._optimizer.param_groups, strict=True):
             group["owner"] = phase.moments if network in phase.trains else None
-            group["lr"] = at.lr * phase.rate_of(network)
+            group["lr"] = at.lr * phase.rate
             for p in self.params[network]:
                 p.requires_grad_(p in working)
                 p.grad = None

@@ -15,18 +15,19 @@ from stylealae import losses
 from stylealae.families.aae.phases import deceive
 from stylealae.families.aae_classes.config import ClassLossConfig
 from stylealae.families.aae_classes.networks import ClassAae
-from stylealae.families.common.networks import Code
 from stylealae.families.common.phases import (
     RECONSTRUCTION,
     Encoded,
     Term,
     arranged,
     discrimination,
+    noisy,
 )
 from stylealae.phase_inputs import CodeInputs
 from stylealae.phases import Phase
+from stylealae.schedule import Growth
 
-__all__ = ["class_phases", "class_terms", "discriminate_both"]
+__all__ = ["class_critic", "class_phases", "class_terms"]
 
 
 def deceive_both(n: ClassAae, x: Tensor, e: Encoded, r: CodeInputs, cfg: ClassLossConfig) -> Tensor:
@@ -78,11 +79,13 @@ def frozen_statistics(net: nn.Module) -> Iterator[None]:
             norm.track_running_stats = True
 
 
-def discriminate_both(n: ClassAae, code: Code, r: CodeInputs, cfg: ClassLossConfig) -> Tensor:
+def critics(n: ClassAae, x: Tensor, r: CodeInputs, at: Growth, cfg: ClassLossConfig) -> Tensor:
     """D and C: samples of their priors against z and y.  -> []"""
-    y = blurred(code.y.softmax(1), r, cfg)
-    sampled = blurred(fn.one_hot(r.y, n.classes).to(y.dtype), r, cfg)
-    styles = discrimination(n.judge(r.z, r.labels), n.judge(code.z, r.labels))
+    with torch.no_grad():  # E is not trained here
+        z, logits = n.E(noisy(n.rows(x), r, cfg), r.noise)
+        y = blurred(logits.softmax(1), r, cfg)
+        sampled = blurred(fn.one_hot(r.y, n.classes).to(y.dtype), r, cfg)
+    styles = discrimination(n.judge(r.z, r.labels), n.judge(z, r.labels))
     return styles + discrimination(n.judge_class(sampled), n.judge_class(y))
 
 
@@ -103,8 +106,13 @@ def class_terms(cfg: ClassLossConfig) -> list[Term[ClassAae, ClassLossConfig]]:
     return terms
 
 
+def class_critic(cfg: ClassLossConfig) -> Phase[ClassAae, CodeInputs, ClassLossConfig]:
+    """The phase of both discriminators."""
+    return Phase("critic", trains="DC", loss=critics, rate=cfg.critic_rate)
+
+
 def class_phases(
     cfg: ClassLossConfig, iteration: int = 0
 ) -> tuple[Phase[ClassAae, CodeInputs, ClassLossConfig], ...]:
     """Both codes have a discriminator, and labels supervise y."""
-    return arranged(cfg, "DC", discriminate_both, RECONSTRUCTION, *class_terms(cfg))
+    return arranged(cfg, class_critic(cfg), RECONSTRUCTION, *class_terms(cfg))

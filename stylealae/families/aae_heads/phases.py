@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from stylealae import losses
-from stylealae.families.aae_classes.phases import class_terms, discriminate_both
+from stylealae.families.aae_classes.phases import class_critic, class_terms
 from stylealae.families.aae_heads.config import HeadsLossConfig
 from stylealae.families.aae_heads.networks import HeadsAae
 from stylealae.families.common.phases import Encoded, Term, arranged, reconstruct
@@ -26,4 +26,4 @@ def heads_phases(
 ) -> tuple[Phase[HeadsAae, CodeInputs, HeadsLossConfig], ...]:
     """As `class_phases`, with cluster heads."""
     reconstruction = Term("reconstruction", "EG", reconstruct_apart)
-    return arranged(cfg, "DC", discriminate_both, reconstruction, *class_terms(cfg))
+    return arranged(cfg, class_critic(cfg), reconstruction, *class_terms(cfg))

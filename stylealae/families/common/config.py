@@ -153,19 +153,12 @@ class CodeLossConfig(ReconstructionLossConfig):
     merged: bool = False
     """All that trains E and G in one step, after the discriminators': cheaper; with optimiser
     moments in common.  Else every phase is a step of its own, with moments of its own."""
-    at_once: bool = False
-    """The discriminators in that step too, on the codes that it has: E runs once an iteration."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.input_dropout >= 1.0:
             raise ConfigError(
                 f"loss.input_dropout is {self.input_dropout}: it is a share, 0 to below 1"
-            )
-        if self.at_once and not self.merged:
-            raise ConfigError(
-                "loss.at_once puts the discriminators into the step that loss.merged makes: set "
-                "loss.merged=true, or loss.at_once=false"
             )
 
 

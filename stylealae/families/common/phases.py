@@ -4,14 +4,12 @@ A term is a function of the networks, x, E's codes of it and the phase inputs; a
 or a sum of them with one forward pass of E.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stylealae import losses
 from stylealae.families.common.config import CodeLossConfig
@@ -109,85 +107,29 @@ def discrimination(real: Tensor, generated: Tensor) -> Tensor:
 
 
 def arranged(
-    cfg: CodeLossConfig,
-    critics: str,
-    discriminate: Callable[[N, Code, CodeInputs, L], Tensor],
-    *terms: Term[N, L],
+    cfg: CodeLossConfig, critic: Phase[N, CodeInputs, L], first: Term[N, L], *rest: Term[N, L]
 ) -> tuple[Phase[N, CodeInputs, L], ...]:
     """The first term, the discriminators, the rest; or the discriminators, then all terms in one.
 
-    `critics` are the discriminators' letters, and `discriminate` their loss, of codes that carry no
-    gradient.  Apart, every phase goes by optimiser moments of its own.
+    Apart, every phase goes by optimiser moments of its own.
     """
-    if cfg.at_once:
-        return (_whole(cfg, critics, discriminate, *terms),)
-
-    def critic(n: N, x: Tensor, r: CodeInputs, at: Growth, cfg: L) -> Tensor:
-        with torch.no_grad():  # E is not trained here
-            code = n.E(noisy(n.rows(x), r, cfg), r.noise)
-        return discriminate(n, code, r, cfg)
-
-    judged = Phase("critic", trains=critics, loss=critic, rate=cfg.critic_rate)
     if cfg.merged:
-        return judged, summed("autoencoder", "EG", *terms)
-    before, *after = (summed(t.phase, t.trains, t, moments=t.phase) for t in terms)
-    return before, judged, *after
+        return critic, summed("autoencoder", "EG", first, *rest)
+    before, *after = (summed(t.phase, t.trains, t, moments=t.phase) for t in (first, *rest))
+    return before, critic, *after
 
 
 def summed(
     name: str, trains: str, *terms: Term[N, L], moments: str = ""
 ) -> Phase[N, CodeInputs, L]:
     """The phase that minimises the sum of some terms, with one forward pass of E."""
-    encode = _encoder_of(terms)
+    labelled, by_rows = any(t.labelled for t in terms), any(t.by_rows for t in terms)
 
     def loss(n: N, x: Tensor, r: CodeInputs, at: Growth, cfg: L) -> Tensor:
-        return _sum(terms, n, x, encode(n, x, r, cfg), r, cfg)
+        e = encoded(n, x, r, cfg, labelled=labelled, by_rows=by_rows)
+        # A head of E that no term asks for gets a gradient too, of 0: the same at every ZeRO stage,
+        # where a weight without one is left alone, decayed, or (ZeRO 3) given its last one again.
+        nothing = 0.0 * (e.code.z.sum() + e.code.y.sum())
+        return torch.stack([term.loss(n, x, e, r, cfg) for term in terms]).sum() + nothing
 
     return Phase(name, trains=trains, loss=loss, moments=moments)
-
-
-def _whole(
-    cfg: CodeLossConfig,
-    critics: str,
-    discriminate: Callable[[N, Code, CodeInputs, L], Tensor],
-    *terms: Term[N, L],
-) -> Phase[N, CodeInputs, L]:
-    """As `summed`, with the discriminators on the same codes: each is trained by its own loss."""
-    encode = _encoder_of(terms)
-
-    def loss(n: N, x: Tensor, r: CodeInputs, at: Growth, cfg: L) -> Tensor:
-        e = encode(n, x, r, cfg)
-        with _held(getattr(n, network) for network in critics):
-            made = _sum(terms, n, x, e, r, cfg)
-        return made + discriminate(n, Code(e.code.z.detach(), e.code.y.detach()), r, cfg)
-
-    rates = dict.fromkeys(critics, cfg.critic_rate)
-    return Phase("autoencoder", trains=f"EG{critics}", loss=loss, rates=rates)
-
-
-def _encoder_of(
-    terms: Sequence[Term[N, L]],
-) -> Callable[[Autoencoder, Tensor, CodeInputs, CodeLossConfig], Encoded]:
-    """`encoded`, as these terms want it."""
-    labelled, by_rows = any(t.labelled for t in terms), any(t.by_rows for t in terms)
-    return partial(encoded, labelled=labelled, by_rows=by_rows)
-
-
-def _sum(terms: Sequence[Term[N, L]], n: N, x: Tensor, e: Encoded, r: CodeInputs, cfg: L) -> Tensor:
-    # A head of E that no term asks for gets a gradient too, of 0: the same at every ZeRO stage,
-    # where a weight without one is left alone, decayed, or (ZeRO 3) given its last one again.
-    nothing = 0.0 * (e.code.z.sum() + e.code.y.sum())
-    return torch.stack([term.loss(n, x, e, r, cfg) for term in terms]).sum() + nothing
-
-
-@contextmanager
-def _held(networks: Iterable[nn.Module]) -> Iterator[None]:
-    """Inside, what is computed leaves these networks without a gradient."""
-    weights = [p for net in networks for p in net.parameters() if p.requires_grad]
-    for p in weights:
-        p.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for p in weights:
-            p.requires_grad_(True)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from stylealae import losses
-from stylealae.errors import ConfigError
 from stylealae.families import FAMILIES, sections
 from stylealae.families.aae_classes.config import ClassLossConfig
 from stylealae.families.aae_classes.networks import ClassAae
@@ -102,34 +101,6 @@ def test_merged_is_the_sum_of_the_phases_that_train_e_and_g() -> None:
     wanted = sum(t for n, t in zip(names, terms, strict=True) if n != "critic")
     both = FAMILIES["aae_classes"].phases(merged, 0)[1]
     torch.testing.assert_close(both.loss(nets, x, r, AT, merged), wanted)
-
-
-@pytest.mark.parametrize("name", ["aae", "aae_classes", "aae_heads"])
-def test_at_once_every_network_gets_the_gradient_that_it_gets_apart(name: str) -> None:
-    nets, _, _, _, x = made(name)
-    found = []
-    for at_once in (False, True):
-        *_, cfg, r, _ = made(name, merged=True, at_once=at_once, critic_rate=2.0)
-        phases = FAMILIES[name].phases(cfg, 0)
-        gradient: dict[str, list[Tensor]] = {}
-        for phase in phases:
-            gradients(nets, phase, x, r, cfg)
-            for a in phase.trains:
-                gradient[a] = [p.grad.clone() for p in nets.grown(a, AT) if p.grad is not None]
-        found.append(gradient)
-        assert {a: p.rate_of(a) for p in phases for a in p.trains} == {
-            a: 2.0 if a in "DC" else 1.0 for a in nets.networks
-        }
-    assert len(phases) == 1
-    assert found[0].keys() == found[1].keys() == set(nets.networks)
-    for a in nets.networks:
-        torch.testing.assert_close(found[0][a], found[1][a], rtol=1e-4, atol=1e-6)
-    assert all(p.requires_grad for p in nets.D.parameters())  # type: ignore[union-attr,operator]
-
-
-def test_at_once_wants_merged() -> None:
-    with pytest.raises(ConfigError, match=r"set loss\.merged=true, or loss\.at_once=false"):
-        sections("aae").loss(at_once=True)
 
 
 def test_classification_looks_at_labelled_images_and_at_known_labels_of_the_batch() -> None:
