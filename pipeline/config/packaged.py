@@ -1,5 +1,6 @@
 """The configs that come with the package, by name: `demo`, `ffhq_1024`, `mnist/aae_2d`."""
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from stylealae.errors import ConfigError
@@ -26,8 +27,10 @@ def located(config: Path) -> Path:
     files = sorted(file for file in FOLDER.rglob("*.yaml") if file.stem != "base")
     names = [file.relative_to(FOLDER).with_suffix("").as_posix() for file in files]
     if str(config) not in names:
+        near = get_close_matches(str(config), names, 1)
+        mend = f"did you mean {near[0]}? " if near else ""
         raise ConfigError(
-            f"cannot read the config {config}: it is no file, and the packaged configs are "
+            f"cannot read the config {config}: it is no file; {mend}The packaged configs are "
             f"{', '.join(names)}"
         )
     return packaged(str(config))

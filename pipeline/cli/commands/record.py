@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.arguments import DEVICE
 from pipeline.cli.errors import reports_errors
-from pipeline.cli.models import snapshot_of
+from pipeline.cli.models import device_of, snapshot_of
 from stylealae.errors import ConfigError
 
 __all__ = ["record"]
@@ -23,9 +24,10 @@ __all__ = ["record"]
 )  # fmt: skip
 @click.option("--file", type=click.Path(path_type=Path), default=Path("docs/results.json"),
               show_default=True, help="JSON file; the table beside it ends in .md.")  # fmt: skip
+@DEVICE
 @reports_errors
 def record(
-    name: str, runs: Sequence[Path], data: str, metric: str, figures: str, file: Path
+    name: str, runs: Sequence[Path], data: str, metric: str, figures: str, file: Path, device: str
 ) -> None:
     """Measure RUNS, of several seeds, and put mean and deviation under NAME into a file.
 
@@ -45,9 +47,9 @@ def record(
     from pipeline.world import World
     from stylealae.families import load
 
-    found, world = [], World(0, 1, torch.device("cpu"))
+    found, world = [], World(0, 1, torch.device(device_of(device)))
     for run in runs:
-        m = load(snapshot_of(run))
+        m = load(snapshot_of(run), world.device)
         dataset = Dataset.open(DataConfig(path=data), m.resolution)
         context = EvaluationContext(model=m, dataset=dataset, world=world, batch=1000)
         (result,) = evaluate([metric], context)
