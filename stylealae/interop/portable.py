@@ -22,8 +22,8 @@ from stylealae.errors import ConfigError
 from stylealae.networks import Networks
 from stylealae.networks import encoder as released_encoder
 from stylealae.networks import generator as released_generator
+from stylealae.ops.formulas import STD_EPS
 from stylealae.ops.fused import SLOPE
-from stylealae.ops.layers import STD_EPS
 from stylealae.schedule import Growth
 
 __all__ = ["FORMATS", "PlainEncoder", "PlainGenerator", "export", "plain"]

@@ -10,7 +10,7 @@ import torch.nn.functional as fn
 from torch import Tensor, nn
 
 from stylealae.config import ModelConfig
-from stylealae.ops.fused import SLOPE, normalised
+from stylealae.ops.fused import SLOPE, destyled
 from stylealae.ops.layers import (
     NEVER,
     DownConv2d,
@@ -18,7 +18,6 @@ from stylealae.ops.layers import (
     EqualLinear,
     mean2x2,
     recomputed,
-    std_of,
 )
 from stylealae.schedule import Growth
 
@@ -40,8 +39,8 @@ class StyleExit(nn.Module):
 
         [N, C, R, R] -> [N, C, R, R], [N, W]
         """
-        x, mean, var = normalised(x, self.bias, eps=NORM_EPS, blurred=blurred)
-        return x, self.linear(torch.cat((mean, std_of(var)), dim=1))
+        x, style = destyled(x, self.bias, eps=NORM_EPS, blurred=blurred)  # style [N, 2C]
+        return x, self.linear(style)
 
 
 class Block(nn.Module):

@@ -55,22 +55,23 @@ class Normalised(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, bias: Tensor, eps: float, blurred: bool) -> tuple[Tensor, ...]:
-        """What is kept, the features, their mean and variance."""
-        out, mean, var = compiled(formulas.normalised, (x, bias), eps, blurred)
+        """What is kept, the features, their mean, variance and style."""
+        out, mean, var, style = compiled(formulas.normalised, (x, bias), eps, blurred)
         kept = x.detach()  # an output too: by it the second derivative comes back here
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(kept, bias, mean, var)
         ctx.how = eps, blurred
-        return kept, out, mean, var
+        return kept, out, mean, var, style
 
     @staticmethod
     def backward(
         ctx: Any, g_kept: Tensor | None, g: Tensor | None, g_mean: Tensor | None,
-        g_var: Tensor | None,
+        g_var: Tensor | None, g_style: Tensor | None,
     ) -> tuple[Tensor | None, ...]:  # fmt: skip
         """The gradients of x and bias."""
         x, bias, mean, var = ctx.saved_tensors
-        given = (_like(g, x), g_mean, g_var, _like(g_kept, x), x, bias, mean, var)
+        g_style = None if g_style is None else g_style.contiguous()
+        given = (_like(g, x), g_mean, g_var, g_style, _like(g_kept, x), x, bias, mean, var)
         if torch.is_grad_enabled():  # under R1
             found = _NormalisedBackward.apply(*given, *ctx.how)  # type: ignore[no-untyped-call]
         else:
@@ -85,6 +86,7 @@ class _NormalisedBackward(torch.autograd.Function):
         g: Tensor | None,
         g_mean: Tensor | None,
         g_var: Tensor | None,
+        g_style: Tensor | None,
         g_x: Tensor | None,
         x: Tensor,
         bias: Tensor,
@@ -93,7 +95,7 @@ class _NormalisedBackward(torch.autograd.Function):
         eps: float,
         blurred: bool,
     ) -> tuple[Tensor, Tensor]:
-        given = (g, g_mean, g_var, g_x, x, bias, mean, var)
+        given = (g, g_mean, g_var, g_style, g_x, x, bias, mean, var)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*given)
         ctx.how = eps, blurred
@@ -104,8 +106,8 @@ class _NormalisedBackward(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, h: Tensor | None, h_bias: Tensor | None) -> tuple[Tensor | None, ...]:
         if h is None and h_bias is None:
-            return (None,) * 10
-        given = (_like(h, ctx.saved_tensors[4]), h_bias, *ctx.saved_tensors)
+            return (None,) * 11
+        given = (_like(h, ctx.saved_tensors[5]), h_bias, *ctx.saved_tensors)
         *found, mean, var = compiled(formulas.normalised_twice, given, *ctx.how)
         return *found, None, mean, var, None, None
 

@@ -13,10 +13,12 @@ from torch import Tensor
 
 __all__ = [
     "SLOPE",
+    "STD_EPS",
     "blur",
     "normalised",
     "normalised_backward",
     "normalised_twice",
+    "std_of",
     "styled",
     "styled_backward",
 ]
@@ -25,6 +27,7 @@ SLOPE = 0.2
 """Of the leaky ReLU, everywhere in the paper."""
 TAPS = ((-1, 0.25), (0, 0.5), (1, 0.25))
 """Of the blur along an axis."""
+STD_EPS = 1e-9
 SMALL = 64
 """Pixels of a plane, up to which its sums are taken at once."""
 
@@ -85,21 +88,34 @@ def styled_backward(
     return blur(d_x) if blurred else d_x, _per_channel(d), products, sums, d_noise
 
 
-def normalised(x: Tensor, bias: Tensor, eps: float, blurred: bool) -> tuple[Tensor, Tensor, Tensor]:
+def std_of(var: Tensor) -> Tensor:
+    """Standard deviation with a gradient that stays finite at 0.  [any] -> [same]
+
+    Departure: the released code takes the bare root, whose gradient is infinite for a constant
+    channel; 1e-9 inside the root moves no published number and keeps a grey batch finite.
+    """
+    return torch.sqrt(var + STD_EPS)
+
+
+def normalised(
+    x: Tensor, bias: Tensor, eps: float, blurred: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Bias, leaky ReLU and instance norm, blurred then if `blurred`.
 
-    The result, and the mean and biased variance of what was normalised.
+    The result, the mean and biased variance of what was normalised, and [N, 2C] its style: mean
+    and standard deviation.
     """
     y = _activated(x, bias, None, None)
     var, mean = _moments(y)
     out = ((y - _spread(mean, y)) * _spread(torch.rsqrt(var + eps), y)).to(x.dtype)
-    return blur(out) if blurred else out, mean, var
+    return blur(out) if blurred else out, mean, var, torch.cat((mean, std_of(var)), dim=1)
 
 
 def normalised_backward(
     g: Tensor | None,
     g_mean: Tensor | None,
     g_var: Tensor | None,
+    g_style: Tensor | None,
     g_x: Tensor | None,
     x: Tensor,
     bias: Tensor,
@@ -111,6 +127,11 @@ def normalised_backward(
     """The gradients of x and bias; g_x is what x got from where it is used otherwise."""
     y = _activated(x, bias, None, None)
     rstd = torch.rsqrt(var + eps)
+    if g_style is not None:
+        d_mean, d_std = wide(g_style).chunk(2, dim=1)
+        d_var = d_std / (2 * std_of(var))
+        g_mean = d_mean if g_mean is None else g_mean + d_mean
+        g_var = d_var if g_var is None else g_var + d_var
     if g is None:
         zero = torch.zeros_like(mean)
         slope, level = _line(rstd, zero, zero, mean, rstd, g_mean, g_var, y)
@@ -131,6 +152,7 @@ def normalised_twice(
     g: Tensor | None,
     g_mean: Tensor | None,
     g_var: Tensor | None,
+    g_style: Tensor | None,
     g_x: Tensor | None,
     x: Tensor,
     bias: Tensor,
@@ -139,19 +161,19 @@ def normalised_twice(
     eps: float,
     blurred: bool,
 ) -> tuple[Tensor | None, ...]:
-    """The gradients of g, g_mean, g_var, g_x, x, mean and var, for h and h_bias of d_x and d_bias.
+    """The gradients of g, g_mean, ..., g_x, x, mean and var, for h and h_bias of d_x and d_bias.
 
     That of the bias comes by x's, which stands in its place.
     """
     blurs = blurred and g is not None  # its own adjoint: taken before and after, not through
     g = blur(g) if blurs and g is not None else g
-    given = (g, g_mean, g_var, g_x, x, mean, var)
+    given = (g, g_mean, g_var, g_style, g_x, x, mean, var)
     held = [k for k, tensor in enumerate(given) if tensor is not None]
 
     def backward(*tensors: Tensor) -> tuple[Tensor, ...]:
         at = dict(zip(held, tensors, strict=True))
         d_x, d_bias = normalised_backward(
-            at.get(0), at.get(1), at.get(2), at.get(3), at[4], bias, at[5], at[6], eps, False
+            *(at.get(k) for k in range(5)), at[5], bias, at[6], at[7], eps, False
         )
         return tuple(d for d, by in ((d_x, h), (d_bias, h_bias)) if by is not None)
 

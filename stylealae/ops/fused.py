@@ -23,9 +23,9 @@ from torch.autograd.function import once_differentiable
 from stylealae.ops import compiled
 from stylealae.ops.blur import blur
 from stylealae.ops.compiler import fuses
-from stylealae.ops.formulas import SLOPE
+from stylealae.ops.formulas import SLOPE, std_of
 
-__all__ = ["SLOPE", "blur", "normalised", "styled"]
+__all__ = ["SLOPE", "blur", "destyled", "normalised", "styled"]
 
 TILE = 1 << 17
 """Numbers worked on at a time on a CPU; a few tiles of float32 fit a core's second cache."""
@@ -59,17 +59,31 @@ def styled(
     return out
 
 
+def destyled(
+    x: Tensor, bias: Tensor, *, eps: float, blurred: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Bias, leaky ReLU and instance norm, and what it has taken: what follows a convolution of E.
+
+    As `normalised` -> the features, and their style [N, 2C]: mean and standard deviation.
+    """
+    if fuses(x):
+        _, out, _, _, style = compiled.Normalised.apply(x, bias, eps, blurred)  # type: ignore[no-untyped-call]
+        return out, style
+    out, mean, var = normalised(x, bias, eps=eps, blurred=blurred)
+    return out, torch.cat((mean, std_of(var)), dim=1)
+
+
 def normalised(
     x: Tensor, bias: Tensor, *, eps: float, blurred: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Bias, leaky ReLU and instance norm: what follows a convolution of E.
+    """Bias, leaky ReLU and instance norm.
 
     x [N, C, R, R] may be overwritten, bias [C] -> the normalised features [N, C, R, R], blurred
     then if `blurred`, and the mean and biased variance [N, C] that they had.  Twice differentiable,
     as R1 needs it.
     """
     if fuses(x):
-        _, out, mean, var = compiled.Normalised.apply(x, bias, eps, blurred)  # type: ignore[no-untyped-call]
+        _, out, mean, var, _ = compiled.Normalised.apply(x, bias, eps, blurred)  # type: ignore[no-untyped-call]
         return out, mean, var
     _, out, mean, var = _Normalised.apply(x, bias, eps)  # type: ignore[no-untyped-call]
     return blur(out) if blurred else out, mean, var

@@ -29,12 +29,10 @@ __all__ = [
     "nearest2x",
     "pixel_norm",
     "recomputed",
-    "std_of",
 ]
 
 NEVER = 1 << 30
 """A resolution that no network reaches."""
-STD_EPS = 1e-9
 
 
 def leaky_relu(x: Tensor) -> Tensor:
@@ -56,15 +54,6 @@ def nearest2x(x: Tensor) -> Tensor:
 def mean2x2(x: Tensor) -> Tensor:
     """The mean of every 2x2 square.  [N, C, R, R] -> [N, C, R/2, R/2]"""
     return fn.avg_pool2d(x, 2)
-
-
-def std_of(var: Tensor) -> Tensor:
-    """Standard deviation with a gradient that stays finite at 0.  [any] -> [same]
-
-    Departure: the released code takes the bare root, whose gradient is infinite for a constant
-    channel; 1e-9 inside the root moves no published number and keeps a grey batch finite.
-    """
-    return torch.sqrt(var + STD_EPS)
 
 
 class EqualLinear(nn.Module):

@@ -61,11 +61,18 @@ def normalised(blurred: bool) -> Steps:
     return steps
 
 
-def twice(blurred: bool, weights: list[Tensor]) -> Steps:
+def destyled(blurred: bool) -> Steps:
+    def steps(x: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+        return fused.destyled(x.clone(), bias, eps=1e-5, blurred=blurred)
+
+    return steps
+
+
+def twice(blurred: bool, weights: list[Tensor], step: Steps = fused.normalised) -> Steps:
     """The squared norm of a gradient, as R1 takes it."""
 
     def steps(x: Tensor, bias: Tensor) -> Tensor:
-        results = fused.normalised(x.clone(), bias, eps=1e-5, blurred=blurred)
+        results = step(x.clone(), bias, eps=1e-5, blurred=blurred)
         loss = sum((a * w).tanh().sum() for a, w in zip(results, weights, strict=True))
         (grad,) = torch.autograd.grad(loss, x, create_graph=True)
         return grad.float().square().sum() if grad.dtype != torch.float64 else grad.square().sum()
@@ -128,6 +135,17 @@ def test_normalised_formulas_are_the_steps_of_a_cpu_and_so_is_the_second_derivat
 
 @pytest.mark.usefixtures("formulas_alone")
 @pytest.mark.parametrize("blurred", [False, True])
+@pytest.mark.parametrize("side", [4, R], ids=["small planes", "by rows"])
+def test_so_is_the_style_that_is_taken_out(blurred, side):
+    inputs = [draw(N, C, side, side), draw(C)]
+    compared(destyled(blurred), inputs)
+    compiler.fuse("on")
+    weights = [torch.randn(s, dtype=torch.float64) for s in ((N, C, side, side), (N, 2 * C))]
+    compared(twice(blurred, weights, fused.destyled), inputs)
+
+
+@pytest.mark.usefixtures("formulas_alone")
+@pytest.mark.parametrize("blurred", [False, True])
 @pytest.mark.parametrize("small", [64, 0], ids=["small planes", "by rows"])
 def test_all_derivatives_of_the_formulas_are_those_of_finite_differences(
     blurred, small, monkeypatch
@@ -136,6 +154,7 @@ def test_all_derivatives_of_the_formulas_are_those_of_finite_differences(
     x, bias, size = draw(2, 2, 3, 4), draw(2), (3, 4)
     assert torch.autograd.gradcheck(normalised(blurred), (x, bias))
     assert torch.autograd.gradgradcheck(normalised(blurred), (x, bias))
+    assert torch.autograd.gradgradcheck(destyled(blurred), (x, bias))
     assert torch.autograd.gradgradcheck(fused.blur, x)
     rest = draw(2, 2), draw(2, 2), draw(2)
     noise = torch.randn(2, 1, *size, dtype=torch.float64)
