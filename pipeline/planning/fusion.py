@@ -27,11 +27,11 @@ class Cost(NamedTuple):
 
 
 COSTS = {
-    "styled": (Cost(1, 8.8), Cost(3, 12.9)),
-    "styled_backward": (Cost(3, 13.0), Cost(5, 21.5)),
-    "normalised": (Cost(1, 8.3), Cost(3, 12.5)),
-    "normalised_backward": (Cost(2, 13.0), Cost(4, 21.0)),
-    "normalised_twice": (Cost(1, 21.0), Cost(3, 33.3)),
+    "styled": (Cost(1, 9.8), Cost(3, 15.3)),
+    "styled_backward": (Cost(3, 14.2), Cost(5, 22.5)),
+    "normalised": (Cost(1, 8.9), Cost(3, 12.9)),
+    "normalised_backward": (Cost(2, 14.7), Cost(4, 22.6)),
+    "normalised_twice": (Cost(1, 21.3), Cost(3, 33.6)),
     "blur": (Cost(1, 8.0), Cost(1, 8.0)),
 }
 """Of small planes, and of larger ones."""

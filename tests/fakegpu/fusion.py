@@ -54,12 +54,13 @@ class Call:
 @contextmanager
 def fused() -> Iterator[None]:
     """Inside, what stands between convolutions counts as fused."""
+    _missing.clear()
     with planned("cuda", _costed):
         yield
 
 
 def missing() -> list[Call]:
-    """Calls so far that are not on record."""
+    """Calls of the last block that are not on record."""
     return list(_missing.values())
 
 

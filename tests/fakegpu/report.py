@@ -14,6 +14,7 @@ from tests.fakegpu.cases import Case, cases, models, ranked, services
 from tests.fakegpu.contents import without_content
 from tests.fakegpu.counts import STAGES, Row, counted, record, regressions, table, with_costs
 from tests.fakegpu.cuda import opened
+from tests.fakegpu.fusion import fused
 from tests.fakegpu.interface import calls
 from tests.fakegpu.iterations import handed_over, iterated, world_of
 from tests.fakegpu.measured import measurements
@@ -24,7 +25,8 @@ __all__ = ["main"]
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("stylealae", "pipeline")
 QUICK = (
-    "iteration: stylealae, plain, fading", "iteration: stylealae, merged, grown, bf16",
+    "iteration: stylealae, plain, fading, fp32", "iteration: stylealae, plain, fading, bf16",
+    "iteration: stylealae, merged, grown, bf16",
     "iteration: aae_classes, aae_semi_100, bf16", "iteration: alae, alae_mlp, fp16",
     "rank 1 of 2: stylealae", "all services due: stylealae", "interface: stylealae",
     "counts: 64x64, fused",
@@ -79,6 +81,8 @@ def _parts() -> Iterator[Part]:
     """Everything but the counting, the iterations first."""
     for case in cases():
         yield Part(f"iteration: {case.name}", partial(_iteration, case))
+        if case.name.startswith("stylealae, plain"):
+            yield Part(f"iteration, fused: {case.name}", partial(_fused_iteration, case))
     for case in ranked():
         yield Part(f"rank 1 of 2: {case.name}", partial(_second_rank, case))
     for case in services():
@@ -108,6 +112,11 @@ def _iteration(case: Case, folder: Path) -> str:
     count = iterated(case.cfg, case.stage, folder, fading=case.fading)
     waits = [f"the host waits {n} times for {what}" for what, n in count.waits.items()]
     return "; ".join(waits + [f"differs from run to run: {what}" for what in count.unrepeatable])
+
+
+def _fused_iteration(case: Case, folder: Path) -> str:
+    with fused():
+        return _iteration(case, folder)
 
 
 def _second_rank(case: Case, folder: Path) -> str:
