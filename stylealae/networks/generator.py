@@ -3,6 +3,7 @@
 Legend: N batch, C channels, R resolution, W width of w, L layers (two a block).
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -21,6 +22,8 @@ RGB_GAIN = 0.03
 
 LayerNoise = tuple[Tensor | None, Tensor | None]
 """The noise of two layers."""
+LayerStyles = Sequence[Tensor]
+"""The styles of two layers, [N, W] each."""
 
 
 class StyledLayer(nn.Module):
@@ -56,10 +59,10 @@ class FirstBlock(nn.Module):
         self.conv_2 = EqualConv2d(channels, channels, 3)
         self.layer_2 = StyledLayer(channels, w_width)
 
-    def forward(self, w: Tensor, noise: LayerNoise) -> Tensor:
-        """The first features.  [N, 2, W] -> [N, C, 4, 4]"""
-        x: Tensor = self.layer_1(self.const.repeat(w.shape[0], 1, 1, 1), w[:, 0], noise[0])
-        x = self.layer_2(self.conv_2(x), w[:, 1], noise[1])
+    def forward(self, w: LayerStyles, noise: LayerNoise) -> Tensor:
+        """The first features.  Two of [N, W] -> [N, C, 4, 4]"""
+        x: Tensor = self.layer_1(self.const.repeat(len(w[0]), 1, 1, 1), w[0], noise[0])
+        x = self.layer_2(self.conv_2(x), w[1], noise[1])
         return x
 
 
@@ -73,10 +76,10 @@ class Block(nn.Module):
         self.conv_2 = EqualConv2d(channels, channels, 3)
         self.layer_2 = StyledLayer(channels, w_width)
 
-    def forward(self, x: Tensor, w: Tensor, noise: LayerNoise) -> Tensor:
-        """Features at twice the resolution.  [N, C, R, R], [N, 2, W] -> [N, C', 2R, 2R]"""
-        x = self.layer_1(self.conv_1(x), w[:, 0], noise[0], blurred=True)  # [N, C', 2R, 2R]
-        x = self.layer_2(self.conv_2(x), w[:, 1], noise[1])
+    def forward(self, x: Tensor, w: LayerStyles, noise: LayerNoise) -> Tensor:
+        """Features at twice the resolution.  [N, C, R, R], two of [N, W] -> [N, C', 2R, 2R]"""
+        x = self.layer_1(self.conv_1(x), w[0], noise[0], blurred=True)  # [N, C', 2R, 2R]
+        x = self.layer_2(self.conv_2(x), w[1], noise[1])
         return x
 
 
@@ -98,11 +101,12 @@ class Generator(nn.Module):
     def forward(self, w: Tensor, at: Growth, noise: torch.Generator | None = None) -> Tensor:
         """The image of w.  [N, W] or [N, L, W] -> [N, channels, R, R], about -1 to 1"""
         w = per_layer(w, 2 * (at.stage + 1))  # [N, L, W]
-        x = self.blocks[0](w[:, :2], _layer_noise(w, 0, noise))
+        styles = w.unbind(1)  # L of [N, W], whose gradients are put together once
+        x = self.blocks[0](styles[:2], _layer_noise(w, 0, noise))
         before = x
         for k in range(1, at.stage + 1):
             run = recomputed(self.blocks[k], 4 << k >= self.recompute_from)
-            before, x = x, run(x, w[:, 2 * k : 2 * k + 2], _layer_noise(w, k, noise))
+            before, x = x, run(x, styles[2 * k : 2 * k + 2], _layer_noise(w, k, noise))
         rgb: Tensor = self.to_rgb[at.stage](x)
         if at.alpha < 1.0:
             rgb = torch.lerp(nearest2x(self.to_rgb[at.stage - 1](before)), rgb, at.alpha)

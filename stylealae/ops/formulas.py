@@ -173,7 +173,17 @@ def normalised_twice(
     def backward(*tensors: Tensor) -> tuple[Tensor, ...]:
         at = dict(zip(held, tensors, strict=True))
         d_x, d_bias = normalised_backward(
-            *(at.get(k) for k in range(5)), at[5], bias, at[6], at[7], eps, False
+            at.get(0),
+            at.get(1),
+            at.get(2),
+            at.get(3),
+            at.get(4),
+            at[5],
+            bias,
+            at[6],
+            at[7],
+            eps,
+            False,
         )
         return tuple(d for d, by in ((d_x, h), (d_bias, h_bias)) if by is not None)
 
