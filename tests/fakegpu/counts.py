@@ -42,7 +42,7 @@ def counted(stage: int, folder: Path, *, fuse: bool) -> Row:
 def with_costs(stage: int, folder: Path, *, fuse: bool) -> Row:
     """As `counted`; kernels of fused steps that are not on record are put there."""
     row = counted(stage, folder / "known", fuse=fuse)
-    if calls := missing():
+    if fuse and (calls := missing()):
         with _disable_current_modes():
             keep(costs(calls))
         row = counted(stage, folder / "new", fuse=fuse)
@@ -55,7 +55,7 @@ def regressions(row: Row) -> str:
     kept = records.get((row["stage"], row["fused"]))
     if kept is None:
         return "there is no record of this stage: make one with --record"
-    if calls := missing():
+    if row["fused"] and (calls := missing()):
         return f"not on record, make one with --record: {', '.join({c.kind for c in calls})}"
     flat, limits = _flat(row), _flat(kept)
     grown = [
