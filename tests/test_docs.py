@@ -98,5 +98,5 @@ def test_every_command_and_key_is_listed(hooks: ModuleType):
 def test_an_error_is_found_by_its_words(hooks: ModuleType, tmp_path: Path):
     shown = CliRunner().invoke(main, ["export", "runs/none", "--out", str(tmp_path)])
     words = shown.stderr.removeprefix(f"error: {tmp_path}").strip()
-    assert words == "exists: name a folder that does not"
+    assert words == "exists: name another folder, or replace it with --overwrite"
     assert f"… {words}" in hooks.errors()
