@@ -82,6 +82,7 @@ def test_a_run_trains_and_has_its_page(installed: Path, tmp_path: Path) -> None:
 def test_its_version_is_the_changelogs_newest(installed: Path, tmp_path: Path) -> None:
     asked = "import stylealae; print(stylealae.__version__)"
     version = run([installed / "python", "-c", asked], tmp_path).strip()
+    assert version in run([installed / "stylealae", "--version"], tmp_path)
     changes = (ROOT / "CHANGELOG.md").read_text()
     assert version == re.findall(r"^## \[(\d.*?)\]", changes, re.M)[0]
     assert f"version: {version}\n" in (ROOT / "CITATION.cff").read_text()
