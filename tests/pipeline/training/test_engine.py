@@ -165,6 +165,22 @@ def test_going_on_from_a_state_equals_not_stopping(world: World, zero: int) -> N
     assert not different(weights(first), weights(second))
 
 
+def test_likeness_goes_on_with_moments_of_its_own(world: World) -> None:
+    loss = LossConfig(likeness_rate=0.5)
+    phases = phases_of(loss)
+    first, second = build(SMALL), build(SMALL, seed=9)
+    with engine_of(first, world, loss=loss) as engine:
+        iterate(engine, world, 0, phases=phases)
+        state, stopped = state_of(engine), weights(first)
+        iterate(engine, world, BATCH, phases=phases)
+    second.load_state_dict(stopped)
+    with engine_of(second, world, loss=loss) as engine:
+        engine.load_state_dict(state)
+        iterate(engine, world, BATCH, phases=phases)
+    assert {name.split(":")[0] for name in state if ":" in name} == {"likeness"}
+    assert not different(weights(first), weights(second))
+
+
 def test_a_state_goes_on_at_another_zero_stage(world: World) -> None:
     nets = build(SMALL)
     with engine_of(nets, world, 2) as engine:
