@@ -32,7 +32,7 @@ def png() -> bytes:
         ("x.tar", LFS, "Git LFS pointer"),
         ("x.tar", PAGE, "web page"),
         ("x.tar", bytes(range(256)) * 4, "cannot be read as an uncompressed tar"),
-        ("x.tar.gz", gzip.compress(b"0" * 100), "neither a folder nor a zip nor a tar"),
+        ("x.tar.gz", gzip.compress(b"0" * 100, mtime=0), "neither a folder nor a zip nor a tar"),
         ("x.png", png(), "is one image: give a folder"),
         ("x.csv", b"a,b\n", "neither a folder nor a zip nor a tar"),
         ("x.parquet", b"", "empty"),
