@@ -1,5 +1,8 @@
 """What a config's text may ask of whoever reads it, seen before anything is built of it."""
 
+from collections.abc import Iterator
+from contextlib import suppress
+
 import yaml
 
 from stylealae.errors import ConfigError
@@ -14,7 +17,7 @@ def require_bounded(text: str, origin: str) -> None:
     """Refuses text that is too long or nested too deep to be a config, and values of such length.
 
     Raises:
-        ConfigError: it is, or it is no YAML.
+        ConfigError: it is.
     """
     if len(text) > MAX_CHARACTERS:
         raise ConfigError(
@@ -22,7 +25,7 @@ def require_bounded(text: str, origin: str) -> None:
             "config may have"
         )
     depth = 0
-    for event in yaml.parse(text, Loader=LOADER):
+    for event in _events(text):
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
@@ -31,3 +34,9 @@ def require_bounded(text: str, origin: str) -> None:
             raise ConfigError(
                 f"{origin}: a value has {len(event.value):,} characters, and may have {MAX_VALUE:,}"
             )
+
+
+def _events(text: str) -> Iterator[yaml.Event]:
+    """What the text says, up to where it is no YAML: OmegaConf tells of that by its line."""
+    with suppress(yaml.YAMLError):
+        yield from yaml.parse(text, Loader=LOADER)

@@ -26,7 +26,8 @@ __all__ = ["decode", "open_header"]
 
 MAX_PIXELS = 89_478_485  # Pillow's bound; larger claims are decompression bombs
 MAX_WORK = 2_000_000_000  # pixels times scans of a JPEG: a few bytes make another scan of all
-SMALL_PIXELS, MAX_PIXELS_A_BYTE = 1 << 24, 200  # a file of few bytes may ask for 16 megapixels
+SMALL_PIXELS, SMALL_PIXELS_PNG = 1 << 24, 1 << 26  # for which a file of few bytes may ask
+MAX_PIXELS_A_BYTE = 200  # of larger ones
 MENDINGS = 4  # faults of one JPEG
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 """Formats of Pillow that start no other program, as its EPS does, whatever a file is called."""
@@ -108,7 +109,8 @@ def open_header(data: bytes) -> tuple[Image.Image, bytes, tuple[str, ...]]:
             f"it claims {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}: "
             "a decompression bomb, or to be scaled down first"
         )
-    if image.width * image.height > max(SMALL_PIXELS, MAX_PIXELS_A_BYTE * len(data)):
+    small = SMALL_PIXELS_PNG if image.format == "PNG" else SMALL_PIXELS
+    if image.width * image.height > max(small, MAX_PIXELS_A_BYTE * len(data)):
         raise DataError(
             f"it claims {image.width}x{image.height} pixels in {len(data):,} bytes, and no photo "
             "is so plain: a decompression bomb"

@@ -366,7 +366,7 @@ def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     m.save(tmp_path)
     for arguments, said in (
         (["demo", str(tmp_path), "--port", str(taken.getsockname()[1])], "cannot listen"),
-        (["demo", str(tmp_path / "none"), "--port", "0"], "is neither a snapshot nor a run"),
+        (["demo", str(tmp_path / "none"), "--port", "0"], "does not exist: give a folder"),
         (["demo", str(tmp_path), "--port", "0", "--directions", str(tmp_path)], "no directions"),
         (["demo", str(tmp_path), "--port", "0", "--host", "no.such.host.invalid"], "cannot listen"),
     ):
