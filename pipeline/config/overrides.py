@@ -46,16 +46,16 @@ def merged(overrides: Sequence[str], run: type, sections: Sections) -> DictConfi
 
 
 def require_text(given: object, origin: str, run: type, sections: Sections, at: str = "") -> None:
-    """Refuses what YAML took for something else where text is wanted: 007, no, 12:30.
+    """Refuses what YAML took for something else where text is wanted: 007, no, 12:30, {a: 1}.
 
     Raises:
-        ConfigError: a value of a text key is no text.
+        ConfigError: a value of a text key, or an entry of a list of texts, is no text.
     """
     for name, value in given.items() if isinstance(given, dict) else ():
         key = f"{at}.{name}" if at else str(name)
         if isinstance(value, dict):
             require_text(value, origin, run, sections, key)
-        elif _is_text(_type_of(key, run, sections)) and not isinstance(value, str | None):
+        elif not _is_read_as(_type_of(key, run, sections), value):
             raise ConfigError(
                 f"{origin}: {key} is {value!r} to YAML, and text is wanted: put it in quotes"
             )
@@ -69,6 +69,13 @@ def _type_of(key: str, run: type, sections: Sections) -> Any:
         hints = get_type_hints(found) if is_dataclass(found) else {}
         found = hints.get(name, hints.get(f"{name}_"))  # init.from is held in from_
     return found
+
+
+def _is_read_as(kind: Any, value: object) -> bool:
+    """Whether YAML read text where the key holds text, or a list of texts."""
+    if get_origin(kind) is tuple and isinstance(value, list):
+        return not _is_text(get_args(kind)[0]) or all(isinstance(text, str) for text in value)
+    return not _is_text(kind) or isinstance(value, str | None)
 
 
 def _is_text(kind: Any) -> bool:

@@ -201,8 +201,9 @@ def parse(
             _require_data(OmegaConf.to_container(part), origin)
         given: Any = OmegaConf.merge(*files)
         family = _sections(given, overrides)
-        require_text(OmegaConf.to_container(given), origin, RunConfig, family)
         last = merged(overrides, RunConfig, family)
+        for part in (given, last):
+            require_text(OmegaConf.to_container(part), origin, RunConfig, family)
         _require_data(OmegaConf.to_container(last), origin)
         given = _with_from(OmegaConf.merge(given, last))
         config = OmegaConf.merge(_schema(given), given)

@@ -4,13 +4,20 @@ import os
 from contextlib import suppress
 from dataclasses import fields
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import RunConfig, as_yaml, parse
 from stylealae.errors import ConfigError
 
-SOME = settings(max_examples=int(os.environ.get("EXAMPLES", "15")), deadline=None, database=None)
+EXAMPLES = os.environ.get("EXAMPLES")
+SOME = settings(
+    max_examples=int(EXAMPLES or "15"),
+    derandomize=EXAMPLES is None,
+    deadline=None,
+    database=None,
+)
 TEXT = st.text().filter(lambda text: "${" not in text and text != "???")
 SECTIONS = ("model", "loss", "schedule", "optimizer", "data", "engine", "cluster", "log", "metrics")
 KEYS = st.sampled_from(
@@ -21,6 +28,13 @@ YAML_LIKE = st.sampled_from(
     ["", "no", "~", "null", "007", "1e3", ".inf", "1:30", "[1", "[[]]", "{a: 1}", "- 1", "!!x", "'",
      "2..8", "[2..1]", "a: b: c", "&a *a", "*a", "${x}", "???", "%", "\t", "0x1F", "2026-01-01"]
 )  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["metrics.names", "metrics.features", "log.to", "init.freeze"])
+@pytest.mark.parametrize("value", ["{a: 1}", "[no]", "007", "[psnr, null]"])
+def test_an_entry_of_a_list_of_texts_is_text(key: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key} is .* put it in quotes"):
+        parse("", [f"{key}={value}"])
 
 
 @SOME
