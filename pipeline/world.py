@@ -10,9 +10,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pipeline.allocator import keep_freed_memory
 from pipeline.arithmetic import compute_deterministically
 from pipeline.config.sections import EngineConfig
+from pipeline.process import keep_freed_memory
 from stylealae.errors import ConfigError
 from stylealae.ops.compiler import fuse
 

@@ -3,12 +3,10 @@
 Heavy homes (ray, deepspeed, torch) are imported by the subcommand that needs them.
 """
 
-import os
 from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-from pipeline.allocator import keep_freed_memory
 from pipeline.cli.commands import (
     align,
     audit,
@@ -26,6 +24,7 @@ from pipeline.cli.commands import (
     watch,
 )
 from pipeline.cli.errors import show_error
+from pipeline.process import keep_freed_memory, share_cores
 from stylealae.errors import UserError
 
 __all__ = ["main"]
@@ -70,10 +69,7 @@ def main(context: click.Context) -> None:
     stylealae sample runs/mine/0032/snapshot --out samples.png
     """  # noqa: D301
     keep_freed_memory()
-    if context.invoked_subcommand != "train":
-        # Threads that spin while they wait for each other take the cores from whoever has work;
-        # a training alone has its cores to itself.  Read when torch is loaded, which is later.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    share_cores(training=context.invoked_subcommand == "train")
 
 
 for command in (

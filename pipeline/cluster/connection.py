@@ -24,6 +24,7 @@ from ray._private import ray_constants, services
 
 from pipeline.cluster.ray_job import in_job
 from pipeline.cluster.session_folder import session_folder
+from pipeline.process import share_cores
 from stylealae.errors import ConfigError
 
 __all__ = ["connected", "is_own"]
@@ -75,6 +76,7 @@ def _start(cores: int, folder: Path, quiet: dict[str, Any]) -> None:
     """Starts a Ray on this host, for this process and nobody else, its files in a folder."""
     for name, value in OWN_RAY.items():
         os.environ.setdefault(name, value)
+    share_cores(training=True)
     if "RAY_AUTH_TOKEN_PATH" not in os.environ:  # Ray turns authentication on by itself
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     ray_constants.ENABLE_RAY_CLUSTER = False  # read when ray was imported
