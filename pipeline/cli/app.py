@@ -38,8 +38,16 @@ def _version() -> str:
         return "of this checkout, not installed"
 
 
+EARLIER = {"demo": "studio"}
+"""Names that commands had before."""
+
+
 class Commands(click.Group):
     """The subcommands; what is wrong with a command's words is a sentence too."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A subcommand, also by an earlier name."""
+        return super().get_command(ctx, EARLIER.get(cmd_name, cmd_name))
 
     def invoke(self, ctx: click.Context) -> object:
         """Parses and runs a subcommand."""
@@ -80,6 +88,6 @@ for command in (
     *(directions.directions, edit.traverse, edit.edit),
     *(sweep.sweep, evaluate.evaluate, record.record),
     *(watch.watch, watch.compare),
-    *(pages.demo, pages.report, export.export),
+    *(pages.studio, pages.report, export.export),
 ):
     main.add_command(command)

@@ -9,7 +9,7 @@ from stylealae.errors import CheckpointError, ConfigError
 if TYPE_CHECKING:
     from stylealae import StyleALAE
 
-__all__ = ["device_of", "open_model", "snapshot_of"]
+__all__ = ["device_of", "newest_run", "open_model", "snapshot_of"]
 
 
 def open_model(path: Path, device: str = "auto") -> "StyleALAE":
@@ -38,6 +38,22 @@ def snapshot_of(path: Path) -> Path:
     if not found:
         raise CheckpointError(_nearest(path))
     return found[-1]
+
+
+def newest_run(folder: Path) -> Path:
+    """The run in a folder whose newest snapshot is the newest of all.
+
+    Raises:
+        CheckpointError: none has finished a stage.
+    """
+    found = {run: _snapshots(run) for run in folder.glob("*")}
+    written = {run: (s[-1] / "config.json").stat().st_mtime for run, s in found.items() if s}
+    if not written:
+        raise CheckpointError(
+            f"no run in {folder.absolute()} has finished a stage: name a model, or train one with "
+            "`make demo`"
+        )
+    return max(written, key=lambda run: written[run])
 
 
 def _is_snapshot(path: Path) -> bool:

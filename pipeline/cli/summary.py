@@ -44,7 +44,7 @@ def print_summary(headline: str, storage: "Storage", snapshot: Path, cfg: "RunCo
         stylealae, model = _typed("stylealae"), quote(_shown(snapshot))
         click.echo(
             "what next\n"
-            f"  a web page to edit and mix faces   {stylealae} demo {model}\n"
+            f"  a web page to edit and mix faces   {stylealae} studio {model}\n"
             f"  new faces                          {stylealae} sample {model} --out new.png\n"
             f"  how good it is                     {stylealae} evaluate {model} "
             f"--data {quote(_shown(Path(cfg.data.path)))}\n"

@@ -83,6 +83,16 @@ class Recipe:
     noise: bool = False
     """Add G's noise, the same for every picture."""
 
+    @property
+    def address(self) -> str:
+        """The same text for the same picture; empty if a face in it is not of a seed."""
+        mix = _moved(self.mix) if self.other else []
+        faces = [self.face, *([self.other] if self.other and mix else [])]
+        if any(face.w is not None for face in faces):
+            return ""
+        seeds = [(face.seed, face.truncation) for face in faces]
+        return repr((seeds, mix, _moved(self.amounts), self.noise))
+
     @classmethod
     def parsed(cls, given: object) -> "Recipe":
         """A recipe of the page's JSON.
@@ -127,6 +137,11 @@ def unpacked(text: object) -> Tensor:
     if not len(numbers) or not np.isfinite(numbers).all():
         raise ConfigError("a style is empty or holds numbers that are not finite")
     return torch.from_numpy(numbers)
+
+
+def _moved(amounts: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Those that change something, in the order of their names."""
+    return sorted((name, amount) for name, amount in amounts.items() if amount)
 
 
 def _mapping(given: object, what: str) -> Mapping[str, object]:

@@ -4,9 +4,10 @@ Legend: N styles, L layers of G, W width of w, C channels, R resolution.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from pipeline.studio.recipe import Face, Recipe, bands_of
 from stylealae import StyleALAE, latents
 from stylealae.editing.directions import Directions, principal, sefa
+from stylealae.editing.refinement import Refined
 from stylealae.errors import ConfigError
 from stylealae.image_grid import to_uint8
 from stylealae.interop.prepared import PreparedGenerator
@@ -27,6 +29,10 @@ STYLES = 1024
 COMPONENTS, STYLES_A_BAND = 6, 4
 REACH = 3.0
 """Sliders go so many standard deviations to either side."""
+AT_ONCE, PIXELS_AT_ONCE = 16, 1 << 16
+"""Pictures that are painted together, and their pixels, unless one alone has more."""
+SEEDS = 4096
+"""Styles of seeds that are kept."""
 
 
 class Studio:
@@ -50,6 +56,8 @@ class Studio:
                    [f"{b.name} {k + 1}" for k in range(STYLES_A_BAND)])
             for b in self.bands
         )  # fmt: skip
+        self.at_once = max(1, min(AT_ONCE, PIXELS_AT_ONCE // m.resolution**2))
+        self._seeded = lru_cache(SEEDS)(lambda seed: m.styles(1, seed))
         self._G = PreparedGenerator(m.nets, m.stage)
         self._drafts_help = self._bfloat16_is_quicker()
 
@@ -61,7 +69,10 @@ class Studio:
             "seen": self.m.seen,
             "labelled": self.labelled,
             "reach": REACH,
-            "attributes": [{"name": n, "hint": self._hint(n)} for n in self.attributes.names],
+            "attributes": [
+                {"name": n, "hint": self._hint(n), "weak": self._is_weak(n)}
+                for n in self.attributes.names
+            ],
             "bands": [
                 {"name": b.name, "caption": b.caption, "styles": list(d.names)}
                 for b, d in zip(self.bands, self.styles, strict=True)
@@ -70,17 +81,34 @@ class Studio:
 
     def _hint(self, attribute: str) -> str:
         """The accuracy of a fitted direction, if it was measured."""
-        found = self.attributes.about.get("attributes", {}).get(attribute, {})
-        if not {"accuracy", "chance"} <= found.keys():
+        found = self._measured(attribute)
+        if found is None:
             return ""
+        accuracy, chance = found
         return (
-            f"told apart in {found['accuracy']:.0%} of the images that were not fitted, "
-            f"by guessing in {found['chance']:.0%}"
+            f"told apart in {accuracy:.0%} of the images that were not fitted, "
+            f"by guessing in {chance:.0%}"
         )
 
+    def _is_weak(self, attribute: str) -> bool:
+        """Whether a direction was fitted and tells no more than guessing does."""
+        found = self._measured(attribute)
+        return found is not None and found[0] <= found[1]
+
+    def _measured(self, attribute: str) -> tuple[float, float] | None:
+        """Accuracy and chance on images that were not fitted, if they were measured."""
+        found = self.attributes.about.get("attributes", {}).get(attribute, {})
+        if not {"accuracy", "chance"} <= found.keys():
+            return None
+        return float(found["accuracy"]), float(found["chance"])
+
     def encode(self, x: Tensor) -> Tensor:
-        """The style of one image.  [C, R, R] in [-1, 1] -> [W]"""
-        return self.m.encode(x[None])[0]
+        """The styles of images.  [N, C, R, R] in [-1, 1] -> [N, W]"""
+        return self.m.encode(x)
+
+    def refine(self, x: Tensor, steps: int, report: Callable[[int], None]) -> Refined:
+        """A style that is closer to an image than E's.  [C, R, R] in [-1, 1]"""
+        return self.m.refine(x[None], steps, report=report)
 
     def compose(self, recipe: Recipe) -> Tensor:
         """The styles of a picture: mixed first, then moved.  -> [1, L, W]"""
@@ -102,20 +130,25 @@ class Studio:
 
         A draft may be computed in bfloat16, where this machine is quicker at it.
         """
-        w = self.compose(recipe)
-        with self._bfloat16() if draft and self._drafts_help else nullcontext():
-            if recipe.noise:
-                x = self.m.generate(w, noise=rng(0, "studio/grain", 0, self.m.device))
-            else:
-                x = self._G(w)
-        picture: np.ndarray = to_uint8(x)[0]
+        (picture,) = self.paint_all(self.compose(recipe), noise=recipe.noise, draft=draft)
         return picture
+
+    def paint_all(self, w: Tensor, *, noise: bool, draft: bool) -> Sequence[np.ndarray]:
+        """The pictures of styles, which share G's noise.  [N, L, W] -> uint8 [R, R, 3] each"""
+        with self._bfloat16() if draft and self._drafts_help else nullcontext():
+            if not noise:
+                return list(to_uint8(self._G(w)))
+            return list(to_uint8(torch.cat([self._with_noise(one[None]) for one in w])))
+
+    def _with_noise(self, w: Tensor) -> Tensor:
+        """The picture of a style.  [1, L, W] -> [1, C, R, R]"""
+        return self.m.generate(w, noise=rng(0, "studio/grain", 0, self.m.device))
 
     def _styles_of(self, face: Face) -> Tensor:
         """[1, L, W]"""
         m = self.m
         if face.w is None:
-            layered = latents.per_layer(m.styles(1, face.seed), self.layers)
+            layered = latents.per_layer(self._seeded(face.seed), self.layers)
             return latents.truncate(layered, m.w_mean, face.truncation)
         width = m.model.w_width
         if face.w.numel() not in (width, self.layers * width):

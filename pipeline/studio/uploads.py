@@ -14,7 +14,7 @@ from pipeline.faces.alignment import align
 from pipeline.faces.landmarks import Detector, detector
 from stylealae.errors import DataError
 
-__all__ = ["MAX_BYTES", "Crop", "read_photo", "read_upload"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "MIN_SIDE", "TYPES", "Crop", "read_photo", "read_upload"]
 
 MAX_BYTES = 20 << 20
 MAX_PIXELS = 64_000_000  # a phone's 50 megapixels are 8160x6144 or a little more
@@ -25,6 +25,11 @@ TOO_LARGE = (
 MIN_SIDE = 16
 PLAIN = 2.0  # standard deviation, of 256 values
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "HEIF")
+TYPES = [
+    f"image/{kind}"
+    for kind in ("jpeg", "jpg", "png", "webp", "bmp", "x-ms-bmp", "gif", "tiff", "heic", "heif")
+]
+"""The same as browsers name them."""
 UNREAD = "it is no image that can be read here: use JPEG, PNG or WebP"
 
 

@@ -100,7 +100,7 @@ def _of_file(found: Directions) -> Directions:
 def _painted(m: StyleALAE) -> None:
     studio = Studio(m)
     name, band = studio.attributes.names[0], studio.bands[0].name
-    own = Face(w=studio.encode(_images(m)[0]).cpu())
+    own = Face(w=studio.encode(_images(m, 1))[0].cpu())
     for recipe in (
         Recipe(face=Face(seed=1)),
         Recipe(face=own, other=Face(seed=2), mix={band: 0.5}, amounts={name: 1.0}, noise=True),

@@ -1,4 +1,4 @@
-"""`demo`, `report`: pages for the browser."""
+"""`studio`, `report`: pages for the browser."""
 
 import socket
 from collections.abc import Sequence
@@ -7,19 +7,26 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.arguments import DEVICE, MODEL
+from pipeline.cli.arguments import DEVICE
 from pipeline.cli.errors import reports_errors
-from pipeline.cli.models import open_model, snapshot_of
+from pipeline.cli.models import newest_run, open_model, snapshot_of
 from stylealae.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from pipeline.config import RunConfig
+    from stylealae import StyleALAE
     from stylealae.editing.directions import Directions
 
-__all__ = ["demo", "report"]
+__all__ = ["report", "studio"]
+
+RUNS = Path("runs")
+EXAMPLES = 6
 
 
 @click.command()
-@MODEL
+@click.argument("model", type=click.Path(path_type=Path), required=False)
 @click.option("--directions", type=click.Path(path_type=Path),
               help="Folder that `stylealae directions` wrote; default: the model's own, if it "
                    "holds some, else those along which the model varies most.")  # fmt: skip
@@ -33,17 +40,23 @@ __all__ = ["demo", "report"]
 @click.option("--detector", metavar="NAME:FILE", default="",
               help="Turn and crop photos by their eyes and mouth, as `stylealae align` does, with "
                    "yunet:model.onnx or dlib:model.dat; else crop by hand.")  # fmt: skip
+@click.option("--examples", type=click.Path(path_type=Path), metavar="PATH",
+              help="Images to begin with; default: held-out ones of the run's data set where it is "
+                   "still there, and on this machine alone.")  # fmt: skip
 @DEVICE
 @reports_errors
-def demo(
-    model: Path, directions: Path | None, port: int, host: str, names: Sequence[str],
-    detector: str, device: str,
+def studio(
+    model: Path | None, directions: Path | None, port: int, host: str, names: Sequence[str],
+    detector: str, examples: Path | None, device: str,
 ) -> None:  # fmt: skip
     """Serve the studio: a web page to reconstruct, edit, mix and draw faces.
 
+    Without MODEL it opens the newest run in runs/.
+
     \b
-    stylealae demo runs/demo/0032/snapshot
-    stylealae demo snapshots/ffhq --directions directions/smile --port 8000
+    stylealae studio
+    stylealae studio runs/demo
+    stylealae studio snapshots/ffhq --directions directions/smile --port 8000
 
     On another machine, forward the port (ssh -L 7860:127.0.0.1:7860 HOST) and open the address
     here. Nothing that is uploaded is kept. Beyond this machine the address holds a token, which
@@ -51,6 +64,7 @@ def demo(
     """  # noqa: D301
     try:
         from pipeline.studio.guard import Access
+        from pipeline.studio.handlers import About
         from pipeline.studio.server import listening, serve
     except ImportError as error:
         raise ConfigError(
@@ -61,9 +75,18 @@ def demo(
 
     if detector:
         found(detector)  # what is wrong with it is said before anybody uploads
+    model = model or newest_run(RUNS)
     on = listening(host, port)
-    studio = Studio(open_model(model, device), _directions_of(model, directions))
+    m = open_model(model, device)
     access = Access.on(on.getsockname()[0], names)
+    cfg = _config_of(model)
+    about = About(
+        name=_name_of(model.resolve()),
+        data=_trained_on(cfg),
+        detector=detector,
+        examples=_examples(m, examples, None if access.token else cfg),
+    )
+    made = Studio(m, _directions_of(model, directions))
     click.echo(f"the studio of {model} is at {_address(on, access.token)}  (Ctrl-C ends it)")
     if access.token:
         click.secho(
@@ -71,8 +94,7 @@ def demo(
             "the way: put a proxy with TLS before it where others listen",
             fg="yellow", err=True,
         )  # fmt: skip
-    name, data = _name_of(model.resolve()), _trained_on(model)
-    serve(studio, on, access, about=name, data=data, detector=detector)
+    serve(made, on, access, about)
 
 
 def _address(on: socket.socket, token: str) -> str:
@@ -95,23 +117,51 @@ def _directions_of(model: Path, given: Path | None) -> "Directions | None":
     return Directions.load(given)
 
 
-def _trained_on(model: Path) -> str:
-    """A sentence on the images of the run that a model is of; empty where they are not known."""
-    from pipeline.data.format.manifest import Manifest
+def _config_of(model: Path) -> "RunConfig | None":
+    """The config of the run that a model is of; None where it is not known."""
     from pipeline.report.run import read_run
 
     try:
         snapshot = snapshot_of(model).resolve()
-        cfg = None if model.is_file() else read_run(snapshot.parents[1]).parsed()
-        manifest = Manifest.read(cfg.data.path) if cfg else None
+        return None if model.is_file() else read_run(snapshot.parents[1]).parsed()
     except (UserError, OSError, IndexError):
+        return None
+
+
+def _trained_on(cfg: "RunConfig | None") -> str:
+    """A sentence on the images of a run; empty where they are not known."""
+    from pipeline.data.format.manifest import Manifest
+
+    if cfg is None:
         return ""
-    if manifest is None:
+    try:
+        manifest = Manifest.read(cfg.data.path)
+    except (UserError, OSError):
         return ""
     count = manifest.splits["train"].samples
     if manifest.source == "rendered":
         return f"Trained on {count:,} rendered faces: photos of people will look like dolls."
     return f"Trained on {count:,} images."
+
+
+def _examples(m: "StyleALAE", path: Path | None, cfg: "RunConfig | None") -> "Sequence[np.ndarray]":
+    """Images at a path, or held-out ones of a run; none where neither is there.
+
+    uint8 [C, R, R] each
+    """
+    from pipeline.data.images import read_images
+    from pipeline.data.loader.dataset import Dataset
+
+    if path is not None:
+        channels = m.model.channels
+        found = read_images([path], m.resolution, channels=channels, count=EXAMPLES)
+        return [image.planes for image in found]
+    try:
+        if cfg is not None:
+            return list(Dataset.open(cfg.data, m.resolution).first(EXAMPLES).numpy())
+    except (UserError, OSError):
+        pass  # the data set has gone, or was never here
+    return ()
 
 
 def _name_of(model: Path) -> str:

@@ -14,6 +14,7 @@ export function write() {
   }
   if (face("other")) {
     state.set("other", recipe.other.seed);
+    state.set("psi2", recipe.other.truncation);
     for (const [band, share] of Object.entries(recipe.mix)) if (share) state.set(`mix.${band}`, share);
   }
   for (const [name, amount] of Object.entries(recipe.amounts)) if (amount) state.set(`by.${name}`, amount);
@@ -22,14 +23,14 @@ export function write() {
   if (written !== location.hash) history.replaceState(null, "", written);
 }
 
-// What the address says: {seed, psi, other, grain} and {mix, by} by name; numbers alone count.
+// What the address says: {seed, psi, other, psi2, grain} and {mix, by} by name; numbers alone count.
 export function read() {
   const found = { mix: {}, by: {} };
   for (const [key, value] of new URLSearchParams(location.hash.slice(1))) {
     if (!NUMBER.test(value)) continue;
     const [group, ...name] = key.split(".");
     if (name.length && Object.hasOwn(found, group)) found[group][name.join(".")] = Number(value);
-    else if (["seed", "psi", "other", "grain"].includes(key)) found[key] = Number(value);
+    else if (["seed", "psi", "other", "psi2", "grain"].includes(key)) found[key] = Number(value);
   }
   return found;
 }

@@ -54,6 +54,11 @@ export async function askForCrop(file) {
     e.preventDefault();
   };
   $("zoom").oninput = () => zoom($("zoom").valueAsNumber);
+  dialog.onkeydown = (e) => {
+    if (e.key !== "Enter" || e.target === $("crop-cancel")) return;
+    e.preventDefault();
+    $("crop-use").click();
+  };
 
   return new Promise((resolve) => {
     const end = (crop) => { dialog.onclose = null; dialog.close(); URL.revokeObjectURL(url); resolve(crop); };

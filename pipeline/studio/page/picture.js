@@ -6,7 +6,7 @@ const $ = (id) => document.getElementById(id);
 const made = new Set();  // object URLs of pictures
 let busy = false, wish = null, working = null, described = () => {};
 
-// Who is to know of every change of the recipe.
+// Who is to know of every change of the recipe, and whether it is one on the way (a draft).
 export const onDescribe = (told) => { described = told; };
 
 export const recipe = { face: null, other: null, mix: {}, amounts: {}, noise: false };
@@ -34,7 +34,7 @@ export const guarded = (work) => async (...given) => {
 
 export function repaint(draft = false) {
   wish = { draft };
-  describe();
+  describe(draft);
   if (!busy) working = pump();
 }
 
@@ -67,7 +67,7 @@ async function pump() {
 function sweep(url) {
   made.add(url);
   const used = ["after", "before", "plain", "other-thumb"].map((id) => $(id).src);
-  used.push($("save-picture").href, shown.plain);
+  used.push($("save-picture").href, shown.plain, ...[...$("history").querySelectorAll("img")].map(({ src }) => src));
   for (const old of made) {
     if (!used.includes(old)) { URL.revokeObjectURL(old); made.delete(old); }
   }
@@ -80,7 +80,7 @@ export async function repaintPlain() {
   sweep(url);
 }
 
-function describe() {
+function describe(draft) {
   const edits = Object.values(recipe.amounts).some(Boolean);
   const mixed = recipe.other && Object.values(recipe.mix).some(Boolean);
   const from = "w" in recipe.face ? "Reconstruction of the photo"
@@ -89,7 +89,7 @@ function describe() {
   $("reset").disabled = !(edits || mixed);
   if ("seed" in recipe.face) $("seed").value = recipe.face.seed;
   $("save-picture").download = "seed" in recipe.face ? `face-${recipe.face.seed}.png` : "face.png";
-  described();
+  described(draft);
   for (const zero of document.querySelectorAll(".zero")) zero.hidden = !zero.input.valueAsNumber;
 }
 

@@ -1,11 +1,18 @@
 // Requests to the server, and its errors as sentences.
 
-export async function ask(path, body) {
+const BUSY_TRIES = 5, BUSY_MS = 1000;
+
+export async function ask(path, body, signal) {
   let answer;
-  try {
-    answer = await fetch(path, { method: "POST", body });
-  } catch {
-    throw new Error("The studio does not answer: is its command still running?");
+  for (let tries = 1; ; tries++) {
+    try {
+      answer = await fetch(path, { method: "POST", body, signal });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new Error("The studio does not answer: is its command still running?");
+    }
+    if (answer.status !== 503 || tries === BUSY_TRIES) break;
+    await new Promise((again) => setTimeout(again, BUSY_MS));
   }
   if (answer.ok) return answer;
   let said = `The studio answered ${answer.status}.`;
@@ -18,4 +25,22 @@ const took = (answer) => /dur=(\d+)/.exec(answer.headers.get("server-timing") ||
 export async function painted(what, draft = false) {
   const answer = await ask("api/picture", JSON.stringify({ ...what, draft }));
   return { url: URL.createObjectURL(await answer.blob()), ms: took(answer) };
+}
+
+// The JSON lines of an answer, each as soon as it is there.
+export async function* lines(answer) {
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    const whole = (rest + part.value).split("\n");
+    rest = whole.pop();
+    for (const line of whole) yield JSON.parse(line);
+  }
+}
+
+// The file in a data URI.
+export function fileOf(uri) {
+  const [head, text] = uri.split(",");
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  return new Blob([bytes], { type: head.slice(5).split(";")[0] });
 }

@@ -10,7 +10,7 @@ export function fill(input) {  // the track's coloured part: from zero to the va
 }
 
 // A named slider; `moved(draft)` is called when a person moves it, with true on the way.
-export function addSlider(parent, id, name, { hint, low, high, step, value, format, set, moved }) {
+export function addSlider(parent, id, name, { hint, weak, low, high, step, value, format, set, moved }) {
   const row = document.createElement("div");
   row.className = "slider";
   const label = Object.assign(document.createElement("label"), { htmlFor: id, textContent: name, title: hint ? `${name}: ${hint}` : name });
@@ -31,7 +31,12 @@ export function addSlider(parent, id, name, { hint, low, high, step, value, form
   zero.onclick = () => { back(); input.focus(); };
   input.silently = (to) => { input.value = to; take(); };
   fill(input);
-  row.append(label, zero, out, input);
+  row.append(label, zero, out);
+  if (weak) {
+    row.append(Object.assign(document.createElement("p"), { className: "hint weak", id: `${id}-weak`, textContent: "no better than guessing" }));
+    input.setAttribute("aria-describedby", `${id}-weak`);
+  }
+  row.append(input);
   parent.append(row);
 }
 

@@ -43,7 +43,7 @@ COMMANDS = {
     "edit": ["edit", "MODEL", "PHOTO", "-a", "a=1", "--directions", "DIRECTIONS", "--out", "OUT"],
     "evaluate": ["evaluate", "MODEL", "--data", "SET", "--features", "WEIGHTS"],
     "record": ["record", "x", "MODEL", "--data", "SET", "--metric", "psnr", "--file", "TABLE"],
-    "demo": ["demo", "MODEL", "--directions", "DIRECTIONS", "--detector", "yunet:RELEASED"],
+    "studio": ["studio", "MODEL", "--directions", "DIRECTIONS", "--detector", "yunet:RELEASED"],
     "report": ["report", "RUN"],
     "export": ["export", "MODEL", "--data", "SET", "--metrics", "TABLE", "--out", "OUT"],
 }  # fmt: skip

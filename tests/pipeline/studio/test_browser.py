@@ -17,6 +17,7 @@ import torch
 import uvicorn
 from PIL import Image
 
+from pipeline.studio.handlers import About
 from pipeline.studio.server import app_of, listening
 from pipeline.studio.studio import Studio
 from stylealae import StyleALAE
@@ -57,7 +58,7 @@ def address(model: StyleALAE) -> Iterator[str]:
     """A studio that answers on a free port."""
     on = listening("127.0.0.1", 0)
     server = uvicorn.Server(
-        uvicorn.Config(app_of(Studio(model), about="tiny"), log_level="error", lifespan="off")
+        uvicorn.Config(app_of(Studio(model), About(name="tiny")), log_level="error", lifespan="off")
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [on]})
     thread.start()

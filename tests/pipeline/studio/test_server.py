@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import os
 import shutil
 import tarfile
 import threading
@@ -20,17 +21,22 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from pipeline.cli.app import main
+from pipeline.cli.commands.pages import _config_of, _examples, _trained_on
+from pipeline.cli.models import newest_run
 from pipeline.data.decoding import decode
 from pipeline.data.images import load_images
 from pipeline.faces.alignment import align
 from pipeline.faces.landmarks import read_points
-from pipeline.studio import server
+from pipeline.studio import handlers, refining
+from pipeline.studio.answers import Answers, Kept
 from pipeline.studio.guard import Access
-from pipeline.studio.recipe import Recipe, bands_of, packed, unpacked
+from pipeline.studio.handlers import About
+from pipeline.studio.recipe import Face, Recipe, bands_of, packed, unpacked
+from pipeline.studio.refining import Refiner
 from pipeline.studio.server import app_of, listening
 from pipeline.studio.studio import Studio
 from pipeline.studio.uploads import Crop, read_photo
-from pipeline.studio.work import RefusedError, WorkQueue, body, uploading
+from pipeline.studio.work import BatchQueue, RefusedError, WorkQueue, body, uploading
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.editing.directions import placed
@@ -102,7 +108,7 @@ def test_mixing_moving_and_the_saved_styles_agree_with_the_library(client: TestC
     shown = pixels_of(named.post("/api/picture", json=recipe))
     assert np.array_equal(shown, to_uint8(m.generate(wanted, noise=False))[0])
     assert named.get("/api/model").json()["attributes"] == [
-        {"name": "smile", "hint": ""}, {"name": "age", "hint": ""},
+        {"name": "smile", "hint": "", "weak": False}, {"name": "age", "hint": "", "weak": False},
     ]  # fmt: skip
     with pytest.raises(ConfigError, match="styles of 4 numbers"):
         Studio(m, placed(("smile",), torch.eye(4)[:1], torch.randn(64, 4)))
@@ -176,7 +182,7 @@ def test_a_photo_that_cannot_be_used_is_a_sentence(
 
 
 def test_uploads_are_bounded(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "MAX_BYTES", 1000)
+    monkeypatch.setattr(handlers, "MAX_BYTES", 1000)
     answer = client.post("/api/face", content=photo(64, 64))
     assert answer.status_code == 413
     monkeypatch.setattr("pipeline.studio.uploads.MAX_PIXELS", 1000)
@@ -274,8 +280,62 @@ class Visitor:
         return {"type": "http.disconnect"}
 
 
+def held(gate: threading.Event, batches: list[list[int]]) -> Any:
+    """Work that waits for a gate, and notes what it was given together."""
+
+    def work(questions: Any) -> list[Any]:
+        gate.wait(10)
+        batches.append(list(questions))
+        return [-q if q >= 0 else ConfigError(f"{q} is negative") for q in questions]
+
+    return work
+
+
+def crowd_of(questions: Any, kinds: int = 1, leaving: int | None = None) -> Any:
+    """Answers to questions that are asked while the first is worked on, and the batches."""
+    gate, batches = threading.Event(), list[list[int]]()
+    work = [held(gate, batches) for _ in range(kinds)]
+
+    async def crowd() -> list[Any]:
+        queue, visitors = BatchQueue(3), [Visitor() for _ in questions]
+        asked = [
+            asyncio.create_task(queue.do(visitors[i], work[i % kinds], q))  # type: ignore[arg-type]
+            for i, q in enumerate(questions)
+        ]
+        await asyncio.sleep(0.05)
+        if leaving is not None:
+            visitors[leaving].left.set()
+            await asyncio.sleep(0.05)
+        gate.set()
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    return asyncio.run(crowd()), batches
+
+
+def test_what_waits_is_answered_together_in_the_order_of_asking() -> None:
+    answers, batches = crowd_of(range(8))
+    assert [answer for answer, _ in answers] == [-q for q in range(8)]
+    assert batches[0] == [0, 1, 2]  # all were asked for before the thread began
+    assert batches[1:] == [[3, 4, 5], [6, 7]]
+
+
+def test_kinds_are_not_mixed_and_the_oldest_is_not_passed_over() -> None:
+    answers, batches = crowd_of(range(7), kinds=2)
+    assert [answer for answer, _ in answers] == [-q for q in range(7)]
+    assert batches == [[0, 2, 4], [1, 3, 5], [6]]
+
+
+def test_one_wrong_question_spoils_no_other_answer() -> None:
+    answers, _ = crowd_of([1, -2, 3])
+    assert [answers[0][0], answers[2][0]] == [-1, -3]
+    assert isinstance(answers[1], ConfigError)
+
+
 def test_a_long_line_of_requests_is_refused_and_drains(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.studio.work.MAX_WAITING", 2)
+    answers, _ = crowd_of(range(4))
+    assert [isinstance(a, RefusedError) for a in answers] == [False, False, True, True]
+
     gate = threading.Event()
 
     async def crowd() -> list[Any]:
@@ -292,28 +352,113 @@ def test_a_long_line_of_requests_is_refused_and_drains(monkeypatch: pytest.Monke
 
 
 def test_work_of_who_has_left_is_not_done() -> None:
-    gate, done = threading.Event(), []
+    answers, batches = crowd_of(range(5), leaving=4)
+    assert batches == [[0, 1, 2], [3]]
+    assert isinstance(answers[4], RefusedError)
 
-    async def crowd() -> list[Any]:
-        queue, visitors = WorkQueue(), [Visitor() for _ in range(3)]
 
-        def work(i: int) -> None:
-            gate.wait(10)
-            done.append(i)
+def test_pictures_painted_together_are_those_painted_alone(studio: Studio) -> None:
+    w = packed(torch.randn(8))
+    given: list[dict[str, Any]] = [
+        {"face": {"seed": 1}}, {"face": {"w": w}, "amounts": {"pc1": 2}},
+        {"face": {"seed": 1}}, {"face": {"seed": 2}, "noise": True},
+        {"face": {"seed": 1}, "other": {"seed": 5}, "mix": {"fine": 0.5}},
+    ]  # fmt: skip
+    recipes = [Recipe.parsed(one) for one in given]
+    strange = Recipe(face=Face(seed=3), amounts={"nose": 1.0})
+    *found, wrong = Answers(studio).pictures([*recipes, strange])
+    assert isinstance(wrong, ConfigError)
+    for recipe, data in zip(recipes, found, strict=True):
+        assert isinstance(data, bytes)
+        together, alone = np.asarray(Image.open(io.BytesIO(data))), studio.paint(recipe)
+        assert np.abs(together.astype(int) - alone).max() <= 1  # another order of adding
 
-        asked = [
-            asyncio.create_task(queue.do(visitor, lambda i=i: work(i)))  # type: ignore[arg-type]
-            for i, visitor in enumerate(visitors)
-        ]
-        await asyncio.sleep(0.05)
-        visitors[1].left.set()
-        await asyncio.sleep(0.05)
-        gate.set()
-        return await asyncio.gather(*asked, return_exceptions=True)
 
-    answers = asyncio.run(crowd())
-    assert done == [0, 2]
-    assert isinstance(answers[1], RefusedError)
+def test_pictures_of_seeds_are_kept_and_those_of_photos_are_not(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    painted = []
+    paint = studio.paint_all
+    monkeypatch.setattr(
+        studio, "paint_all", lambda w, **how: painted.append(len(w)) or paint(w, **how)
+    )
+    client = TestClient(app_of(studio), base_url="http://localhost")
+    seed: Any = {"face": {"seed": 3}, "other": {"seed": 9}, "amounts": {"pc1": 1, "pc2": 0}}
+    same: Any = {
+        "face": {"seed": 3},
+        "amounts": {"pc1": 1.0},
+    }  # mixed with nothing
+    photo: Any = {"face": {"w": packed(torch.zeros(8))}}
+    answers = [client.post("/api/picture", json=recipe) for recipe in (seed, same, photo, photo)]
+    assert sum(painted) == 3
+    assert answers[0].content == answers[1].content
+    mixed = Recipe.parsed({"face": {"seed": 3}, "other": photo["face"], "mix": {"fine": 1}})
+    assert mixed.address == ""
+    for other in ({**same, "noise": True}, {**same, "amounts": {"pc1": 2}}, {"face": {"seed": 4}}):
+        assert Recipe.parsed(other).address != Recipe.parsed(same).address
+
+
+def test_what_is_kept_is_bounded_and_the_longest_unasked_goes() -> None:
+    kept = Kept(100)
+    for address in ("a", "b", ""):
+        kept.keep(address, bytes(40))
+    assert kept.get("a")
+    kept.keep("c", bytes(40))
+    kept.keep("huge", bytes(101))
+    assert [kept.get(x) is not None for x in ("a", "b", "c", "", "huge")] == [
+        True, False, True, False, False,
+    ]  # fmt: skip
+
+
+def test_refining_tells_its_steps_and_is_what_the_library_finds(
+    studio: Studio, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refining, "STEPS", steps_there := 10)
+    x = torch.rand(3, 16, 16).mul(255).byte()
+    stream = io.BytesIO()
+    Image.fromarray(x.permute(1, 2, 0).numpy()).save(stream, "PNG")
+    answer = client.post("/api/refine", content=stream.getvalue())
+    *steps, found = map(json.loads, answer.text.splitlines())
+    assert [step["step"] for step in steps] == list(range(len(steps)))
+    assert steps[-1]["step"] >= steps_there - 1  # the last may come with the result
+    wanted = studio.m.refine(x[None].float() / 127.5 - 1, steps_there)
+    assert torch.allclose(unpacked(found["w"]).view(1, 6, 8), wanted.w, atol=1e-5)
+    assert found["after_db"] == pytest.approx(float(wanted.after_db[0]), abs=0.01)
+    assert found["after_db"] >= found["before_db"]
+    picture = client.post("/api/picture", json={"face": {"w": found["w"]}})
+    assert np.abs(
+        pixels_of(picture).astype(int) - to_uint8(studio.m.generate(wanted.w, noise=False))[0]
+    ).max() <= 1  # fmt: skip
+
+
+def test_refining_ends_with_whoever_asked_and_few_may_wait(
+    studio: Studio, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def leave_early() -> int:
+        refiner, reached = Refiner(studio, BatchQueue(1)), list[int]()
+        refine = studio.refine
+        ended = threading.Event()
+
+        def noted(x: Any, steps: int, report: Any) -> Any:
+            try:
+                return refine(x, steps, lambda step: (reached.append(step), report(step)))  # type: ignore[arg-type,return-value]
+            finally:
+                ended.set()
+
+        monkeypatch.setattr(studio, "refine", noted)
+        lines = refiner.lines(torch.zeros(3, 16, 16))
+        for _ in range(3):
+            await anext(lines)
+        await lines.aclose()  # type: ignore[attr-defined]
+        await asyncio.to_thread(ended.wait, 30)
+        refiner.require_room()
+        return reached[-1]
+
+    assert asyncio.run(leave_early()) < refining.STEPS
+    monkeypatch.setattr(refining, "MAX_WAITING", 0)
+    answer = client.post("/api/refine", content=photo(32, 32))
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
 
 
 def test_bodies_wait_unread_while_others_are_held() -> None:
@@ -360,15 +505,18 @@ def test_recipes_keep_nothing(studio: Studio, client: TestClient, tmp_path: Path
     assert Recipe.parsed({"face": {"seed": 3}}) == Recipe.parsed({"face": {"seed": 3}})
 
 
-def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
+def test_the_command_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     taken = listening("127.0.0.1", 0)
     m = StyleALAE(build(SMALL), SMALL, torch.zeros(6, 8), stage=2)
     m.save(tmp_path)
     for arguments, said in (
-        (["demo", str(tmp_path), "--port", str(taken.getsockname()[1])], "cannot listen"),
-        (["demo", str(tmp_path / "none"), "--port", "0"], "does not exist: give a folder"),
+        (["studio", str(tmp_path), "--port", str(taken.getsockname()[1])], "cannot listen"),
+        (["studio", str(tmp_path / "none"), "--port", "0"], "does not exist: give a folder"),
         (["demo", str(tmp_path), "--port", "0", "--directions", str(tmp_path)], "no directions"),
-        (["demo", str(tmp_path), "--port", "0", "--host", "no.such.host.invalid"], "cannot listen"),
+        (["studio", str(tmp_path), "--port", "0", "--host", "no.such.host.invalid"], "cannot list"),
+        (["studio", str(tmp_path), "--port", "0", "--examples", str(tmp_path)], "holds no images"),
+        (["studio"], "has finished a stage: name a model, or train one with `make demo`"),
     ):
         shown = CliRunner().invoke(main, arguments)
         assert shown.exit_code == 1
@@ -401,21 +549,56 @@ def test_the_openapi_page_describes_what_is_answered(client: TestClient) -> None
         assert str(refused.status_code) in api["paths"][path]["post"]["responses"]
 
 
-def test_what_a_run_was_trained_on_is_said(tmp_path: Path) -> None:
-    from pipeline.cli.commands.pages import _trained_on
+def test_what_a_run_was_trained_on_is_said_and_shown(tmp_path: Path) -> None:
     from pipeline.config import RunConfig, as_dict
     from pipeline.config.sections import DataConfig
     from pipeline.data.prepare.shards import prepare
     from pipeline.data.sources.registry import open_source
 
-    prepare(open_source("20", "rendered"), tmp_path / "faces", (4,), workers=1)
+    prepare(open_source("20", "rendered"), tmp_path / "faces", (16,), workers=1)
     run = tmp_path / "run"
-    for folder in ("0004/snapshot", "0004/seen-0000000064"):
+    for folder in ("0016/snapshot", "0016/seen-0000000064"):
         (run / folder).mkdir(parents=True)
-    (run / "0004/snapshot/config.json").write_text("{}")
+    (run / "0016/snapshot/config.json").write_text("{}")
     cfg = as_dict(RunConfig(data=DataConfig(path=str(tmp_path / "faces"))))
-    (run / "0004/seen-0000000064/state.json").write_text(json.dumps({"seen": 64, "config": cfg}))
+    (run / "0016/seen-0000000064/state.json").write_text(json.dumps({"seen": 64, "config": cfg}))
     said = "Trained on 20 rendered faces: photos of people will look like dolls."
-    assert _trained_on(run) == _trained_on(run / "0004/snapshot") == said
+    found = _config_of(run)
+    assert _trained_on(found) == _trained_on(_config_of(run / "0016/snapshot")) == said
+    m = StyleALAE(build(SMALL), SMALL, torch.zeros(6, 8), stage=2)
+    wanted = load_images([tmp_path / "faces"], 16)
+    examples = _examples(m, None, found)
+    assert torch.equal(torch.from_numpy(np.stack(examples)) / 127.5 - 1, wanted[: len(examples)])
+    client = TestClient(app_of(Studio(m), About(examples=examples)), base_url="http://localhost")
+    shown = client.get("/api/examples").json()["pictures"]
+    data = base64.b64decode(shown[0].partition(",")[2])
+    encoded = client.post("/api/face", content=data).json()
+    assert torch.equal(unpacked(encoded["w"]), m.encode(wanted[:1])[0])
+    named = _examples(m, tmp_path / "faces", None)
+    assert np.array_equal(np.stack(named), np.stack(examples))
     shutil.rmtree(tmp_path / "faces")
-    assert _trained_on(run) == ""
+    assert _trained_on(found) == ""
+    assert _examples(m, None, found) == ()
+
+
+def test_directions_that_are_worse_than_guessing_are_marked(studio: Studio) -> None:
+    told = {"smile": {"accuracy": 0.9, "chance": 0.6}, "age": {"accuracy": 0.5, "chance": 0.6}}
+    vectors, w = torch.eye(8)[:3], torch.randn(64, 8)
+    found = placed(("smile", "age", "hat"), vectors, w, about={"attributes": told})
+    shown: Any = Studio(studio.m, found).about()["attributes"]
+    assert [(a["name"], a["weak"]) for a in shown] == [
+        ("smile", False), ("age", True), ("hat", False),
+    ]  # fmt: skip
+
+
+def test_without_a_model_the_newest_run_is_opened(tmp_path: Path) -> None:
+    for at, (run, stages) in enumerate(
+        {"old": ("0004", "0008"), "new": ("0004",), "begun": ()}.items()
+    ):
+        (tmp_path / run).mkdir()
+        for stage in stages:
+            snapshot = tmp_path / run / stage / "snapshot"
+            snapshot.mkdir(parents=True)
+            (snapshot / "config.json").write_text("{}")
+            os.utime(snapshot / "config.json", (1e9 + at, 1e9 + at))
+    assert newest_run(tmp_path) == tmp_path / "new"

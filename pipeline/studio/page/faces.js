@@ -1,0 +1,142 @@
+// Where faces come from: photos, seeds, examples, the strip of those before.
+import { ask, fileOf, painted } from "./requests.js";
+import { askForCrop } from "./crop.js";
+import { guarded, recipe, repaint, repaintPlain, shown, tell } from "./picture.js";
+import { fill, setSlider } from "./sliders.js";
+import { measured } from "./limits.js";
+import { model } from "./model.js";
+import { remember } from "./history.js";
+import * as refinement from "./refine.js";
+
+const $ = (id) => document.getElementById(id);
+const EXAMPLES = [1, 2, 3, 4, 5, 6];
+let drawn = 0;
+
+// Of the face and the second face: the photo's file, and its picture as the model sees it.
+export const photos = { face: null, other: null };
+
+export const truncation = () => $("truncation").valueAsNumber;
+const ofSeed = (seed) => ({ seed, truncation: truncation() });
+const seed = () => Math.floor(Math.random() * 1e6);
+const chosen = () => $("draw-as").querySelector(":checked").value;
+
+// ---- one face ---------------------------------------------------------------------------------
+
+export async function take(slot, face, photo = null) {
+  recipe[slot] = { ...face };
+  photos[slot] = photo;
+  if (slot === "face") {
+    showFace();
+    repaint();
+    await repaintPlain();
+    const name = photo ? `Photo ${photo.file.name || ""}`.trim() : `Face ${face.seed}`;
+    remember(face, photo?.picture || shown.plain, name, guarded(() => { tell([]); return take("face", face, photo); }));
+  } else {
+    $("other-thumb").src = photo?.picture || (await painted({ face })).url;
+    showOther();
+    if (!Object.values(recipe.mix).some(Boolean)) {  // so that something is to be seen
+      setSlider(`mix-${model.bands[0].name}`, 1);
+    }
+    repaint();
+  }
+}
+
+// What stands beside the picture of a face: its photo, what can be done to that.
+export function showFace() {
+  refinement.stop();
+  shown.photo = photos.face?.picture || null;
+  shown.compareWith = "original";
+  $("tile-original").hidden = $("recrop").hidden = $("refine-row").hidden = !photos.face;
+  $("plain-name").textContent = photos.face ? "Reconstruction" : "Face";
+  if (photos.face) $("original").src = photos.face.picture;
+  if ("seed" in recipe.face) $("truncation").value = recipe.face.truncation;
+  fill($("truncation"));
+}
+
+export function showOther() {
+  $("tile-other").hidden = $("mix-hint").hidden = !recipe.other;
+  $("no-other").disabled = $("animate").disabled = !recipe.other;
+  for (const input of $("mix").querySelectorAll("input")) input.disabled = !recipe.other;
+}
+
+// Truncation is of seeds: where no face is of one, it does nothing.
+export function showTruncation() {
+  const off = ![recipe.face, recipe.other].some((face) => face && "seed" in face);
+  $("truncation").disabled = off;
+  $("truncation-out").textContent = off ? "off" : truncation().toFixed(2);
+  $("truncation-hint").textContent = off ? "Of random faces alone: a photo’s style is not truncated."
+    : "Of random faces: 0 is the average face, 1 the model’s full variety.";
+}
+
+// ---- photos -----------------------------------------------------------------------------------
+
+async function load(slot, file, crop) {
+  const query = crop ? `?${new URLSearchParams(crop)}` : "";
+  document.body.classList.add("working");
+  const answer = await (await ask(`api/face${query}`, file)).json();
+  tell(answer.notes);
+  await take(slot, { w: answer.w }, { file, picture: answer.picture });
+}
+
+export async function choose(slot, file) {
+  if (!file) return;
+  const size = await measured(file, model);
+  if (size && size.width !== size.height && !model.aligns) await cropped(slot, file);
+  else await load(slot, file);
+}
+
+export async function cropped(slot, file) {
+  const crop = await askForCrop(file);
+  if (crop) await load(slot, file, crop);
+}
+
+export async function refine() {
+  const photo = photos.face, found = await refinement.refined(photo.picture);
+  if (!found || photos.face !== photo) return;  // stopped, or another face by now
+  tell([`Refined: ${found.before_db.toFixed(1)} dB became ${found.after_db.toFixed(1)} dB of PSNR.`]);
+  await take("face", { w: found.w }, photo);
+}
+
+// ---- seeds ------------------------------------------------------------------------------------
+
+export const takeSeed = (slot, number) => { tell([]); return take(slot, ofSeed(number)); };
+export const random = (slot) => takeSeed(slot, seed());
+
+function thumbnail(name, picture, taken) {
+  const item = document.createElement("li"), button = document.createElement("button");
+  const image = Object.assign(new Image(), { src: picture, alt: "" });
+  button.type = "button";
+  button.setAttribute("aria-label", name);
+  button.append(image);
+  button.onclick = guarded(taken);
+  item.append(button);
+  return item;
+}
+
+const thumbnailOf = async (face) =>
+  thumbnail(`Random face ${face.seed}`, (await painted({ face })).url, () => { tell([]); return take(chosen(), face); });
+
+export async function drawSix() {
+  const mine = ++drawn;
+  $("gallery").hidden = false;
+  $("gallery").replaceChildren();
+  for (let k = 0; k < 6; k++) {
+    const item = await thumbnailOf(ofSeed(seed()));
+    if (mine !== drawn) return;
+    $("gallery").append(item);
+  }
+}
+
+// Held-out images of the model's data set, where the studio has them; else faces of seeds.
+export async function showExamples() {
+  const answer = await fetch("api/examples"), { pictures } = answer.ok ? await answer.json() : { pictures: [] };
+  $("examples-hint").textContent = pictures.length ? "Or begin with an image that the model has not been trained on:"
+    : "Or begin with one of these faces of the model’s own:";
+  if (pictures.length) {
+    $("examples").append(...pictures.map((picture, k) =>
+      thumbnail(`Example ${k + 1}`, picture, () => load(chosen(), new File([fileOf(picture)], `example-${k + 1}.png`)))));
+  } else {
+    for (const number of EXAMPLES) $("examples").append(await thumbnailOf({ seed: number, truncation: 0.7 }));
+  }
+  $("examples-row").hidden = false;
+}
