@@ -54,16 +54,12 @@ class Refiner:
 
         self._waiting += 1
         doing = loop.run_in_executor(self._thread, self._studio.refine, x, STEPS, report)
+        doing.add_done_callback(lambda _: steps.put_nowait(0))  # there are no more
         try:
             yield _line(step=0, steps=STEPS)
-            while not doing.done():
-                reached = asyncio.create_task(steps.get())
-                await asyncio.wait((doing, reached), return_when=asyncio.FIRST_COMPLETED)
-                if reached.done():
-                    yield _line(step=reached.result(), steps=STEPS)
-                else:
-                    reached.cancel()
-            found = doing.result()
+            while step := await steps.get():
+                yield _line(step=step, steps=STEPS)
+            found = await doing
             before, after = float(found.before_db[0]), float(found.after_db[0])
             yield _line(w=packed(found.w[0]), before_db=round(before, 2), after_db=round(after, 2))
         except UserError as error:

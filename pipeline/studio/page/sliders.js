@@ -9,6 +9,25 @@ export function fill(input) {  // the track's coloured part: from zero to the va
   input.style.setProperty("--high", `${ends[1]}%`);
 }
 
+const SIDEWAYS_PX = 6;
+
+// A finger that scrolls the page moves no slider on its way: it must slide sideways first.
+export function leaveToScrolling(input) {
+  let down = null;
+  input.addEventListener("pointerdown", (e) => {
+    down = e.pointerType === "touch" ? { x: e.clientX, value: input.value } : null;
+  });
+  input.addEventListener("pointermove", (e) => {
+    if (down && Math.abs(e.clientX - down.x) > SIDEWAYS_PX) down = null;
+  });
+  input.addEventListener("input", (e) => { if (down) e.stopImmediatePropagation(); }, true);
+  input.addEventListener("pointercancel", () => {
+    if (down) input.value = down.value;
+    down = null;
+  });
+  input.addEventListener("pointerup", () => { down = null; });
+}
+
 // A named slider; `moved(draft)` is called when a person moves it, with true on the way.
 export function addSlider(parent, id, name, { hint, weak, low, high, step, value, format, set, moved }) {
   const row = document.createElement("div");
@@ -29,6 +48,7 @@ export function addSlider(parent, id, name, { hint, weak, low, high, step, value
   const back = () => { input.value = 0; follow(false); };
   input.ondblclick = back;
   zero.onclick = () => { back(); input.focus(); };
+  leaveToScrolling(input);
   input.silently = (to) => { input.value = to; take(); };
   fill(input);
   row.append(label, zero, out);

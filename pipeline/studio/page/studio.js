@@ -2,7 +2,7 @@
 import { painted } from "./requests.js";
 import { compare, guarded, onDescribe, recipe, repaint, repaintPlain, shown } from "./picture.js";
 import { buildSliders, placeSliders } from "./controls.js";
-import { fill, setSlider } from "./sliders.js";
+import { fill, leaveToScrolling, setSlider } from "./sliders.js";
 import { choose, cropped, drawSix, photos, random, refine, showExamples, showFace, showOther, showTruncation,
   take, takeSeed, truncation } from "./faces.js";
 import { model, read } from "./model.js";
@@ -152,6 +152,7 @@ guarded(async () => {
   if (model.data) $("trained").textContent = model.data;
   $("trained").hidden = !model.data;
   buildSliders(model);
+  for (const id of ["truncation", "wipe", "zoom"]) leaveToScrolling($(id));
   showOther();
   for (const listen of [listenForFaces, listenForEdits, listenForViews, listenForDrops]) listen();
   onDescribe((draft) => {

@@ -17,6 +17,7 @@ import torch
 import uvicorn
 from PIL import Image
 
+from pipeline.studio import refining
 from pipeline.studio.handlers import About
 from pipeline.studio.server import app_of, listening
 from pipeline.studio.studio import Studio
@@ -83,7 +84,7 @@ class Visit:
 
     def until(self, script: str) -> None:
         """Waits for a condition; the page's policy forbids playwright's own way, which evals."""
-        end = time.monotonic() + 15
+        end = time.monotonic() + 60
         while not self.page.evaluate(script):
             assert time.monotonic() < end, f"never came: {script}"
             self.page.wait_for_timeout(20)
@@ -316,3 +317,150 @@ def test_two_faces_are_animated_until_it_is_stopped(visit: Visit) -> None:
     shares = page.eval_on_selector_all("#mix input", "all => all.map(e => +e.value)")
     assert len(set(shares)) == 1
     assert 0 < shares[0] < 1
+
+
+def test_everything_is_undone_and_redone_and_faces_are_returned_to(visit: Visit) -> None:
+    page, first = visit.page, visit.pixels("after")
+    assert page.locator("#undo").is_disabled()
+    other = visit.after(lambda: page.locator("#random").click())
+    seed = page.locator("#seed").input_value()
+    slider = page.locator("#attributes input").first.get_attribute("id") or ""
+    edited = visit.slide(slider, 2)
+    visit.after(lambda: page.locator("#random-other").click())
+    states = [visit.pixels("after"), edited, other, first]
+    assert len(set(states)) == 4
+    for wanted in states[1:]:
+        assert visit.after(lambda: page.locator("#undo").click()) == wanted
+    assert page.locator("#undo").is_disabled()
+    assert page.locator(f"#{slider}").input_value() == "0"
+    assert page.locator("#seed").input_value() == "1"
+    assert visit.after(lambda: page.keyboard.press("Control+y")) == other
+    assert visit.after(lambda: page.keyboard.press("Control+Shift+Z")) == edited
+    assert page.locator(f"#{slider}").input_value() == "2"
+    visit.slide(slider, 0)  # what was undone before is forgotten
+    assert page.locator("#redo").is_disabled()
+    assert (
+        visit.after(lambda: page.get_by_role("button", name="Face 1", exact=True).click()) == first
+    )
+    assert visit.after(lambda: page.get_by_role("button", name=f"Face {seed}").click()) == other
+    assert page.locator("#history [aria-pressed=true]").count() == 1
+
+
+def test_examples_are_faces_to_begin_with(visit: Visit) -> None:
+    page = visit.page
+    visit.until("document.querySelectorAll('#examples button').length === 6")
+    visit.after(lambda: page.locator("#examples button").nth(3).click())
+    assert "Random face 4, ψ 0.70" in page.locator("#caption").inner_text()
+
+
+def test_a_photo_is_refined_with_a_bar_that_can_be_stopped(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = visit.page
+    monkeypatch.setattr(refining, "STEPS", 10_000)
+    assert page.locator("#refine").is_hidden()
+    encoded = visit.after(lambda: page.locator("#file").set_input_files(photo(40, 40)))
+    assert page.locator("#truncation").is_disabled()
+    assert page.locator("#truncation-out").inner_text() == "off"
+    page.locator("#refine").click()
+    visit.until("+document.getElementById('refine-bar').value > 1")
+    page.locator("#refine-stop").click()
+    visit.until(f"document.getElementById('refine-bar').hidden && {REST}")
+    assert visit.pixels("after") == encoded
+    assert page.locator("#message").is_hidden()
+    monkeypatch.setattr(refining, "STEPS", 5)
+    visit.after(lambda: page.locator("#refine").click())
+    assert re.search(r"Refined: [\d.]+ dB became [\d.]+ dB", page.locator("#note").inner_text())
+    assert visit.after(lambda: page.locator("#undo").click()) == encoded
+    visit.after(lambda: page.locator("#random").click())
+    assert page.locator("#refine").is_hidden()
+    assert page.locator("#truncation").is_enabled()
+
+
+def test_limits_are_checked_before_a_crop_and_enter_takes_one(visit: Visit) -> None:
+    page = visit.page
+    page.evaluate("import('/static/model.js').then(({ model }) => { model.max_pixels = 5000; })")
+    for bad, said in (
+        (photo(9, 40), "it has only 9x40 pixels: use one of 16x16 or more"),
+        (photo(100, 60), "it has more than 0.005 million pixels"),
+        ({**photo(60, 40), "mimeType": "image/avif"}, "it is AVIF: use JPEG, PNG or WebP"),
+    ):
+        page.locator("#file").set_input_files(bad)  # type: ignore[arg-type]
+        visit.until(f"document.getElementById('message').innerText.includes({json.dumps(said)})")
+        assert page.locator("#crop").is_hidden()
+    page.locator("#file").set_input_files(photo(60, 40))
+    page.locator("#crop").wait_for(state="visible")
+    visit.after(lambda: page.locator("#zoom").press("Enter"))
+    assert page.locator("#crop").is_hidden()
+    assert "Reconstruction" in page.locator("#caption").inner_text()
+
+
+def test_a_picture_is_saved_enlarged_with_its_seed_in_the_name(
+    visit: Visit, tmp_path: Path
+) -> None:
+    page = visit.page
+    page.locator("#seed").fill("77")
+    visit.after(lambda: page.locator("#seed").press("Enter"))
+    with page.expect_download() as download:
+        page.locator("#save-large").click()
+    assert download.value.suggested_filename == "face-77-1024.png"
+    download.value.save_as(tmp_path / "large.png")
+    large = Image.open(tmp_path / "large.png").convert("RGB")
+    assert large.size == (1024, 1024)
+    small = np.asarray(large.resize((32, 32), Image.Resampling.BOX)).astype(int)
+    shown = np.asarray(Image.frombytes("RGBA", (32, 32), visit.pixels("after")))[:, :, :3]
+    assert np.abs(small - shown).mean() < 6
+    for button, name in (("#save-w", "face-77.npy"), ("#save-picture", "face-77.png")):
+        with page.expect_download() as download:
+            page.locator(button).click()
+        assert download.value.suggested_filename == name
+
+
+def test_a_vertical_swipe_scrolls_and_moves_no_slider(browser: "Browser", address: str) -> None:
+    context = browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True)  # type: ignore[arg-type]
+    visit = Visit(context.new_page())
+    page = visit.page
+    page.goto(address)
+    visit.until(f"+document.body?.dataset.painted > 0 && {REST}")
+    touch = context.new_cdp_session(page)
+
+    def swipe(x: float, y: float, across: float, down: float) -> None:
+        for k in range(11):
+            at = {"x": x + across * k / 10, "y": y + down * k / 10}
+            kind = "touchMove" if k else "touchStart"
+            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [at]})
+            page.wait_for_timeout(16)
+        touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+    for id_ in ("truncation", "amount-pc1", "amount-pc4"):
+        slider = page.locator(f"#{id_}")
+        slider.evaluate("e => e.scrollIntoView({ block: 'center' })")
+        box, value, before = slider.bounding_box(), slider.input_value(), page.evaluate("scrollY")
+        assert box is not None
+        x, y = box["x"] + 0.8 * box["width"], box["y"] + box["height"] / 2
+        swipe(x, y, 0, -160)
+        visit.until(f"scrollY > {before + 50}")
+        page.wait_for_timeout(100)
+        assert slider.input_value() == value
+        slider.evaluate("e => e.scrollIntoView({ block: 'center' })")
+        box = slider.bounding_box()
+        assert box is not None
+        swipe(box["x"] + 0.5 * box["width"], box["y"] + box["height"] / 2, 0.2 * box["width"], 4)
+        assert slider.input_value() != value
+    assert not visit.complaints
+    context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(visit: Visit, scheme: Any) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe-core here")
+    page = visit.page
+    page.emulate_media(color_scheme=scheme)
+    visit.after(lambda: page.locator("#file").set_input_files(photo(40, 40)))
+    visit.after(lambda: page.locator("#random-other").click())
+    visit.until("document.querySelectorAll('#examples button').length === 6")
+    page.locator("#compare").click()
+    found = axe.Axe().run(page).response["violations"]
+    page.locator("#recrop").click()
+    found += axe.Axe().run(page).response["violations"]
+    assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in found] == []
