@@ -9,10 +9,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-__all__ = ["Row", "image_grid", "paired_grid", "to_uint8"]
+__all__ = ["CELL", "Row", "cell_box", "image_grid", "paired_grid", "to_uint8"]
 
 Row = tuple[str, Tensor]
 PAPER, INK = (255, 255, 255), (40, 40, 40)
+CELL = 64
+"""Side of a cell, unless images are larger."""
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
@@ -25,7 +27,7 @@ def to_uint8(x: Tensor) -> np.ndarray:
 def image_grid(
     rows: Sequence[Row],
     *,
-    tile: int = 64,
+    tile: int = CELL,
     columns: int = 16,
     headings: Sequence[str] = (),
     title: str = "",
@@ -36,9 +38,8 @@ def image_grid(
     whole factors. A row longer than `columns` is broken into several.
     """
     cell = max(_side(x.shape[-1], tile) for _, x in rows)
-    size = min(max(12, cell // 10), 40)
-    font, line = ImageFont.load_default(size), size + size // 4
-    gap, margin = max(2, cell // 32), size
+    size, gap = _sizes(cell)
+    font, line, margin = ImageFont.load_default(size), size + size // 4, size
     captions = [_wrapped(caption, font, 11 * size) for caption, _ in rows]
     gutter = margin + max(_width(text, font) for text in captions)
     gutter += margin if gutter > margin else 0
@@ -66,6 +67,20 @@ def image_grid(
         _lay(sheet, to_uint8(x), (gutter, top), cell, gap, columns)
         top += height
     return sheet
+
+
+def cell_box(
+    size: tuple[int, int], resolution: int, column: int, row: int
+) -> tuple[int, int, int, int]:
+    """Where an image lies in a grid of full rows, counted from the lower right: 0, 0 is the last.
+
+    Left, top, right and lower edge, for a grid of that size of images of that resolution.
+    """
+    cell = _side(resolution, CELL)
+    margin, gap = _sizes(cell)
+    right = size[0] - margin - column * (cell + gap)
+    low = size[1] - margin - row * (cell + gap)
+    return right - cell, low - cell, right, low
 
 
 def paired_grid(
@@ -99,6 +114,11 @@ def _lay(
         inset = (cell - side) // 2
         corner = (at[0] + column * (cell + gap) + inset, at[1] + row * (cell + gap) + inset)
         sheet.paste(picture, corner)
+
+
+def _sizes(cell: int) -> tuple[int, int]:
+    """Of the letters, which is that of the margins, and of the gaps between cells."""
+    return min(max(12, cell // 10), 40), max(2, cell // 32)
 
 
 def _side(resolution: int, tile: int) -> int:

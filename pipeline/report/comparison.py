@@ -1,12 +1,13 @@
 """Runs side by side: what was asked of them differently, and what they came to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.config.leaves import leaves
 from pipeline.report.run import Run
 
-__all__ = ["Row", "compared", "leaves"]
+__all__ = ["Row", "compared"]
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,6 @@ def compared(runs: Sequence[Run]) -> list[Row]:
     for name in dict.fromkeys(name for found in scores for name in found):
         rows.append(Row("score", name, [found.get(name) for found in scores]))
     return rows
-
-
-def leaves(config: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
-    """Every value of a config by its dotted key."""
-    found: list[tuple[str, Any]] = []
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            found += leaves(value, f"{before}{key}.")
-        else:
-            found.append((f"{before}{key}", value))
-    return found
 
 
 def _last(run: Run, tag: str) -> float | None:

@@ -17,10 +17,11 @@ from urllib.parse import quote
 from PIL import Image
 
 from pipeline.config import RunConfig, as_dict
+from pipeline.config.leaves import leaves
 from pipeline.planning.stage_plan import stage_plans
 from pipeline.planning.tables import plan_table
 from pipeline.report.charts import Curve, Mark, chart, short
-from pipeline.report.comparison import leaves
+from pipeline.report.growth import growth_table
 from pipeline.report.run import Run, as_mapping, read_run
 from pipeline.training.progress import READINGS, by_heart
 from stylealae.errors import ConfigError
@@ -57,6 +58,7 @@ def page(run: Run, beside: Path) -> str:
     """The whole page; links are relative to the folder `beside`."""
     cfg, name = run.parsed(), run.folder.resolve().name
     sections = {
+        "Growth": growth_table(run),
         "Pictures": "".join(_pictures(run, beside)),
         "Curves": "".join(_curves(run, _marks(run, cfg))),
         "Scores": _scores(run),
@@ -78,7 +80,7 @@ def page(run: Run, beside: Path) -> str:
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escape(name)}: report</title><style>{style}</style></head><body>"
         f"<header><h1>{escape(name)}</h1><p>{_headline(run, cfg)}</p><nav>{links}</nav></header>"
-        f"<dl class='facts'>{_facts(run)}</dl>{bodies}"
+        f"<main><dl class='facts'>{_facts(run)}</dl>{bodies}</main>"
         f"<footer>Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by <code>stylealae report</code>."
         "</footer></body></html>\n"
     )
@@ -245,7 +247,7 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(h)}</th>" for h in headings)
     body = "".join("<tr>" + "".join(f"<td>{escape(v)}</td>" for v in row) + "</tr>" for row in rows)
     top = f"<thead><tr>{head}</tr></thead>" if any(headings) else ""
-    return f'<div class="wide"><table>{top}<tbody>{body}</tbody></table></div>'
+    return f'<div class="wide" tabindex="0"><table>{top}<tbody>{body}</tbody></table></div>'
 
 
 def _config(run: Run, cfg: RunConfig | None) -> str:
@@ -259,9 +261,8 @@ def _config(run: Run, cfg: RunConfig | None) -> str:
     shown = _table(("key", "value"), [(k, _plain(v)) for k, v in differs]) if differs else ""
     every = escape("\n".join(f"{k}: {_plain(v)}" for k, v in leaves(run.config)))
     heading = "<p>What differs from the defaults:</p>" if differs else ""
-    return (
-        f"{heading}{shown}<details><summary>The whole config</summary><pre>{every}</pre></details>"
-    )
+    folded = f'<summary>The whole config</summary><pre tabindex="0">{every}</pre>'
+    return f"{heading}{shown}<details>{folded}</details>"
 
 
 def _plain(value: object) -> str:

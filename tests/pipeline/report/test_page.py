@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -19,10 +20,12 @@ from pipeline.cli.app import main
 from pipeline.config import RunConfig, as_dict
 from pipeline.config.sections import LogConfig
 from pipeline.report.charts import Curve, Mark, chart, thinned, ticks
+from pipeline.report.growth import growth
 from pipeline.report.page import write_report
 from pipeline.report.run import read_run
 from pipeline.training.environment import environment, memory_scalars
 from stylealae.config import ModelConfig, ScheduleConfig
+from stylealae.image_grid import image_grid, to_uint8
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -171,6 +174,37 @@ def test_ticks_are_few_and_enclose(low: float, high: float) -> None:
     assert found[-1] >= high - 1e-12
 
 
+def test_the_same_faces_are_cut_out_of_the_grids_of_every_stage(run: Path) -> None:
+    for old in (run / "images").iterdir():
+        old.unlink()
+    faces = torch.rand(6, 4, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for k, resolution in enumerate((4, 8, 128)):
+        x = faces[2 * k : 2 * k + 2].repeat_interleave(resolution // 4, -1)
+        x = x.repeat_interleave(resolution // 4, -2)  # of another colour in every row and column
+        samples = torch.cat([x[0].flip(0), x[1].flip(0)])
+        rows = [("originals", x[0]), ("some words", x[1]), ("samples in several lines", samples)]
+        image_grid(rows, columns=4).save(run / "images" / f"{resolution:04d}-seen-0000000{k}00.png")
+    found = growth(read_run(run).grids)
+    assert found is not None
+    assert found.resolutions == [4, 8, 128]
+
+    def seen(picture: Image.Image) -> np.ndarray:
+        return np.asarray(picture.resize((4, 4), Image.Resampling.BOX)).astype(int)
+
+    for k in range(3):  # from the right; of the samples the second row, which is in reverse
+        column = 3 - k
+        for stage in range(3):
+            originals, others = to_uint8(faces[2 * stage]), to_uint8(faces[2 * stage + 1])
+            assert np.abs(seen(found.reconstructions[k][stage]) - others[column]).max() <= 1
+            assert np.abs(seen(found.samples[k][stage]) - others[3 - column]).max() <= 1
+        assert np.abs(seen(found.originals[k]) - originals[column]).max() <= 1
+    text = write_report(run).read_text()
+    assert text.count('alt="Sample ') == 9
+    assert text.count('alt="Held-out ') == 12
+    (run / "images/0008-seen-0000000100.png").write_bytes(b"torn")
+    assert "<th>8×8</th><th>128" not in write_report(run).read_text()  # noqa: RUF001
+
+
 def test_long_and_broken_curves_are_drawn() -> None:
     points = [(float(x), math.nan if x % 50 == 0 else 1.0) for x in range(10_000)]
     assert len(thinned(points)) <= 400
@@ -209,6 +243,9 @@ def test_the_page_opens_from_the_disk(browser: "Browser", run: Path, width: int)
     page.get_by_text("The whole config").click()
     assert page.get_by_text("engine.zero_stage: 1").is_visible()
     assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe-core here")
+    found = axe.Axe().run(page).response["violations"]
+    assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in found] == []
     context.close()
     assert not complaints
 

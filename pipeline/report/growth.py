@@ -1,0 +1,91 @@
+"""The same faces through the stages of a run, cut out of the grids that training drew.
+
+R resolution; a grid has a row of originals, one of their reconstructions and two of samples, whose
+cells end at its right and lower margins.
+"""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from pipeline.report.run import ImageGrid, Run
+from stylealae.image_grid import CELL, cell_box
+
+__all__ = ["Growth", "growth", "growth_table"]
+
+FACES = 3
+"""Reconstructions, and as many samples."""
+SHOWN = 96
+TIMES = "×"  # noqa: RUF001
+RECONSTRUCTIONS, ORIGINALS = 2, 3
+"""Their rows, counted from the lowest, the second row of samples."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Small pictures, face by face, each at every resolution."""
+
+    resolutions: Sequence[int]
+    samples: Sequence[Sequence[Image.Image]]
+    reconstructions: Sequence[Sequence[Image.Image]]
+    originals: Sequence[Image.Image]
+    """Of the reconstructions, at the last resolution."""
+
+
+def growth_table(run: Run) -> str:
+    """The same faces at every resolution: samples of fixed seeds, held-out images reconstructed."""
+    found = growth(run.grids) if run.config.get("family", "stylealae") == "stylealae" else None
+    if found is None:
+        return ""
+    heads = "".join(f"<th>{r}{TIMES}{r}</th>" for r in found.resolutions)
+    rows = [_strip(f"Sample {k + 1}", some) for k, some in enumerate(found.samples)]
+    pairs = zip(found.reconstructions, found.originals, strict=True)
+    rows += [_strip(f"Held-out {k + 1}", [*some, x]) for k, (some, x) in enumerate(pairs)]
+    return (
+        f'<div class="wide" tabindex="0"><table><thead><tr>{heads}<th>original</th></tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div><p>Samples of the same seeds, then "
+        "reconstructions of the same held-out images, at the end of every stage.</p>"
+    )
+
+
+def _strip(name: str, pictures: Sequence[Image.Image]) -> str:
+    cells = (f'<td><img src="{_small(x)}" alt="{name}"></td>' for x in pictures)
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _small(picture: Image.Image) -> str:
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def growth(grids: Sequence[ImageGrid]) -> Growth | None:
+    """The faces of the last grid of every stage, in the order of growth; None of a single stage."""
+    last = {grid.resolution: grid for grid in grids}
+    sheets = []
+    for resolution, grid in sorted(last.items()):
+        try:
+            with Image.open(grid.path, formats=["PNG"]) as image:
+                sheets.append((resolution, image.convert("RGB")))
+        except (OSError, ValueError, Image.DecompressionBombError):  # torn
+            continue
+    least = (CELL * FACES, CELL * (ORIGINALS + 1))
+    if len(sheets) < 2 or any(s.width < least[0] or s.height < least[1] for _, s in sheets):
+        return None
+    faces = range(FACES)
+    return Growth(
+        [resolution for resolution, _ in sheets],
+        [[_tile(sheet, r, k, 0) for r, sheet in sheets] for k in faces],
+        [[_tile(sheet, r, k, RECONSTRUCTIONS) for r, sheet in sheets] for k in faces],
+        [_tile(sheets[-1][1], sheets[-1][0], k, ORIGINALS) for k in faces],
+    )
+
+
+def _tile(sheet: Image.Image, resolution: int, column: int, row: int) -> Image.Image:
+    """A cell of a grid, counted from its lower right corner."""
+    tile = sheet.crop(cell_box(sheet.size, resolution, column, row))
+    way = Image.Resampling.NEAREST if resolution < SHOWN else Image.Resampling.LANCZOS
+    return tile.resize((SHOWN, SHOWN), way)
