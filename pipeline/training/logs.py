@@ -69,9 +69,9 @@ class Log:
         self._shown = _opened(Path(cfg.batches), world) if cfg.batches else None
         if world.rank == 0:
             _forget_after(storage, seen)
-            about = About(folder=self.run_dir, seen=seen, config=config or {})
-            self._observers = observers(cfg.to, about)
             where = {"seen": seen, "ranks": world.size, **environment(world.device)}
+            about = About(folder=self.run_dir, seen=seen, config=config or {}, environment=where)
+            self._observers = observers(cfg.to, about)
             with (self.run_dir / ENVIRONMENT).open("a") as stream:
                 stream.write(json.dumps(where) + "\n")
 
@@ -170,11 +170,14 @@ class Log:
         if self._observers is None or not (due(seen, self.cfg.grid_img, at.batch) or at_end):
             return
         n = min(self.cfg.grid_size, len(originals))
-        sheet = image_grid(model().rows(originals[:n], at.alpha), columns=n)
+        rows = model().rows(originals[:n], at.alpha)
         folder = self.run_dir / "images"
         folder.mkdir(exist_ok=True)
+        sheet = image_grid(rows, columns=n)
         sheet.save(folder / f"{at.resolution:04d}-seen-{seen:010d}.png")
-        self._observers.picture(seen, "image/sheet", sheet)
+        *others, samples = rows  # of every family
+        for tag, some in (("image/reconstructions", others), ("image/samples", [samples])):
+            self._observers.picture(seen, tag, image_grid(some, columns=n))
 
     def close(self) -> None:
         """Flushes everything."""

@@ -10,7 +10,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -18,6 +18,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from PIL import Image
 
+from pipeline.config.leaves import leaves
 from stylealae.errors import ConfigError
 
 __all__ = ["About", "Observer", "Observers", "observers", "show"]
@@ -35,11 +36,18 @@ class About:
     """Images seen so far: what was told beyond them belongs to an attempt that was cut off."""
     config: Mapping[str, Any]
     """The resolved config as plain dicts and lists; empty where there is none."""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    """Host, processor, GPU, versions: a row of environment.jsonl."""
 
     @property
     def run_dir(self) -> str:
         """Folder or URL of the run, as its config names it."""
         return str(self.config.get("run_dir", self.folder))
+
+    @property
+    def name(self) -> str:
+        """The run's name: that of its folder."""
+        return Path(self.run_dir).name or self.folder.resolve().name
 
 
 class Observer(Protocol):
@@ -56,15 +64,22 @@ class Observer(Protocol):
 
 
 class TensorBoard:
-    """`run_dir/tensorboard`: `tensorboard --logdir runs`."""
+    """`run_dir/tensorboard/<name of the run>`: `tensorboard --logdir runs`."""
 
     def __init__(self, about: About) -> None:
         """Goes on with the folder, without what was told beyond `about.seen`."""
-        from torch.utils.tensorboard import SummaryWriter
+        from torch.utils.tensorboard import SummaryWriter, summary
 
-        self._writer = SummaryWriter(str(about.folder / "tensorboard"), purge_step=about.seen + 1)
+        folder = str(_events_of(about.folder, about.name))
+        self._writer = SummaryWriter(folder, purge_step=about.seen + 1)
+        self._events = cast(Any, self._writer.file_writer)
         text = json.dumps(dict(about.config), indent=2).replace("\n", "\n    ")
         self._writer.add_text("config", f"    {text}", about.seen)
+        self._writer.add_text("environment", _markdown(about.environment), about.seen)
+        values = {key: _plain(value) for key, value in leaves(about.config)}
+        hparams: Any = summary.hparams
+        _, begin, self._end = hparams(values, {})  # columns are those of all runs together
+        self._events.add_summary(begin)
 
     def scalars(self, seen: int, values: Mapping[str, float]) -> None:
         """A curve a tag."""
@@ -77,6 +92,7 @@ class TensorBoard:
 
     def close(self) -> None:
         """Writes out what is pending."""
+        self._events.add_summary(self._end)
         self._writer.close()
 
 
@@ -84,8 +100,25 @@ def show(run_dir: Path, tag: str, picture: Image.Image, seen: int) -> None:
     """Puts a picture into the TensorBoard of a run that is over."""
     from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(str(run_dir / "tensorboard")) as writer:
+    with SummaryWriter(str(_events_of(run_dir, run_dir.resolve().name))) as writer:
         writer.add_image(tag, np.asarray(picture), seen, dataformats="HWC")
+
+
+def _events_of(run: Path, name: str) -> Path:
+    """The folder of a run's events, by whose name TensorBoard calls the run."""
+    there = sorted((run / "tensorboard").rglob("events.*"))
+    return there[-1].parent if there else run / "tensorboard" / name
+
+
+def _markdown(values: Mapping[str, Any]) -> str:
+    """A table of what is not empty."""
+    rows = [f"| {key} | {value} |" for key, value in leaves(values) if value not in (None, "")]
+    return "\n".join(["| | |", "|---|---|", *rows])
+
+
+def _plain(value: object) -> bool | int | float | str:
+    """A value as TensorBoard's table of hyperparameters takes it."""
+    return value if isinstance(value, bool | int | float | str) else json.dumps(value)
 
 
 class WeightsAndBiases:
@@ -96,7 +129,7 @@ class WeightsAndBiases:
         import wandb
 
         self._image, self._run = wandb.Image, wandb.init(
-            project="stylealae", name=Path(about.run_dir).name, id=_identity(about),
+            project="stylealae", name=about.name, id=_identity(about),
             resume="allow", dir=str(about.folder), config=dict(about.config),
         )  # fmt: skip
         self._run.define_metric("*", step_metric="seen")  # an attempt may go back on its axis

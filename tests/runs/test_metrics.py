@@ -68,7 +68,7 @@ def test_they_are_written_and_move_nothing(faces: Path, tmp_path: Path) -> None:
     found = {row["seen"]: row for row in rows if "metric/fid-random" in row}
     assert list(found) == [24, 48, 64]
     assert all(row["metric/psnr"] > 0 and row["time/metrics_s"] > 0 for row in found.values())
-    events = EventAccumulator(str(tmp_path / "with/tensorboard")).Reload()
+    events = EventAccumulator(str(tmp_path / "with/tensorboard/with")).Reload()
     curve = [(e.step, pytest.approx(e.value)) for e in events.Scalars("metric/fid-random")]
     assert curve == [(seen, row["metric/fid-random"]) for seen, row in found.items()]
 

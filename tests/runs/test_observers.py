@@ -18,7 +18,7 @@ from pipeline.data.sources.registry import open_source
 from pipeline.storage import open_storage
 from pipeline.training import audit
 from pipeline.training.checkpoints import Checkpoint, latest
-from pipeline.training.observers import About, observers
+from pipeline.training.observers import About, observers, show
 from pipeline.training.trainer import train_stage
 from pipeline.world import joined
 from stylealae.config import ModelConfig, ScheduleConfig
@@ -102,8 +102,8 @@ def test_a_run_is_the_same_to_the_bit_whoever_watches(hook: Any, tmp_path: Path)
     assert (start.seen, start.config["log"]["grid_size"], end) == (0, 2, "closed")
     assert [{"seen": seen, **row} for seen, row in (t for t in told if len(t) == 2)] == rows
     assert [(seen, tag) for seen, tag, _ in (t for t in told if len(t) == 3)] == [
-        (48, "image/sheet")
-    ]
+        (48, "image/reconstructions"), (48, "image/samples"),
+    ]  # fmt: skip
     assert not (tmp_path / "without/tensorboard").exists()
     with gzip.open(tmp_path / "with/profile/0004-rank-000.json.gz") as stream:
         names = {event.get("name", "") for event in json.load(stream)["traceEvents"]}
@@ -148,13 +148,57 @@ def test_one_that_cannot_begin_stops_the_run_before_its_first_step(
         observers([name], about(tmp_path))
 
 
+def test_tensorboard_shows_runs_by_name_with_config_environment_and_hyperparameters(tmp_path: Path):
+    from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
+    from tensorboard.plugins.hparams import metadata
+
+    config = {"run_dir": "runs/faces", "seed": 3, "schedule": {"lr": [0.002], "cosine": True}}
+    where = {"host": "here", "gpu": None, "versions": {"torch": "2.13.0"}}
+    for seen in (0, 8):  # two stages
+        told = About(folder=tmp_path / "faces", seen=seen, config=config, environment=where)
+        watching = observers(["tensorboard"], told)
+        watching.scalars(seen + 8, ROW)
+        watching.picture(seen + 8, "image/samples", Image.new("RGB", (8, 8)))
+        watching.close()
+    show(tmp_path / "faces", "image/pairs", Image.new("RGB", (8, 8)), 16)
+
+    runs = EventMultiplexer().AddRunsFromDirectory(str(tmp_path / "faces/tensorboard")).Reload()
+    assert list(runs.Runs()) == ["faces"]
+    events = runs.GetAccumulator("faces")
+    assert [e.step for e in events.Scalars("loss/critic")] == [8, 16]
+    assert set(events.Tags()["images"]) == {"image/samples", "image/pairs"}
+    texts = {
+        name: events.Tensors(f"{name}/text_summary")[-1].tensor_proto.string_val[0].decode()
+        for name in ("config", "environment")
+    }
+    assert '"seed": 3' in texts["config"]
+    assert "| versions.torch | 2.13.0 |" in texts["environment"]
+    assert "gpu" not in texts["environment"]
+    begun = metadata.parse_session_start_info_plugin_data(
+        events.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
+    )
+    values = {key: value for key, value in begun.hparams.items()}
+    assert values["seed"].number_value == 3
+    assert values["schedule.cosine"].number_value == 1
+    assert values["schedule.lr"].string_value == "[0.002]"
+
+
+def test_an_earlier_run_goes_on_where_its_events_are(tmp_path: Path):
+    (tmp_path / "tensorboard").mkdir()
+    (tmp_path / "tensorboard/events.out.tfevents.1.host").touch()
+    watching = observers(["tensorboard"], about(tmp_path))
+    watching.scalars(8, ROW)
+    watching.close()
+    assert all(file.is_file() for file in (tmp_path / "tensorboard").iterdir())
+
+
 def test_weights_and_biases_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("wandb", reason="wandb is not installed")
     for key, value in {"MODE": "offline", "SILENT": "true", "DIR": str(tmp_path)}.items():
         monkeypatch.setenv(f"WANDB_{key}", value)
     watching = observers(["wandb"], about(tmp_path))
     watching.scalars(8, ROW)
-    watching.picture(8, "image/sheet", Image.new("RGB", (8, 8)))
+    watching.picture(8, "image/samples", Image.new("RGB", (8, 8)))
     watching.close()
     (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     assert b"loss/critic" in file.read_bytes()
@@ -168,7 +212,7 @@ def test_mlflow_goes_on_with_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for seen in (8, 16):  # two stages
         watching = observers(["mlflow"], about(tmp_path, seen))
         watching.scalars(seen, {**ROW, "loss/critic": float(seen)})
-        watching.picture(seen, "image/sheet", Image.new("RGB", (8, 8)))
+        watching.picture(seen, "image/samples", Image.new("RGB", (8, 8)))
         watching.close()
     client = mlflow.MlflowClient()
     experiment = client.get_experiment_by_name("stylealae")
@@ -176,5 +220,5 @@ def test_mlflow_goes_on_with_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert run.data.params["seed"] == "3"
     history = client.get_metric_history(run.info.run_id, "loss/critic")
     assert [(point.step, point.value) for point in history] == [(8, 8.0), (16, 16.0)]
-    files = client.list_artifacts(run.info.run_id, "image/sheet")
+    files = client.list_artifacts(run.info.run_id, "image/samples")
     assert [Path(file.path).name for file in files] == ["0000000008.png", "0000000016.png"]
