@@ -1,6 +1,7 @@
 """One trainer process: what Ray Train starts on every worker."""
 
 import logging
+from pathlib import Path
 from typing import TypedDict
 
 import ray
@@ -8,7 +9,9 @@ import ray.train
 
 from pipeline.cluster.coordinator import CoordinatorHandle, stop_event
 from pipeline.cluster.failure_policy import is_network, reason_to_stop
+from pipeline.cluster.gauges import Gauges
 from pipeline.config import parse
+from pipeline.training.progress import ProgressUpdate
 
 __all__ = ["WorkerArguments", "train_worker"]
 
@@ -52,6 +55,12 @@ def train_worker(arguments: WorkerArguments) -> None:
             cfg.engine, gpu=cfg.cluster.gpus_per_worker > 0, local_rank=context.get_local_rank()
         )
         group = round(world.each(float(group))[0])  # for all to know
+        gauges = Gauges(Path(cfg.run_dir).name)
+
+        def report(update: ProgressUpdate) -> None:
+            gauges.show(update)
+            coordinator.report.remote(update)
+
         with stop_event(coordinator) as stop:
             train_stage(
                 cfg,
@@ -59,7 +68,7 @@ def train_worker(arguments: WorkerArguments) -> None:
                 world,
                 storage,
                 stop=stop.is_set,
-                report=lambda update: coordinator.report.remote(update) and None,
+                report=report,
                 fence=fence,
             )
     except FencedError:
