@@ -6,6 +6,8 @@ import torch
 from starlette.testclient import TestClient
 
 from bench.timing import compare
+from pipeline.studio.answers import Answers
+from pipeline.studio.recipe import Face, Recipe
 from pipeline.studio.server import app_of
 from pipeline.studio.studio import Studio
 from stylealae import StyleALAE
@@ -15,20 +17,33 @@ from stylealae.networks import build
 __all__ = ["bench_studio"]
 
 FFHQ_256 = ModelConfig(resolution=256, start_channels=64)
+AT_ONCE, SMALL = 16, ModelConfig(resolution=32)
 
 
 def bench_studio(rounds: int) -> list[dict[str, Any]]:
-    """The request while a slider moves against the one after: the whole way through the server."""
-    w_mean = torch.zeros(2 * FFHQ_256.blocks, FFHQ_256.w_width)
-    m = StyleALAE(build(FFHQ_256), FFHQ_256, w_mean, stage=FFHQ_256.blocks - 1)
-    client = TestClient(app_of(Studio(m)), base_url="http://localhost")
+    """The request while a slider moves against the one after; pictures together and one by one."""
+    client = TestClient(app_of(_studio_of(FFHQ_256)), base_url="http://localhost")
 
     def picture(i: int, draft: bool) -> None:
         recipe = {"face": {"seed": 1}, "amounts": {"pc1": 0.1 * i}, "draft": draft}
         assert client.post("/api/picture", json=recipe).status_code == 200
 
-    name = "studio: picture while a slider moves / at rest, 256"
+    answers = Answers(_studio_of(SMALL))
+    recipes = [Recipe(face=Face(w=w)) for w in torch.randn(AT_ONCE, SMALL.w_width)]
+
+    def one_by_one(_: int) -> None:
+        for recipe in recipes:
+            answers.pictures([recipe])
+
     return [
-        compare(name, lambda i: picture(i, True), lambda i: picture(i, False),
-                rounds=rounds, images=1)
+        compare("studio: picture while a slider moves / at rest, 256",
+                lambda i: picture(i, True), lambda i: picture(i, False), rounds=rounds, images=1),
+        compare("studio: 16 pictures that wait, together / one by one, 32",
+                lambda _: answers.pictures(recipes), one_by_one, rounds=rounds, images=AT_ONCE),
     ]  # fmt: skip
+
+
+def _studio_of(model: ModelConfig) -> Studio:
+    """A studio of an untrained model."""
+    w_mean = torch.zeros(2 * model.blocks, model.w_width)
+    return Studio(StyleALAE(build(model), model, w_mean, stage=model.blocks - 1))
