@@ -92,6 +92,57 @@ def test_at_p_08_the_image_itself_is_the_likeliest_orientation() -> None:
     assert float((t[:, 0] == 0).float().mean()) == pytest.approx(0.6, abs=0.015)
 
 
+def seen_as(p: float) -> Tensor:
+    """How often T shows each of an image's 8 turned and mirrored copies as which.  -> [8, 8]"""
+    x = torch.arange(16.0).view(1, 1, 4, 4)
+    copies = torch.cat([y.rot90(k, (2, 3)) for y in (x, x.flip(3)) for k in range(4)])
+    t = draw(4000, p, ("turn", "flip"), rng(0, "t", 0))
+    rows = []
+    for copy_ in copies:
+        shown = transformed(copy_.expand(len(t), 1, 4, 4), t)
+        rows.append((shown[:, None] == copies).flatten(2).all(2).double().mean(0))
+    found = torch.stack(rows)
+    assert torch.allclose(found.sum(1), torch.ones(8, dtype=torch.float64))  # nothing else is shown
+    return found
+
+
+def trained_under(t: Tensor, start: int) -> Tensor:
+    """The shares in which a generator draws the 8 copies, trained to show what copy 0 shows.
+
+    The loss is the divergence that a perfect critic tells it of (Goodfellow et al. 2014), the
+    generator a softmax that draws nearly nothing but copy `start` at first.
+    """
+    a = (4.0 * torch.eye(8, dtype=torch.float64)[start]).requires_grad_(True)
+    adam = torch.optim.Adam([a], lr=0.1)
+    for _ in range(300):
+        real, fake = t[0], a.softmax(0) @ t
+        half = (real + fake) / 2
+        loss = (real * (real / half).log() + fake * (fake / half).log()).sum()
+        (a.grad,) = torch.autograd.grad(loss, a)
+        adam.step()
+    return a.detach().softmax(0)
+
+
+@pytest.mark.parametrize("start", [1, 4, 6])
+def test_a_generator_trained_under_t_draws_untransformed_images(start: int) -> None:
+    """Up to p 0.8 what T shows tells what was drawn; at p 1 any copy is as good as the upright."""
+    assert trained_under(seen_as(0.8), start)[0] > 0.97
+    at_1 = seen_as(1.0)
+    assert torch.allclose(at_1, torch.full((8, 8), 0.125, dtype=torch.float64), atol=0.03)
+    assert trained_under(at_1.mean(0).expand(8, 8), start)[start] > 0.88  # where it began
+
+
+def test_shifts_up_to_p_08_lose_no_frequency_of_an_image() -> None:
+    """T's mean effect on each frequency is above 0, so images that T shows alike are alike."""
+    side, spectra = 256, {}
+    for p in (0.8, 0.9):
+        t = draw(100_000, p, ("shift",), rng(0, "t", 0))
+        by = (t[:, NAMES.index("down")] * side).round().long() % side
+        spectra[p] = torch.fft.fft(torch.bincount(by, minlength=side).double() / len(by)).real
+    assert spectra[0.8].min() > 0.01
+    assert spectra[0.9].min() < -0.05
+
+
 def test_ranks_share_the_draw_of_the_whole_batch() -> None:
     at, cfg = Progress(stage=1, batch=8, lr=0.1), AugmentConfig(mode="fixed", p=0.5)
     shares = [
