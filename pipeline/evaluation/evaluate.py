@@ -8,7 +8,8 @@ import torch
 
 from pipeline.arithmetic import tf32
 from pipeline.evaluation.context import EvaluationContext, Values
-from pipeline.evaluation.registry import METRICS, require
+from pipeline.evaluation.registry import METRICS
+from pipeline.evaluation.requirements import require
 
 __all__ = ["Result", "evaluate"]
 

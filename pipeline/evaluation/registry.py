@@ -1,15 +1,15 @@
 """The metric registry: what each measures, by which protocol, what it needs, of which models."""
 
-from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
 from pipeline.evaluation import attribute_metrics, code_metrics, factor_metrics, image_metrics
 from pipeline.evaluation.context import EvaluationContext, Values
+from pipeline.evaluation.identity_metrics import identity, identity_rendered
 from stylealae.api import StyleALAE
 from stylealae.capabilities import (
-    CAPABILITIES,
     Autoencodes,
     Classifies,
     Flattens,
@@ -17,11 +17,9 @@ from stylealae.capabilities import (
     Reconstructs,
     Unmaps,
 )
-from stylealae.errors import ConfigError
-from stylealae.metrics.features import KNOWN
 from stylealae.metrics.ppl import Sampling, Space
 
-__all__ = ["METRICS", "Metric", "needing_files", "require", "usual"]
+__all__ = ["METRICS", "Metric", "needing_files", "usual"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +40,10 @@ class Metric:
     """Which real images it measures: those of train, or of the test split where there is one."""
     generates: bool = True
     """Whether it generates images of latents that it draws."""
+    recognises: bool = False
+    """Whether it needs the extra `faces`."""
+    source: str = ""
+    """Kind of source that the data set must be of; empty for any."""
     models: tuple[type, ...] = (StyleALAE,)
     """Capabilities or classes of models, one of which the measured one must have."""
 
@@ -133,6 +135,11 @@ METRICS: dict[str, Metric] = {
     "lpips-random": _again(image_metrics.lpips, "random", LPIPS),
     "psnr": _again(image_metrics.psnr, "", "mean PSNR in 8 bits"),
     "ssim": _again(image_metrics.ssim, "", "mean SSIM in 8 bits, 11x11 Gaussian of 1.5,"),
+    "identity": replace(_again(identity, "", "cosine of dlib's face descriptors"), recognises=True),
+    "identity-rendered": replace(
+        _again(identity_rendered, "", "correlation of a face's parameters with what is read"),
+        source="rendered",
+    ),
     "reciprocity": Metric(
         measure=image_metrics.reciprocity,
         protocol="mean squared E(G(F(z))) - F(z) without noise; share: of the variance of w",
@@ -224,76 +231,3 @@ def usual(model: object) -> list[str]:
 def needing_files() -> frozenset[str]:
     """Metrics whose extractor is a file of one's own: those with published numbers."""
     return frozenset(n for n, m in METRICS.items() if m.extractor not in ("", "random"))
-
-
-def _require_extractors(names: Sequence[str], roles: Set[str], model: object) -> None:
-    """Refuses names that do not exist, or need an extractor that is not there.
-
-    Raises:
-        ConfigError: it names the missing file, its origin, and what runs without it.
-    """
-    for name in names:
-        if name not in METRICS:
-            raise ConfigError(f"there is no metric {name!r}: choose from {', '.join(METRICS)}")
-    wanted = {METRICS[name].extractor for name in names} - {""} - roles
-    if not wanted:
-        return
-    lines = []
-    for role in sorted(wanted):
-        needing = ", ".join(n for n in names if METRICS[n].extractor == role)
-        lines.append(f"{needing}: {_origin_of(role)}")
-    runs = ", ".join(
-        n for n, m in METRICS.items() if m.extractor in ("", *roles) and isinstance(model, m.models)
-    )
-    missing = "\n  ".join(lines)
-    raise ConfigError(
-        f"nothing was computed, for a feature extractor is missing:\n  {missing}\n"
-        f"Fetch it once (nothing is downloaded here) and add --features FILE, in a config "
-        f"metrics.features=[FILE]. Without it run: {runs}"
-    )
-
-
-def require(names: Sequence[str], context: EvaluationContext[object]) -> None:
-    """Refuses, before anything is computed, metrics that cannot be measured in this context.
-
-    Raises:
-        ConfigError: a name is unknown, a model is of a class that a metric does not take, or an
-            extractor, a label or images are missing.
-    """
-    _require_extractors(names, context.extractors.keys(), context.model)
-    model, there = context.model, context.dataset.manifest.labels
-    for name in names:
-        metric = METRICS[name]
-        if not isinstance(model, metric.models):
-            takes = " or ".join(CAPABILITIES.get(kind, kind.__name__) for kind in metric.models)
-            fitting = ", ".join(n for n, m in METRICS.items() if isinstance(model, m.models))
-            raise ConfigError(
-                f"{name} measures a {takes} and this is a {type(model).__name__}, which takes "
-                f"{fitting or 'none of the metrics'}: change the list of metrics"
-            )
-        if metric.labels and not context.labels:
-            raise ConfigError(
-                f"{name} needs labels, and none are named: add --labels, of "
-                f"{', '.join(there) or 'which this data set has none'}"
-            )
-    unknown = [n for n in context.labels if n not in there and n.partition(":")[0] not in there]
-    if unknown:
-        raise ConfigError(
-            f"the data set has no label {', '.join(unknown)}: its labels are "
-            f"{', '.join(there) or 'none'}"
-        )
-    if context.samples < 2 or context.batch < 1:
-        raise ConfigError(
-            f"{context.samples} samples by {context.batch}: take at least 2, by 1 or more"
-        )
-    if any(METRICS[name].labels for name in names):
-        for label in context.labels:
-            attribute_metrics.attribute_masks(context, label)
-
-
-def _origin_of(role: str) -> str:
-    """Where the file of an extractor is from."""
-    if role not in KNOWN:
-        return "a TorchScript file of your own, with --sha256 of it"
-    known = KNOWN[role]
-    return f"{known.file} ({known.of}) from {known.url}, sha256 {known.sha256}"

@@ -3,7 +3,6 @@
 Left and right are the picture's. Coordinates are pixels, x to the right and y down, from 0.
 """
 
-import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.pixels import Pixels
+from pipeline.faces import dlib_models
 from stylealae.errors import DataError
 
 __all__ = ["DETECTORS", "SUFFIXES", "Points", "detector", "read_points", "read_table"]
+__all__ += ["usual_detector"]
 
 Array = NDArray[np.float64]
 
@@ -105,7 +106,7 @@ Detector = Callable[[Pixels], Sequence[Points]]
 
 
 def detector(text: str) -> Detector:
-    """`yunet:model.onnx` or `dlib:model.dat`: a detector with the file of its weights.
+    """`dlib` of the extra `faces`, or with a file of weights, `yunet:model.onnx` say.
 
     Raises:
         DataError: there is no such detector, or its package or file is missing.
@@ -113,6 +114,8 @@ def detector(text: str) -> Detector:
     name, _, file = text.partition(":")
     if name not in DETECTORS:
         raise DataError(f"there is no detector {name!r}: known are {', '.join(DETECTORS)}")
+    if text == "dlib":
+        return _dlib(str(dlib_models.model_file(dlib_models.LANDMARKS)))
     if not file or not Path(file).is_file():
         raise DataError(
             f"--detector {text} names no file of weights: {DETECTORS[name].__doc__} Nothing is "
@@ -120,6 +123,11 @@ def detector(text: str) -> Detector:
             f"--detector {name}:PATH"
         )
     return DETECTORS[name](file)
+
+
+def usual_detector() -> str:
+    """What `detector` takes when nobody names one: that of the extra `faces`, if it is there."""
+    return "dlib" if dlib_models.installed() else ""
 
 
 def _yunet(file: str) -> Detector:
@@ -140,16 +148,10 @@ def _yunet(file: str) -> Detector:
 
 def _dlib(file: str) -> Detector:
     """It wants shape_predictor_68_face_landmarks.dat, with which FFHQ was made."""
-    try:
-        dlib = importlib.import_module("dlib")
-    except ImportError as error:
-        raise DataError("the detector dlib is not installed: pip install dlib") from error
-    boxes, shape = dlib.get_frontal_face_detector(), dlib.shape_predictor(file)
+    faces_in = dlib_models.FaceFinder(Path(file))
 
     def find(image: Pixels) -> list[Points]:
-        found = sorted(boxes(image, 1), key=lambda box: -box.area())
-        shapes = [[(p.x, p.y) for p in shape(image, box).parts()] for box in found]
-        return [Points.of(np.asarray(points, np.float64)) for points in shapes]
+        return [Points.of(dlib_models.landmark_points(face)) for face in faces_in(image)]
 
     return find
 

@@ -14,6 +14,7 @@ from pipeline.data.sources.files import SUFFIXES as PICTURES
 from pipeline.data.sources.left_aside import LeftAside, hidden, suffix_of
 from pipeline.data.sources.names import Names
 from pipeline.faces.alignment import align, square_of
+from pipeline.faces.dlib_models import EXTRA
 from pipeline.faces.landmarks import SUFFIXES, Detector, Points, read_points
 from stylealae.errors import DataError
 
@@ -166,8 +167,8 @@ def aligned(
         points, faces = found[0], len(found)
     if points is None:
         raise DataError(
-            f"it has no landmarks: put a {', '.join(SUFFIXES)} of its name beside it, or give "
-            "--landmarks or --detector"
+            f"it has no landmarks: put a {', '.join(SUFFIXES)} of its name beside it, give "
+            f"--landmarks or --detector, or have its face found ({EXTRA})"
         )
     return Aligned(align(image, points, side), faces, square_of(points).side)
 

@@ -15,7 +15,7 @@ from pipeline.config import RunConfig
 from pipeline.data.loader.dataset import Dataset
 from pipeline.evaluation.context import EvaluationContext
 from pipeline.evaluation.evaluate import evaluate
-from pipeline.evaluation.registry import require
+from pipeline.evaluation.requirements import require
 from pipeline.training.logs import Log, due
 from pipeline.world import World
 from stylealae.metrics.features import extractors

@@ -23,7 +23,8 @@ def measurements(cfg: RunConfig) -> Iterator[tuple[str, Callable[[], Any]]]:
     world = world_of()
     found = extractors((), world.device)
     for name, metric in METRICS.items():
-        if isinstance(m, metric.models) and metric.extractor in ("", *found):
+        free = metric.extractor in ("", *found) and not (metric.source or metric.recognises)
+        if isinstance(m, metric.models) and free:
             context = EvaluationContext(
                 model=m,
                 dataset=Pictures(m.model),  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from pipeline.cli.output import print_numbers, progress, write_picture
 from stylealae.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from pipeline.faces.landmarks import Detector
     from pipeline.faces.photos import Aligned, Photo
 
 __all__ = ["align"]
@@ -31,7 +33,8 @@ NAMED = 5  # photos that are passed over, one by one
                    "beside the photos.")  # fmt: skip
 @click.option("--detector", "detect", metavar="NAME:WEIGHTS",
               help="Find the faces of photos without landmarks: yunet:face_detection_yunet_"
-                   "2023mar.onnx or dlib:shape_predictor_68_face_landmarks.dat.")  # fmt: skip
+                   "2023mar.onnx or dlib:shape_predictor_68_face_landmarks.dat; default: dlib of "
+                   "the extra `faces`, if it is there.")  # fmt: skip
 @click.option("--sheet", type=click.Path(path_type=Path), help="Also a PNG of the first crops.")
 @reporting("the crops that were made are there")
 def align(
@@ -42,12 +45,13 @@ def align(
 
     PHOTOS are image files, or folders, zips and tars of them; a crop has its photo's name, with the
     folders above it where two photos are called alike. Landmarks lie beside a photo, by its
-    name: WebMorph's .tem, iBUG's .pts, or a .json of 68, 5 or 4 pairs (eyes, mouth corners). What
+    name: WebMorph's .tem, iBUG's .pts, or a .json of 68, 5 or 4 pairs (eyes, mouth corners). Of
+    photos without any the largest face is found, after pip install 'stylealae[faces]'. What
     lies outside a photo is mirrored and blurred. A model trained on FFHQ or CelebA-HQ wants such
     crops for `encode`, `reconstruct` and `edit`.
 
     \b
-    stylealae align me.jpg --out aligned
+    stylealae align photos/ --out aligned
     stylealae align photos.zip --landmarks landmarks.json --size 256 --out aligned --sheet look.png
     stylealae align photos/ --detector yunet:face_detection_yunet_2023mar.onnx --out aligned
     """  # noqa: D301
@@ -57,7 +61,7 @@ def align(
 
     if sheet:
         require_picture("--sheet", sheet)
-    finds = points.detector(detect) if detect else None
+    finds = points.detector(detect) if detect else None if landmarks else _usual_detector()
     left_aside = LeftAside()
     found = photos_of(photos, left_aside)
     if not found:
@@ -88,6 +92,14 @@ def align(
         several_faces=sum(crop.faces > 1 for _, crop in made),
         out=str(out),
     )
+
+
+def _usual_detector() -> "Detector | None":
+    """That of the extra `faces`, which is read when a photo wants it; None without the extra."""
+    from pipeline.faces import landmarks
+
+    name, detector = landmarks.usual_detector(), cache(landmarks.detector)
+    return (lambda image: detector(name)(image)) if name else None
 
 
 def _write_crops(
