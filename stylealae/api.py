@@ -3,6 +3,7 @@
 Legend: N batch, C channels, R resolution, Z and W widths, L layers (two a stage).
 """
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from stylealae.config import ModelConfig
 from stylealae.editing import attributes
 from stylealae.editing.directions import Directions, principal, sefa
 from stylealae.editing.refinement import Distance, Refined, refine
+from stylealae.editing.tuning import Tuned, Tuning, tune
 from stylealae.errors import CheckpointError, ConfigError
 from stylealae.image_grid import Row
 from stylealae.interop import snapshot
@@ -106,12 +108,9 @@ class StyleALAE(OnHub):
 
     @torch.no_grad()
     def generate(
-        self,
-        w: Tensor,
-        stage: int | None = None,
-        alpha: float = 1.0,
+        self, w: Tensor, stage: int | None = None, alpha: float = 1.0,
         noise: bool | torch.Generator = True,
-    ) -> Tensor:
+    ) -> Tensor:  # fmt: skip
         """G: the image of a style.  [N, W] or [N, L, W] -> [N, C, R, R]
 
         `noise` draws G's noise from torch's global generator, from a given one, or not at all.
@@ -154,15 +153,9 @@ class StyleALAE(OnHub):
         return self.generate(self.map(latents), alpha=alpha, noise=noise or False)
 
     def refine(
-        self,
-        x: Tensor,
-        steps: int = 100,
-        *,
-        rate: float = 0.05,
-        stay: float = 0.02,
-        distance: Distance | None = None,
-        report: Callable[[int], None] | None = None,
-    ) -> Refined:
+        self, x: Tensor, steps: int = 100, *, rate: float = 0.05, stay: float = 0.02,
+        distance: Distance | None = None, report: Callable[[int], None] | None = None,
+    ) -> Refined:  # fmt: skip
         """Styles that reconstruct x better than E(x), by descent from it: see refinement.refine."""
         self.encode(x[:1])  # refuses another shape
         return refine(
@@ -170,16 +163,34 @@ class StyleALAE(OnHub):
             steps=steps, rate=rate, stay=stay, distance=distance, report=report,
         )  # fmt: skip
 
+    def tune(
+        self, x: Tensor, w: Tensor, steps: int = 200, *, locality: float = 1.0,
+        names: Sequence[str] = (), distance: Distance | None = None,
+        report: Callable[[int], None] | None = None,
+    ) -> Tuned:  # fmt: skip
+        """What to add to G for it to draw x from w, the styles of `refine`: see tuning.tune."""
+        self.encode(x[:1])  # refuses another shape
+        return tune(
+            self.nets, x.to(self.device), w.to(self.device), self._at(None),
+            steps=steps, locality=locality, names=names, distance=distance, report=report,
+        )  # fmt: skip
+
+    def tuned(self, tuning: Tuning | str | Path) -> "StyleALAE":
+        """The model with what `tune` has found, or a file of it, added to a copy of its G.
+
+        Raises:
+            CheckpointError: the file holds something else.
+            ConfigError: it was found for another G.
+        """
+        found = tuning if isinstance(tuning, Tuning) else Tuning.load(Path(tuning))
+        nets = copy.deepcopy(self.nets)
+        nets.G.load_state_dict(found.added_to(self.nets.G))
+        return StyleALAE(nets, self.model, self.w_mean, stage=self.stage, seen=self.seen)
+
     def sample(
-        self,
-        n: int,
-        *,
-        seed: int = 0,
-        truncation: float = 1.0,
-        stage: int | None = None,
-        alpha: float = 1.0,
-        noise: bool = False,
-    ) -> Tensor:
+        self, n: int, *, seed: int = 0, truncation: float = 1.0, stage: int | None = None,
+        alpha: float = 1.0, noise: bool = False,
+    ) -> Tensor:  # fmt: skip
         """New images; truncation below 1 trades variety for typicality.  -> [n, C, R, R]
 
         `noise` is on or off: a model that has been trained for long uses it for fine detail.

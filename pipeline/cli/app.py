@@ -19,6 +19,7 @@ from pipeline.cli.commands import (
     latent,
     pages,
     record,
+    refine,
     runs,
     sweep,
     watch,
@@ -83,7 +84,7 @@ def main(context: click.Context) -> None:
 for command in (
     *(align.align, data.prepare, data.verify, data.inspect),
     *(runs.plan, runs.train, runs.import_, audit.audit),
-    *(images.sample, images.reconstruct, images.encode, images.refine),
+    *(images.sample, images.reconstruct, images.encode, refine.refine),
     *(latent.mix, latent.interpolate),
     *(directions.directions, edit.traverse, edit.edit),
     *(sweep.sweep, evaluate.evaluate, record.record),

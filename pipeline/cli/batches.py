@@ -1,11 +1,13 @@
-"""The images that a command is given, batch by batch, and their styles."""
+"""The faces that a command is given: images, batch by batch, seeds, tuned people; their styles."""
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.cli.models import open_model
 from pipeline.cli.output import progress
 from stylealae.errors import ConfigError
 
@@ -15,11 +17,30 @@ if TYPE_CHECKING:
     from pipeline.data.images import Image
     from stylealae import StyleALAE
 
-__all__ = ["encode_images", "read_batches", "styles_of"]
+__all__ = ["encode_images", "open_for", "pictures_of", "read_batches", "styles_of"]
+__all__ += ["write_styles"]
 
 log = logging.getLogger(__name__)
+SEED, TUNED = "seed:", "tuned:"
+"""What a face is named by that is no image: the model's own, and a tuning's person."""
 PLAIN = 2 / 127.5
 """Standard deviation of an image that shows nothing: two of its 256 gray values."""
+
+
+def open_for(model: Path, faces: Sequence[str], device: str) -> "StyleALAE":
+    """The model that a command is given, tuned to the person that is named among the faces.
+
+    Raises:
+        ConfigError: people of two tunings are named, or the tuning is of another model.
+    """
+    m = open_model(model, device)
+    files = {face.removeprefix(TUNED) for face in faces if face.startswith(TUNED)}
+    if len(files) > 1:
+        raise ConfigError(
+            f"{' and '.join(sorted(files))} are tunings of two generators: name one, or tune one "
+            "generator to all of the images (`refine --tune` takes several)"
+        )
+    return m.tuned(files.pop()) if files else m
 
 
 def read_batches(
@@ -32,18 +53,19 @@ def read_batches(
 ) -> "Iterator[tuple[list[Image], Tensor]]":
     """The images for a model, in batches that suit its resolution, under a progress bar.
 
-    `seed:3` among them is the face that the model itself draws with seed 3.
+    `seed:3` among them is the face that the model itself draws with seed 3, `tuned:FILE` are those
+    of a tuning, as the tuned model draws them.
     """
     from pipeline.data.images import batches, read_images
 
     for face in images:
-        if _is_seed(face):
-            _seed_of(face)  # refuses a wrong one before the work
+        _kind_of(face)  # refuses a wrong one before the work
 
     def read() -> "Iterator[Image]":
-        for drawn, group in groupby(images, _is_seed):
-            if drawn:
-                yield from (_drawn(m, face) for face in group)
+        for kind, group in groupby(images, _kind_of):
+            if kind:
+                for face in group:
+                    yield from _drawn(m, str(face))
             else:
                 yield from read_images(
                     list(group), m.resolution, channels=m.model.channels, labels=labels
@@ -80,38 +102,89 @@ def encode_images(
 def styles_of(
     m: "StyleALAE", faces: Sequence[str], count: int | None
 ) -> "tuple[list[str], Tensor, Tensor]":
-    """As `encode_images`; of a seed the style [W] that it is drawn with, not E's reading of it."""
+    """As `encode_images`; of a seed or a tuning the style that it is drawn with, not E's of it.
+
+    Styles are [N, W], or [N, L, W] where there are any of a tuning.
+    """
     import torch
+
+    from stylealae.latents import per_layer
 
     names: list[str] = []
     pixels: list[Tensor] = []
     styles: list[Tensor] = []
-    for drawn, group in groupby(faces, _is_seed):
+    for kind, group in groupby(faces, _kind_of):
         some = list(group)
         more, x, w = encode_images(m, some, count)
         names += more
         pixels.append(x)
-        styles.append(torch.cat([m.styles(1, _seed_of(f)) for f in some])[:count] if drawn else w)
+        styles.append(torch.cat([_style_of(m, face) for face in some])[:count] if kind else w)
+    if any(w.ndim == 3 for w in styles):
+        styles = [per_layer(w, 2 * (m.stage + 1)) for w in styles]
     return names[:count], torch.cat(pixels)[:count], torch.cat(styles)[:count]
 
 
-def _is_seed(face: str | Path) -> bool:
-    return str(face).startswith("seed:")
+def pictures_of(m: "StyleALAE", w: "Tensor") -> "Tensor":
+    """G of many styles, some at a time, without noise."""
+    import torch
+
+    return torch.cat([m.generate(part, noise=False) for part in torch.split(w, 16)])
+
+
+def write_styles(w: "Tensor", names: Sequence[str], out: Path) -> None:
+    """[N, W] or [N, L, W] with the names of their images."""
+    import numpy as np
+
+    from stylealae.tensor_file import write_tensors
+
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.suffix == ".npy":
+            np.save(out, w.numpy())
+            out.with_suffix(".json").write_text(json.dumps(list(names), indent=0) + "\n")
+        else:
+            write_tensors(out, {"w": w}, {"names": json.dumps(list(names))})
+    except OSError as error:
+        raise ConfigError(f"cannot write {out}: {error}") from error
+
+
+def _kind_of(face: str | Path) -> str:
+    """SEED, TUNED, or nothing for images.
+
+    Raises:
+        ConfigError: it begins as a seed and is none.
+    """
+    if str(face).startswith(SEED):
+        _seed_of(face)
+    return next((kind for kind in (SEED, TUNED) if str(face).startswith(kind)), "")
 
 
 def _seed_of(face: str | Path) -> int:
     """`seed:3` -> 3."""
-    seed = str(face).removeprefix("seed:")
+    seed = str(face).removeprefix(SEED)
     if not (seed.isascii() and seed.isdecimal()):
         raise ConfigError(f"{str(face)!r} is not a seed: write for example seed:3")
     return int(seed)
 
 
-def _drawn(m: "StyleALAE", face: str | Path) -> "Image":
-    """The face that a model draws with a seed."""
+def _style_of(m: "StyleALAE", face: str) -> "Tensor":
+    """The styles that a seed or a tuning is drawn with.  -> [1, W] or [N, L, W]"""
+    from stylealae.editing.tuning import Tuning
+
+    if face.startswith(SEED):
+        return m.styles(1, _seed_of(face))
+    return Tuning.load(Path(face.removeprefix(TUNED))).w.to(m.device)
+
+
+def _drawn(m: "StyleALAE", face: str) -> "Iterator[Image]":
+    """The faces that a model draws with a seed, or with the styles of a tuning."""
     from pipeline.data.images import Image
+    from stylealae.editing.tuning import Tuning
     from stylealae.image_grid import to_uint8
 
-    x = m.generate(m.styles(1, _seed_of(face)), noise=False)  # [1, C, R, R]
-    planes = to_uint8(x)[0]  # [R, R, C]
-    return Image(f"seed {_seed_of(face)}", planes.transpose(2, 0, 1), {})
+    names: Sequence[str] = (f"seed {face.removeprefix(SEED)}",)
+    if face.startswith(TUNED):
+        names = Tuning.load(Path(face.removeprefix(TUNED))).names
+    x = m.generate(_style_of(m, face), noise=False)  # [N, C, R, R]
+    for name, planes in zip(names, to_uint8(x), strict=True):  # [R, R, C]
+        yield Image(name, planes.transpose(2, 0, 1), {})

@@ -16,7 +16,7 @@ from stylealae.latents import per_layer
 from stylealae.networks import Networks
 from stylealae.schedule import Growth
 
-__all__ = ["Distance", "Refined", "psnr", "refine"]
+__all__ = ["Distance", "Refined", "error_at_sizes", "psnr", "refine"]
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """How far images are apart, one number each.  [N, C, R, R] twice -> [N]"""
@@ -81,7 +81,7 @@ def refine(
     for step in range(steps + 1):
         w = layers + size[:, None, None] * moved
         y: Tensor = n.G(w, at)
-        loss = _error(x, y)  # [N]
+        loss = error_at_sizes(x, y)  # [N]
         if distance is not None:
             loss = loss + distance(x, y).to(loss)
         now = psnr(x, y.detach())
@@ -100,7 +100,7 @@ def refine(
     return Refined(best_w, start, before, after)
 
 
-def _error(x: Tensor, y: Tensor) -> Tensor:
+def error_at_sizes(x: Tensor, y: Tensor) -> Tensor:
     """Mean squared error, at full size and at each halving down to 4x4, averaged.  -> [N]"""
     errors = []
     while True:

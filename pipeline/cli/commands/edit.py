@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 
 from pipeline.cli.arguments import COUNT, DEVICE, IMAGES, MODEL, OUT
-from pipeline.cli.batches import styles_of
+from pipeline.cli.batches import open_for, styles_of
 from pipeline.cli.errors import reports_errors
-from pipeline.cli.models import open_model, snapshot_of
+from pipeline.cli.models import snapshot_of
 from pipeline.cli.output import print_numbers, progress, write_picture
 from stylealae.errors import ConfigError
 
@@ -47,7 +47,7 @@ def traverse(
     from stylealae.editing.directions import Directions
     from stylealae.image_grid import Row, image_grid
 
-    m = open_model(model, device)
+    m = open_for(model, images, device)
     found = Directions.load(folder or snapshot_of(model))
     if images:
         names, _, w = styles_of(m, images, count)
@@ -99,7 +99,7 @@ def edit(
     from stylealae.image_grid import paired_grid
 
     amounts = _amounts(attributes)
-    m = open_model(model, device)
+    m = open_for(model, images, device)
     found = Directions.load(folder or snapshot_of(model))
     found.step(amounts)  # refuses a wrong name before anything takes long
     names, x, w = styles_of(m, images, count)

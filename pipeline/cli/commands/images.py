@@ -1,20 +1,24 @@
-"""`encode`, `reconstruct`, `refine`, `sample`: images in, styles and pictures out."""
+"""`encode`, `reconstruct`, `sample`: images in, styles and pictures out."""
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from math import isfinite
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.arguments import COUNT, DEVICE, IMAGES, MODEL, OUT
-from pipeline.cli.batches import encode_images, read_batches
+from pipeline.cli.batches import (
+    encode_images,
+    open_for,
+    pictures_of,
+    read_batches,
+    write_styles,
+)
 from pipeline.cli.errors import reports_errors
 from pipeline.cli.models import open_model
-from pipeline.cli.output import print_numbers, progress, write_picture
+from pipeline.cli.output import print_numbers, write_picture
 from stylealae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
     from stylealae import StyleALAE
     from stylealae.image_grid import Row
 
-__all__ = ["encode", "reconstruct", "refine", "sample"]
+__all__ = ["encode", "reconstruct", "sample"]
 
 SHEET_PX = 2048
 """Sheets of samples are about so wide, but at least four images."""
@@ -51,14 +55,14 @@ def encode(model: Path, images: Sequence[str], out: Path, count: int | None, dev
 
     if out.suffix not in (".safetensors", ".npy"):
         raise ConfigError(f"--out is {out}: name a file that ends in .safetensors or .npy")
-    m = open_model(model, device)
+    m = open_for(model, images, device)
     names: list[str] = []
     parts: list[Tensor] = []
     for batch, x in read_batches(m, images, count=count):
         names += [image.name for image in batch]
         parts.append(m.encode(x).cpu())
     w = torch.cat(parts)
-    _write_styles(w, names, out)
+    write_styles(w, names, out)
     click.echo(out)
     spread = float(w.std(0).mean()) if len(w) > 1 else 0.0
     print_numbers(command="encode", images=len(w), w_width=w.shape[1], w_spread=spread)
@@ -89,7 +93,7 @@ def reconstruct(
     from stylealae.editing.refinement import psnr
     from stylealae.image_grid import image_grid, paired_grid
 
-    m = open_model(model, device)
+    m = open_for(model, images, device)
     names, x, w = encode_images(m, images, count)
     side = f"{m.resolution}x{m.resolution}"
     if stages:
@@ -99,7 +103,7 @@ def reconstruct(
         means = {what.split()[0]: float(db.mean()) for what, db in errors.items()}
         print_numbers(command="reconstruct", images=len(x), psnr_db=means)
         return
-    y = _pictures(m, w)
+    y = pictures_of(m, w)
     db = psnr(x, y)
     pairs = zip(names, db.tolist(), strict=True)
     headings = [f"{name}\n{value:.1f} dB" for name, value in pairs]
@@ -107,70 +111,6 @@ def reconstruct(
     write_picture(paired_grid(rows, headings), out)
     print_numbers(command="reconstruct", images=len(x), resolution=m.resolution,
          psnr_db=float(db.mean()), of=dict(zip(names, db.tolist(), strict=True)))  # fmt: skip
-
-
-@click.command()
-@MODEL
-@IMAGES
-@OUT
-@click.option("--steps", default=100, show_default=True, help="Steps of descent from E(x).")
-@click.option("--features", metavar="vgg16.pt", type=click.Path(path_type=Path),
-              help="Descend by LPIPS as well, and say how much was gained in it. docs/metrics.md "
-                   "says where the file is from; nothing is downloaded here.")  # fmt: skip
-@click.option("--styles", type=click.Path(path_type=Path),
-              help="Also write the refined styles: .safetensors or .npy.")  # fmt: skip
-@COUNT(8)
-@DEVICE
-@reports_errors
-def refine(
-    model: Path, images: Sequence[str], out: Path, steps: int, features: Path | None,
-    styles: Path | None, count: int, device: str,
-) -> None:  # fmt: skip
-    """Improve reconstructions: descend from E(x) to styles that keep who is seen.
-
-    Nothing of the model changes. Written are originals, G(E(x)), the refined pictures, and what was
-    gained: in dB of PSNR, and in perceptual distance (LPIPS with --features; without, that of the
-    built-in extractor, lpips-random, which is no LPIPS and is not descended by).
-
-    \b
-    stylealae refine runs/demo/0032/snapshot me.jpg --steps 200 --out me-refined.png
-    stylealae refine snapshots/ffhq me.jpg --features vgg16.pt --out me-refined.png
-    """  # noqa: D301
-    from stylealae.image_grid import paired_grid
-    from stylealae.metrics import lpips
-
-    if styles is not None and styles.suffix not in (".safetensors", ".npy"):
-        raise ConfigError(f"--styles is {styles}: end it in .safetensors or .npy")
-    m = open_model(model, device)
-    measure, distance = lpips.of_file(features, m.device)
-    names, x, _ = encode_images(m, images, count)
-    with progress("steps", steps) as advance:
-        found = m.refine(x, steps, distance=distance if features else None,
-                         report=lambda _: advance(1))  # fmt: skip
-    before, after = _pictures(m, found.encoded), _pictures(m, found.w)
-    db = found.before_db.tolist(), found.after_db.tolist()
-    seen = [distance(x, y.clamp(-1, 1)).tolist() for y in (before, after)]
-    headings = [f"{name}\n{a:.1f} to {b:.1f} dB" for name, a, b in zip(names, *db, strict=True)]
-    if features:
-        lines = zip(headings, *seen, strict=True)
-        headings = [f"{heading}\nLPIPS {a:.3f} to {b:.3f}" for heading, a, b in lines]
-    pictures = x, before, after
-    captions = "originals", "reconstructions G(E(x))", f"refined, {steps} steps"
-    rows = list(zip(captions, pictures, strict=True))
-    write_picture(paired_grid(rows, headings), out)
-    if styles is not None:
-        _write_styles(found.w.cpu(), names, styles)
-        click.echo(styles)
-    (first, then), (apart, near) = map(fmean, db), map(fmean, seen)
-    print_numbers(
-        command="refine",
-        images=len(x),
-        steps=steps,
-        psnr_db=first,
-        refined_psnr_db=then,
-        gain_db=then - first,
-        **{measure: {"before": apart, "after": near}},
-    )
 
 
 @click.command()
@@ -222,13 +162,6 @@ def sample(
     print_numbers(command="sample", images=sum(len(x) for _, x in rows), spread_of_pixels=spread)
 
 
-def _pictures(m: "StyleALAE", w: "Tensor") -> "Tensor":
-    """G of many styles, some at a time, without noise."""
-    import torch
-
-    return torch.cat([m.generate(part, noise=False) for part in torch.split(w, 16)])
-
-
 def _grown(model: Path, m: "StyleALAE") -> "dict[int, StyleALAE]":
     """The model of each stage: as a run left it there, else as it is now."""
     found = sorted(model.glob("[0-9]*/snapshot"))
@@ -246,23 +179,6 @@ def _by_stage(m: "StyleALAE", grown: "Mapping[int, StyleALAE]", x: "Tensor") -> 
         side = f"{4 << stage}x{4 << stage}"
         rows += [(f"{side} originals", small), (f"{side} G(E(x))", then.reconstruct(small, stage))]
     return rows
-
-
-def _write_styles(w: "Tensor", names: Sequence[str], out: Path) -> None:
-    """[N, W] or [N, L, W] with the names of their images."""
-    import numpy as np
-
-    from stylealae.tensor_file import write_tensors
-
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if out.suffix == ".npy":
-            np.save(out, w.numpy())
-            out.with_suffix(".json").write_text(json.dumps(list(names), indent=0) + "\n")
-        else:
-            write_tensors(out, {"w": w}, {"names": json.dumps(list(names))})
-    except OSError as error:
-        raise ConfigError(f"cannot write {out}: {error}") from error
 
 
 def _seeds(text: str) -> list[int]:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.arguments import DEVICE, MODEL, OUT, require_picture
-from pipeline.cli.batches import styles_of
+from pipeline.cli.batches import open_for, styles_of
 from pipeline.cli.errors import reports_errors
-from pipeline.cli.models import open_model
 from pipeline.cli.output import print_numbers, progress, write_picture
 from stylealae.errors import ConfigError
 
@@ -49,7 +48,7 @@ def mix(
     from stylealae import latents
     from stylealae.image_grid import image_grid
 
-    m = open_model(model, device)
+    m = open_for(model, (*faces, *others), device)
     (names, _, w), (other_names, _, w_other) = (styles_of(m, f, count) for f in (faces, others))
     layers = 2 * (m.stage + 1)
     ours, theirs = (latents.per_layer(a, layers) for a in (w, w_other))
@@ -104,7 +103,7 @@ def interpolate(
 
     if out.suffix not in SUFFIXES:
         require_picture("--out", out, *SUFFIXES)
-    m = open_model(model, device)
+    m = open_for(model, faces, device)
     names, _, w = styles_of(m, faces, None)
     if len(w) < 2:
         raise ConfigError(f"there is one face, {names[0]}: name two or more to go between")

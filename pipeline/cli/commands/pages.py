@@ -39,7 +39,8 @@ EXAMPLES = 6
 )  # fmt: skip
 @click.option("--detector", metavar="NAME:FILE", default="",
               help="Turn and crop photos by their eyes and mouth, as `stylealae align` does, with "
-                   "yunet:model.onnx or dlib:model.dat; else crop by hand.")  # fmt: skip
+                   "yunet:model.onnx or dlib:model.dat; default: dlib of the extra `faces`, if it "
+                   "is there, else crop by hand.")  # fmt: skip
 @click.option("--examples", type=click.Path(path_type=Path), metavar="PATH",
               help="Images to begin with; default: held-out ones of the run's data set where it is "
                    "still there, and on this machine alone.")  # fmt: skip
@@ -71,8 +72,10 @@ def studio(
             f"the studio needs {error.name}: pip install 'stylealae[demo]'"
         ) from error
     from pipeline.faces.landmarks import detector as found
+    from pipeline.faces.landmarks import usual_detector
     from pipeline.studio.studio import Studio
 
+    detector = detector or usual_detector()
     if detector:
         found(detector)  # what is wrong with it is said before anybody uploads
     model = model or newest_run(RUNS)
