@@ -305,7 +305,6 @@ def test_help_teaches_with_an_example(name: str):
         (["edit", "SNAP", "PHOTO", "-a", "smile", "--out", "OUT.png"], "smile=+2"),
         (["edit", "SNAP", "PHOTO", "-a", "smile=1", "--out", "OUT.png"], "holds no directions"),
         (["traverse", "SNAP", "--out", "OUT.png"], "stylealae directions"),
-        (["align", "PHOTO", "--out", "OUT"], "it has no landmarks"),
         (["align", "PHOTO", "--landmarks", "BROKEN", "--out", "OUT"], "cannot be read as landm"),
         (["align", "PHOTO", "--detector", "yunet", "--out", "OUT"], "names no file of weights"),
         (["export", "SNAP", "--out", "PHOTOS"], "replace it with --overwrite"),
