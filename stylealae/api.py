@@ -164,7 +164,7 @@ class StyleALAE(OnHub):
         )  # fmt: skip
 
     def tune(
-        self, x: Tensor, w: Tensor, steps: int = 200, *, locality: float = 1.0,
+        self, x: Tensor, w: Tensor, steps: int = 200, *, locality: float = 0.2,
         names: Sequence[str] = (), distance: Distance | None = None,
         report: Callable[[int], None] | None = None,
     ) -> Tuned:  # fmt: skip
