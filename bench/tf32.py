@@ -1,7 +1,7 @@
 """What TF32 does to R1's gradient, told on a CPU: factors rounded to 10 bits, sums in float32."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -11,9 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from stylealae.config import ModelConfig
 from stylealae.losses import r1_penalty
 from stylealae.networks import Networks, build
+from stylealae.ops.precision import forward_of_r1, tf32
 from stylealae.schedule import Growth
 
-__all__ = ["Tf32", "bench_tf32", "rounded"]
+__all__ = ["Tf32", "bench_tf32", "emulated", "rounded"]
 
 aten = torch.ops.aten
 FACTORS = {
@@ -28,15 +29,22 @@ DROPPED = 13
 
 
 class Tf32(TorchDispatchMode):
-    """Inside, factors of float32 are rounded as TF32 rounds them."""
+    """Inside, factors of float32 are rounded as TF32 rounds them, where it is allowed."""
 
     def __torch_dispatch__(
         self, op: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         given = list(args)
-        for place in FACTORS.get(op, ()):
+        for place in FACTORS.get(op, ()) if torch.backends.cudnn.allow_tf32 else ():
             given[place] = rounded(given[place])
         return op(*given, **(kwargs or {}))
+
+
+@contextmanager
+def emulated(*, exact_forward: bool) -> Iterator[None]:
+    """Inside, what may take TF32 is rounded so; `exact_forward`: but not R1's forward pass."""
+    with tf32(True, exact_forward=exact_forward), Tf32():
+        yield
 
 
 def rounded(x: Tensor) -> Tensor:
@@ -56,7 +64,8 @@ def bench_tf32(stages: tuple[int, ...]) -> Iterator[dict[str, Any]]:
         exact = _gradient(build(ModelConfig()).double(), x.double(), stage, nullcontext)
         ways: dict[str, Callable[[], AbstractContextManager[Any]]] = {
             "float32": nullcontext,
-            "TF32": Tf32,
+            "TF32": lambda: emulated(exact_forward=False),
+            "TF32 in derivatives": lambda: emulated(exact_forward=True),
             "bf16": lambda: torch.autocast("cpu", torch.bfloat16),
         }
         found = {name: _gradient(build(ModelConfig()), x, stage, way) for name, way in ways.items()}
@@ -71,6 +80,8 @@ def _gradient(
     x, at = x.requires_grad_(True), Growth(stage=stage, alpha=1.0)
     weights = [p for letter in "ED" for p in nets.grown(letter, at)]
     with way():
-        penalty = r1_penalty(nets.D(nets.E(x, at)), x).mean()
+        with forward_of_r1():
+            logits = nets.D(nets.E(x, at))
+        penalty = r1_penalty(logits, x).mean()
         grads = torch.autograd.grad(penalty, weights, allow_unused=True)
     return torch.cat([g.detach().double().flatten() for g in grads if g is not None])

@@ -1,31 +1,27 @@
 """How a GPU computes: what may take TF32 in float32's place, and the same bits every time."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import torch
 
-__all__ = ["WORKSPACE", "compute_deterministically", "tf32"]
+from stylealae.ops.precision import tf32
+from stylealae.phases import AnyPhase
+
+__all__ = ["WORKSPACE", "compute_deterministically", "may_take_tf32", "tf32_of"]
 
 WORKSPACE = ":4096:8"
 """Eight buffers of 4 MiB: with these cuBLAS gives the same bits on every stream."""
 
 
-@contextmanager
-def tf32(allowed: bool) -> Iterator[None]:
-    """Whether GPUs may take TF32 for convolutions and matrix products of float32 in the block.
+def may_take_tf32(where: str, phase: AnyPhase) -> bool:
+    """Whether `engine.tf32` lets a phase take TF32, somewhere at least."""
+    return where != "off" and not (where == "outside_r1" and phase.double_backward)
 
-    TF32 keeps 10 of the 23 bits of a factor's fraction, and float32's range; sums stay float32.
-    The setting is the process's, and is put back in the end.
-    """
-    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = convolutions.allow_tf32, products.allow_tf32
-    convolutions.allow_tf32 = products.allow_tf32 = allowed
-    try:
-        yield
-    finally:
-        convolutions.allow_tf32, products.allow_tf32 = before
+
+def tf32_of(where: str, phase: AnyPhase) -> AbstractContextManager[None]:
+    """Lets a phase take TF32 in the block where `engine.tf32` says so."""
+    return tf32(may_take_tf32(where, phase), exact_forward=where == "derivatives")
 
 
 def compute_deterministically() -> None:

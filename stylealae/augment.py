@@ -19,7 +19,7 @@ import torch.nn.functional as fn
 from torch import Tensor
 
 from stylealae.config import AugmentKind
-from stylealae.ops.layers import full_precision
+from stylealae.ops.precision import full_precision
 
 __all__ = ["COLUMNS", "draw", "transformed"]
 

@@ -15,7 +15,7 @@ from stylealae import latents, losses
 from stylealae.augment import transformed
 from stylealae.config import LossConfig, TermsConfig
 from stylealae.networks.group import AlaeNetworks, NetworkGroup
-from stylealae.ops.layers import full_precision
+from stylealae.ops.precision import forward_of_r1, full_precision
 from stylealae.phase_inputs import PhaseInputs, StyleInputs
 from stylealae.schedule import Growth
 
@@ -73,7 +73,8 @@ def critic_with_r1(
     loss = losses.adversarial(n.D(n.E(_fake_to_critic(n, r, at), at)))
     with full_precision(x):  # a gradient of a gradient wants float32
         x = x.detach().requires_grad_(True)
-        logits = n.D(n.E(transformed(x, r.t), at))
+        with forward_of_r1():
+            logits = n.D(n.E(transformed(x, r.t), at))
         penalty = losses.r1_penalty(logits, x)
         # Departure, off by default: R1 every few iterations, as much heavier (StyleGAN2, sec. 3.1).
         loss = loss + losses.adversarial(-logits) + cfg.r1_every * cfg.r1_gamma / 2 * penalty

@@ -79,9 +79,11 @@ class EngineConfig:
 
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     """Autocast of the forward pass; weights, Adam and the R1 branch stay float32."""
-    tf32: Literal["off", "outside_r1", "on"] = "outside_r1"
+    tf32: Literal["off", "outside_r1", "derivatives", "on"] = "derivatives"
     """Where convolutions and matrix products of float32 may take TF32 on GPUs, which keeps 10 bits
-    of a factor and is several times faster: nowhere, in phases without R1, everywhere."""
+    of a factor and is several times faster: nowhere; in phases without R1; in R1's derivatives as
+    well, which are linear in what is rounded, but not in the forward pass that they are of, which
+    is not; everywhere."""
     deterministic: bool = False
     """The same run twice gives the same bits on GPUs too, with slower algorithms; as CPUs do."""
     reduce_dtype: Literal["fp32", "bf16"] = "fp32"

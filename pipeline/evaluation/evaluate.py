@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from pipeline.arithmetic import tf32
 from pipeline.evaluation.context import EvaluationContext, Values
 from pipeline.evaluation.registry import METRICS
 from pipeline.evaluation.requirements import require
+from stylealae.ops.precision import tf32
 
 __all__ = ["Result", "evaluate"]
 

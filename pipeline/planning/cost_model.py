@@ -11,7 +11,7 @@ N images of a micro-batch
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from pipeline.arithmetic import may_take_tf32
 from pipeline.planning import fusion, meta
 from pipeline.planning.devices import Rates
 from pipeline.planning.stage_plan import StagePlan
-from pipeline.training.engine import may_take_tf32
 from stylealae.config import LossConfig, ModelConfig
 from stylealae.errors import ConfigError
 from stylealae.networks import Networks
+from stylealae.ops.precision import tf32
 from stylealae.phase_inputs import StyleInputs
 from stylealae.phases import AlaePhase, phases_of
 
@@ -57,25 +58,36 @@ class Operations:
 
     flop: tuple[Floats, Floats]
     bytes: tuple[Floats, Floats]
+    forward: NDArray[np.bool_]
+    """Those of the forward pass whose gradient R1 takes."""
     full: float
-    """Share that stays in float32 in every precision."""
+    """Share of the others that stays in float32 in every precision: R1's derivatives."""
 
-    def seconds(self, n: int, rates: Rates, *, half: bool, tf32: bool) -> float:
-        """What they take on a micro-batch of n images, float32 as TF32 if `tf32`."""
+    def seconds(
+        self, n: int, rates: Rates, *, half: bool, tf32: bool, exact_forward: bool = False
+    ) -> float:
+        """What they take on a micro-batch of n images, float32 as TF32 if `tf32`.
+
+        `exact_forward`: not so R1's forward pass.
+        """
+        return sum(self.branches(n, rates, half=half, tf32=tf32, exact_forward=exact_forward))
+
+    def branches(
+        self, n: int, rates: Rates, *, half: bool, tf32: bool, exact_forward: bool
+    ) -> tuple[float, float]:
+        """As `seconds`: R1's branch, and all else."""
         flop = self.flop[0] * n + self.flop[1]
         moved = self.bytes[0] * n + self.bytes[1]
+        single = max(rates.fp32_flop_s, rates.tf32_flop_s if tf32 else 0.0)
 
-        def longest(rate: float, width: float) -> float:
-            return float(
-                np.maximum(
-                    np.maximum(flop / rate, width * moved / rates.byte_s), rates.launch_s
-                ).sum()
-            )
+        def longest(which: NDArray[np.bool_], rate: float, width: float) -> float:
+            each = np.maximum(flop / rate, width * moved / rates.byte_s)
+            return float(np.maximum(each, rates.launch_s)[which].sum())
 
-        single = longest((tf32 and rates.tf32_flop_s) or rates.fp32_flop_s, 1.0)
-        if not half:
-            return single
-        return self.full * single + (1 - self.full) * longest(rates.half_flop_s, 0.5)
+        first = longest(self.forward, rates.fp32_flop_s if exact_forward else single, 1.0)
+        alone = longest(~self.forward, single, 1.0)
+        other = longest(~self.forward, rates.half_flop_s, 0.5) if half else alone
+        return first + self.full * alone, (1 - self.full) * other
 
 
 def sections(plan: StagePlan) -> tuple[ModelConfig, LossConfig]:
@@ -122,7 +134,8 @@ def phases_s(plan: StagePlan, micro: int, rates: Rates, *, due: bool) -> dict[st
     counted = operations(model, loss, plan.stage, due=due, fused=fused)
     return {
         phase.name: again * ops.seconds(
-            micro, rates, half=engine.precision != "fp32", tf32=may_take_tf32(engine.tf32, phase)
+            micro, rates, half=engine.precision != "fp32",
+            tf32=may_take_tf32(engine.tf32, phase), exact_forward=engine.tf32 == "derivatives",
         )
         for phase, ops in zip(phases_of(loss, 0 if due else 1), counted, strict=True)
     }  # fmt: skip
@@ -133,15 +146,15 @@ def split_s(plan: StagePlan, workers: int, rates: Rates) -> float:
 
     The shorter branch is computed beside the longer one.
     """
-    micro, half = plan.micro_batch(workers), plan.engine.precision != "fp32"
-    first = next(iter(phases_s(plan, micro, rates, due=True).values()))
+    micro, engine = plan.micro_batch(workers), plan.engine
     counted = operations(
-        *sections(plan), plan.stage, due=True, fused=rates.fuses and plan.engine.fuse != "off"
+        *sections(plan), plan.stage, due=True, fused=rates.fuses and engine.fuse != "off"
     )[0]
-    real = first - (1 - counted.full) * replace(counted, full=0.0).seconds(
-        micro, rates, half=half, tf32=False
-    )
-    return plan.share(workers) // micro * min(real, first - real)
+    branches = counted.branches(
+        micro, rates, half=engine.precision != "fp32", tf32=engine.tf32 in ("derivatives", "on"),
+        exact_forward=engine.tf32 == "derivatives",
+    )  # fmt: skip
+    return plan.share(workers) // micro * min(branches)
 
 
 def _link_s(plan: StagePlan, gradients: int, workers: int, rates: Rates) -> float:
@@ -194,8 +207,9 @@ def operations(
         )
         assert len(two.flop) == len(three.flop)
         flop, moved = _shares(two.flop, three.flop), _shares(two.bytes, three.bytes)
+        forward = np.asarray(two.forward)
         full = _real_branch(model, stage, two) if phase.double_backward else 0.0
-        found.append(Operations(flop, moved, full))
+        found.append(Operations(flop, moved, forward, full))
     return tuple(found)
 
 
@@ -206,7 +220,7 @@ def _shares(two: Sequence[float], three: Sequence[float]) -> tuple[Floats, Float
 
 
 def _real_branch(model: ModelConfig, stage: int, critic: "OperationCounter") -> float:
-    """Share of the critic's arithmetic in the real images' branch, kept in float32 for R1."""
+    """Share of the critic's arithmetic in the real images' branch, less R1's forward pass."""
     nets, side = _networks(model), 4 << stage
     x = torch.empty(2, model.channels, side, side, device="meta", requires_grad=True)
     alone = OperationCounter()
@@ -214,7 +228,8 @@ def _real_branch(model: ModelConfig, stage: int, critic: "OperationCounter") -> 
         logits = nets.D(nets.E(x, meta.progress_of(stage, 2)))
         (grad,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
         torch.autograd.backward(logits.sum() + grad.square().sum())
-    return min(sum(alone.flop) / sum(critic.flop), 1.0)
+    forward = float(np.asarray(critic.flop)[critic.forward].sum())
+    return min((sum(alone.flop) - forward) / (sum(critic.flop) - forward), 1.0)
 
 
 def _count(
@@ -228,7 +243,8 @@ def _count(
     meta.freeze_all_but(nets, phase.trains, at)
     draw = StyleInputs(z=z, z_other=z, crossover=crossover, noise=None)
     counter = OperationCounter()
-    with fusion.fused(counter.add, counter.off) if fused else nullcontext(), counter:
+    steps = fusion.fused(counter.add, counter.off) if fused else nullcontext()
+    with tf32(True, exact_forward=True), steps, counter:
         torch.autograd.backward(phase.loss(nets, x, draw, at, loss))
     return counter
 
@@ -240,12 +256,15 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.flop: list[float] = []
         self.bytes: list[float] = []
+        self.forward: list[bool] = []
+        """Whether each is of the forward pass whose gradient R1 takes, where `tf32` tells."""
         self._off = False
 
     def add(self, kernels: int, moved: float) -> None:
         """Counts kernels without arithmetic to speak of, which move so many bytes together."""
         self.flop += [0.0] * kernels
         self.bytes += [moved / kernels] * kernels
+        self.forward += [not torch.backends.cudnn.allow_tf32] * kernels
 
     @contextmanager
     def off(self) -> Iterator[None]:
@@ -266,6 +285,7 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             flop = formula(*given, **(named or {}), out_val=out) if formula else 0
             self.flop.append(float(flop))
             self.bytes.append(float(_bytes(given) + _bytes(out)))
+            self.forward.append(not torch.backends.cudnn.allow_tf32)
         return out
 
 

@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from pipeline.arithmetic import tf32
+from pipeline.arithmetic import tf32_of
 from pipeline.config import RunConfig
 from pipeline.config.sections import EngineConfig
 from pipeline.training.groups import network_of, parameter_groups, trained_by
@@ -34,7 +34,7 @@ from stylealae.phase_inputs import PhaseInputs
 from stylealae.phases import AnyPhase
 from stylealae.schedule import Growth, Progress, at_stage
 
-__all__ = ["Engine", "may_take_tf32"]
+__all__ = ["Engine"]
 
 MAX_BUCKET = 64 << 20
 BIASES = 512  # ZeRO 3 keeps tensors of no more numbers whole on every rank
@@ -97,6 +97,10 @@ class Engine:
         dist.distributed_c10d._set_pg_timeout(timeout, self._engine.data_parallel_group)
         if isinstance(self._partition, Sharded) or (world.size == 1 and not self._zero):
             self._engine.enable_backward_allreduce = False  # done, or nobody to average with
+        if not (how.zero_stage and not _by_us(how)):
+            self._engine.zero_grad = (
+                self._forget_gradients
+            )  # its own visits what is not trained too
         self._partition.attach(self._optimizer, self._engine)
         self._scaler = (
             LossScaler([p.name for p in phases], world) if cfg.engine.precision == "fp16" else None
@@ -113,7 +117,7 @@ class Engine:
 
         [n, C, R, R] in [-1, 1] -> [], float32, detached and not averaged over the ranks
         """
-        with tf32(may_take_tf32(self._tf32, phase)):
+        with tf32_of(self._tf32, phase):
             return self._step(phase, x, r, at)
 
     def _step(self, phase: AnyPhase, x: Tensor, r: PhaseInputs, at: Progress) -> Tensor:
@@ -208,6 +212,11 @@ class Engine:
                 phase, self._partition.gradients()
             )
 
+    def _forget_gradients(self) -> None:
+        """Drops all gradients there are."""
+        for p in self.names:
+            p.grad = None
+
     def _unfreeze(self) -> None:
         """Every parameter can have a gradient: DeepSpeed knows no others."""
         for params in self.params.values():
@@ -220,15 +229,6 @@ class Engine:
             for held in self._partition.held(network):
                 for count in self._optimizer.counts_of(owners):
                     yield network, count, held
-
-
-def may_take_tf32(where: str, phase: AnyPhase) -> bool:
-    """Whether `engine.tf32` lets a phase take TF32.
-
-    One that takes second derivatives is computed in one way whole: its backward pass goes through
-    R1's branch and the other's together.
-    """
-    return where == "on" or (where == "outside_r1" and not phase.double_backward)
 
 
 def _by_us(cfg: EngineConfig) -> bool:

@@ -5,7 +5,6 @@ Legend: N batch, C channels, R resolution. Every layer is twice differentiable (
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from stylealae.ops.convolution import convolved, convolved_up
 from stylealae.ops.fused import SLOPE
+from stylealae.ops.precision import full_precision, same_again
 
 __all__ = [
     "NEVER",
@@ -23,7 +23,6 @@ __all__ = [
     "EqualConv2d",
     "EqualLinear",
     "UpConv2d",
-    "full_precision",
     "leaky_relu",
     "mean2x2",
     "nearest2x",
@@ -150,12 +149,6 @@ def _shifted(kernel: Tensor, shifts: Tensor) -> Tensor:
         return (kernel.reshape(-1, 9) @ shifts).view(*kernel.shape[:2], 4, 4)
 
 
-def full_precision(x: Tensor) -> AbstractContextManager[None]:
-    """Autocast switched off on x's device."""
-    device = "cpu" if x.device.type == "meta" else x.device.type  # knows none: a mark for plans
-    return torch.autocast(device, enabled=False)
-
-
 def recomputed(block: nn.Module, on: bool) -> Callable[..., Any]:
     """The block; if `on`, one that keeps its input alone and computes the rest once more backwards.
 
@@ -163,4 +156,6 @@ def recomputed(block: nn.Module, on: bool) -> Callable[..., Any]:
     """
     if not on:
         return block
-    return partial(checkpoint, block, use_reentrant=False, preserve_rng_state=False)
+    return partial(
+        checkpoint, block, use_reentrant=False, preserve_rng_state=False, context_fn=same_again
+    )

@@ -12,9 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.arithmetic import tf32
+from pipeline.arithmetic import tf32_of
 from pipeline.config import RunConfig
-from pipeline.training.engine import may_take_tf32
 from pipeline.training.optimizer import KINDS
 from pipeline.world import World
 from stylealae.families import FAMILIES
@@ -49,7 +48,7 @@ class Engine:
 
     def step(self, phase: AnyPhase, x: Tensor, r: PhaseInputs, at: Progress) -> Tensor:
         """One phase; its mean loss."""
-        with tf32(may_take_tf32(self._cfg.engine.tf32, phase)):
+        with tf32_of(self._cfg.engine.tf32, phase):
             return self._step(phase, x, r, at)
 
     def _step(self, phase: AnyPhase, x: Tensor, r: PhaseInputs, at: Progress) -> Tensor:

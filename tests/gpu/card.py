@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as fn
 
-from pipeline.arithmetic import tf32
+from stylealae.ops.precision import tf32
 from tests.gpu.setting import Row, Setting, medians, row
 
 __all__ = ["rows"]

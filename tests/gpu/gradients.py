@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pipeline.arithmetic import tf32
+from pipeline.arithmetic import tf32_of
 from pipeline.config import RunConfig
-from pipeline.training.engine import HALF, may_take_tf32
+from pipeline.training.engine import HALF
 from stylealae.networks import build
 from stylealae.phase_inputs import StyleInputs
 from stylealae.phases import phases_of
@@ -27,7 +27,7 @@ def rows(s: Setting) -> Iterator[Row]:
     exact = gradients(small(s), torch.device("cpu"), "fp32", torch.float64)
     for fused in ("off", "auto"):
         s.fuse(fused)  # type: ignore[arg-type]
-        for name, where in (("fp32, tf32=off", "off"), ("fp32", "on"), ("bf16", "outside_r1")):
+        for name, where in (("fp32, tf32=off", "off"), ("fp32", "on"), ("bf16", "derivatives")):
             cfg = small(s, f"engine.tf32={where}")
             found = gradients(cfg, s.device, name[:4], torch.float32)
             errors = {k: float((found[k].cpu().double() - g).norm() / g.norm())
@@ -58,7 +58,7 @@ def gradients(
         for network, held in params.items():
             for p in held:
                 p.requires_grad_(network in phase.trains)
-        with tf32(may_take_tf32(cfg.engine.tf32, phase)):
+        with tf32_of(cfg.engine.tf32, phase):
             with torch.autocast(device.type, half, enabled=half is not None):
                 loss = phase.loss(nets, x, r, at, cfg.loss)
             moved = [p for network in phase.trains for p in params[network]]

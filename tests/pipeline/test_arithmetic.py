@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from bench.tf32 import rounded
-from pipeline.arithmetic import tf32
 from pipeline.config.sections import EngineConfig
 from pipeline.world import World, joined
 from stylealae.networks import build
+from stylealae.ops.precision import tf32
 from tests.reference.plain import PHASES, SMALL, engine_of, iterate, weights
 
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
@@ -47,7 +47,12 @@ def test_the_bench_rounds_to_the_nearest_fraction_of_ten_bits() -> None:
 
 @pytest.mark.parametrize(
     ("where", "critic", "others"),
-    [("off", False, False), ("outside_r1", False, True), ("on", True, True)],
+    [
+        ("off", False, False),
+        ("outside_r1", False, True),
+        ("derivatives", True, True),
+        ("on", True, True),
+    ],
 )
 def test_a_phase_is_computed_forwards_and_backwards_as_engine_tf32_has_it(
     world: World, where: str, critic: bool, others: bool
@@ -72,6 +77,16 @@ def test_a_phase_is_computed_forwards_and_backwards_as_engine_tf32_has_it(
     assert flags() == before
     wanted = {"critic": critic, "generator": others, "reciprocity": others}
     assert seen == {name: [(on, on)] * 2 for name, on in wanted.items()}
+
+
+def test_by_default_r1s_forward_pass_takes_no_tf32_and_all_else_may(world: World) -> None:
+    nets, seen = build(SMALL), list[tuple[bool, bool]]()
+    nets.E.register_forward_pre_hook(lambda *_: seen.append(flags()))
+    with engine_of(nets, world) as engine:
+        iterate(engine, world, 0)
+    generated, real, *others = seen  # E in phase I on both, then in II and III
+    assert real == (False, False)
+    assert {generated, *others} == {(True, True)}
 
 
 @pytest.fixture

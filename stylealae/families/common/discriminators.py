@@ -9,7 +9,7 @@ from torch import Tensor
 
 from stylealae import losses
 from stylealae.families.common.phases import discrimination
-from stylealae.ops.layers import full_precision
+from stylealae.ops.precision import forward_of_r1, full_precision
 
 __all__ = ["penalised"]
 
@@ -23,6 +23,7 @@ def penalised(
     """
     with full_precision(real):  # a gradient of a gradient wants float32
         real = real.detach().requires_grad_(True)
-        logits = judge(real)
+        with forward_of_r1():
+            logits = judge(real)
         penalty = losses.r1_penalty(logits, real).mean()
     return discrimination(logits, judge(generated)) + r1_gamma / 2 * penalty
