@@ -19,6 +19,7 @@ from stylealae.ops.layers import (
     mean2x2,
     recomputed,
 )
+from stylealae.ops.layout import laid_out
 from stylealae.schedule import Growth
 
 __all__ = ["Encoder"]
@@ -55,6 +56,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Halved features, and their style.  [N, C, R, R] -> [N, C', R/2, R/2], [N, W]"""
+        x = laid_out(x, x.shape[-1], x.shape[1])
         x, w_1 = self.style_1(self.conv_1(x), blurred=True)
         x, w_2 = self.style_2(self.conv_2(x))  # [N, C', R/2, R/2]
         return x, w_1 + w_2
@@ -66,7 +68,7 @@ class Encoder(nn.Module):
     def __init__(self, cfg: ModelConfig) -> None:
         super().__init__()
         self.recompute_from = NEVER
-        widths = [cfg.width(stage) for stage in range(cfg.blocks)]
+        self.widths = widths = [cfg.width(stage) for stage in range(cfg.blocks)]
         outs = [widths[0], *widths]  # blocks[k] hands its features to blocks[k - 1]
         self.blocks = nn.ModuleList(
             Block(width, out, cfg.w_width) for width, out in zip(widths, outs, strict=False)
@@ -77,6 +79,7 @@ class Encoder(nn.Module):
 
     def enter(self, x: Tensor, stage: int) -> Tensor:
         """From-RGB and, as released, two leaky ReLUs.  [N, channels, R, R] -> [N, C, R, R]"""
+        x = laid_out(x, x.shape[-1], self.widths[stage])
         return fn.leaky_relu_(self.from_rgb[stage](x), SLOPE * SLOPE)  # the two in one
 
     def forward(self, x: Tensor, at: Growth) -> Tensor:

@@ -13,6 +13,7 @@ from stylealae.config import ModelConfig
 from stylealae.latents import per_layer
 from stylealae.ops.fused import styled
 from stylealae.ops.layers import NEVER, EqualConv2d, EqualLinear, UpConv2d, nearest2x, recomputed
+from stylealae.ops.layout import laid_out
 from stylealae.schedule import Growth
 
 __all__ = ["Generator"]
@@ -78,6 +79,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, w: LayerStyles, noise: LayerNoise) -> Tensor:
         """Features at twice the resolution.  [N, C, R, R], two of [N, W] -> [N, C', 2R, 2R]"""
+        x = laid_out(x, 2 * x.shape[-1], self.conv_1.weight.shape[0])
         x = self.layer_1(self.conv_1(x), w[0], noise[0], blurred=True)  # [N, C', 2R, 2R]
         x = self.layer_2(self.conv_2(x), w[1], noise[1])
         return x

@@ -12,6 +12,7 @@ from torch.autograd.function import FunctionCtx
 
 from stylealae.ops import compiled
 from stylealae.ops.compiler import fuses
+from stylealae.ops.layout import is_channels_last
 
 __all__ = ["blur"]
 
@@ -49,8 +50,9 @@ class _Blur(torch.autograd.Function):
 
 
 def _suits_onednn(x: Tensor) -> bool:
-    """Whether a depthwise convolution is faster on a CPU than sums: small planes in float32."""
-    return x.dtype == torch.float32 and x.shape[2] * x.shape[3] <= FEW_PIXELS
+    """Whether a depthwise convolution is faster on a CPU than sums."""
+    small = x.dtype == torch.float32 and x.shape[2] * x.shape[3] <= FEW_PIXELS
+    return small or is_channels_last(x)
 
 
 def _blur_on_cpu(x: Tensor) -> Tensor:

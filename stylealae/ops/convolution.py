@@ -9,11 +9,14 @@ Legend: N batch, I and O channels in and out, R resolution, k side of the kernel
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as fn
 from torch import Tensor
+
+from stylealae.ops.layout import is_channels_last
 
 __all__ = ["convolved", "convolved_up"]
 
@@ -93,23 +96,46 @@ def _both(
     g: Tensor, x: Tensor, weight: Tensor, stride: int, adjoint: bool, wanted: Sequence[bool]
 ) -> tuple[Tensor | None, Tensor | None]:
     """The gradients of x and of the weight, those that are wanted."""
-    small, large = (x, g) if adjoint else (g, x)
-    by_product = wanted[1] and stride == 2 and _is_few(small)
-    d_weight = _as_product(small, large, weight) if by_product else None
-    if by_product and not wanted[0]:
-        return None, d_weight
-    wanted = wanted[0], wanted[1] and not by_product
+    found = _for_few_pixels(g, x, weight, stride, adjoint) if wanted[1] else None
+    if found is None:
+        return _gradients(g, x, weight, stride, adjoint, wanted)
+    alone = (True, False)
+    return _gradients(g, x, weight, stride, adjoint, alone)[0] if wanted[0] else None, found
+
+
+def _gradients(
+    g: Tensor, x: Tensor, weight: Tensor, stride: int, adjoint: bool, wanted: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None]:
     padding = [_padding(weight)] * 2
-    d_x, found, _ = torch.ops.aten.convolution_backward(
+    d_x, d_weight, _ = torch.ops.aten.convolution_backward(
         g, x, weight, None, [stride] * 2, padding, [1, 1], adjoint, [0, 0], 1, [*wanted, False]
     )
-    return d_x, d_weight if by_product else found
+    return d_x, d_weight
+
+
+def _for_few_pixels(
+    g: Tensor, x: Tensor, weight: Tensor, stride: int, adjoint: bool
+) -> Tensor | None:
+    """The weight's gradient as CPUs are faster with where pixels are few; None: they are not."""
+    if x.device.type != "cpu":
+        return None
+    small, large = (x, g) if adjoint else (g, x)
+    if stride == 2 and _is_few(small):
+        return _as_product(small, large, weight)
+    if is_channels_last(x) and weight.numel() >= x.numel():  # its own layout is what costs then
+        return _gradients(g.contiguous(), x.contiguous(), weight, stride, adjoint, (False, True))[1]
+    return None
 
 
 def _is_few(small: Tensor) -> bool:
     """Whether a CPU is faster with a matrix product: up to so many pixels of all images."""
-    pixels = small.shape[0] * small.shape[2] * small.shape[3]
-    return small.device.type == "cpu" and pixels <= FEW_PIXELS
+    return small.shape[0] * small.shape[2] * small.shape[3] <= FEW_PIXELS and not _has_amx()
+
+
+@cache
+def _has_amx() -> bool:
+    """Whether the CPU is one of those that are faster with oneDNN's own: 1.4 times on an Intel."""
+    return bool(torch.cpu._is_amx_tile_supported())
 
 
 def _as_product(small: Tensor, large: Tensor, weight: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from stylealae.ops import compiled
 from stylealae.ops.blur import blur
 from stylealae.ops.compiler import fuses
 from stylealae.ops.formulas import SLOPE, std_of
+from stylealae.ops.layout import is_channels_last, squares
 
 __all__ = ["SLOPE", "blur", "destyled", "normalised", "styled"]
 
@@ -176,7 +177,7 @@ def _forward(
             fn.leaky_relu_(y, SLOPE)
             mean[i, j] = y.mean((2, 3))
             torch.sub(y, mean[i, j, None, None], out=normed)
-            var[i, j] = torch.linalg.vector_norm(normed, dim=(2, 3)).square_().div_(pixels)
+            var[i, j] = squares(normed).div_(pixels)
             rstd[i, j] = torch.rsqrt(var[i, j] + eps)
             slope = rstd[i, j] if gain is None else rstd[i, j] * gain[i, j]
             normed.mul_(slope[:, :, None, None])
@@ -284,6 +285,7 @@ def _tiles(x: Tensor) -> Iterator[tuple[slice, slice]]:
     n, c = x.shape[:2]
     planes = max(1, TILE // (x.shape[2] * x.shape[3])) if x.device.type == "cpu" else n * c
     images = max(1, planes // c)
+    planes = c if is_channels_last(x) else planes
     for i in range(0, n, images):
         for j in range(0, c, planes):
             yield slice(i, i + images), slice(j, j + planes)

@@ -22,11 +22,13 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("side", [6, 34], ids=["few pixels", "many"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("side", [4, 6, 34], ids=["fewest pixels", "few", "many"])
 @pytest.mark.parametrize("case", CASES)
-def test_values_and_derivatives_are_torchs(case, side):
+def test_values_and_derivatives_are_torchs(case, side, layout):
     ours, theirs, k = CASES[case]
-    x = torch.randn(2, 3, side, side, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(2, 3, side, side, dtype=torch.float64).contiguous(memory_format=layout)
+    x.requires_grad_(True)
     w = torch.randn(4, 3, k, k, dtype=torch.float64, requires_grad=True)
     found = []
     for convolution in (ours, theirs):
