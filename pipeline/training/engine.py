@@ -97,10 +97,8 @@ class Engine:
         dist.distributed_c10d._set_pg_timeout(timeout, self._engine.data_parallel_group)
         if isinstance(self._partition, Sharded) or (world.size == 1 and not self._zero):
             self._engine.enable_backward_allreduce = False  # done, or nobody to average with
-        if not (how.zero_stage and not _by_us(how)):
-            self._engine.zero_grad = (
-                self._forget_gradients
-            )  # its own visits what is not trained too
+        if not how.zero_stage or _by_us(how):  # its own walks through all modules
+            self._engine.zero_grad = self._forget_gradients
         self._partition.attach(self._optimizer, self._engine)
         self._scaler = (
             LossScaler([p.name for p in phases], world) if cfg.engine.precision == "fp16" else None
