@@ -14,6 +14,7 @@ from stylealae import latents
 from stylealae.config import ModelConfig
 from stylealae.editing import attributes
 from stylealae.editing.directions import Directions, principal, sefa
+from stylealae.editing.inversion import unmapped
 from stylealae.editing.refinement import Distance, Refined, refine
 from stylealae.editing.tuning import Tuned, Tuning, tune
 from stylealae.errors import CheckpointError, ConfigError
@@ -60,11 +61,15 @@ class StyleALAE(OnHub):
                 )
             return ModelConfig
 
-        found = snapshot.read(Path(path), section, lambda _, model: build(model), device)
+        found = snapshot.read(Path(path), section, lambda _, model: cls._networks(model), device)
         tensors = dict(found.tensors)
-        w_mean, nets = tensors.pop("w_mean"), build(found.model)
+        w_mean, nets = tensors.pop("w_mean"), cls._networks(found.model)
         nets.load_state_dict(tensors)
         return cls(nets.to(device), found.model, w_mean, stage=found.stage, seen=found.seen)
+
+    @classmethod
+    def _networks(cls, model: ModelConfig) -> Networks:
+        return build(model)
 
     @classmethod
     def from_released(
@@ -100,6 +105,11 @@ class StyleALAE(OnHub):
         """Side of the images of the last trained stage, in pixels."""
         return 4 << self.stage
 
+    @property
+    def code_width(self) -> int:
+        """Numbers in w."""
+        return self.model.w_width
+
     @torch.no_grad()
     def map(self, z: Tensor) -> Tensor:
         """F: the style of a prior sample.  [N, Z] -> [N, W]"""
@@ -131,6 +141,10 @@ class StyleALAE(OnHub):
             )
         w: Tensor = self.nets.E(x.to(self.device), at)
         return w
+
+    def unmap(self, w: Tensor, steps: int = 300) -> Tensor:
+        """A z that F takes near to w, by gradient descent.  [N, W] -> [N, Z] of unit mean square"""
+        return unmapped(self.nets.F, w.to(self.device), self.model.z_width, steps)
 
     @torch.no_grad()
     def score(self, w: Tensor) -> Tensor:

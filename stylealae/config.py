@@ -66,6 +66,11 @@ class ShapeConfig:
         """The stage that training begins with: the last one, as these networks do not grow."""
         return self.last_stage
 
+    @property
+    def plain_layers(self) -> bool:
+        """Whether an ALAE's E is of torch's own layers, which keep bare weights for R1."""
+        return False
+
 
 @dataclass(frozen=True, kw_only=True)
 class TermsConfig:
@@ -131,6 +136,9 @@ class LossConfig(TermsConfig):
     """Let F move in phase III as the released code does; the paper's equation (2) moves E and G."""
     reciprocity_weight: float = 1.0
     """Weight of phase III."""
+    reciprocity_in: Literal["w", "z", "x"] = "w"
+    """What must come back in phase III: the style, or in ablations the prior sample that it is of,
+    or the image."""
     r1_every: int = 1
     """Iterations from one R1 penalty to the next, which weighs as many times more (lazy R1)."""
     merged: bool = False
@@ -147,6 +155,11 @@ class LossConfig(TermsConfig):
         for name in ("r1_gamma", "reciprocity_weight", "likeness_rate"):
             if getattr(self, name) < 0.0:
                 raise ConfigError(f"loss.{name} is {getattr(self, name)}: it cannot be negative")
+        if self.merged and self.reciprocity_in != "w":
+            raise ConfigError(
+                f"loss.merged takes reciprocity in w and loss.reciprocity_in is "
+                f"{self.reciprocity_in}: set loss.merged=false, or loss.reciprocity_in=w"
+            )
         if self.r1_every < 1:
             raise ConfigError(f"loss.r1_every is {self.r1_every}: 1 is every iteration")
 

@@ -62,19 +62,19 @@ def fake(n: AlaeNetworks, r: StyleInputs, at: Growth) -> Tensor:
 
 def critic(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
     """Phase I without R1: D(E(x)) up on real images, down on generated ones.  -> []"""
-    loss = losses.adversarial(n.D(n.E(_fake_to_critic(n, r, at), at)))
-    return (loss + losses.adversarial(-n.D(n.E(transformed(x, r.t), at)))).mean()
+    loss = losses.adversarial(n.judge(_fake_to_critic(n, r, at), at))
+    return (loss + losses.adversarial(-n.judge(transformed(x, r.t), at))).mean()
 
 
 def critic_with_r1(
     n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig
 ) -> Tensor:
     """Phase I: as `critic`, kept smooth by R1 on the real images.  -> []"""
-    loss = losses.adversarial(n.D(n.E(_fake_to_critic(n, r, at), at)))
+    loss = losses.adversarial(n.judge(_fake_to_critic(n, r, at), at))
     with full_precision(x):  # a gradient of a gradient wants float32
         x = x.detach().requires_grad_(True)
         with forward_of_r1():
-            logits = n.D(n.E(transformed(x, r.t), at))
+            logits = n.judge(transformed(x, r.t), at)
         penalty = losses.r1_penalty(logits, x)
         # Departure, off by default: R1 every few iterations, as much heavier (StyleGAN2, sec. 3.1).
         loss = loss + losses.adversarial(-logits) + cfg.r1_every * cfg.r1_gamma / 2 * penalty
@@ -83,7 +83,7 @@ def critic_with_r1(
 
 def generator(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
     """Phase II: generated images that D takes for real ones.  -> []"""
-    return losses.adversarial(-n.D(n.E(transformed(fake(n, r, at), r.t_fake), at))).mean()
+    return losses.adversarial(-n.judge(transformed(fake(n, r, at), r.t_fake), at)).mean()
 
 
 def reciprocity(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
@@ -91,8 +91,14 @@ def reciprocity(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: Los
     w = n.F(r.z)
     if not cfg.reciprocity_trains_f:
         w = w.detach()
-    error = losses.squared_error(n.E(n.G(w, at, r.noise), at), w.detach()).mean()
-    return cfg.reciprocity_weight * error
+    x_fake = n.G(w, at, r.noise)
+    if cfg.reciprocity_in == "x":  # Ablation: G must draw the same image from what E made of it.
+        x_fake = x_fake.detach()
+        error = losses.squared_error(n.G(n.E(x_fake, at), at, r.noise), x_fake)
+    else:  # z, of the width of w, as another ablation
+        wanted = r.z if cfg.reciprocity_in == "z" else w.detach()
+        error = losses.squared_error(n.E(x_fake, at), wanted)
+    return cfg.reciprocity_weight * error.mean()
 
 
 def merged(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:

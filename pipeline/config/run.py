@@ -89,10 +89,17 @@ class RunConfig:
                 f"the family {self.family} learns from labels and data.label is empty: name a "
                 "label of the data set (`stylealae inspect` lists them), as in data.label=class"
             )
-        if self.loss.wants_whole_weights and self.engine.zero_stage == 3:
+        penalised = isinstance(self.loss, LossConfig) and self.model.plain_layers
+        if (self.loss.wants_whole_weights or penalised) and self.engine.zero_stage == 3:
             raise ConfigError(
                 f"engine.zero_stage is 3 and the family {self.family} takes second derivatives by "
                 "whole weights, which ZeRO 3 keeps in parts: use engine.zero_stage=2 or less"
+            )
+        widths = self.model.z_width, getattr(self.model, "w_width", self.model.z_width)
+        if getattr(self.loss, "reciprocity_in", "w") == "z" and len({*widths}) > 1:
+            raise ConfigError(
+                f"loss.reciprocity_in is z, which E gives in the place of w, and model.z_width is "
+                f"{widths[0]}, model.w_width {widths[1]}: make them equal"
             )
         if self.engine.timeout_s <= self.data.patience_s:
             raise ConfigError(

@@ -98,7 +98,7 @@ class CriticWatch:
     def _read(self, nets: AlaeNetworks, x: Tensor, at: Progress) -> tuple[float, float]:
         """The mean sign and the mean of D(E(x)) over the ranks.  Collective."""
         parts = torch.split(x, self._state.engine.micro)
-        logits = torch.cat([nets.D(nets.E(part, at)) for part in parts])
+        logits = torch.cat([nets.judge(part, at) for part in parts])
         sums = self._world.mean([float(logits.sign().sum()), float(logits.sum())])
         sign, logit = (s / len(x) for s in sums)
         return sign, logit

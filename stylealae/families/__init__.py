@@ -24,6 +24,7 @@ __all__ = ["FAMILIES", "NAMES", "load", "sections"]
 
 NAMES = (
     "stylealae",
+    "stylealae_separate",
     "alae",
     "autoencoder",
     "aae",

@@ -45,10 +45,18 @@ class NetworkGroup(nn.Module):
 
 
 class AlaeNetworks(NetworkGroup):
-    """ALAE's four, of whatever layers.  F: z -> w, G: w -> x, E: x -> w, D: w -> logit."""
+    """ALAE's four, of whatever layers.  F: z -> w, G: w -> x, E: x -> w, D: w -> logit.
+
+    Legend: N batch, C channels, R resolution.
+    """
 
     networks = "FGED"
     F: nn.Module
     G: nn.Module
     E: nn.Module
     D: nn.Module
+
+    def judge(self, x: Tensor, at: Growth) -> Tensor:
+        """The critic's logit of "this image is real": D(E(x)).  [N, C, R, R] -> [N]"""
+        logit: Tensor = self.D(self.E(x, at))
+        return logit

@@ -45,7 +45,7 @@ def config(family: str, data: Path, run_dir: Path) -> RunConfig:
 
 def _lines(family: str, data: Path, run_dir: Path) -> Iterator[str]:
     yield f"family: {family}\nrun_dir: {run_dir}{RUN}"
-    if family == "stylealae":
+    if family.startswith("stylealae"):
         yield f"data: {{path: {data}/faces/set}}{STYLE}"
         return
     model, loss = sections(family)

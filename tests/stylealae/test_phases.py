@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from stylealae.config import LossConfig, ModelConfig
+from stylealae.errors import ConfigError
+from stylealae.families import FAMILIES
 from stylealae.networks import Networks, build
 from stylealae.phase_inputs import StyleInputSampler
 from stylealae.phases import Phase, phases_of
@@ -138,3 +140,37 @@ def test_merged_gives_e_the_gradient_of_reciprocity_and_g_that_of_both():
     for name, grad in merged.items():
         parts = [part[name] for part in (fooling, recovering) if name in part]
         torch.testing.assert_close(grad, sum(parts), msg=name)
+
+
+def test_a_critic_of_its_own_leaves_e_to_reciprocity():
+    family = FAMILIES["stylealae_separate"]
+    cfg = family.sections.loss()
+    phases = family.phases(cfg, 0)
+    trained = {p.name: set(p.trains) for p in phases}
+    assert trained == {"critic": set("DC"), "generator": set("FG"), "reciprocity": set("EG")}
+    x, r = torch.randn(12, 3, 16, 16), sampler(slice(0, 12)).draw("any", 0, AT)
+    for phase in phases:
+        nets = family.build(SMALL)
+        phase.loss(nets, x, r, AT, cfg).backward()
+        for network in nets.networks:
+            has = [p.grad is not None for p in nets.grown(network, AT)]
+            assert all(has) if network in phase.trains else network != "E" or not any(has)
+    with pytest.raises(ConfigError, match=r"set loss\.merged=false"):
+        type(cfg)(merged=True)
+
+
+def test_reciprocity_is_of_the_style_or_in_ablations_of_z_or_of_the_image():
+    nets = build(SMALL)
+    r = replace(sampler(slice(0, 12)).draw("any", 0, AT), noise=None)
+    w = nets.F(r.z)
+    x = nets.G(w, AT)
+    again = nets.E(x, AT)
+    wanted = {"w": (again, w), "z": (again, r.z), "x": (nets.G(again, AT), x)}
+    for space, (a, b) in wanted.items():
+        cfg = LossConfig(reciprocity_in=space, reciprocity_weight=2.0)
+        phase = phases_of(cfg)[2]
+        found = phase.loss(nets, torch.zeros(12, 3, 16, 16), r, AT, cfg)
+        assert phase.trains == "EG"
+        torch.testing.assert_close(found, 2.0 * (a - b).square().mean(), rtol=1e-5, atol=0)
+    with pytest.raises(ConfigError, match=r"set loss\.merged=false"):
+        LossConfig(merged=True, reciprocity_in="x")

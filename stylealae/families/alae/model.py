@@ -6,17 +6,15 @@ Legend: N batch, C channels, R resolution, Z and W widths.
 import torch
 from torch import Tensor
 
+from stylealae.editing.inversion import unmapped
 from stylealae.families.alae.config import AlaeModelConfig
 from stylealae.families.alae.networks import AlaeMlp
 from stylealae.families.common.model import MlpModel
 from stylealae.image_grid import Row
-from stylealae.ops.layers import pixel_norm
-from stylealae.priors import normal, rng
+from stylealae.priors import normal
 from stylealae.schedule import Growth
 
 __all__ = ["AlaeMlpModel"]
-
-UNMAP_LR = 0.05
 
 
 class AlaeMlpModel(MlpModel[AlaeMlp, AlaeModelConfig]):
@@ -47,14 +45,7 @@ class AlaeMlpModel(MlpModel[AlaeMlp, AlaeModelConfig]):
 
     def unmap(self, w: Tensor, steps: int = 300) -> Tensor:
         """A z that F takes near to w, by gradient descent.  [N, W] -> [N, Z] of unit mean square"""
-        w = w.to(self.device)
-        z = normal(len(w), self.model.z_width, rng(0, "unmap", 0)).to(w).requires_grad_()
-        descent = torch.optim.Adam([z], lr=UNMAP_LR)
-        for i in range(steps):
-            descent.param_groups[0]["lr"] = UNMAP_LR * (1.0 - i / steps)
-            (z.grad,) = torch.autograd.grad((self.nets.F(z) - w).square().mean(1).sum(), z)
-            descent.step()
-        return pixel_norm(z.detach())
+        return unmapped(self.nets.F, w.to(self.device), self.model.z_width, steps)
 
     def reconstruct(self, x: Tensor, *, alpha: float = 1.0) -> Tensor:
         """G(E(x)).  [N, C, R, R] -> [N, C, R, R]"""

@@ -1,0 +1,1 @@
+"""StyleGAN with an encoder beside its critic: what StyleALAE's D∘E is compared with."""
