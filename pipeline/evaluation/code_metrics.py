@@ -19,7 +19,7 @@ from pipeline.data.loader.batch import classes_of, on_device
 from pipeline.evaluation.context import EvaluationContext, SampleRange, Values
 from stylealae.capabilities import Autoencodes, Classifies, Flattens, Unmaps
 from stylealae.errors import ConfigError
-from stylealae.metrics import codes
+from stylealae.metrics import codes, reconstruction
 from stylealae.metrics.parzen import parzen
 from stylealae.priors import normal, rng
 
@@ -31,6 +31,7 @@ __all__ = [
     "pixel_accuracies",
     "prior_fit",
     "reciprocity",
+    "reciprocity_in_z",
     "split_range",
     "true_classes",
     "w_and_z_accuracies",
@@ -53,6 +54,16 @@ class Encoder(Protocol):
 
     def encode(self, x: Tensor) -> Tensor:
         """The codes of images.  [N, C, R, R] -> [N, W]"""
+
+
+class Decoder(Encoder, Protocol):
+    """A model that makes images of codes, and of what else they are made of."""
+
+    def latents(self, n: int, source: torch.Generator) -> Tensor:
+        """Codes of the prior, and what else images are made of.  -> [n, W + any]"""
+
+    def images(self, latents: Tensor) -> Tensor:
+        """The images of latents.  [N, W + any] -> [N, C, R, R]"""
 
 
 @dataclass(frozen=True)
@@ -171,10 +182,21 @@ def reciprocity(context: EvaluationContext[Unmaps]) -> Values:
     model, part = context.model, SampleRange(0, min(context.samples, 10_000))
     width = model.model.z_width
     w = model.map(context.draws("reciprocity", part, lambda n, source: normal(n, width, source)))
-    gap = (model.encode(model.generate(w)) - w).double()
-    spread = w.double().var(0).mean()
-    return {"reciprocity": float(gap.square().mean()),
-            "reciprocity-share": float(gap.square().mean() / spread)}  # fmt: skip
+    return _gap(model.encode(model.generate(w)), w)
+
+
+def reciprocity_in_z(context: EvaluationContext[Decoder]) -> Values:
+    """Mean squared E(G(z)) - z of the prior's samples, and its share of the variance of z."""
+    model, part = context.model, SampleRange(0, min(context.samples, 10_000))
+    latents = context.draws("reciprocity", part, model.latents)
+    again = torch.cat([model.encode(model.images(chunk)) for chunk in torch.split(latents, 1000)])
+    return _gap(again, latents[:, : model.code_width].to(again))
+
+
+def _gap(again: Tensor, code: Tensor) -> Values:
+    """How far codes are from those that come back.  [N, W] twice"""
+    error, share = reconstruction.reciprocity(code, again)
+    return {"reciprocity": error, "reciprocity-share": share}
 
 
 def true_classes(context: EvaluationContext[object], here: SplitRange) -> Tensor:

@@ -17,6 +17,7 @@ from stylealae.capabilities import (
     Reconstructs,
     Unmaps,
 )
+from stylealae.families.alae.model import AlaeMlpModel
 from stylealae.metrics.ppl import Sampling, Space
 
 __all__ = ["METRICS", "Metric", "needing_files", "usual"]
@@ -211,7 +212,12 @@ METRICS: dict[str, Metric] = {
     "reciprocity-w": Metric(
         measure=code_metrics.reciprocity,
         protocol="mean squared E(G(w)) - w of w = F(z), over W; share: of w's variance",
-        models=(Unmaps,),
+        models=(AlaeMlpModel,),
+    ),
+    "reciprocity-z": Metric(
+        measure=code_metrics.reciprocity_in_z,
+        protocol="mean squared E(G(z)) - z of samples z of p(z), over Z; share: of z's variance",
+        models=(Autoencodes,),
     ),
 }
 

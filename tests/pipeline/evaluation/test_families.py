@@ -4,6 +4,7 @@ A model of random weights has known figures where its parts are set by hand.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,8 @@ def context_of(m: Model, digits: Path) -> EvaluationContext[Model]:
 
 LIKE_VAE = ("factor_vae", "intro_vae", "soft_intro_vae", "wae", "vae_gan", "ali")
 """Families whose trained models are of the VAE's class and posteriors."""
-MEASURED = [name for name in FAMILIES if name not in ("stylealae", *LIKE_VAE)]
+STYLED = ("stylealae", "stylealae_separate")
+MEASURED = [name for name in FAMILIES if name not in (*STYLED, *LIKE_VAE)]
 
 
 def test_families_that_are_not_measured_have_a_model_of_the_vaes_class() -> None:
@@ -115,6 +117,17 @@ def test_the_error_is_that_of_the_likeliest_class(digits: Path) -> None:
     assert result.values["error"] == pytest.approx(float((labels != 3).mean()))
     train = context.dataset.labels("train", "class", np.arange(200))
     assert result.values["error-validation"] == pytest.approx(float((train[-33:] != 3).mean()))
+
+
+def test_codes_that_do_not_come_back_leave_their_own_variance(digits: Path) -> None:
+    m = model("aae")
+    with torch.no_grad():  # E gives the mean of the prior, whose variance is 1
+        m.nets.E.posterior.mean.weight.zero_()
+        m.nets.E.posterior.mean.bias.zero_()
+    context = replace(context_of(m, digits), samples=4000)
+    (result,) = evaluate(["reciprocity-z"], context)
+    assert result.values["reciprocity"] == pytest.approx(1.0, abs=0.1)
+    assert result.values["reciprocity-share"] == pytest.approx(1.0, abs=0.01)
 
 
 def test_the_psnr_of_an_autoencoder_is_that_of_its_reconstructions(digits: Path) -> None:

@@ -34,7 +34,8 @@ SMALL = {
 """Of these the keys that a family has."""
 CODES = {Flattens, Generates, Reconstructs, Autoencodes}
 CAPABILITIES: dict[str, set[type]] = {
-    "stylealae": {Generates, Reconstructs},
+    "stylealae": {Generates, Reconstructs, Unmaps},
+    "stylealae_separate": {Generates, Reconstructs, Unmaps},
     "alae": {Flattens, Generates, Reconstructs, Unmaps},
     "aae_classes": {*CODES, Classifies},
     "aae_heads": {*CODES, Classifies, Reduces},
