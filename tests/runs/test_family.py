@@ -35,7 +35,7 @@ from stylealae.errors import CheckpointError, ConfigError
 from stylealae.families import FAMILIES, load, sections
 from stylealae.image_grid import image_grid
 
-MLPS = [name for name in FAMILIES if name != "stylealae"]
+MLPS = [name for name in FAMILIES if not name.startswith("stylealae")]
 SMALL = {"hidden": 24, "critic_hidden": 24, "z_width": 2}
 """Of these the keys that a family has."""
 BATCH, IMAGES = 12, 120
@@ -110,6 +110,19 @@ def test_a_family_trains_and_its_snapshot_loads(
     before = FAMILIES[name].build(cfg.model, cfg.seed).state_dict()
     after = m.nets.state_dict()
     assert not [n for n in before if torch.equal(before[n], after[n])], "nothing rests"
+
+
+@pytest.mark.parametrize("name", ["alae", "ali"])
+def test_convolutions_train_and_go_on_as_mlps_do(
+    name: str, digits: Path, world: World, tmp_path: Path
+) -> None:
+    shape = ("model.layers=convolutional", "model.start_channels=4")
+    whole, parts = (config(name, digits, tmp_path / n, *shape) for n in ("whole", "parts"))
+    m = trained(whole, world)
+    trained(parts, world, 4)
+    assert not different(end(whole), end(parts))
+    assert m.reconstruct(torch.zeros(2, 1, 32, 32)).shape == (2, 1, 32, 32)
+    assert need(stage_plan(whole, whole.last_stage)) > 0
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""ALAE's four networks as plain MLPs on rows of pixels, trained by the phases of StyleALAE.
+"""ALAE's four networks on rows of pixels, trained by the phases of StyleALAE.
 
 Legend: N batch, C channels, R resolution, P numbers in a row, Z and W widths.
 """
@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from stylealae.families.alae.config import AlaeModelConfig
+from stylealae.families.common.convolutional import Decoding, Encoding
 from stylealae.families.common.networks import CentralCrop, hidden
+from stylealae.families.common.posteriors import code_layer
 from stylealae.networks.group import AlaeNetworks
 from stylealae.ops.layers import EqualLinear, leaky_relu, pixel_norm
 from stylealae.schedule import Growth
@@ -82,6 +84,38 @@ class Generator(Layers):
         return self.crop.images(super().forward(w).tanh())
 
 
+class ConvolutionalEncoder(nn.Module):
+    """E: as `Encoder`, of the autoencoders' convolutions."""
+
+    def __init__(self, cfg: AlaeModelConfig) -> None:
+        super().__init__()
+        self.crop = CentralCrop(cfg)
+        self.features = Encoding(cfg, cfg.hidden)
+        self.end = code_layer(cfg.hidden, cfg.w_width)
+
+    def forward(self, x: Tensor, at: Growth) -> Tensor:
+        """[N, C, R, R] in [-1, 1] -> [N, W]"""
+        w: Tensor = self.end(self.features(self.crop.rows(x)))
+        return w
+
+
+class ConvolutionalGenerator(nn.Module):
+    """G: as `Generator`, of the autoencoders' convolutions."""
+
+    def __init__(self, cfg: AlaeModelConfig) -> None:
+        super().__init__()
+        self.crop = CentralCrop(cfg)
+        self.rows = Decoding(cfg, cfg.w_width)
+
+    def forward(self, w: Tensor, at: Growth, noise: torch.Generator | None = None) -> Tensor:
+        """[N, W] -> [N, C, R, R], -1 to 1"""
+        return self.crop.images(self.rows(w).tanh())
+
+
+ENCODERS = {"linear": Encoder, "convolutional": ConvolutionalEncoder}
+GENERATORS = {"linear": Generator, "convolutional": ConvolutionalGenerator}
+
+
 class AlaeMlp(AlaeNetworks):
     """F: z -> w, G: w -> x, E: x -> w, D: w -> logit; nothing grows, G takes one style."""
 
@@ -89,6 +123,6 @@ class AlaeMlp(AlaeNetworks):
         super().__init__()
         inner = [cfg.mapping_hidden] * (cfg.mapping_layers - 1)
         self.F = Mapping([cfg.z_width, *inner, cfg.w_width], lrmul=LRMUL)
-        self.G = Generator(cfg)
-        self.E = Encoder(cfg)
+        self.G = GENERATORS[cfg.layers](cfg)
+        self.E = ENCODERS[cfg.layers](cfg)
         self.D = LatentDiscriminator([cfg.w_width, *inner, 1], lrmul=LRMUL)

@@ -6,7 +6,7 @@ Legend: N batch, P numbers in a row, Z width of z.
 from torch import Tensor
 
 from stylealae.families.ali.config import AliModelConfig
-from stylealae.families.common.networks import SLOPE, Autoencoder, hidden, mlp
+from stylealae.families.common.networks import Autoencoder, image_critic
 
 __all__ = ["Ali"]
 
@@ -18,8 +18,7 @@ class Ali(Autoencoder):
 
     def __init__(self, cfg: AliModelConfig) -> None:
         super().__init__(cfg)
-        widths = [cfg.pixels + cfg.z_width, *hidden(cfg, cfg.critic_hidden), 1]
-        self.D = mlp(widths, slope=SLOPE)
+        self.D = image_critic(cfg, cfg.z_width)
 
     def judge(self, pairs: Tensor) -> Tensor:
         """The logit of "this code was made of this image by E".  [N, P + Z] -> [N]"""

@@ -1,4 +1,4 @@
-"""What may vary in the families that are made of MLPs: the sections that several of them have.
+"""What may vary in the families beside StyleALAE: the sections that several of them have.
 
 The papers: ALAE's permutation-invariant MNIST model, and Adversarial Autoencoders (1511.05644).
 """
@@ -24,6 +24,11 @@ __all__ = [
 class MlpConfig(ShapeConfig):
     """Networks that take an image as a row of numbers."""
 
+    layers: Literal["linear", "convolutional"] = "linear"
+    """What takes images and what makes them: MLPs, or small stacks of convolutions."""
+    start_channels: int = 32
+    """Feature channels at half of `side`; they double with every halving (convolutional)."""
+
     resolution: int = 32
     """Side of the data set's images in pixels."""
     channels: int = 1
@@ -31,18 +36,29 @@ class MlpConfig(ShapeConfig):
     side: int = 28
     """The networks take the central side x side pixels; the border around them is black."""
     hidden: int = 1000
-    """Units of a hidden layer."""
+    """Units of a hidden layer; features at the end of convolutions."""
     hidden_layers: int = 2
-    """Hidden layers of a network."""
+    """Hidden layers of a network; convolutions are as many as halve `side` to 4."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_positive("side", "hidden", "hidden_layers")
+        self.require_positive("side", "hidden", "hidden_layers", "start_channels")
         if self.side > self.resolution or (self.resolution - self.side) % 2:
             raise ConfigError(
                 f"model.side is {self.side}: use model.resolution ({self.resolution}), or less by "
                 "an even number, as the border is the same all around"
             )
+
+        if self.layers == "convolutional" and (self.side <= 4 or self.side % 2):
+            raise ConfigError(
+                f"model.side is {self.side}, which convolutions cannot halve: make it even and "
+                "above 4, or take model.layers=linear"
+            )
+
+    @property
+    def plain_layers(self) -> bool:
+        """Convolutions are torch's own."""
+        return self.layers == "convolutional"
 
     @property
     def pixels(self) -> int:
@@ -94,6 +110,10 @@ class CodeModelConfig(PriorModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_positive("eta_width")
+        if self.batch_norm and self.layers == "convolutional":
+            raise ConfigError(
+                "model.batch_norm is of linear layers: set it to false, or model.layers=linear"
+            )
         if self.posterior_std < 0.0:
             raise ConfigError(f"model.posterior_std is {self.posterior_std}: it cannot be negative")
 

@@ -1,4 +1,4 @@
-"""MLPs on rows of pixels: what the networks of several families are made of.
+"""Networks on rows of pixels: what those of several families are made of.
 
 Legend: N batch, C channels, R resolution, P numbers in a row, H features, Z width of z, K classes.
 """
@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as fn
 from torch import Tensor, nn
 
-from stylealae.families.common.config import CodeModelConfig, MlpConfig
+from stylealae.families.common.config import CodeModelConfig, MlpConfig, PriorModelConfig
+from stylealae.families.common.convolutional import Decoding, Encoding
 from stylealae.families.common.posteriors import POSTERIORS, GaussianPosterior, code_layer
 from stylealae.networks.group import NetworkGroup
 from stylealae.priors import PRIORS, Prior
@@ -23,8 +24,10 @@ __all__ = [
     "Code",
     "Encoder",
     "Rows",
-    "decoder",
     "hidden",
+    "image_critic",
+    "image_decoder",
+    "image_encoder",
     "mlp",
 ]
 
@@ -81,8 +84,7 @@ class Encoder(nn.Module):
     def __init__(self, cfg: CodeModelConfig, classes: int = 0) -> None:
         super().__init__()
         self.posterior = POSTERIORS[cfg.posterior](cfg)
-        entrance = cfg.pixels + self.posterior.eta_width
-        self.trunk = mlp([entrance, *hidden(cfg)], batch_norm=cfg.batch_norm, ends=False)
+        self.trunk = image_encoder(cfg, self.posterior.eta_width)
         self.classes = code_layer(cfg.hidden, classes) if classes else None
 
     def features(self, rows: Tensor, noise: torch.Generator | None) -> Tensor:
@@ -115,7 +117,7 @@ class Autoencoder(Rows):
         """Classes that `decode` takes beside z, and that E sorts images into."""
         self._prior = PRIORS[cfg.prior](cfg.z_width, cfg.prior_scale)
         self.E = Encoder(cfg, classes)
-        self.G = decoder([cfg.z_width + class_inputs, *hidden(cfg), cfg.pixels])
+        self.G = image_decoder(cfg, cfg.z_width + class_inputs)
 
     @property
     def prior(self) -> Prior:
@@ -152,12 +154,32 @@ def mlp(
     return nn.Sequential(*layers)
 
 
-def decoder(widths: Sequence[int]) -> nn.Sequential:
-    """As `mlp`, for logits of grey values: it begins with images that are almost even grey."""
-    net = mlp(widths)
+def image_encoder(cfg: CodeModelConfig, beside: int = 0) -> nn.Module:
+    """Rows with numbers beside them to features.  [N, P + beside] -> [N, hidden]"""
+    if cfg.layers == "convolutional":
+        return Encoding(cfg, cfg.hidden, beside)
+    return mlp([cfg.pixels + beside, *hidden(cfg)], batch_norm=cfg.batch_norm, ends=False)
+
+
+def image_decoder(cfg: MlpConfig, width: int) -> nn.Module:
+    """Logits of grey values, at the beginning of images that are almost even grey.
+
+    [N, width] -> [N, P]
+    """
+    if cfg.layers == "convolutional":
+        return Decoding(cfg, width)
+    net = mlp([width, *hidden(cfg), cfg.pixels])
     assert isinstance(net[-1], nn.Linear)
     nn.init.normal_(net[-1].weight, std=0.02)
     return net
+
+
+def image_critic(cfg: PriorModelConfig, beside: int = 0) -> nn.Sequential:
+    """A discriminator of rows; but for the last layer, its features.  [N, P + beside] -> [N, 1]"""
+    if cfg.layers == "convolutional":
+        features = Encoding(cfg, cfg.critic_hidden, beside)
+        return nn.Sequential(features, code_layer(cfg.critic_hidden, 1))
+    return mlp([cfg.pixels + beside, *hidden(cfg, cfg.critic_hidden), 1], slope=SLOPE)
 
 
 def hidden(cfg: MlpConfig, width: int = 0) -> list[int]:

@@ -6,7 +6,7 @@ Legend: N batch, P numbers in a row, Z width of z.
 from torch import Tensor
 
 from stylealae.families.common.config import PriorModelConfig
-from stylealae.families.common.networks import SLOPE, Rows, decoder, hidden, mlp
+from stylealae.families.common.networks import Rows, image_critic, image_decoder
 from stylealae.priors import PRIORS
 
 __all__ = ["Gan"]
@@ -20,8 +20,8 @@ class Gan(Rows):
     def __init__(self, cfg: PriorModelConfig) -> None:
         super().__init__(cfg)
         self.prior = PRIORS[cfg.prior](cfg.z_width, cfg.prior_scale)
-        self.G = decoder([cfg.z_width, *hidden(cfg), cfg.pixels])
-        self.D = mlp([cfg.pixels, *hidden(cfg, cfg.critic_hidden), 1], slope=SLOPE)
+        self.G = image_decoder(cfg, cfg.z_width)
+        self.D = image_critic(cfg)
 
     def decode(self, z: Tensor) -> Tensor:
         """Logits of grey values.  [N, Z] -> [N, P]"""

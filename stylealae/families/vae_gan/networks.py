@@ -5,7 +5,7 @@ Legend: N batch, P numbers in a row, H features.
 
 from torch import Tensor
 
-from stylealae.families.common.networks import SLOPE, Autoencoder, hidden, mlp
+from stylealae.families.common.networks import Autoencoder, image_critic
 from stylealae.families.vae.config import VaeModelConfig
 
 __all__ = ["VaeGan"]
@@ -18,7 +18,7 @@ class VaeGan(Autoencoder):
 
     def __init__(self, cfg: VaeModelConfig) -> None:
         super().__init__(cfg)
-        self.D = mlp([cfg.pixels, *hidden(cfg, cfg.critic_hidden), 1], slope=SLOPE)
+        self.D = image_critic(cfg)
 
     def features(self, rows: Tensor) -> Tensor:
         """D's last hidden layer.  [N, P] -> [N, H]"""
