@@ -12,7 +12,7 @@ from pipeline.report.published_results import device, rewrite, seconds_of, with_
 from pipeline.report.sweep import Run, folder_name
 from stylealae.errors import CheckpointError
 
-__all__ = ["EVALUATION", "entry_of", "record", "table_of"]
+__all__ = ["EVALUATION", "Entry", "cell", "entry_of", "record", "table_of"]
 
 EVALUATION = "evaluation.jsonl"
 """In a run's folder: a line a metric, as `stylealae evaluate --out` writes them."""
@@ -64,7 +64,7 @@ def table_of(entries: Mapping[str, Entry]) -> str:
     heads = ["run", *columns, "seeds", "images", "weights", "s a run"]
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     for label, runs in groups.items():
-        cells = [label, *(_cell(runs, column) for column in columns)]
+        cells = [label, *(cell(runs, column) for column in columns)]
         cells.append(", ".join(str(seed) for seed in sorted(run["seed"] for run in runs)))
         cells += [f"{runs[0]['images']:,}", f"{runs[0]['parameters'] / 1e6:.2f} M"]
         cells.append(f"{statistics.mean(run['seconds'] for run in runs):,.0f}")
@@ -72,7 +72,7 @@ def table_of(entries: Mapping[str, Entry]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cell(runs: Sequence[Entry], column: str) -> str:
+def cell(runs: Sequence[Entry], column: str) -> str:
     """Mean and, of several runs, deviation; a dash where none has the figure."""
     values = [run["figures"][column] for run in runs if run["figures"].get(column) is not None]
     if not values:
