@@ -1,7 +1,11 @@
 """The errors a user can mend. A message says what was found, wanted and what to change."""
 
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+
 __all__ = ["CheckpointError", "ConfigError", "DataError", "DivergenceError", "UserError"]
-__all__ += ["printable"]
+__all__ += ["alike", "did_you_mean", "printable"]
 
 _CONTROLS = [*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 _REPLACED = {c: "\N{REPLACEMENT CHARACTER}" for c in _CONTROLS if chr(c) not in "\n\t"}
@@ -13,6 +17,25 @@ def printable(text: object) -> str:
     File names and manifests may hold any.
     """
     return str(text).translate(_REPLACED)
+
+
+def alike(path: Path, fits: Callable[[Path], bool] = lambda _: True) -> Path | None:
+    """What is there and fits, and is called nearly as the first part of a path that is not."""
+    missing = next((part for part in reversed(path.parents) if not part.exists()), path)
+    beside = {child.name: child for child in missing.parent.glob("*") if fits(child)}
+    padded = f"{missing.name:0>4}" if missing.name.isdecimal() else missing.name  # 32 is 0032
+    names = [padded] if padded in beside else get_close_matches(missing.name, list(beside), 1)
+    if not names:
+        return None
+    near = beside[names[0]]
+    whole = near / path.relative_to(missing)
+    return whole if whole.exists() else near
+
+
+def did_you_mean(path: Path) -> str:
+    """The end of a sentence on a path that is not there; empty if nothing there is like it."""
+    near = None if path.exists() else alike(path)
+    return f": did you mean {near}?" if near else ""
 
 
 class UserError(Exception):

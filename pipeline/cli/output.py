@@ -1,10 +1,8 @@
-"""What commands write: pictures, numbers as a line of JSON, and a progress bar."""
+"""What commands write: pictures, tables, numbers as a line of JSON."""
 
 import json
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +13,8 @@ from stylealae.errors import ConfigError, printable
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["JSON", "bars", "print_numbers", "print_table", "progress", "wants_tables"]
-__all__ += ["write_picture"]
+__all__ = ["JSON", "print_numbers", "print_table", "wants_tables", "write_picture"]
 
-LINE_S = 10.0
-"""Between two lines of progress where there is no terminal."""
 JSON = click.option("--json", "as_json", is_flag=True, help="JSON on a terminal too, no table.")
 
 
@@ -46,60 +41,6 @@ def _short(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_short(v) for v in value]
     return value
-
-
-@contextmanager
-def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr: the block calls what it is given with the number of items done."""
-    done = 0
-
-    def advance(n: int) -> None:
-        nonlocal done
-        done += n
-        update(what, done, total)
-
-    with bars() as update:
-        update(what, 0, total)
-        yield advance
-
-
-@contextmanager
-def bars(*, shown: bool = True) -> Iterator[Callable[[str, int, int | None], None]]:
-    """Progress of several things: the block calls it with what, how many are done, and of how many.
-
-    On a terminal these are bars on stderr, gone when the block ends; elsewhere a line of each every
-    ten seconds.
-    """
-    if not (shown and sys.stderr.isatty()):
-        yield _lines() if shown else lambda _what, _done, _of: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
-    from rich.progress import TimeRemainingColumn as Left
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Left())
-    tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown_bars:
-
-        def update(what: str, done: int, of: int | None) -> None:
-            if what not in tasks:
-                tasks[what] = shown_bars.add_task(what, total=of)
-            shown_bars.update(tasks[what], completed=done)
-
-        yield update
-
-
-def _lines() -> Callable[[str, int, int | None], None]:
-    """Progress as lines, for a log."""
-    said = time.monotonic()
-
-    def update(what: str, done: int, of: int | None) -> None:
-        nonlocal said
-        if time.monotonic() - said >= LINE_S:
-            said = time.monotonic()
-            click.echo(f"{what}: {done:,}" + (f" of {of:,}" if of else ""), err=True)
-
-    return update
 
 
 def wants_tables(as_json: bool) -> bool:

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from stylealae.errors import CheckpointError, ConfigError
+from stylealae.errors import CheckpointError, ConfigError, did_you_mean
 from stylealae.latents import per_layer
 from stylealae.networks.generator import Generator
 from stylealae.tensor_file import write_tensors
@@ -27,6 +27,7 @@ __all__ = ["Directions", "placed", "principal", "sefa"]
 
 WEIGHTS, ABOUT = "directions.safetensors", "directions.json"
 FORMAT = 1
+TENSORS = ("vectors", "spreads", "scorers", "zeros")
 UNIT = "1 is one standard deviation of w along the direction"
 
 
@@ -97,6 +98,38 @@ class Directions:
             about=self.about,
         )
 
+    def joined(self, more: "Directions") -> "Directions":
+        """These directions and, after them, those of another set.
+
+        Raises:
+            ConfigError: a name is in both sets, or they move other layers or other styles.
+        """
+        if both := [name for name in more.names if name in self.names]:
+            raise ConfigError(f"{', '.join(both)} are in both sets of directions: rename them")
+        if self.layers != more.layers or self.vectors.shape[1] != more.vectors.shape[1]:
+            raise ConfigError(
+                f"directions that move {_span(more.layers)} cannot join those that move "
+                f"{_span(self.layers)}: keep them in a folder of their own"
+            )
+        method = dict.fromkeys(str(d.about.get("method", "unknown")) for d in (self, more))
+        attributes = {k: v for d in (self, more) for k, v in d.about.get("attributes", {}).items()}
+        about = {**self.about, **more.about, "method": ", ".join(method), "attributes": attributes}
+        return Directions(
+            names=(*self.names, *more.names),
+            layers=self.layers,
+            about=about,
+            **{
+                name: torch.cat([getattr(self, name), getattr(more, name).to(self.vectors)])
+                for name in TENSORS
+            },
+        )
+
+    def weak(self, names: Iterable[str]) -> list[str]:
+        """Those whose attribute is told no better than by guessing on styles not fitted."""
+        report = self.about.get("attributes", {})
+        judged = {name: report[name] for name in names if "accuracy" in report.get(name, {})}
+        return [name for name, said in judged.items() if said["accuracy"] <= said["chance"]]
+
     def cosines(self) -> Tensor:
         """Between all pairs of directions.  -> [K, K]"""
         return self.vectors @ self.vectors.T
@@ -110,10 +143,7 @@ class Directions:
 
     def save(self, folder: Path) -> None:
         """Writes directions.safetensors, and directions.json for people, into a folder."""
-        tensors = {
-            name: getattr(self, name).detach().float().cpu()
-            for name in ("vectors", "spreads", "scorers", "zeros")
-        }
+        tensors = {name: getattr(self, name).detach().float().cpu() for name in TENSORS}
         about = {
             "format": FORMAT,
             "names": list(self.names),
@@ -160,6 +190,9 @@ class Directions:
                 **tensors,
             )
         except FileNotFoundError as error:
+            if not folder.exists():
+                mend = did_you_mean(folder) or ": find some with `stylealae directions`"
+                raise CheckpointError(f"{folder} does not exist{mend}") from error
             missing = Path(error.filename or WEIGHTS).name  # safetensors names none
             raise CheckpointError(
                 f"{folder} holds no directions ({missing} is missing): find some with `stylealae "
@@ -240,6 +273,10 @@ def _signed(vectors: Tensor) -> Tensor:
     """The same lines, each pointing to where its largest entry is positive.  [K, W]"""
     largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
     return vectors * largest.sign()
+
+
+def _span(layers: tuple[int, int] | None) -> str:
+    return f"layers {layers[0]} to {layers[1]}" if layers else "all layers"
 
 
 def _rounded(table: Tensor) -> list[list[float]]:

@@ -1,22 +1,17 @@
 """`directions`: find directions in w."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.arguments import COUNT, DEVICE, MODEL, OVERWRITE
+from pipeline.cli.arguments import COUNT, DEVICE, MODEL
 from pipeline.cli.batches import read_batches
 from pipeline.cli.errors import reports_errors
 from pipeline.cli.models import open_model, snapshot_of
-from pipeline.cli.output import (
-    JSON,
-    print_numbers,
-    print_table,
-    wants_tables,
-)
+from pipeline.cli.output import JSON, print_numbers, print_table, wants_tables
 from stylealae.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -55,7 +50,9 @@ log = logging.getLogger(__name__)
               help="Without DATA: the K ways that G's affines answer to most (SeFa).")  # fmt: skip
 @click.option("--layers", metavar="FIRST-LAST", help="With --sefa: only these layers, 0-3 say.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder; default: MODEL's own.")
-@OVERWRITE
+@click.option("--overwrite", is_flag=True,
+              help="Replace all directions that are there. Without it new ones are added, and "
+                   "one of a name that is there is refused.")  # fmt: skip
 @JSON
 @COUNT(None)
 @DEVICE
@@ -72,6 +69,9 @@ def directions(
     without any. Shown are the accuracy on styles that were not fitted, what guessing would reach,
     and which other attribute moves most when a direction is followed.
 
+    Directions that are there stay: new ones are added to them. One that is told no better than by
+    guessing is named as such.
+
     \b
     stylealae directions runs/demo/0032/snapshot datasets/rendered --attributes smile,age,glasses
     stylealae directions runs/faces faces.zip --labels attributes.csv --method svm
@@ -80,30 +80,42 @@ def directions(
     from stylealae.editing.directions import Directions
 
     if bool(data) + bool(principal) + bool(sefa) != 1:
-        raise ConfigError("give labelled DATA, or --principal K, or --sefa K: one of them")
+        raise ConfigError("give one of these: labelled DATA, --principal K or --sefa K")
     home = out or snapshot_of(model)
+    there = None
     if (home / "directions.json").exists() and not overwrite:
-        raise ConfigError(
-            f"{home} holds directions ({', '.join(Directions.load(home).names)}): replace them "
-            "with --overwrite, or name another folder with --out"
-        )
+        there = Directions.load(home)
+    wanted = [name.strip() for name in attributes.split(",")] if attributes else []
+    names = wanted or [f"pc{k + 1}" for k in range(principal or 0)]
+    names = names or [f"sefa{k + 1}" for k in range(sefa or 0)]
+    span = _layers(layers) if layers else None
+    _require_room(home, there, names, span)
     m = open_model(model, device)
     if principal:
         found = m.principal(principal)
     elif sefa:
-        found = m.sefa(sefa, layers=_layers(layers) if layers else None)
+        found = m.sefa(sefa, layers=span)
     else:
-        w, columns = _labelled(m, data, labels, count)
-        found = m.directions(
-            w, _wanted(columns, attributes, data), method=method, separate=separate
-        )
-    found.save(home)
+        w, columns = _labelled(
+            m, data, labels, count,
+            lambda names: _require_room(home, there, names if not wanted else (), span),
+        )  # fmt: skip
+        found = m.directions(w, _wanted(columns, wanted, data), method=method, separate=separate)
+        _require_room(home, there, found.names, span)
+    (there.joined(found) if there else found).save(home)
     click.echo(home / "directions.safetensors")
-    report = found.about.get("attributes", {})
-    if weak := [n for n, m in report.items() if m.get("accuracy", 1) <= m.get("chance", 0)]:
-        log.warning("no better than guessing on faces that were not fitted: %s", ", ".join(weak))
-    if wants_tables(as_json):
+    _tell(found, there.names if there else (), table=wants_tables(as_json))
+
+
+def _tell(found: "Directions", beside: Sequence[str], *, table: bool) -> None:
+    """What was found, and which of it is of little use."""
+    weak = found.weak(found.names)
+    if weak:
+        log.warning("%s: no better than guessing on faces that were not fitted", ", ".join(weak))
+    if table:
         _show(found)
+        if beside:
+            click.echo(f"beside those that were there: {', '.join(beside)}")
         return
     print_numbers(
         command="directions",
@@ -111,19 +123,42 @@ def directions(
         styles=found.about["styles"],
         method=found.about["method"],
         separate=found.about.get("separate", "no"),
-        attributes=report,
+        attributes=found.about.get("attributes", {}),
+        no_better_than_guessing=weak,
+        beside=list(beside),
     )
 
 
+def _require_room(
+    home: Path, there: "Directions | None", names: Iterable[str], layers: tuple[int, int] | None
+) -> None:
+    """Refuses directions that cannot stand beside those that are there.
+
+    Raises:
+        ConfigError: a name is there already, or those that are there move other layers.
+    """
+    if there is None:
+        return
+    others = f"replace the {len(there)} directions there with --overwrite, or give --out FOLDER"
+    if both := [name for name in names if name in there.names]:
+        raise ConfigError(f"{home} holds {', '.join(both)} already: {others}")
+    if there.layers != layers:
+        moved = "all layers" if there.layers is None else "layers {}-{}".format(*there.layers)
+        raise ConfigError(f"the directions in {home} move {moved}, these do not: {others}")
+
+
 def _labelled(
-    m: "StyleALAE", data: Sequence[str], labels: Path | None, count: int | None
-) -> "tuple[Tensor, dict[str, list[Label]]]":
-    """Styles [N, W] of labelled images, and N values for each label."""
+    m: "StyleALAE", data: Sequence[str], labels: Path | None, count: int | None,
+    check: Callable[[Iterable[str]], None],
+) -> "tuple[Tensor, dict[str, list[Label]]]":  # fmt: skip
+    """Styles [N, W] of labelled images, and N values for each label; `check` sees their names."""
     import torch
 
     styles: list[Tensor] = []
     columns: dict[str, list[Label]] = {}
     for batch, x in read_batches(m, data, count=count, labels=labels, what="styles"):
+        if not styles:
+            check(batch[0].labels)  # before the work, not after
         styles.append(m.encode(x))
         for image in batch:
             for name, value in image.labels.items():
@@ -132,16 +167,15 @@ def _labelled(
 
 
 def _wanted(
-    columns: "Mapping[str, Sequence[Label]]", attributes: str | None, data: Sequence[str]
+    columns: "Mapping[str, Sequence[Label]]", wanted: Sequence[str], data: Sequence[str]
 ) -> "dict[str, Sequence[Label]]":
     if not columns:
         raise DataError(
             f"{', '.join(data)} has no labels: give a CSV of them with --labels, or prepare the "
             "data set with labels"
         )
-    wanted = [name.strip() for name in attributes.split(",")] if attributes else list(columns)
     return {name: columns[name] if name in columns else _one_class(columns, name)
-            for name in wanted}  # fmt: skip
+            for name in wanted or columns}  # fmt: skip
 
 
 def _one_class(columns: "Mapping[str, Sequence[Label]]", name: str) -> "list[Label]":

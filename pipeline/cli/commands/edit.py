@@ -1,7 +1,9 @@
 """`traverse`, `edit`: faces moved along directions in w."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,10 +11,16 @@ from pipeline.cli.arguments import COUNT, DEVICE, IMAGES, MODEL, OUT
 from pipeline.cli.batches import open_for, styles_of
 from pipeline.cli.errors import reports_errors
 from pipeline.cli.models import snapshot_of
-from pipeline.cli.output import print_numbers, progress, write_picture
+from pipeline.cli.output import print_numbers, write_picture
+from pipeline.cli.progress import progress
 from stylealae.errors import ConfigError
 
+if TYPE_CHECKING:
+    from stylealae.editing.directions import Directions
+
 __all__ = ["edit", "traverse"]
+
+log = logging.getLogger(__name__)
 
 FOLDER = click.option("--directions", "folder", type=click.Path(path_type=Path),
                       help="Folder of the directions; default: MODEL's own.")  # fmt: skip
@@ -57,7 +65,9 @@ def traverse(
     amounts = torch.linspace(-reach, reach, steps).tolist()
     rows: list[Row] = []
     change: dict[str, float] = {}
-    for name in along or found.names[:4]:
+    chosen = along or found.names[:4]
+    _warn_of_weak(found, chosen)
+    for name in chosen:
         moved = [m.generate(m.edit(w, {name: a}, found), noise=False) for a in amounts]
         x = torch.stack(moved, 1)  # [N, steps, C, R, R]
         rows += [(f"{name}\n{who}", x[k]) for k, who in enumerate(names)]
@@ -102,6 +112,7 @@ def edit(
     m = open_for(model, images, device)
     found = Directions.load(folder or snapshot_of(model))
     found.step(amounts)  # refuses a wrong name before anything takes long
+    _warn_of_weak(found, amounts)
     names, x, w = styles_of(m, images, count)
     if steps:
         with progress("steps", steps) as advance:
@@ -125,6 +136,14 @@ def edit(
         scores=edited,
         most_moved_other={moved: others[moved]} if moved else {},
     )
+
+
+def _warn_of_weak(found: "Directions", names: Iterable[str]) -> None:
+    if weak := found.weak(names):
+        log.warning(
+            "%s: this direction told its attribute no better than guessing would: expect little",
+            ", ".join(weak),
+        )
 
 
 def _amounts(attributes: Sequence[str]) -> dict[str, float]:
