@@ -33,11 +33,11 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     side = min(WINDOW, a.shape[-1] - 1 + a.shape[-1] % 2)
     offsets = torch.arange(side, dtype=a.dtype, device=a.device) - side // 2
     line = (-offsets.square() / (2 * SIGMA**2)).exp()
-    window = torch.outer(line, line)
-    window = (window / window.sum())[None, None]
+    line = line / line.sum()  # the window is its outer product with itself
 
     def blurred(x: Tensor) -> Tensor:
-        return fn.conv2d(x.flatten(0, 1)[:, None], window).view(*x.shape[:2], -1)
+        rows = fn.conv2d(x.flatten(0, 1)[:, None], line[None, None, None, :])
+        return fn.conv2d(rows, line[None, None, :, None]).view(*x.shape[:2], -1)
 
     mean_a, mean_b = blurred(a), blurred(b)
     var_a, var_b = blurred(a * a) - mean_a**2, blurred(b * b) - mean_b**2

@@ -75,6 +75,24 @@ def test_moments_of_parts_add_up() -> None:
     torch.testing.assert_close(moments(x[:37]) + moments(x[37:]), moments(x))
 
 
+@pytest.mark.parametrize(("n", "m"), [(60, 90), (1100, 700)])
+def test_kid_is_the_mean_over_subsets_however_it_is_summed(n: int, m: int) -> None:
+    """Of few samples the kernel is computed once for all subsets, of many for each of them."""
+    real, fake = features(n, seed=0), features(m, seed=1, shift=0.1)
+    source = torch.Generator().manual_seed(3)
+    size = min(25, n // 2, m // 2)
+    values = []
+    for _ in range(12):
+        x, y = (z[torch.randperm(len(z), generator=source)[:size]].double() for z in (real, fake))
+        within = [((z @ z.T / K + 1) ** 3).fill_diagonal_(0).sum() for z in (x, y)]
+        between = ((x @ y.T / K + 1) ** 3).mean()
+        values.append(float(sum(within) / (size * (size - 1)) - 2 * between))
+    wanted = torch.tensor(values, dtype=torch.float64)
+    source = torch.Generator().manual_seed(3)
+    found = kernel_distance(real, fake, source, subsets=12, subset=25)
+    assert found == pytest.approx((float(wanted.mean()), float(wanted.std(correction=0))), rel=1e-9)
+
+
 def test_kid_of_one_distribution_is_within_its_deviation_of_nothing() -> None:
     x, y = features(1200, seed=0).split(600)
     mean, sd = kernel_distance(x, y, torch.Generator().manual_seed(0))
