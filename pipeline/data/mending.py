@@ -13,8 +13,9 @@ __all__ = ["HARMLESS", "LOST_PROFILE", "mended_jpeg", "mended_png"]
 HARMLESS = "harmless faults passed over"
 LOST_PROFILE = "unreadable ICC profile left out"
 
-_SOS, _EOI, _APP0, _APP2, _APP14 = 0xDA, 0xD9, 0xE0, 0xE2, 0xEE
+_SOF2, _SOS, _EOI, _APP0, _APP2, _APP14 = 0xC2, 0xDA, 0xD9, 0xE0, 0xE2, 0xEE
 _SEQUENTIAL = (0xC0, 0xC1)  # frames whose only scan holds all of every pixel
+_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _IEND = bytes(4) + b"IEND" + zlib.crc32(b"IEND").to_bytes(4, "big")
@@ -33,7 +34,7 @@ def mended_jpeg(data: bytes, complaint: str) -> bytes | None:
         return _without_filler(data, int(found[1]), int(found[2], 16))
     if "ICC" in complaint:
         return _without_icc(data)
-    if "Premature end of JPEG file" in complaint and _is_one_scan(data):
+    if "Premature end of JPEG file" in complaint and (_is_one_scan(data) or _has_every_bit(data)):
         return data + b"\xff\xd9"
     return None
 
@@ -119,3 +120,34 @@ def _is_one_scan(data: bytes) -> bool:
     frame = next((at for marker, at in where.items() if marker in _SEQUENTIAL), None)
     scan = where.get(_SOS)
     return frame is not None and scan is not None and data[scan + 4] == data[frame + 9]
+
+
+def _has_every_bit(data: bytes) -> bool:
+    """Whether the scans of a progressive frame go down to the last bit of every coefficient.
+
+    Then none is missing behind them; whether the last one is whole its decoder says.
+    """
+    frame, least = b"", dict[tuple[int, int], int]()  # (component, coefficient): lowest bit so far
+    for marker, segment in _all_segments(data):
+        if marker == _SOF2:
+            frame = segment
+        if marker != _SOS or not segment or len(segment) < 4 + 2 * segment[0]:
+            continue
+        of, (first, last, bits) = segment[1 : 1 + 2 * segment[0] : 2], segment[-3:]
+        least |= {(c, k): bits & 15 for c in of for k in range(first, min(last, 63) + 1)}
+    components = frame[6 : 6 + 3 * frame[5] : 3] if len(frame) > 5 else b""
+    wanted = [(c, k) for c in components for k in range(64)]
+    return bool(wanted) and all(least.get(one) == 0 for one in wanted)
+
+
+def _all_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker and content of each segment of a JPEG, those between its scans too."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        if data[at + 1] == 0xFF:  # fill
+            at += 1
+            continue
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        yield data[at + 1], data[at + 4 : end]
+        found = _AFTER_SCAN.search(data, end) if data[at + 1] == _SOS else None
+        at = found.start() if found else len(data) if data[at + 1] == _SOS else end

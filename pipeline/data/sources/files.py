@@ -21,8 +21,7 @@ from pipeline.data.sources.left_aside import hidden, suffix_of
 from pipeline.data.sources.names import Names
 from pipeline.data.sources.sidecars import labels_beside, one_of_each_sample
 from pipeline.data.sources.source import Options, Sample, Source
-from pipeline.data.sources.tables import SUFFIXES as TABLES
-from pipeline.data.sources.tables import Sheet, read_sheet, require_table_size
+from pipeline.data.sources.tables import Sheet, is_table, read_sheet, require_table_size
 from stylealae.errors import DataError
 
 __all__ = ["SUFFIXES", "Files", "Folder", "Tar", "Zip"]
@@ -37,7 +36,7 @@ SUFFIXES = frozenset(
 )
 """Endings of what may be an image; what a file is its bytes say, and one of JPEG XL is refused."""
 LABELS = "labels.csv"
-EXPECTED = (LABELS, "metadata.csv", "metadata.jsonl")
+EXPECTED = (LABELS, "metadata.csv", "metadata.jsonl", "metadata.parquet")
 """Tables of labels by their very names: one that cannot be read or names no image is an error."""
 
 
@@ -93,7 +92,7 @@ class Files(Source):
         `others` are the files that are no images; what is used of them goes into `used`.
         """
         inside = sorted(
-            (name for name in others if suffix_of(name) in TABLES),
+            (name for name in others if is_table(name)),
             key=lambda name: (name.count("/"), name),
         )
         if self.options.labels is not None:

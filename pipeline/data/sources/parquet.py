@@ -6,12 +6,9 @@ without, or in folders of those names, belong to those splits.
 """
 
 import hashlib
-import json
-import math
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Iterable
-from decimal import Decimal
+from collections.abc import Collection
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from pathlib import Path
@@ -20,6 +17,7 @@ from typing import Any
 from pipeline.data.decoding import decode
 from pipeline.data.format.types import Label
 from pipeline.data.signatures import stand_in
+from pipeline.data.sources.arrow import classes_of, is_label, label_of
 from pipeline.data.sources.containers import beginning
 from pipeline.data.sources.digest import digest_of
 from pipeline.data.sources.files import SUFFIXES
@@ -51,8 +49,8 @@ class Parquet(Source):
             self._files = [parquet.ParquetFile(path) for path in self._paths]
             schema = self._files[0].schema_arrow
             self._column = _image_column(input, self._files[0], arrow.types)
-            self._classes = _classes(schema)
-            labels = [f.name for f in schema if _is_label(arrow.types, f.type)]
+            self._classes = classes_of(schema)
+            labels = [f.name for f in schema if is_label(arrow.types, f.type)]
             labels = [name for name in labels if name != self._column]
             tables = [file.read(columns=labels) for file in self._files]
             columns = [{name: table.column(name) for name in labels} for table in tables]
@@ -146,18 +144,7 @@ class Parquet(Source):
         return self._files[file].read_row_group(group, columns=[self._column]).column(0)
 
     def _label(self, file: int, row: int, name: str) -> Label:
-        value = self._labels[file][name][row].as_py()
-        if value is None:
-            return None
-        if name in self._classes:
-            classes = self._classes[name]
-            return classes[value] if 0 <= value < len(classes) else None  # -1 is unlabelled
-        if isinstance(value, bytes):
-            return value.decode("utf-8", "replace")
-        if isinstance(value, (bool, int, float, Decimal)):
-            number = float(value)
-            return number if math.isfinite(number) else None
-        return str(value)
+        return label_of(self._labels[file][name][row].as_py(), self._classes.get(name))
 
 
 def _files(path: Path) -> list[Path]:
@@ -212,30 +199,7 @@ def _parts(kind: Any) -> set[str]:
     return {part.name for part in kind}
 
 
-def _classes(schema: Any) -> dict[str, list[str]]:
-    """The names of the classes of each ClassLabel column, from Hugging Face's note in the file."""
-    note = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    columns: Iterable[tuple[str, Any]] = note.get("info", {}).get("features", {}).items()
-    return {
-        name: what["names"]
-        for name, what in columns
-        if isinstance(what, dict) and what.get("_type") == "ClassLabel"
-    }
-
-
 def _is_binary(types: Any, kind: Any) -> bool:
     checks = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
     views = getattr(types, "is_binary_view", None)  # younger than the oldest pyarrow
-    return any(check(kind) for check in checks) or (views is not None and views(kind))
-
-
-def _is_label(types: Any, kind: Any) -> bool:
-    """Whether values of a type are numbers or text, also behind a dictionary or as dates."""
-    if types.is_dictionary(kind):
-        return _is_label(types, kind.value_type)
-    checks = (
-        *(types.is_integer, types.is_floating, types.is_boolean, types.is_decimal),
-        *(types.is_string, types.is_large_string, types.is_temporal),
-    )
-    views = getattr(types, "is_string_view", None)
     return any(check(kind) for check in checks) or (views is not None and views(kind))

@@ -1,4 +1,4 @@
-"""Tables of labels as people keep them: CSV in all its dialects, lines of JSON, CelebA's lists."""
+"""Tables of labels as people keep them: CSV, lines of JSON, Parquet, CelebA's lists."""
 
 import csv
 import io
@@ -7,15 +7,23 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
 
 from pipeline.data.format.types import Label
+from pipeline.data.sources.arrow import classes_of, is_label, label_of
+from pipeline.data.sources.source import needed
 from stylealae.errors import DataError
 
-__all__ = ["SUFFIXES", "Sheet", "column", "read_sheet", "require_table_size"]
+__all__ = ["Sheet", "column", "is_table", "read_sheet", "require_table_size"]
 
 MAX_BYTES = 64 << 20
 """A larger table is none of labels."""
+MAX_CELLS = 20_000_000
+"""A Parquet file of few bytes may say that it has any number."""
 SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl")
+ARROW = "metadata.parquet"
+"""The one name by which Parquet is a table of the images beside it, as Hugging Face has it."""
 DELIMITERS = ",;\t|"
 UNKNOWN = {"", "nan", "<na>", "#n/a", "n/a", "null"}
 """Cells that say nothing, in lower case; in a column of numbers, those below too."""
@@ -40,6 +48,12 @@ class Sheet:
     """What was left aside in reading it."""
 
 
+def is_table(name: str) -> bool:
+    """Whether a file is called as tables of labels are."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() in SUFFIXES or path.name == ARROW
+
+
 def require_table_size(where: str, size: int) -> None:
     """Refuses a table that is too long to be read."""
     if size > MAX_BYTES:
@@ -50,12 +64,14 @@ def require_table_size(where: str, size: int) -> None:
 
 
 def read_sheet(where: str, data: bytes) -> Sheet:
-    """A CSV in any dialect, lines of JSON, or a list as CelebA's; `where` names the file.
+    """A CSV in any dialect, lines of JSON, Parquet, or a list as CelebA's; `where` names the file.
 
     Raises:
         DataError: it is none of them, or its rows have not the header's length.
     """
     require_table_size(where, len(data))
+    if data.startswith(b"PAR1"):
+        return _read_parquet(where, data)
     try:
         text = _text(data)
         first, _, rest = text.partition("\n")
@@ -154,6 +170,33 @@ def _read_lines(where: str, lines: Iterable[str]) -> Sheet:
     rows = [[_cell(entry.get(name)) for name in flat] for entry in found]
     notes = tuple(f"{where}: {name} holds lists or objects, left aside" for name in sorted(nested))
     return Sheet(where, tuple(flat), rows, "\n", notes)
+
+
+def _read_parquet(where: str, data: bytes) -> Sheet:
+    """The columns of numbers, text and dates; the others are left aside."""
+    arrow, parquet = needed("pyarrow", "Parquet"), needed("pyarrow.parquet", "Parquet")
+    try:
+        file = parquet.ParquetFile(arrow.BufferReader(data))
+        schema, classes = file.schema_arrow, classes_of(file.schema_arrow)
+        flat = [field.name for field in schema if is_label(arrow.types, field.type)]
+        if (cells := file.metadata.num_rows * len(flat)) > MAX_CELLS:
+            raise DataError(f"{where} has {cells:,} cells, more than {MAX_CELLS:,}: split it")
+        texts = [f.name for f in schema if f.name in flat and "string" in str(f.type)]
+        # As dictionaries: a text of many rows is held once.
+        table = parquet.ParquetFile(arrow.BufferReader(data), read_dictionary=texts).read(flat)
+        columns = [_cells_of(table.column(name), classes.get(name)) for name in flat]
+    except (OSError, ValueError, KeyError, arrow.ArrowException) as error:
+        raise DataError(f"{where} cannot be read as Parquet: {error}; fetch it again") from error
+    others = [name for name in schema.names if name not in flat]
+    notes = tuple(f"{where}: {name} holds neither numbers nor text, left aside" for name in others)
+    return Sheet(where, tuple(flat), list(zip(*columns, strict=True)), "\n", notes)
+
+
+def _cells_of(column: Any, classes: list[str] | None) -> list[str]:
+    """The cells of a column of Arrow, as text."""
+    encoded = column.combine_chunks().dictionary_encode() if column.num_chunks else column
+    values = [_cell(label_of(value, classes)) for value in encoded.dictionary.to_pylist()]
+    return ["" if k is None else values[k] for k in encoded.indices.to_pylist()]
 
 
 def _cell(value: object) -> str:

@@ -152,6 +152,23 @@ def test_harmless_faults_of_a_jpeg_cost_no_pixel() -> None:
         assert (found == wanted).all(), name
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_progressive_jpeg_without_an_end_is_whole_if_no_bit_is_missing(mode: str) -> None:
+    """Its scans are told apart by their marks: without the last, or a part of it, it is refused."""
+    whole = saved(noise(mode), "JPEG", quality=90, progressive=True)
+    found, changes = decode(whole[:-2], 3)
+    assert changes[-1] == HARMLESS
+    assert (found == decode(whole, 3)[0]).all()
+    scans = [k for k in range(len(whole)) if whole.startswith(b"\xff\xda", k)]
+    assert len(scans) >= 6
+    tables = [whole.rindex(b"\xff\xc4", 0, scan) for scan in scans[1:]]
+    inside = [scans[-1] + 40, len(whole) - 40]
+    ended = [whole[:cut] + b"\xff\xd9" for cut in inside]
+    for data in (*(whole[:cut] for cut in (*tables, *scans[1:], *inside)), *ended):
+        with pytest.raises(DataError, match="cannot be decoded"):
+            decode(data, 3)
+
+
 def test_a_harmless_fault_hides_no_damage() -> None:
     whole = saved(noise(), "JPEG", quality=90)
     slow = saved(noise(), "JPEG", quality=90, progressive=True)
@@ -161,7 +178,7 @@ def test_a_harmless_fault_hides_no_damage() -> None:
         samsung[: scan + 600],
         samsung[: scan + 600] + b"\xff\xd9",
         whole[:-2] + whole[scan + 14 : scan + 214] + whole[-2:],  # of a scan, not filler
-        slow[:-2],  # a later scan may be missing
+        slow[: slow.rindex(b"\xff\xda")],  # a scan is missing
         (CASES / "extraneous.jpg").read_bytes()[:500],
     ):
         with pytest.raises(DataError, match="cannot be decoded"):

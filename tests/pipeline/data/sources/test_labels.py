@@ -1,8 +1,10 @@
 """Tables as people keep them: their numbers, their names, and what is said of the rest."""
 
+import io
 import json
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -196,6 +198,37 @@ def test_a_table_beside_a_folder_is_said_not_to_be_used(tmp_path: Path) -> None:
     assert open_source(str(root), labels=str(tmp_path / "labels.csv")).label_names == ("age",)
 
 
-def test_a_table_of_parquet_among_images_is_left_aside(tmp_path: Path) -> None:
-    source = open_source(str(folder(tmp_path, "train/a.png", metadata_parquet=b"PAR1")))
-    assert (source.name, str(source.left_aside)) == ("folder", "1 .parquet files")
+def written(table: Any) -> bytes:
+    """A table of Arrow as the bytes of a Parquet file."""
+    stream = io.BytesIO()
+    pytest.importorskip("pyarrow.parquet").write_table(table, stream)
+    return stream.getvalue()
+
+
+def test_metadata_of_parquet_is_a_table_of_the_images_beside_it(tmp_path: Path) -> None:
+    """As the `imagefolder` of Hugging Face's datasets reads it, classes by their names."""
+    pa = pytest.importorskip("pyarrow")
+    note = {"info": {"features": {"kind": {"_type": "ClassLabel", "names": ["cat", "dog"]}}}}
+    table = pa.table({
+        "file_name": ["a.png", "b.png"], "age": [30, None], "kind": [1, 0],
+        "born": pa.array(["x", "x"]).dictionary_encode(), "boxes": [[1, 2], [3]],
+    }).replace_schema_metadata({"huggingface": json.dumps(note)})  # fmt: skip
+    root = folder(tmp_path, "train/a.png", "train/b.png", train__metadata_parquet=written(table))
+    source = open_source(str(root))
+    assert source.name == "folder"
+    assert values(source, "age") == [30.0, None]
+    assert values(source, "kind") == ["dog", "cat"]
+    assert values(source, "born") == ["x", "x"]
+    assert "boxes" not in source.label_names
+    assert any("boxes holds neither numbers nor text" in note for note in source.notes)
+    assert str(source.left_aside) == ""
+
+
+def test_metadata_of_parquet_that_is_none_is_refused(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    root = folder(tmp_path, "train/a.png", metadata_parquet=b"PAR1")
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
+        open_source(str(root))
+    huge = pa.table({"file_name": pa.array(["a.png"]).take(pa.array([0] * 10))})
+    folder(tmp_path, metadata_parquet=written(huge.select(["file_name"])))
+    assert open_source(str(root)).label_names == ()

@@ -1,0 +1,48 @@
+"""Columns of Arrow: which of them are labels, and what their values say."""
+
+import json
+import math
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from pipeline.data.format.types import Label
+
+__all__ = ["classes_of", "is_label", "label_of"]
+
+
+def classes_of(schema: Any) -> dict[str, list[str]]:
+    """The names of the classes of each ClassLabel column, from Hugging Face's note in the file."""
+    note = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    columns: Iterable[tuple[str, Any]] = note.get("info", {}).get("features", {}).items()
+    return {
+        name: what["names"]
+        for name, what in columns
+        if isinstance(what, dict) and what.get("_type") == "ClassLabel"
+    }
+
+
+def is_label(types: Any, kind: Any) -> bool:
+    """Whether values of a type are numbers or text, also behind a dictionary or as dates."""
+    if types.is_dictionary(kind):
+        return is_label(types, kind.value_type)
+    checks = (
+        *(types.is_integer, types.is_floating, types.is_boolean, types.is_decimal),
+        *(types.is_string, types.is_large_string, types.is_temporal),
+    )
+    views = getattr(types, "is_string_view", None)  # younger than the oldest pyarrow
+    return any(check(kind) for check in checks) or (views is not None and views(kind))
+
+
+def label_of(value: Any, classes: list[str] | None = None) -> Label:
+    """A value of a column of labels; a number of `classes` by its name."""
+    if value is None:
+        return None
+    if classes is not None:
+        return classes[value] if 0 <= value < len(classes) else None  # -1 is unlabelled
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, (bool, int, float, Decimal)):
+        number = float(value)
+        return number if math.isfinite(number) else None
+    return str(value)
