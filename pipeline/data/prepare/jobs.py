@@ -49,6 +49,8 @@ class ShardJob:
     stop: int
     out: Destination
     how: PrepareOptions
+    given_up: tuple[int, ...] = ()
+    """Source indices of images that took too long to read."""
 
     @property
     def images(self) -> int:

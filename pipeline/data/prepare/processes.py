@@ -1,4 +1,4 @@
-"""Shards made by several processes: small jobs, one progress bar, and a clean stop at any image."""
+"""Shards made by several processes: small jobs, one count, and a clean stop at any image."""
 
 import multiprocessing
 import os
@@ -9,27 +9,17 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
 from typing import Protocol
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
-
 from pipeline.data.prepare.jobs import ShardJob, ShardNote
+from pipeline.data.prepare.watch import NONE, Watch
 from pipeline.data.sources.source import Source
 from stylealae.errors import DataError
 
-__all__ = ["OnProgress", "Runner", "Ticker", "Work", "over_processes", "run_jobs"]
+__all__ = ["OnProgress", "Runner", "Ticker", "Work", "over_processes"]
 
 POLL_S = 0.2
 OnProgress = Callable[[int], None]
@@ -40,7 +30,7 @@ class Ticker(Protocol):
     """Counts images, and raises if the work is to stop."""
 
     def __call__(self, images: int = 1) -> None:
-        """Count so many; 0 only asks."""
+        """Count an image that is begun; 0 only asks, while none is read."""
 
 
 Work = Callable[[Source, ShardJob, Ticker], ShardNote]
@@ -54,31 +44,21 @@ class _StoppedError(Exception):
     """The work was called off; whoever called it off knows why."""
 
 
-def run_jobs(
-    source: Source,
-    work: Work,
-    jobs: Sequence[ShardJob],
-    workers: int,
-    runner: Runner,
-    console: Console | None,
-    done_img: int = 0,
-) -> Generator[ShardNote]:
-    """What `runner` gives back, under a bar that begins at the `done_img` that need no work."""
-    with _bar(console) as bar:
-        total = done_img + sum(job.images for job in jobs)
-        task = bar.add_task("images", total=total, completed=done_img)
-        yield from runner(
-            source, work, jobs, workers, lambda n: bar.update(task, completed=done_img + n)
-        )
+class _StuckError(Exception):
+    """A process was ended, for it took too long for an image."""
+
+    def __init__(self, image: int) -> None:
+        super().__init__(image)
+        self.image = image
 
 
 def over_processes(
     source: Source, work: Work, jobs: Sequence[ShardJob], workers: int, report: OnProgress
 ) -> Generator[ShardNote]:
-    """A Runner on this machine; with a single worker, in this process."""
-    workers = min(workers or len(os.sched_getaffinity(0)), len(jobs))
-    if workers > 1:
-        yield from _run_pool(source, work, jobs, workers, report)
+    """A Runner on this machine; with `workers=1` in this process, which nothing can end."""
+    if workers != 1:
+        most = min(workers or len(os.sched_getaffinity(0)), len(jobs))
+        yield from _run_pools(source, work, jobs, most, report)
         return
     done = 0
 
@@ -91,12 +71,37 @@ def over_processes(
         yield work(source, job, tick)
 
 
+def _run_pools(
+    source: Source, work: Work, jobs: Sequence[ShardJob], workers: int, report: OnProgress
+) -> Generator[ShardNote]:
+    """One pool after the other: with a process that had to be ended, its pool ends."""
+    left = {job.number: job for job in jobs}
+    total = sum(job.images for job in jobs)
+    while left:
+        done_img = total - sum(job.images for job in left.values())
+        pool = _run_pool(
+            source, work, list(left.values()), min(workers, len(left)),
+            lambda n, before=done_img: report(before + n),  # type: ignore[misc]
+        )  # fmt: skip
+        try:
+            for note in pool:
+                del left[note["number"]]
+                yield note
+        except _StuckError as error:
+            job = next(job for job in left.values() if job.start <= error.image < job.stop)
+            left[job.number] = replace(job, given_up=(*job.given_up, error.image))
+        finally:
+            pool.close()
+
+
 def _run_pool(
     source: Source, work: Work, jobs: Sequence[ShardJob], workers: int, report: OnProgress
 ) -> Generator[ShardNote]:
     context = multiprocessing.get_context("spawn")
-    counter, stop = context.Value("q", 0), context.Event()
-    executor = ProcessPoolExecutor(workers, context, _begin, (source, counter, stop, os.getpid()))
+    counter, stop, watch = context.Value("q", 0), context.Event(), Watch(context, workers)
+    given = source, counter, stop, watch, os.getpid()
+    executor = ProcessPoolExecutor(workers, context, _begin, given)
+    stuck = None
     try:
         with _ctrl_c_held():
             pending = {executor.submit(_run, work, job) for job in jobs}
@@ -105,7 +110,11 @@ def _run_pool(
             report(counter.value)
             for future in done:
                 yield future.result()
+            if pending and (stuck := stuck or watch.stuck()):
+                os.kill(stuck[0], signal.SIGKILL)
     except BrokenProcessPool as error:
+        if stuck:
+            raise _StuckError(stuck[1]) from error
         raise DataError(
             "a worker process died, perhaps for want of memory: run the same command with fewer "
             "workers, finished shards are kept"
@@ -115,7 +124,7 @@ def _run_pool(
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-_here: tuple[Source, Ticker]  # a worker's own source and ticker, set once by _begin
+_here: tuple[Source, Callable[[ShardJob], Ticker]]  # a worker's own, set once by _begin
 
 
 @contextmanager
@@ -131,16 +140,27 @@ def _ctrl_c_held() -> Generator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(source: Source, counter: "Synchronized[int]", stop: Event, parent: int) -> None:
+def _begin(
+    source: Source, counter: "Synchronized[int]", stop: Event, watch: Watch, parent: int
+) -> None:
     global _here
 
-    def tick(images: int = 1) -> None:
-        with counter.get_lock():
-            counter.value += images
-        if stop.is_set():
-            raise _StoppedError
+    def ticker(job: ShardJob) -> Ticker:
+        image = job.start - 1
 
-    _here = source, tick
+        def tick(images: int = 1) -> None:
+            nonlocal image
+            image += images
+            watch.begin(image if images else NONE)
+            with counter.get_lock():
+                counter.value += images
+            if stop.is_set():
+                raise _StoppedError
+
+        return tick
+
+    _here = source, ticker
+    watch.join()
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
 
 
@@ -152,20 +172,5 @@ def _follow(parent: int) -> None:
 
 
 def _run(work: Work, job: ShardJob) -> ShardNote:
-    source, tick = _here
-    return work(source, job, tick)
-
-
-class _Rate(ProgressColumn):
-    """Images a second."""
-
-    def render(self, task: Task) -> Text:
-        """The speed as text, empty before the first images."""
-        return Text(f"{task.speed:,.0f} img/s" if task.speed else "")
-
-
-def _bar(console: Console | None) -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    return Progress(
-        *columns, _Rate(), TimeRemainingColumn(), console=console, disable=console is None
-    )
+    source, ticker = _here
+    return work(source, job, ticker(job))

@@ -9,13 +9,11 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from typing import Any
-
-from rich.console import Console
 
 from pipeline.data import pixels
 from pipeline.data.format.manifest import (
@@ -30,7 +28,8 @@ from pipeline.data.format.shard_list import ShardList, splits_of
 from pipeline.data.pixels import Fit
 from pipeline.data.prepare.destination import REPORT, Destination, as_json, open_destination
 from pipeline.data.prepare.jobs import PrepareOptions, ShardJob, ShardNote, jobs_of, recipe_of
-from pipeline.data.prepare.processes import Runner, Ticker, over_processes, run_jobs
+from pipeline.data.prepare.processes import Runner, Ticker, over_processes
+from pipeline.data.prepare.watch import LIMIT_S
 from pipeline.data.prepare.writer import ShardWriter, encoding_of
 from pipeline.data.sources.source import Source
 from pipeline.storage import Where
@@ -42,6 +41,9 @@ log = logging.getLogger(__name__)
 
 READERS = 16  # notes read at once
 NAMED = 100  # refused inputs that the manifest names; report.json names all
+TOO_SLOW = f"it takes more than {LIMIT_S:.0f} seconds to read: save it anew"
+Report = Callable[[int, int], None]
+"""Called with the number of images that are done, and of all."""
 
 
 def prepare(
@@ -54,14 +56,14 @@ def prepare(
     max_broken: int | None = None,
     workers: int = 0,
     runner: Runner = over_processes,
-    console: Console | None = None,
+    report: Report = lambda _done, _all: None,
 ) -> Manifest:
     """Write the images of `source` into `out` at all `resolutions`; gives back the manifest.
 
     `out` is a folder or the URL of a prefix in an object store.
     `fit`, `shard_img` and `max_broken` are those of `PrepareOptions`. Work is shared by `runner`
     among `workers` (0: all cores). What is finished in `out` is kept, if it was made from the same
-    input with the same options. A `console` gets a bar.
+    input with the same options. `report` hears of the progress.
     """
     how = PrepareOptions(
         resolutions=tuple(resolutions), fit=fit, shard_img=shard_img, max_broken=max_broken
@@ -71,7 +73,7 @@ def prepare(
     recipe = recipe_of(source, how)
     try:
         with destination.claimed(recipe):
-            notes = _make(source, destination, jobs, max_broken, workers, runner, console)
+            notes = _make(source, destination, jobs, max_broken, workers, runner, report)
             shards = _shards(jobs, notes)
             lists = {r: ShardList.of(shards, r) for r in how.resolutions}
             manifest = _manifest(source, recipe, notes, shards, lists)
@@ -108,7 +110,7 @@ def _make(
     max_broken: int | None,
     workers: int,
     runner: Runner,
-    console: Console | None,
+    report: Report,
 ) -> list[ShardNote]:
     """The notes of all shards in order; those that are not there yet are made."""
     there = destination.files()
@@ -119,8 +121,10 @@ def _make(
     log.info("%s: %d of %d shards to make", source.input, len(todo), len(jobs))
     _limit_broken(source, _refused(notes.values()), max_broken)
     if todo:
-        done_img = sum(job.images for job in jobs if job.number in notes)
-        made = run_jobs(source, make_shard, todo, workers, runner, console, done_img)
+        total = sum(job.images for job in jobs)
+        there_img = total - sum(job.images for job in todo)
+        report(there_img, total)
+        made = runner(source, make_shard, todo, workers, lambda n: report(there_img + n, total))
         with closing(made):
             for note in made:
                 notes[note["number"]] = note
@@ -146,6 +150,8 @@ def make_shard(source: Source, job: ShardJob, tick: Ticker) -> ShardNote:
         for i in range(job.start, job.stop):
             tick()
             try:
+                if i in job.given_up:
+                    raise DataError(TOO_SLOW)
                 sample = source.read(i, sides[-1])
             except DataError as error:
                 key = source.key(i)
@@ -157,6 +163,7 @@ def make_shard(source: Source, job: ShardJob, tick: Ticker) -> ShardNote:
             changes.update(sample.changes + more)
             for r, made in pixels.pyramid(planes, sides).items():
                 writers[r].add(i, sample.key, sample.labels, made)
+        tick(0)
         files = {str(r): asdict(writers[r].finish()) for r in sides}
     note: ShardNote = {
         "number": job.number,

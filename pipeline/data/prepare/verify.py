@@ -2,11 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 from concurrent.futures import ThreadPoolExecutor
-
-from rich.console import Console
-from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from pipeline.data.format.index import Index
 from pipeline.data.format.manifest import MANIFEST, Manifest, data_storage, tar_name
@@ -20,10 +17,16 @@ from stylealae.errors import DataError
 __all__ = ["verify"]
 
 
-def verify(dataset: Where, *, threads: int = 0, console: Console | None = None) -> Iterator[str]:
+def verify(
+    dataset: Where,
+    *,
+    threads: int = 0,
+    report: Callable[[int, int], None] = lambda _done, _all: None,
+) -> Iterator[str]:
     """What departs from the manifest, a sentence each; nothing for a whole dataset.
 
-    Files are read by `threads` threads (0: one a core); a `console` gets a bar.
+    Files are read by `threads` threads (0: one a core); `report` is called with the bytes that were
+    read, and with all.
     """
     storage = data_storage(dataset)
     manifest = Manifest.read(storage)
@@ -47,19 +50,14 @@ def verify(dataset: Where, *, threads: int = 0, console: Console | None = None) 
                     f"{storage.at(name)} is not in the manifest: remove it, or find out which "
                     "dataset it belongs to"
                 )
-    columns = DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
     jobs = [(reader, n) for reader in opened for n in range(len(reader.shards.sha256))]
-    with (
-        Progress(
-            *Progress.get_default_columns()[:2], *columns, console=console, disable=console is None
-        ) as bar,
-        ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool,
-    ):
-        task = bar.add_task("bytes", total=sum(int(reader.shards.bytes.sum()) for reader in opened))
+    done, total = 0, sum(int(reader.shards.bytes.sum()) for reader in opened)
+    with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
         for (reader, number), found in zip(
             jobs, pool.map(lambda job: _faults(job[0], job[1], sizes), jobs), strict=True
         ):
-            bar.advance(task, int(reader.shards.bytes[number]))
+            done += int(reader.shards.bytes[number])
+            report(done, total)
             yield from found
 
 

@@ -18,6 +18,7 @@ import webdataset as wds
 from PIL import Image
 
 from pipeline.data.format.manifest import MANIFEST, Manifest
+from pipeline.data.prepare import watch
 from pipeline.data.prepare.shards import REPORT, prepare
 from pipeline.data.prepare.verify import verify
 from pipeline.data.sources.files import Folder
@@ -122,6 +123,35 @@ def test_any_number_of_workers_writes_the_same_bytes(
     manifest = prepare(source, tmp_path / "d", SIDES, workers=workers, shard_img=20)
     assert contents(tmp_path / "d") == contents(dataset)
     assert manifest == Manifest.read(dataset)
+
+
+class Endless(Noise):
+    """Random images, the reading of one of which never ends."""
+
+    def read(self, i: int, side: int = 256) -> Sample:
+        """Image i, if it is not 3."""
+        while i == 3:
+            pass
+        return super().read(i, side)
+
+
+def test_an_image_that_takes_for_ever_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process is ended, and the others are those of a set without it."""
+    monkeypatch.setattr(watch, "LIMIT_S", 0.3)
+    counted: list[int] = []
+    made = prepare(
+        Endless("6x8", Options(test_fraction=0)), tmp_path / "d", (8,), report=lambda n, _:
+        counted.append(n)
+    )  # fmt: skip
+    (refused,) = made.refused
+    assert refused.name == "noise/3.v1.png"
+    assert "seconds to read: save it anew" in refused.reason
+    assert max(counted) <= 6
+    assert not list(verify(tmp_path / "d"))
+    (sample,) = samples(shard_path(tmp_path / "d", 0, 8))
+    assert json.loads(sample["json"])["labels"]["number"] == [0, 1, 2, 4, 5]
 
 
 class Interrupted(Folder):
