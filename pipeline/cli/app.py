@@ -4,6 +4,7 @@ Heavy homes (ray, deepspeed, torch) are imported by the subcommand that needs th
 """
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import click
 
@@ -50,6 +51,25 @@ class Commands(click.Group):
         """A subcommand, also by an earlier name."""
         return super().get_command(ctx, EARLIER.get(cmd_name, cmd_name))
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:  # fmt: skip
+        """Parses the words before a subcommand."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            _show_usage(error)
+            raise click.exceptions.Exit(2) from error
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The subcommand that is named; `help` and `version` are options."""
+        if args[:1] in (["help"], ["version"]):
+            ctx.fail(f"There is no command '{args[0]}': type `stylealae --{args[0]}`")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> object:
         """Parses and runs a subcommand."""
         try:
@@ -58,9 +78,13 @@ class Commands(click.Group):
             show_error(error)
             ctx.exit(1)
         except click.UsageError as error:
-            command = error.ctx.command_path if error.ctx else "stylealae"
-            show_error(f"{error.format_message()}\nsee `{command} --help`")
+            _show_usage(error)
             ctx.exit(2)
+
+
+def _show_usage(error: click.UsageError) -> None:
+    command = error.ctx.command_path if error.ctx else "stylealae"
+    show_error(f"{error.format_message()}\nsee `{command} --help`")
 
 
 @click.group(

@@ -3,12 +3,12 @@
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cli.models import open_model
-from pipeline.cli.output import progress
+from pipeline.cli.progress import progress
 from stylealae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -56,24 +56,22 @@ def read_batches(
     `seed:3` among them is the face that the model itself draws with seed 3, `tuned:FILE` are those
     of a tuning, as the tuned model draws them.
     """
-    from pipeline.data.images import batches, read_images
+    from pipeline.data.images import Images, batches, open_images
 
     for face in images:
         _kind_of(face)  # refuses a wrong one before the work
 
-    def read() -> "Iterator[Image]":
-        for kind, group in groupby(images, _kind_of):
-            if kind:
-                for face in group:
-                    yield from _drawn(m, str(face))
-            else:
-                yield from read_images(
-                    list(group), m.resolution, channels=m.model.channels, labels=labels
-                )
+    def opened(faces: "Sequence[str | Path]", kind: str) -> Images:
+        if kind:
+            drawn = [image for face in faces for image in _drawn(m, str(face))]
+            return Images(len(drawn), iter(drawn))
+        return open_images(faces, m.resolution, channels=m.model.channels, labels=labels)
 
-    found = islice(read(), count)
+    parts = [opened(list(group), kind) for kind, group in groupby(images, _kind_of)]
+    total = sum(part.count for part in parts)
+    found = islice(chain.from_iterable(part.images for part in parts), count)
     size = max(1, min(64, (1 << 20) // m.resolution**2))
-    with progress(what, count) as advance:
+    with progress(what, total if count is None else min(total, count)) as advance:
         for batch, x in batches(found, size):
             for image, spread in zip(batch, x.flatten(1).std(1).tolist(), strict=True):
                 if spread < PLAIN:

@@ -1,27 +1,32 @@
 """What a command prints on stderr: a UserError as one sentence, and no library's chatter."""
 
 import logging
+import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TextIO, TypeVar
 
 import click
 
 from stylealae.errors import UserError, printable
 
-__all__ = ["reporting", "reports_errors", "resumable", "show_error"]
+__all__ = ["WIDTH", "folded", "reporting", "reports_errors", "resumable", "show_error"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+WIDTH = 80
+"""Columns of sentences on a terminal, or as many as it has."""
 
 
 def reporting(interrupted: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A command whose UserError becomes one sentence and exit code 1, and Ctrl-C exit code 130.
 
     Args:
-        interrupted: what Ctrl-C leaves behind.
+        interrupted: what Ctrl-C leaves behind, where the command itself does not say.
     """
 
     def reports(command: Callable[P, R]) -> Callable[P, R]:
@@ -33,8 +38,8 @@ def reporting(interrupted: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             except UserError as error:
                 show_error(error)
                 sys.exit(1)
-            except KeyboardInterrupt:
-                click.secho(f"interrupted: {interrupted}", err=True)
+            except KeyboardInterrupt as stop:
+                click.secho(f"interrupted: {stop if stop.args else interrupted}", err=True)
                 sys.exit(130)
 
         return wrapped
@@ -44,7 +49,18 @@ def reporting(interrupted: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 def show_error(error: object) -> None:
     """Prints a sentence on stderr."""
-    click.secho(f"error: {printable(error)}", fg="red", err=True)
+    click.secho(folded(f"error: {printable(error)}", sys.stderr), fg="red", err=True)
+
+
+def folded(text: str, stream: TextIO) -> str:
+    """Lines between words for a terminal; for a file or a pipe the text as it is."""
+    if not stream.isatty():
+        return text
+    width = min(shutil.get_terminal_size().columns, WIDTH)
+    return "\n".join(
+        textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+        for line in text.splitlines()
+    )
 
 
 reports_errors = reporting("nothing was written")
@@ -53,12 +69,24 @@ resumable = reporting("the same command goes on where it was")
 
 class _Printable(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+        return folded(printable(super().format(record)), sys.stderr)
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to what stderr is at the time: under a bar, to the lines above it."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: object) -> None:
+        pass
 
 
 def _quiet() -> None:
     """Shows our own warnings and silences those of the libraries."""
-    handler = logging.StreamHandler()
+    handler = _Stderr()
     handler.setFormatter(_Printable("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     warnings.filterwarnings("ignore", category=FutureWarning)

@@ -6,6 +6,7 @@ Heavy homes (ray, deepspeed, torch) are imported by the function that needs them
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import click
 from pipeline.cli.beginning import is_complete
 from pipeline.cli.dry_run import dry_run, parse_request
 from pipeline.cli.errors import resumable
+from pipeline.cli.progress import bars
 from pipeline.cli.summary import print_summary, run_location, tensorboard_command
 from pipeline.cluster.ray_job import in_job
 from pipeline.config import RunConfig, load
@@ -66,12 +68,12 @@ def launch(
 
 def _prepare(input_: str, source: str, out: str, resolutions: Sequence[int]) -> None:
     """Makes the data set `out` of what `input_` holds, with a progress bar."""
-    from rich.console import Console
-
     from pipeline.data.prepare.shards import prepare
     from pipeline.data.sources.registry import open_source
 
-    prepare(open_source(input_, source), out, resolutions, console=Console(stderr=True))
+    with bars() as update:
+        report = partial(update, "images")
+        prepare(open_source(input_, source), out, resolutions, report=report)
 
 
 def _train(cfg: RunConfig, storage: "Storage") -> None:

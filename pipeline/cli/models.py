@@ -1,10 +1,10 @@
 """The model that a command is given: a snapshot, a run's newest one, or a released checkpoint."""
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylealae.errors import CheckpointError, ConfigError
+from pipeline.cli.arguments import PICTURES
+from stylealae.errors import CheckpointError, ConfigError, alike
 
 if TYPE_CHECKING:
     from stylealae import StyleALAE
@@ -17,6 +17,11 @@ def open_model(path: Path, device: str = "auto") -> "StyleALAE":
     from stylealae import StyleALAE
 
     where = device_of(device)
+    if path.suffix.lower() in PICTURES:
+        raise CheckpointError(
+            f"{path} is a picture, and a model is wanted first: give a run such as runs/demo, then "
+            "the pictures"
+        )
     if path.is_file():
         return StyleALAE.from_released(path, device=where)
     return StyleALAE.load(snapshot_of(path), where)
@@ -77,7 +82,7 @@ def _nearest(path: Path) -> str:
     if path.exists():
         near = sorted(child for child in path.glob("*") if _is_snapshot(child) or _snapshots(child))
     else:
-        near = _alike(path)
+        near = [found] if (found := alike(path, Path.is_dir)) else []
     if near:
         mend = f"did you mean {near[-1]}?"
     elif any(path.glob("[0-9]*/seen-*")):
@@ -87,16 +92,6 @@ def _nearest(path: Path) -> str:
     if not path.exists():
         return f"{path} does not exist: {mend}"
     return f"{path} is neither a snapshot nor a run that has finished a stage: {mend}"
-
-
-def _alike(path: Path) -> list[Path]:
-    """A folder that is there and whose name is like that of the first that is not."""
-    missing = next((part for part in reversed(path.parents) if not part.exists()), path)
-    beside = {child.name: child for child in missing.parent.glob("*") if child.is_dir()}
-    padded = f"{missing.name:0>4}" if missing.name.isdecimal() else missing.name  # 32 is 0032
-    names = [padded] if padded in beside else get_close_matches(missing.name, list(beside), 1)
-    near = [beside[name] / path.relative_to(missing) for name in names]
-    return [folder if folder.exists() else beside[names[0]] for folder in near]
 
 
 def device_of(name: str) -> str:
@@ -113,7 +108,9 @@ def device_of(name: str) -> str:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         why = str(error).splitlines()[0]
+        if "Expected one of" in why:  # and then forty
+            why = "there is no such device"
         raise ConfigError(
-            f"--device {name} cannot be used ({why}): give cpu, or leave it out"
+            f"--device {name} cannot be used ({why}): give cpu, cuda or cuda:1, or leave it out"
         ) from error
     return name

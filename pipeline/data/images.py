@@ -20,12 +20,12 @@ from pipeline.data.format.types import Label
 from pipeline.data.loader.shard_reader import ShardReader
 from pipeline.data.pixels import Pixels
 from pipeline.data.sources.registry import open_source
-from pipeline.data.sources.source import Sample
+from pipeline.data.sources.source import Sample, Source
 from pipeline.storage import is_url
 from pipeline.storage.pieces import open_pieces
 from stylealae.errors import DataError
 
-__all__ = ["Image", "batches", "load_images", "read_images"]
+__all__ = ["Image", "Images", "batches", "load_images", "open_images", "read_images"]
 
 log = logging.getLogger(__name__)
 
@@ -41,15 +41,24 @@ class Image:
     labels: Mapping[str, Label]
 
 
-def read_images(
+@dataclass(frozen=True)
+class Images:
+    """Images of one or several inputs, one after the other."""
+
+    count: int
+    """How many there are, those that cannot be used among them."""
+    images: Iterator[Image]
+    """Read as they are asked for."""
+
+
+def open_images(
     paths: Sequence[str | Path],
     resolution: int,
     *,
     channels: int = 3,
-    count: int | None = None,
     labels: Path | None = None,
-) -> Iterator[Image]:
-    """The images of files, folders, zips, tars and prepared data sets, one after the other.
+) -> Images:
+    """The images of files, folders, zips, tars and prepared data sets.
 
     They are cropped and shrunk exactly as `stylealae prepare` does it. A file that is named and
     cannot be used is an error; inside a folder or archive it is reported and passed over.
@@ -60,14 +69,27 @@ def read_images(
     """
     last = [Path(path).name for path in paths]
     names = last if len(set(last)) == len(paths) else [str(path) for path in paths]
+    opened = [_images(path, resolution, channels, labels) for path in paths]
     found = chain.from_iterable(
-        _renamed(_images(path, resolution, channels, labels), path, name if len(paths) > 1 else "")
-        for name, path in zip(names, paths, strict=True)
+        _renamed(part.images, path, name if len(paths) > 1 else "")
+        for part, name, path in zip(opened, names, paths, strict=True)
     )
     first = next(found, None)
     if first is None:
         raise DataError(f"no usable image in {', '.join(map(str, paths))}: name some image files")
-    return islice(chain([first], found), count)
+    return Images(sum(part.count for part in opened), chain([first], found))
+
+
+def read_images(
+    paths: Sequence[str | Path],
+    resolution: int,
+    *,
+    channels: int = 3,
+    count: int | None = None,
+    labels: Path | None = None,
+) -> Iterator[Image]:
+    """The images that `open_images` opens, `count` of them at most."""
+    return islice(open_images(paths, resolution, channels=channels, labels=labels).images, count)
 
 
 def batches(images: Iterator[Image], size: int) -> Iterator[tuple[list[Image], Tensor]]:
@@ -85,9 +107,7 @@ def load_images(
     return torch.cat([x for _, x in batches(found, 256)])
 
 
-def _images(
-    path: str | Path, resolution: int, channels: int, labels: Path | None
-) -> Iterator[Image]:
+def _images(path: str | Path, resolution: int, channels: int, labels: Path | None) -> Images:
     if is_url(str(path)) or (Path(path) / MANIFEST).is_file():
         return _prepared(str(path), resolution, channels)
     return _plain(Path(path), resolution, channels, labels)
@@ -105,10 +125,19 @@ def _is_photo(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() not in (".tar", ".zip", ".parquet")
 
 
-def _plain(path: Path, resolution: int, channels: int, labels: Path | None) -> Iterator[Image]:
+def _plain(path: Path, resolution: int, channels: int, labels: Path | None) -> Images:
     """The image that a path is, or those that it contains."""
+    if _is_photo(path):
+        return Images(1, _squared(path, resolution, _photo(path, channels)))
+    source = open_source(
+        str(path), channels=channels, labels=str(labels.absolute()) if labels else None
+    )
+    return Images(len(source), _squared(path, resolution, _samples(path, resolution, source)))
+
+
+def _squared(path: Path, resolution: int, samples: Iterator[Sample]) -> Iterator[Image]:
     enlarged = 0
-    for sample in _samples(path, resolution, channels, labels):
+    for sample in samples:
         planes, changes = pixels.square(sample.image, resolution)
         enlarged += "enlarged" in changes
         made = pixels.pyramid(planes, (resolution,))[resolution]  # [C, R, R]
@@ -120,17 +149,15 @@ def _plain(path: Path, resolution: int, channels: int, labels: Path | None) -> I
         )
 
 
-def _samples(path: Path, side: int, channels: int, labels: Path | None) -> Iterator[Sample]:
-    if _is_photo(path):
-        try:
-            image, changes = decode(path.read_bytes(), channels)
-        except (DataError, OSError) as error:
-            raise DataError(f"{path}: {error}") from error
-        yield Sample(path.name, image, {}, changes)
-        return
-    source = open_source(
-        str(path), channels=channels, labels=str(labels.absolute()) if labels else None
-    )
+def _photo(path: Path, channels: int) -> Iterator[Sample]:
+    try:
+        image, changes = decode(path.read_bytes(), channels)
+    except (DataError, OSError) as error:
+        raise DataError(f"{path}: {error}") from error
+    yield Sample(path.name, image, {}, changes)
+
+
+def _samples(path: Path, side: int, source: Source) -> Iterator[Sample]:
     for i in range(len(source)):
         try:
             yield source.read(i, max(side, 32))
@@ -138,7 +165,7 @@ def _samples(path: Path, side: int, channels: int, labels: Path | None) -> Itera
             log.warning("passed over: %s: %s", path, error)
 
 
-def _prepared(path: str, resolution: int, channels: int) -> Iterator[Image]:
+def _prepared(path: str, resolution: int, channels: int) -> Images:
     """All splits of a prepared data set, in its order."""
     storage = data_storage(path)
     manifest = Manifest.read(storage)
@@ -148,6 +175,10 @@ def _prepared(path: str, resolution: int, channels: int) -> Iterator[Image]:
             "prepare the data set with --channels"
         )
     reader = ShardReader(open_pieces(storage), manifest, resolution)
+    return Images(sum(split.samples for split in manifest.splits.values()), _read(reader))
+
+
+def _read(reader: ShardReader) -> Iterator[Image]:
     for shard, span in reader.spans():
         first = reader.index(shard).first
         every = np.arange(int(first[span + 1] - first[span]))

@@ -81,11 +81,14 @@ class EvaluationContext(Generic[M]):
     """Intermediate results that metrics share."""
     on_progress: ProgressCallback = lambda _what, _done, _all: None
     """Called after each batch."""
+    rehearsed: int = 0
+    """Only so many batches of a pass are made, to time them; 0: all."""
 
     def batches(self, n: int, what: str) -> Iterator[SampleRange]:
         """This rank's batches of n samples; `what` names them to `on_progress`."""
         stride = self.batch * self.world.size
-        for first in range(self.world.rank * self.batch, n, stride):
+        made = range(self.world.rank * self.batch, n, stride)
+        for first in made[: self.rehearsed] if self.rehearsed else made:
             yield SampleRange(first, min(self.batch, n - first))
             self.on_progress(what, min(first - first % stride + stride, n), n)
 
@@ -94,9 +97,12 @@ class EvaluationContext(Generic[M]):
     ) -> Tensor:
         """Rows of numbers, of which each rank computes its batches.  -> [n, width] on every CPU
 
-        Collective.
+        In a rehearsal, the rows of its batches.  Collective.
         """
-        found = torch.zeros(n, width, dtype=torch.float32, device=self.world.device)
+        rows = n
+        if self.rehearsed:
+            rows = min(n, self.rehearsed * self.batch * self.world.size)
+        found = torch.zeros(rows, width, dtype=torch.float32, device=self.world.device)
         for part in self.batches(n, what):
             found[part.rows] = rows_of(part).float()
         return self.world.sum(found).cpu()  # the other ranks' rows are zeros here

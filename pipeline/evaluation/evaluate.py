@@ -1,12 +1,13 @@
 """Metrics of a model: a result each, with all that is needed to know what its numbers mean."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
 from pipeline.evaluation.context import EvaluationContext, Values
+from pipeline.evaluation.forecast import seconds_of
 from pipeline.evaluation.registry import METRICS
 from pipeline.evaluation.requirements import require
 from stylealae.ops.precision import tf32
@@ -52,9 +53,18 @@ class Result:
     """Time that this metric took after those before it."""
 
 
-def evaluate(names: Sequence[str], context: EvaluationContext[object]) -> Iterator[Result]:
-    """The result of each metric, as it is found.  Collective."""
+def evaluate(
+    names: Sequence[str],
+    context: EvaluationContext[object],
+    announce: Callable[[float], None] | None = None,
+) -> Iterator[Result]:
+    """The result of each metric, as it is found.  Collective.
+
+    `announce` is called first, with the seconds that the passes over images will take.
+    """
     require(names, context)
+    if announce is not None:
+        announce(seconds_of(names, context))
     keep = frozenset(METRICS[name].extractor for name in names if METRICS[name].rows)
     context = replace(context, keep_rows=keep, memo={})
     for name in names:

@@ -129,7 +129,7 @@ def _write_cache(
 ) -> None:
     """Leaves statistics for the next time; of the ranks that share a folder, one writes them."""
     file = _cache_file(context, role, split)
-    if file is None:
+    if file is None or context.rehearsed:
         return
     held = {"moments": found.moments} | ({} if found.rows is None else {"rows": found.rows})
     scratch = file.with_suffix(".partial")

@@ -45,6 +45,8 @@ class Metric:
     """Whether it needs the extra `faces`."""
     source: str = ""
     """Kind of source that the data set must be of; empty for any."""
+    by_passes: bool = False
+    """Whether it takes its time in passes over images, batch by batch."""
     models: tuple[type, ...] = (StyleALAE,)
     """Capabilities or classes of models, one of which the measured one must have."""
 
@@ -61,7 +63,8 @@ def _by(measure: Callable[..., Values], role: str, protocol: str, **needs: Any) 
 
 def _path(role: str, space: Space, sampling: Sampling) -> Metric:
     protocol = f"path length in {space}, {sampling}, step 1e-4, no crop, at most 256x256, 1..99 %"
-    return _by(partial(image_metrics.ppl, space=space, sampling=sampling), role, protocol)
+    measure = partial(image_metrics.ppl, space=space, sampling=sampling)
+    return _by(measure, role, protocol, by_passes=True)
 
 
 def _planes(role: str, space: Space) -> Metric:
@@ -73,7 +76,9 @@ def _planes(role: str, space: Space) -> Metric:
 def _set(measure: Callable[..., Values], role: str, protocol: str, rows: bool = True) -> Metric:
     """A comparison of generated images with real ones, as sets of features."""
     protocol = f"{protocol}; real train, generated untruncated with noise"
-    return _by(measure, role, protocol, rows=rows, real="train", models=(Generates,))
+    return _by(
+        measure, role, protocol, rows=rows, real="train", by_passes=True, models=(Generates,)
+    )
 
 
 def _again(measure: Callable[..., Values], role: str, protocol: str) -> Metric:
@@ -85,9 +90,13 @@ def _again(measure: Callable[..., Values], role: str, protocol: str) -> Metric:
             protocol=protocol,
             real="held out",
             generates=False,
+            by_passes=True,
             models=(Reconstructs,),
         )
-    return _by(measure, role, protocol, real="held out", generates=False, models=(Reconstructs,))
+    return _by(
+        measure, role, protocol, real="held out", generates=False, by_passes=True,
+        models=(Reconstructs,),
+    )  # fmt: skip
 
 
 def _factors(measure: Callable[..., Values], protocol: str) -> Metric:
@@ -143,6 +152,7 @@ METRICS: dict[str, Metric] = {
     ),
     "reciprocity": Metric(
         measure=image_metrics.reciprocity,
+        by_passes=True,
         protocol="mean squared E(G(F(z))) - F(z) without noise; share: of the variance of w",
     ),
     "ppl-z-full": _path("vgg16", "z", "full"),

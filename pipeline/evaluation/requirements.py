@@ -1,11 +1,12 @@
 """What is asked of a model, a data set and this machine before metrics are computed."""
 
 from collections.abc import Sequence, Set
+from difflib import get_close_matches
 
 from pipeline.data.loader.dataset import Dataset
 from pipeline.evaluation import attribute_metrics
 from pipeline.evaluation.context import EvaluationContext
-from pipeline.evaluation.registry import METRICS, Metric
+from pipeline.evaluation.registry import METRICS, Metric, usual
 from pipeline.faces.dlib_models import EXTRA, installed
 from stylealae.capabilities import CAPABILITIES
 from stylealae.errors import ConfigError
@@ -22,7 +23,11 @@ def _require_extractors(names: Sequence[str], roles: Set[str], model: object) ->
     """
     for name in names:
         if name not in METRICS:
-            raise ConfigError(f"there is no metric {name!r}: choose from {', '.join(METRICS)}")
+            near = get_close_matches(name, METRICS, 3) or usual(model) or list(METRICS)
+            raise ConfigError(
+                f"there is no metric {name!r}: did you mean {' or '.join(near)}? "
+                "`stylealae evaluate --list` names all"
+            )
     wanted = {METRICS[name].extractor for name in names} - {""} - roles
     if not wanted:
         return
@@ -60,8 +65,8 @@ def require(names: Sequence[str], context: EvaluationContext[object]) -> None:
             takes = " or ".join(CAPABILITIES.get(kind, kind.__name__) for kind in metric.models)
             fitting = ", ".join(n for n, m in METRICS.items() if isinstance(model, m.models))
             raise ConfigError(
-                f"{name} measures a {takes} and this is a {type(model).__name__}, which takes "
-                f"{fitting or 'none of the metrics'}: change the list of metrics"
+                f"{name} measures a {takes}, and this is a {type(model).__name__}: choose from "
+                f"{fitting or 'none, no metric takes it'}"
             )
         _require_surroundings(name, metric, context.dataset)
         if metric.labels and not context.labels:

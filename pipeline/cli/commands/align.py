@@ -10,7 +10,8 @@ import click
 
 from pipeline.cli.arguments import require_picture
 from pipeline.cli.errors import reporting
-from pipeline.cli.output import print_numbers, progress, write_picture
+from pipeline.cli.output import print_numbers, write_picture
+from pipeline.cli.progress import progress
 from stylealae.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

@@ -1,14 +1,17 @@
 """`prepare`, `verify`, `inspect`: data sets."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.errors import reporting, reports_errors, resumable
+from pipeline.cli.errors import folded, reporting, resumable
 from pipeline.cli.output import JSON, print_numbers, write_picture
+from pipeline.cli.progress import bars
 from stylealae.errors import ConfigError, DataError, printable
 
 if TYPE_CHECKING:
@@ -68,8 +71,6 @@ def prepare(
     Interrupted and given again, the same command skips the shards that are finished; the result is
     the same to the last byte. More: docs/data.md.
     """  # noqa: D301
-    from rich.console import Console
-
     from pipeline.data.prepare import shards
     from pipeline.data.sources.registry import open_source
     from pipeline.storage import is_url, local_path
@@ -83,11 +84,11 @@ def prepare(
         input_, source, channels=channels, test_fraction=test_fraction, licence=licence,
         labels=str(labels.absolute()) if labels else None,
     )  # fmt: skip
-    with _runner(ray) as runner:
+    with _runner(ray) as runner, bars() as update:
         made = shards.prepare(
             opened, place, _resolutions(resolutions),
             fit=fit, shard_img=shard_img, max_broken=0 if strict else max_broken,
-            workers=workers, runner=runner, console=Console(stderr=True),
+            workers=workers, runner=runner, report=partial(update, "images"),
         )  # fmt: skip
     counts = ", ".join(f"{made.samples(split):,} {split}" for split in made.splits)
     told = [f"{made.broken:,} refused", f"{len(opened.left_aside):,} left aside"]
@@ -97,13 +98,14 @@ def prepare(
         told.append("converted: " + ", ".join(f"{n:,} {how}" for how, n in converted.items()))
     if made.labels:
         told.append(f"labels: {', '.join(made.labels)}")
-    click.echo(printable(f"{out}: {counts}; {'; '.join(told)}; see {place}/{shards.REPORT}"))
+    line = printable(f"{out}: {counts}; {'; '.join(told)}; see {place}/{shards.REPORT}")
+    click.echo(folded(line, sys.stdout))
 
 
 @click.command()
 @click.argument("dataset")
 @click.option("--threads", default=0, help="Files read at once; 0 takes every core.")
-@reports_errors
+@reporting("nothing was changed; the faults found so far are above")
 def verify(dataset: str, threads: int) -> None:
     """Check every byte of a data set against its manifest; DATASET is a folder or a URL.
 
@@ -113,14 +115,17 @@ def verify(dataset: str, threads: int) -> None:
 
     What is wrong is named, a line each, and the exit code is then 1.
     """  # noqa: D301
-    from rich.console import Console
-
     from pipeline.data.prepare.verify import verify as faults_of
 
     faults = 0
-    for fault in faults_of(dataset, threads=threads, console=Console(stderr=True)):
-        faults += 1
-        click.echo(printable(fault))
+    with bars() as update:
+
+        def report(done: int, total: int) -> None:
+            update("MiB", done >> 20, total >> 20)
+
+        for fault in faults_of(dataset, threads=threads, report=report):
+            faults += 1
+            click.echo(printable(fault))
     if faults:
         raise DataError(f"{dataset} has {faults} faults: mend the files named above")
     click.echo(f"{dataset} is whole")

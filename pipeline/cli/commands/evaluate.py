@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.arguments import DEVICE
-from pipeline.cli.errors import reporting
+from pipeline.cli.errors import WIDTH, reports_errors
 from pipeline.cli.models import device_of, snapshot_of
-from pipeline.cli.output import JSON, bars, print_table, wants_tables, write_picture
+from pipeline.cli.output import JSON, print_table, wants_tables, write_picture
+from pipeline.cli.progress import ANNOUNCED_S, bars, in_words
 from stylealae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,8 +36,10 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
         from pipeline.evaluation.registry import METRICS
 
-        width = max(map(len, METRICS))
-        click.echo("\n".join(f"{n:{width}}  {m.protocol}" for n, m in METRICS.items()))
+        width = max(map(len, METRICS)) + 2
+        for name, metric in METRICS.items():
+            fold = textwrap.TextWrapper(WIDTH, f"{name:{width}}", " " * width)
+            click.echo(fold.fill(metric.protocol))
         context.exit()
 
 
@@ -70,7 +74,7 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.option("--cpu", is_flag=True, hidden=True, help="As --device cpu.")
 @JSON
 @DEVICE
-@reporting("metrics that were finished are above, and in --out")
+@reports_errors
 def evaluate(
     model: Path, data: str, names: str, features: Sequence[Path], sha256: str,
     samples: int | None, labels: str, batch: int, seed: int, out: Path | None, cache: Path,
@@ -113,14 +117,15 @@ def evaluate(
     with ExitStack() as stack:
         if shown and not world.rank:
             stack.callback(_print, results)  # after the bars, also of what Ctrl-C leaves
-        on_progress = stack.enter_context(bars(shown=not world.rank))
+        on_progress = stack.enter_context(bars(shown=not world.rank, announced=False))
         context = EvaluationContext(
             model=m, dataset=dataset, world=world, extractors=found,
             labels=tuple(label for label in labels.split(",") if label),
             samples=samples or (PUBLISHED if needing_files() & set(wanted) else QUICK),
             batch=batch, seed=seed, cache=cache.expanduser(), on_progress=on_progress,
         )  # fmt: skip
-        for result in results_of(wanted, context):
+        stack.enter_context(_interruptible(results, wanted, (out, kept)))
+        for result in results_of(wanted, context, _announced(context)):
             results.append(result)
             about = {**asdict(result), "snapshot": str(snapshot), "seen": m.seen, "dataset": data}
             values = {k: v if isfinite(v) else None for k, v in result.values.items()}
@@ -128,6 +133,33 @@ def evaluate(
                 _write({**about, "values": values}, (out, kept), echo=not shown)
         if folder is not None:
             _draw(context, model, folder)
+
+
+def _announced(context: "EvaluationContext[Model]") -> "Callable[[float], None]":
+    """What says how long it will take, on the first rank."""
+
+    def say(seconds: float) -> None:
+        if seconds >= ANNOUNCED_S and not context.world.rank:
+            side, n = context.dataset.resolution, context.samples
+            click.echo(
+                f"about {in_words(seconds)}: at most {n:,} images of {side}x{side}", err=True
+            )
+
+    return say
+
+
+@contextmanager
+def _interruptible(
+    results: "Sequence[Result]", names: Sequence[str], files: Sequence[Path | None]
+) -> Iterator[None]:
+    """Has Ctrl-C say which metrics were measured before it."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if not results:
+            raise KeyboardInterrupt("nothing was measured or written") from stop
+        there = " and ".join(["above", *(str(file) for file in files if file)])
+        raise KeyboardInterrupt(f"{len(results)} of {len(names)} metrics are {there}") from stop
 
 
 def _opened(path: Path, world: "World") -> "Model":

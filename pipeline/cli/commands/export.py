@@ -10,7 +10,8 @@ import click
 from pipeline.cli.arguments import MODEL, OVERWRITE, require_free
 from pipeline.cli.errors import reports_errors
 from pipeline.cli.models import open_model, snapshot_of
-from pipeline.cli.output import print_numbers, progress
+from pipeline.cli.output import print_numbers
+from pipeline.cli.progress import progress
 
 if TYPE_CHECKING:
     from stylealae import StyleALAE

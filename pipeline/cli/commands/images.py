@@ -1,8 +1,7 @@
 """`encode`, `reconstruct`, `sample`: images in, styles and pictures out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from pipeline.cli.batches import (
 from pipeline.cli.errors import reports_errors
 from pipeline.cli.models import open_model
 from pipeline.cli.output import print_numbers, write_picture
+from pipeline.cli.progress import progress
 from stylealae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ __all__ = ["encode", "reconstruct", "sample"]
 
 SHEET_PX = 2048
 """Sheets of samples are about so wide, but at least four images."""
+MOST_PSI = 4.0
+"""Styles of a larger truncation lie where there are none: a decimal comma, say."""
+AT_ONCE = 16
+"""Images that G draws together."""
 
 
 @click.command()
@@ -141,16 +145,15 @@ def sample(
     from stylealae.image_grid import image_grid, paired_grid
 
     numbers = _seeds(seeds) if seeds else []
-    amounts = _numbers(truncation)
+    amounts = _truncations(truncation)
     m = open_model(model, device)
+    wanted = [(k, 1) for k in numbers] or [(seed, count)]
+    caption = "" if numbers else f"samples G(F(z))\nseed {seed}, "
     rows: list[Row] = []
-    for psi in amounts:
-        if numbers:
-            parts = [m.sample(1, seed=k, truncation=psi, noise=noise) for k in numbers]
-            rows.append((f"truncation {psi:g}", torch.cat(parts)))
-        else:
-            x = m.sample(count, seed=seed, truncation=psi, noise=noise)
-            rows.append((f"samples G(F(z))\nseed {seed}, truncation {psi:g}", x))
+    with progress("samples", len(amounts) * (len(numbers) or count)) as advance:
+        for psi in amounts:
+            drawn = list(_samples(m, wanted, psi, noise, advance))
+            rows.append((f"{caption}truncation {psi:g}", torch.cat(drawn)))
     columns = max(4, min(16, SHEET_PX // m.resolution))
     if numbers:
         sheet = paired_grid(rows, [f"seed {k}" for k in numbers], tile=64, columns=columns)
@@ -160,6 +163,26 @@ def sample(
     spread = {f"{psi:g}": float(x.std(0, correction=0).mean())
               for psi, (_, x) in zip(amounts, rows, strict=True)}  # fmt: skip
     print_numbers(command="sample", images=sum(len(x) for _, x in rows), spread_of_pixels=spread)
+
+
+def _samples(
+    m: "StyleALAE", wanted: Sequence[tuple[int, int]], psi: float, noise: bool,
+    advance: Callable[[int], None],
+) -> "Iterator[Tensor]":  # fmt: skip
+    """So many samples of each seed, as `m.sample` draws them, some at a time.  -> [n, C, R, R]"""
+    import torch
+
+    from stylealae import latents
+
+    if noise:  # it is drawn for all samples of a seed together
+        for seed, n in wanted:
+            yield m.sample(n, seed=seed, truncation=psi, noise=True)
+            advance(n)
+        return
+    w = torch.cat([m.styles(n, seed) for seed, n in wanted])
+    for part in torch.split(latents.per_layer(w, 2 * (m.stage + 1)), AT_ONCE):
+        yield m.generate(latents.truncate(part, m.w_mean, psi), noise=False)
+        advance(len(part))
 
 
 def _grown(model: Path, m: "StyleALAE") -> "dict[int, StyleALAE]":
@@ -196,9 +219,13 @@ def _seeds(text: str) -> list[int]:
     return found
 
 
-def _numbers(text: str) -> list[float]:
+def _truncations(text: str) -> list[float]:
+    """`0.5,1` -> [0.5, 1.0]."""
     with suppress(ValueError):
         found = [float(part) for part in text.split(",")]
-        if all(map(isfinite, found)):
+        if all(abs(psi) <= MOST_PSI for psi in found):
             return found
-    raise ConfigError(f"{text!r} is no list of numbers: write for example 0.5,0.7,1")
+    raise ConfigError(
+        f"--truncation is {text!r}: write numbers from -{MOST_PSI:g} to {MOST_PSI:g}, as in 0.7 or "
+        "0.5,0.7,1"
+    )

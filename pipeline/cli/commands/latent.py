@@ -10,7 +10,8 @@ import click
 from pipeline.cli.arguments import DEVICE, MODEL, OUT, require_picture
 from pipeline.cli.batches import open_for, styles_of
 from pipeline.cli.errors import reports_errors
-from pipeline.cli.output import print_numbers, progress, write_picture
+from pipeline.cli.output import print_numbers, write_picture
+from pipeline.cli.progress import progress
 from stylealae.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.errors import reports_errors
+from pipeline.cli.errors import resumable
 from stylealae.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ __all__ = ["sweep"]
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False),
               help="JSON file to add the runs to, with the table beside it.  [default: sweep.json "
                    "in the first config's run_dir]")  # fmt: skip
-@reports_errors
+@resumable
 def sweep(
     arguments: Sequence[str], at_most: int, ray: str, cpus: float, gpus: float, metrics: str,
     data: str, samples: int, labels: str, out: Path | None,

@@ -7,9 +7,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from pipeline.cli import output
+from pipeline.cli import progress
 from pipeline.cli.app import main
-from pipeline.cli.errors import reporting, reports_errors, resumable
+from pipeline.cli.errors import reporting, reports_errors, resumable, show_error
 
 
 @pytest.mark.parametrize(
@@ -53,17 +53,71 @@ def test_the_version_is_told() -> None:
     assert CliRunner().invoke(main, ["--version"]).output.startswith("stylealae, version ")
 
 
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        """What it shows."""
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(progress, "time", made)
+    return made
+
+
 def test_progress_without_a_terminal_is_lines_now_and_then(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clock = iter([0.0, 1.0, 11.0, 11.0, 12.0, 30.0, 30.0])
-    monkeypatch.setattr(output.time, "monotonic", lambda: next(clock))
-    with output.progress("styles", 4000) as advance:
-        for _ in range(3):
-            advance(1000)
+    with progress.progress("styles", 4000) as advance:
+        for _ in range(40):
+            clock.now += 1.5
+            advance(100)
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err == "styles: 1,000 of 4,000\nstyles: 3,000 of 4,000\n"
+    assert said.err.splitlines() == [
+        "styles: about 60 s for 4,000",  # at the second step
+        "styles: 700 of 4,000, about 50 s left",
+        "styles: 1,400 of 4,000, about 40 s left",
+        "styles: 2,100 of 4,000, about 30 s left",
+        "styles: 2,800 of 4,000, about 18 s left",
+        "styles: 3,500 of 4,000, about 8 s left",
+    ]
+
+
+def test_short_work_and_work_of_unknown_length_is_not_announced(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for total in (50, None):
+        with progress.progress("styles", total) as advance:
+            for _ in range(5):
+                clock.now += 1.0
+                advance(10)
+    assert capsys.readouterr().err == ""
+
+
+def test_what_was_done_before_is_not_counted_again(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress.bars() as update:
+        for done in range(1000, 1400, 100):
+            update("images", done, 2000)
+            clock.now += 2.0
+    assert "images: about 20 s for 1,000\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "1 s"), (12.4, "12 s"), (43, "45 s"), (99, "100 s"), (150, "2 minutes"),
+     (5000, "83 minutes"), (9000, "2.5 hours")],
+)  # fmt: skip
+def test_times_are_said_as_people_say_them(seconds: float, words: str) -> None:
+    assert progress.in_words(seconds) == words
 
 
 def test_bars_of_a_terminal_leave_nothing_behind(
@@ -71,8 +125,46 @@ def test_bars_of_a_terminal_leave_nothing_behind(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with output.bars() as update:
+    with progress.bars() as update:
         update("styles", 1, 2)
     said = capsys.readouterr().err
     assert "styles" in said
     assert said.endswith("\x1b[2K")  # the line is erased
+
+
+def test_results_for_a_file_stay_out_of_the_bars_of_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with progress.bars() as update:
+        update("styles", 1, 2)
+        click.echo("a result")
+    said = capsys.readouterr()
+    assert said.out == "a result\n"
+    assert "a result" not in said.err
+
+
+def test_ctrl_c_is_told_by_the_command_where_it_knows_more() -> None:
+    @click.command()
+    @reports_errors
+    def command() -> None:
+        raise KeyboardInterrupt("2 of 5 metrics are above")
+
+    assert CliRunner().invoke(command).output == "interrupted: 2 of 5 metrics are above\n"
+
+
+def test_sentences_are_folded_for_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = "/a/very/long/path" * 6
+    sentence = f"the folder {path} " + "holds something else than what was wanted here " * 3
+    show_error(sentence)
+    assert capsys.readouterr().err == f"error: {sentence}\n"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
+    show_error(sentence)
+    lines = click.unstyle(capsys.readouterr().err).splitlines()
+    assert path in lines  # whole, to be copied
+    assert max(len(line) for line in lines if line != path) <= 80
+    assert " ".join(lines).split() == f"error: {sentence}".split()

@@ -196,17 +196,54 @@ def test_a_seed_stands_wherever_a_face_does(snapshot: Path, photos: Path, tmp_pa
 
 
 def test_what_is_there_is_replaced_with_overwrite_alone(snapshot: Path, tmp_path: Path):
-    numbers("directions", snapshot, "--sefa", "1")
-    refused = run("directions", snapshot, "--principal", "2")
-    assert refused.exit_code == 1
-    assert Directions.load(snapshot).names == ("sefa1",)
-    numbers("directions", snapshot, "--principal", "2", "--overwrite")
-    assert Directions.load(snapshot).names == ("pc1", "pc2")
     numbers("export", snapshot, "--out", tmp_path / "hub")
     assert run("export", snapshot, "--out", tmp_path / "hub").exit_code == 1
     (tmp_path / "hub/mine.txt").write_text("")
     numbers("export", snapshot, "--out", tmp_path / "hub", "--overwrite")
     assert not (tmp_path / "hub/mine.txt").exists()
+
+
+def test_directions_stay_until_they_are_to_be_replaced(snapshot: Path, photos: Path):
+    numbers("directions", snapshot, "--sefa", "1")
+    before = Directions.load(snapshot)
+    said = numbers("directions", snapshot, photos, "--attributes", "dark")
+    both = Directions.load(snapshot)
+    assert (both.names, said["beside"], said["directions"]) == (("sefa1", "dark"), ["sefa1"], 1)
+    assert torch.equal(both.vectors[0], before.vectors[0])
+    assert both.about["attributes"] == said["attributes"]
+    w = StyleALAE.load(snapshot).styles(3)
+    assert torch.allclose(both.scores(w)[:, :1], before.scores(w))
+    for words, why in (
+        (["--sefa", "2"], "holds sefa1 already"),
+        ([photos], "holds dark already"),
+        (["--sefa", "2", "--layers", "0-3"], "holds sefa1 already"),
+        ([photos, "--attributes", "dark"], "holds dark already"),
+    ):
+        refused = run("directions", snapshot, *words)
+        assert refused.exit_code == 1
+        assert why in refused.output
+        assert "replace the 2 directions there with --overwrite" in refused.output
+    assert Directions.load(snapshot).names == both.names
+    numbers("directions", snapshot, "--principal", "2", "--overwrite")
+    assert Directions.load(snapshot).names == ("pc1", "pc2")
+    numbers("directions", snapshot, "--sefa", "1", "--layers", "0-3", "--overwrite")
+    assert "move layers 0-3" in run("directions", snapshot, photos).output
+
+
+def test_a_direction_no_better_than_guessing_says_so(
+    snapshot: Path, photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    """Labels drawn without a look at the images: on those held out they are guessed."""
+    rows = "".join(f"{i:02d}.png,{i % 3 == 0:d}\n" for i in range(24))
+    (tmp_path / "noise.csv").write_text(f"file,noise\n{rows}")
+    said = numbers("directions", snapshot, photos, "--labels", tmp_path / "noise.csv")
+    judged = said["attributes"]["noise"]
+    assert judged["accuracy"] <= judged["chance"]
+    assert said["no_better_than_guessing"] == ["noise"]
+    assert "noise: no better than guessing" in caplog.text
+    out = tmp_path / "o.png"
+    numbers("edit", snapshot, "seed:1", "-a", "noise=1", "--out", out)
+    assert "noise: this direction told its attribute no better" in caplog.text
 
 
 def test_truncation_zero_has_no_spread(snapshot: Path, tmp_path: Path):
@@ -280,7 +317,7 @@ def test_help_teaches_with_an_example(name: str):
         (["encode", "BROKEN", "PHOTOS", "--out", "OUT.npy"], "no whole checkpoint"),
         (["encode", "PHOTOS", "PHOTOS", "--out", "OUT.npy"], "is neither a snapshot nor a run"),
         (["sample", "SNAP", "--seeds", "a-b", "--out", "OUT.png"], "numbers and ranges"),
-        (["sample", "SNAP", "--truncation", "x", "--out", "OUT.png"], "no list of numbers"),
+        (["sample", "SNAP", "--truncation", "x", "--out", "OUT.png"], "--truncation is 'x'"),
         (["refine", "SNAP", "PHOTOS", "--steps", "-1", "--out", "OUT.png"], "steps is -1"),
         (["interpolate", "SNAP", "seed:1", "--out", "OUT.png"], "there is one face"),
         (["interpolate", "SNAP", "seed:1", "seed:2", "--out", "OUT.avi"], "end it in .png"),
@@ -295,9 +332,9 @@ def test_help_teaches_with_an_example(name: str):
             ".bmp, .gif, .webp",
         ),
         (["align", "PHOTO", "--out", "OUT", "--sheet", "OUT.pdf"], "--sheet is"),
-        (["directions", "SNAP", "--sefa", "2", "--out", "KNOWN"], "holds directions (sefa1)"),
+        (["directions", "SNAP", "--sefa", "2", "--out", "KNOWN"], "holds sefa1 already"),
         (["export", "SNAP", "--out", "PHOTOS", "--overwrite"], "is not a model"),
-        (["directions", "SNAP"], "one of them"),
+        (["directions", "SNAP"], "give one of these"),
         (["directions", "SNAP", "--principal", "99"], "1 to 8 principal"),
         (["directions", "SNAP", "--sefa", "2", "--layers", "x"], "two numbers"),
         (["directions", "SNAP", "PHOTOS", "--attributes", "smile"], "the labels are dark, kind"),

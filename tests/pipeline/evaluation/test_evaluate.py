@@ -209,6 +209,22 @@ def test_statistics_of_real_images_are_kept_and_used(
         values(names, context)
 
 
+def test_the_time_is_told_first_and_moves_nothing(faces: Path, tmp_path: Path) -> None:
+    """A rehearsal of three batches a pass leaves no trace in the numbers or in the cache."""
+    names = ("kid-random", "fid-random", "psnr")
+    told: list[float] = []
+    found = []
+    for announce in (told.append, None):
+        folder = tmp_path / str(announce is None)
+        context = context_of(faces, batch=4, cache=folder)
+        numbers = [result.values for result in evaluate(names, context, announce)]
+        kept = {file.name: file.read_bytes() for file in folder.iterdir()}
+        found.append((numbers, kept))
+    assert found[0] == found[1]
+    assert len(told) == 1
+    assert told[0] > 0
+
+
 def test_sums_alone_are_not_taken_for_features(faces: Path, tmp_path: Path) -> None:
     context = context_of(faces, cache=tmp_path)
     fid = values(["fid-random"], context)
