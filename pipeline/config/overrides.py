@@ -32,7 +32,8 @@ def merged(overrides: Sequence[str], run: type, sections: Sections) -> DictConfi
         key, equals, value = override.partition("=")
         if not (key.strip() and equals):
             raise ConfigError(
-                f"{override!r} is no override: write key=value, as in schedule.lr=[0.002]"
+                f"{override!r} is no override: write key=value without spaces, as in "
+                "schedule.lr=[0.002]"
             )
         key = key.strip()
         kind = _type_of(key, run, sections)

@@ -28,9 +28,9 @@ def located(config: Path) -> Path:
     names = [file.relative_to(FOLDER).with_suffix("").as_posix() for file in files]
     if str(config) not in names:
         near = get_close_matches(str(config), names, 1)
-        mend = f"did you mean {near[0]}? " if near else ""
-        raise ConfigError(
-            f"cannot read the config {config}: it is no file; {mend}The packaged configs are "
-            f"{', '.join(names)}"
-        )
+        if near:
+            mend = f"did you mean {near[0]}?"
+        else:
+            mend = f"name a YAML file, or a packaged config: {', '.join(names)}"
+        raise ConfigError(f"cannot read the config {config}: it is no file; {mend}")
     return packaged(str(config))

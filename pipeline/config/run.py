@@ -12,6 +12,7 @@ from yaml import YAMLError
 
 from pipeline.config.bounds import require_bounded
 from pipeline.config.init import InitConfig
+from pipeline.config.messages import explained, first_lines
 from pipeline.config.overrides import merged, require_text
 from pipeline.config.packaged import located
 from pipeline.config.sections import (
@@ -32,7 +33,7 @@ from stylealae.config import (
     ShapeConfig,
     TermsConfig,
 )
-from stylealae.errors import ConfigError
+from stylealae.errors import ConfigError, did_you_mean
 from stylealae.families import sections
 from stylealae.schedule import Progress, at_stage, progress_at, stage_span
 
@@ -179,6 +180,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     `base: base.yaml`, which it goes on from.
     """
     path = located(path)
+    if not path.exists():
+        raise ConfigError(f"cannot read the config {path}: it does not exist{did_you_mean(path)}")
     try:
         text = path.read_text()
         named = BASE.search(text)
@@ -218,12 +221,12 @@ def parse(
     except RecursionError as error:
         raise ConfigError(f"{origin}: it is nested too deep for a config") from error
     except YAMLError as error:
-        raise ConfigError(f"{origin}: {_first_lines(error)}") from error
+        raise ConfigError(f"{origin}: {first_lines(error)}") from error
     except OmegaConfBaseException as error:
-        told = _first_lines(error)
+        told = explained(error, origin, overrides)
         if "$VALUE" in told:  # omegaconf names neither key nor value for an entry of a tuple
-            told = f"a value of the wrong type in {', '.join(_wrong(given))}"
-        raise ConfigError(f"{origin}: {told}") from error
+            told = f"{origin}: a value of the wrong type in {', '.join(_wrong(given))}"
+        raise ConfigError(told) from error
 
 
 def as_yaml(cfg: RunConfig) -> str:
@@ -296,12 +299,3 @@ def _wrong(given: Any) -> Iterator[str]:
                 OmegaConf.merge(schema, {section: {key: value}})
             except OmegaConfBaseException:
                 yield f"{section}.{key}={value}"
-
-
-def _first_lines(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines()]
-    return "; ".join(
-        line
-        for line in lines
-        if line and "object_type" not in line and "reference_type" not in line
-    )

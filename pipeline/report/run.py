@@ -13,7 +13,7 @@ from pipeline.storage import is_url, open_storage
 from pipeline.training import checkpoints
 from pipeline.training.logs import METRICS
 from pipeline.training.run_files import SNAPSHOT
-from stylealae.errors import CheckpointError, ConfigError
+from stylealae.errors import CheckpointError, ConfigError, did_you_mean
 
 __all__ = ["SCORES", "ImageGrid", "Run", "as_mapping", "fetched_run", "read_run"]
 
@@ -96,8 +96,10 @@ def read_run(folder: Path) -> Run:
     state = _newest_state(folder)
     if not rows and not state:
         raise CheckpointError(
-            f"{folder} is no run: it has neither metrics.jsonl nor a checkpoint; give the folder "
-            "that training wrote, such as runs/demo"
+            f"{folder} does not exist{did_you_mean(folder)}"
+            if not folder.exists()
+            else f"{folder} is no run: it has neither metrics.jsonl nor a checkpoint; give the "
+            "folder that training wrote, such as runs/demo"
         )
     stages = sorted(f for f in folder.glob("[0-9]*") if f.name.isdigit())
     return Run(

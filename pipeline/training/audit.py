@@ -87,7 +87,12 @@ def stretch_of(storage: Storage, upto: int | None = None, data: str = "") -> Str
     """
     found = checkpoints.every(storage)
     seen = [int(c.state["seen"]) for c in found]
-    if not found or upto not in (None, *seen):
+    if not found:
+        raise CheckpointError(
+            f"{storage.where} holds no checkpoints: give the folder that training wrote, such as "
+            "runs/demo"
+        )
+    if upto not in (None, *seen):
         raise CheckpointError(
             f"{storage.where} has no checkpoint {'' if upto is None else f'of {upto:,} images '}to "
             f"compare with: it has those of {', '.join(map(str, seen)) or 'none'}"

@@ -31,6 +31,8 @@ def require_file(path: Path, *, advice: str, text: bool = False) -> None:
     """Refuses what is missing, no file, a Git-LFS pointer or, of `text`, too long to be read."""
     if not path.exists() and not path.parent.exists():
         raise CheckpointError(f"{path.parent} does not exist; {advice}")
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder, and a file is wanted; {advice}")
     if not path.is_file():
         said = "is no file" if path.exists() else "is missing"
         raise CheckpointError(f"{path.parent} cannot be used: {path.name} {said}; {advice}")

@@ -10,10 +10,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.storage import PATIENCE_S, Storage, Where, open_storage
-from stylealae.errors import DataError
+from stylealae.errors import DataError, did_you_mean
 
 __all__ = [
     "DOWNSCALE",
@@ -125,11 +126,8 @@ class Manifest:
         place = storage.at(MANIFEST)
         try:
             found = json.loads(storage.read(MANIFEST))
-        except FileNotFoundError:
-            raise DataError(
-                f"{storage.where} holds no {MANIFEST}, so it is no prepared dataset: "
-                "make one with `stylealae prepare`, or correct data.path"
-            ) from None
+        except (FileNotFoundError, NotADirectoryError):
+            raise DataError(_unprepared(storage)) from None
         except (OSError, ValueError, RecursionError) as error:
             raise DataError(
                 f"{place} cannot be read ({error}): run `stylealae prepare` again"
@@ -174,6 +172,20 @@ class Manifest:
 def data_storage(where: Where, patience_s: float = PATIENCE_S) -> Storage:
     """Where a data set lies; if an object store fails for so long, that is a DataError."""
     return open_storage(where, patience_s, setting="data.patience_s", error=DataError)
+
+
+def _unprepared(storage: Storage) -> str:
+    """Why there is no data set, and what to do: prepare one, or name one that is near."""
+    where, path = storage.where, Path(storage.where)
+    if storage.remote:
+        return f"{where} holds no {MANIFEST}, so it is no prepared data set: correct the URL"
+    if not path.exists() and (near := did_you_mean(path)):
+        return f"{where} does not exist{near}"
+    inside = sorted(child.parent for child in path.glob(f"*/{MANIFEST}"))
+    if inside:
+        return f"{where} holds no {MANIFEST}: did you mean {inside[0]}?"
+    made = f"stylealae prepare {where if path.exists() else 'IMAGES'} --out FOLDER"
+    return f"{where} holds no {MANIFEST}, so it is no prepared data set: make one with `{made}`"
 
 
 def _from_json(found: dict[str, Any]) -> Manifest:

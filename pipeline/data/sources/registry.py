@@ -18,7 +18,7 @@ from pipeline.data.sources.parquet import Parquet
 from pipeline.data.sources.source import Options, Sample, Source
 from pipeline.data.sources.stylegan import StyleganZip
 from pipeline.data.sources.tfrecord import TfRecord
-from stylealae.errors import DataError
+from stylealae.errors import DataError, did_you_mean
 from stylealae.interop import hub
 
 __all__ = ["SOURCES", "open_source"]
@@ -113,9 +113,10 @@ def _kind_of(input: str, name: str) -> type[Source]:
     if name == Rendered.name or (name == "auto" and Rendered.fits(path, ())):
         return Rendered
     if not path.exists():
-        raise DataError(
-            f"{input} does not exist: give a folder, zip or tar of images, or rendered:6000"
-        )
+        mend = did_you_mean(path) or ": give a folder, zip or tar of images, or rendered:6000"
+        if input.isdecimal():
+            mend = f": for {input} drawn faces write rendered:{input}"
+        raise DataError(f"{input} does not exist{mend}")
     if (path / MANIFEST).is_file() and (path / ".prepare").is_dir():
         raise DataError(f"{input} is a prepared data set already: train on it with data.path")
     if not (path.is_file() or path.is_dir()):

@@ -18,7 +18,7 @@ from typing import Self
 from pipeline.data.format.types import Label
 from pipeline.data.pixels import Pixels
 from pipeline.data.sources.left_aside import LeftAside
-from stylealae.errors import DataError
+from stylealae.errors import DataError, did_you_mean
 
 __all__ = ["Options", "Sample", "Source", "needed"]
 
@@ -61,7 +61,8 @@ class Options:
                 f"test_fraction is {self.test_fraction}: it is a share, from 0 to below 1"
             )
         if self.labels is not None and not Path(self.labels).is_file():
-            raise DataError(f"{self.labels} does not exist: give a file of labels")
+            mend = did_you_mean(Path(self.labels)) or ": give a file of labels"
+            raise DataError(f"{self.labels} is no file{mend}")
 
 
 class Source(ABC):

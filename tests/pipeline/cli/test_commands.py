@@ -112,7 +112,7 @@ def test_the_help_of_prepare_teaches():
         (["prepare", "EMPTY", "--out", "OUT"], "no images"),
         (["prepare", "MISSING", "--out", "OUT"], "does not exist"),
         (["prepare", "PHOTOS", "--out", "OUT", "--resolutions", "5..64"], "powers of two"),
-        (["prepare", "PHOTOS", "--out", "OUT", "--labels", "MISSING"], "does not exist"),
+        (["prepare", "PHOTOS", "--out", "OUT", "--labels", "MISSING"], "is no file"),
         (["prepare", "PHOTOS", "--out", "OUT", "--source", "tfrecord"], "0 TFRecords"),
         (["prepare", "PHOTOS", "--out", "OUT", "--channels", "4"], "grey (1) or RGB (3)"),
         (["sample", "PHOTOS", "--out", "OUT.png"], "is neither a snapshot nor a run"),

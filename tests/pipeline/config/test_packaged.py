@@ -27,9 +27,7 @@ def test_a_file_comes_before_a_name_and_a_folder_does_not(
 
 
 def test_an_unknown_name_is_answered_with_those_there_are() -> None:
-    with pytest.raises(
-        ConfigError, match=r"config demmo: .*did you mean demo\?.*celebahq_256, demo,"
-    ):
+    with pytest.raises(ConfigError, match=r"config demmo: .*did you mean demo\?"):
         load(Path("demmo"))
-    with pytest.raises(ConfigError, match="mnist/aae_2d"):
+    with pytest.raises(ConfigError, match="did you mean mnist/wae"):
         load(Path("mnist/base"))

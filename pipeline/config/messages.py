@@ -1,0 +1,38 @@
+"""What omegaconf finds wrong, as a sentence that names the key and what is wanted."""
+
+import re
+from collections.abc import Sequence
+
+__all__ = ["explained", "first_lines"]
+
+_UNKNOWN = re.compile(r"Key '([^']*)' not in '\w+'\.?(?: Did you mean: '(\w+)'\?)?.*full_key: (.+)")
+_MISTYPED = re.compile(
+    r"Value '(.*)' of type '\w+' could not be converted to (\w+).*full_key: (.+)"
+)
+_WANTED = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+
+
+def explained(error: Exception, origin: str, overrides: Sequence[str]) -> str:
+    """The error by its key; of one that no override gave, the file before it."""
+    told = first_lines(error)
+    if found := _UNKNOWN.search(told):
+        _, near, key = found.groups()
+        whole = ".".join([*key.split(".")[:-1], near or ""])
+        said = f"there is no key {key}" + (f". Did you mean {whole}?" if near else "")
+    elif found := _MISTYPED.search(told):
+        value, kind, key = found.groups()
+        said = f"{key} is {value!r}, and {_WANTED.get(kind, kind)} is wanted"
+    else:
+        return f"{origin}: {told}"
+    given = any(override.partition("=")[0].strip() == key for override in overrides)
+    return said if given else f"{origin}: {said}"
+
+
+def first_lines(error: Exception) -> str:
+    """An error of omegaconf or YAML without the lines that say what it is inside."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return "; ".join(
+        line
+        for line in lines
+        if line and "object_type" not in line and "reference_type" not in line
+    )
