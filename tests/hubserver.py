@@ -123,6 +123,11 @@ class _Answers(BaseHTTPRequestHandler):
             data = self.hub.commits[repo][found[3]].get(found[4])
             if data is not None:
                 head = {"X-Repo-Commit": found[3], "ETag": f'"{_oid(data)}"'}
+                if wanted := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("range", "")):
+                    first, last = int(wanted[1]), min(int(wanted[2]), len(data) - 1)
+                    self.hub.asked[-1] += f" {first}-{last}"
+                    head["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
+                    return self._answer(data[first : last + 1], 206, head, body=body)
                 return self._answer(data, 200, head, body=body)
         return self._json({"error": "not found"}, 404)
 

@@ -57,6 +57,7 @@ def launch(
         stages = range(cfg.model.first_stage, cfg.last_stage + 1)  # whichever it begins with
         input_, kind = (local_path(inputs[-1]), "auto") if inputs else (faces, source)
         _prepare(input_, kind, cfg.data.path, [4 << stage for stage in stages])
+    cfg = _with_data(cfg)
     storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
     cfg = _resolved(cfg, storage)
     complete = is_complete(cfg, storage)
@@ -74,6 +75,14 @@ def _prepare(input_: str, source: str, out: str, resolutions: Sequence[int]) -> 
     with bars() as update:
         report = partial(update, "images")
         prepare(open_source(input_, source), out, resolutions, report=report)
+
+
+def _with_data(cfg: RunConfig) -> RunConfig:
+    """The config with a data set of the hub prepared, if it names one."""
+    from pipeline.data.prepare.from_hub import with_hub_data
+
+    with bars() as update:
+        return with_hub_data(cfg, partial(update, "images"))
 
 
 def _train(cfg: RunConfig, storage: "Storage") -> None:

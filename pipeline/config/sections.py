@@ -21,7 +21,8 @@ class DataConfig:
     """Which images a run is shown, and how they reach the trainer."""
 
     path: str = "datasets/rendered"
-    """Folder or URL of a prepared shard set (`stylealae prepare`): it holds manifest.json."""
+    """Folder or URL of a prepared shard set (`stylealae prepare`): it holds manifest.json. Or a
+    data set of the hub, `hf://datasets/owner/name@commit`, which is prepared into `cache` first."""
     split: str = "train"
     """Split of the manifest to train on."""
     label: str = ""

@@ -5,6 +5,9 @@ alone) and HF_ENDPOINT (another hub).  Tested against a hub on loopback, untried
 one.
 """
 
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,9 +18,12 @@ import torch
 
 from stylealae.errors import CheckpointError, ConfigError, DataError, UserError
 
-__all__ = ["SCHEME", "OnHub", "dataset", "model", "push"]
+__all__ = ["SCHEME", "HubDataset", "HubFile", "OnHub", "dataset", "dataset_commit", "model"]
+__all__ += ["push", "repository"]
 
 SCHEME = "hf://"
+ANSWER_S = 30
+"""The hub may take so long to answer before it is asked again."""
 SNAPSHOT = ["config.json", "model.safetensors", "directions.json", "directions.safetensors"]
 """What is fetched of a model: nothing else is read, whatever else its repository holds."""
 
@@ -64,11 +70,143 @@ def model(name: str) -> Path:
     return _fetched(name, "model", SNAPSHOT, CheckpointError)
 
 
-def dataset(name: str) -> Path:
-    """A folder with the Parquet files of `owner/name[@revision]`, from the cache if it is there."""
-    return _fetched(
-        name.removeprefix(SCHEME).removeprefix("datasets/"), "dataset", ["*.parquet"], DataError
-    )
+@dataclass(frozen=True, kw_only=True)
+class HubFile:
+    """A file of a commit."""
+
+    name: str
+    """Its path in the repository."""
+    size: int
+    digest: str
+    """Hash of its content, as the hub keeps it; of what only the cache knows, its name there."""
+    url: str
+    local: Path | None
+    """Where the hub's cache on this machine has it."""
+
+    def open(self) -> io.BufferedIOBase | io.RawIOBase:
+        """The file on this machine, or its bytes by ranges, as they are asked for."""
+        return self.local.open("rb") if self.local else _Ranges(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubDataset:
+    """A data set at one commit."""
+
+    pinned: str
+    """`hf://datasets/owner/name@commit`."""
+    files: tuple[HubFile, ...]
+
+
+def repository(name: str) -> tuple[str, str]:
+    """`hf://datasets/owner/name@revision` -> owner/name, and the revision or nothing."""
+    repo, _, revision = name.removeprefix(SCHEME).removeprefix("datasets/").partition("@")
+    return repo, revision
+
+
+def dataset(name: str) -> HubDataset:
+    """The files of `owner/name[@revision]`, at the commit that this is now; none is fetched.
+
+    With HF_HUB_OFFLINE those that the cache holds.
+
+    Raises:
+        DataError: it cannot be had.
+    """
+    hub, (repo, _) = _library(), repository(name)
+    if _library("constants").HF_HUB_OFFLINE:
+        folder = _fetched("@".join(filter(None, repository(name))), "dataset", ["*.parquet"],
+                          DataError)  # fmt: skip
+        there = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+        files = tuple(
+            HubFile(
+                name=file.relative_to(folder).as_posix(), size=file.stat().st_size,
+                digest=file.resolve().name, url="", local=file,
+            )
+            for file in there
+        )  # fmt: skip
+        return HubDataset(pinned=f"{SCHEME}datasets/{repo}@{folder.name}", files=files)
+    commit = dataset_commit(name)
+    try:
+        found = [
+            entry
+            for entry in hub.HfApi().list_repo_tree(
+                repo, repo_type="dataset", revision=commit, recursive=True
+            )
+            if isinstance(entry, _library("hf_api").RepoFile)
+        ]
+    except _failures(hub) as error:
+        raise _refused(name, "dataset", error, DataError) from error
+    at = {"repo_type": "dataset", "revision": commit}
+    files = tuple(
+        HubFile(
+            name=entry.path, size=entry.size,
+            digest=entry.lfs.sha256 if entry.lfs else entry.blob_id,
+            url=hub.hf_hub_url(repo, entry.path, **at),
+            local=_in_cache(hub, repo, entry.path, at),
+        )
+        for entry in found
+    )  # fmt: skip
+    return HubDataset(pinned=f"{SCHEME}datasets/{repo}@{commit}", files=files)
+
+
+def dataset_commit(name: str) -> str:
+    """The commit that `owner/name[@revision]` is now.
+
+    Raises:
+        DataError: the hub cannot be asked, or there is none.
+    """
+    hub, (repo, revision) = _library(), repository(name)
+    try:
+        return str(hub.HfApi().dataset_info(repo, revision=revision or None).sha)
+    except _failures(hub) as error:
+        raise _refused(name, "dataset", error, DataError) from error
+
+
+def _in_cache(hub: ModuleType, repo: str, file: str, at: Mapping[str, str]) -> Path | None:
+    found = hub.try_to_load_from_cache(repo, file, **at)
+    return Path(found) if isinstance(found, str) else None
+
+
+class _Ranges(io.RawIOBase):
+    """A file of the hub: what is read is asked for, and nothing else."""
+
+    def __init__(self, file: HubFile) -> None:
+        self._file, self._at = file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        begins = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._file.size}
+        self._at = begins[whence] + offset
+        return self._at
+
+    def readinto(self, into: Any) -> int:
+        wanted = memoryview(into).cast("B")
+        stop = min(self._at + len(wanted), self._file.size)
+        if stop <= self._at:
+            return 0
+        utils = _library("utils")
+        head = {**utils.build_hf_headers(), "range": f"bytes={self._at}-{stop - 1}"}
+        try:
+            answer = utils.http_backoff("GET", self._file.url, headers=head, timeout=ANSWER_S)
+            utils.hf_raise_for_status(answer)
+        except _failures(_library()) as error:
+            raise _refused(self._file.name, "file", error, DataError) from error
+        data = answer.content
+        if len(data) != stop - self._at:
+            raise DataError(
+                f"the hub gave {len(data):,} bytes of {self._file.name} for {stop - self._at:,}: "
+                "try again"
+            )
+        wanted[: len(data)] = data
+        self._at = stop
+        return len(data)
 
 
 def push(folder: Path, name: str, *, private: bool = False) -> str:
@@ -98,11 +236,15 @@ def _fetched(
             repo, repo_type=kind, revision=revision or None, allow_patterns=files
         )
     except _failures(hub) as error:
-        raise refusal(
-            f"the {kind} {name} cannot be had from the hub ({_why(error)}): write owner/name or "
-            "owner/name@revision, and for a private one set HF_TOKEN"
-        ) from error
+        raise _refused(name, kind, error, refusal) from error
     return Path(found)
+
+
+def _refused(name: str, kind: str, error: Exception, refusal: type[UserError]) -> UserError:
+    return refusal(
+        f"the {kind} {name} cannot be had from the hub ({_why(error)}): write owner/name or "
+        "owner/name@revision, and for a private one set HF_TOKEN"
+    )
 
 
 def _failures(hub: ModuleType) -> tuple[type[Exception], ...]:
@@ -125,8 +267,9 @@ def _why(error: Exception) -> str:
     return str(error).strip().splitlines()[0].rstrip(".")
 
 
-def _library() -> ModuleType:
+def _library(part: str = "") -> ModuleType:
+    """The library, or a module of it."""
     try:
-        return import_module("huggingface_hub")
+        return import_module(f"huggingface_hub.{part}" if part else "huggingface_hub")
     except ImportError as error:
         raise ConfigError("the hub needs huggingface_hub: pip install 'stylealae[hub]'") from error

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from pipeline.cli.beginning import is_complete
 from pipeline.cli.dry_run import PlanRequest, dry_run
 from pipeline.cli.errors import reports_errors, resumable
 from pipeline.cli.output import JSON
+from pipeline.cli.progress import bars
 from pipeline.config import load
 from stylealae.errors import ConfigError
 
@@ -93,6 +95,7 @@ def train(config: Path, overrides: Sequence[str]) -> None:
     """  # noqa: D301
     cfg = load(config, overrides)
     from pipeline.cli.console import Console
+    from pipeline.data.prepare.from_hub import with_hub_data
     from pipeline.storage import open_storage
     from pipeline.training.fencing import Fence
     from pipeline.training.resume import next_stage
@@ -100,6 +103,8 @@ def train(config: Path, overrides: Sequence[str]) -> None:
     from pipeline.training.weights import resolved
     from pipeline.world import joined, leave
 
+    with bars() as update:
+        cfg = with_hub_data(cfg, partial(update, "images"))
     storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
     cfg = resolved(cfg, storage)
     world = joined(

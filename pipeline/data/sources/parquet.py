@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Collection
 from functools import cached_property, lru_cache
 from itertools import accumulate
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from pipeline.data.decoding import decode
@@ -42,11 +42,11 @@ class Parquet(Source):
         super().__init__(input, options)
         arrow, parquet = needed("pyarrow", "Parquet"), needed("pyarrow.parquet", "Parquet")
         self._errors = (DataError, OSError, arrow.ArrowException)
-        self._paths = sorted(_files(Path(input)), key=lambda path: (_is_test(path), path))
+        self._paths = sorted(self.listed(), key=lambda path: (_is_test(path), path))
         if not self._paths:
             raise DataError(f"{input} holds no Parquet files: looked for *.parquet")
         try:
-            self._files = [parquet.ParquetFile(path) for path in self._paths]
+            self._files = [parquet.ParquetFile(self.opened(p)) for p in self._paths]
             schema = self._files[0].schema_arrow
             self._column = _image_column(input, self._files[0], arrow.types)
             self._classes = classes_of(schema)
@@ -55,7 +55,7 @@ class Parquet(Source):
             tables = [file.read(columns=labels) for file in self._files]
             columns = [{name: table.column(name) for name in labels} for table in tables]
         except (OSError, KeyError, ValueError, arrow.ArrowException) as error:
-            said = next((said for p in self._paths if (said := stand_in(beginning(p)))), "")
+            said = next((said for p in self._paths if (said := stand_in(self.beginning(p)))), "")
             raise DataError(
                 f"{input} cannot be read as Parquet: {said or f'{error}; fetch it again'}"
             ) from error
@@ -68,17 +68,34 @@ class Parquet(Source):
             self.notes.append(
                 f"{input}: {', '.join(unused)} is not used: neither numbers nor text, or empty"
             )
-        self.left_aside.add_rest_of(Path(input), self._paths)
+        self.leave_rest()
         self._groups = [_group_ends(file.metadata) for file in self._files]
         self._counts = [ends[-1] if ends else 0 for ends in self._groups]
         self._ends = list(accumulate(self._counts))
         self._column_of_group = lru_cache(maxsize=1)(self._read_group)
 
+    def listed(self) -> list[PurePath]:
+        """The Parquet files of the input."""
+        path = Path(self.input)
+        return [path] if path.is_file() else list(path.rglob("*.parquet"))
+
+    def opened(self, path: PurePath) -> object:
+        """What pyarrow reads a file from."""
+        return path
+
+    def beginning(self, path: PurePath) -> bytes:
+        """The first bytes of a file."""
+        return beginning(Path(path))
+
+    def leave_rest(self) -> None:
+        """Note the files that are not Parquet."""
+        self.left_aside.add_rest_of(Path(self.input), map(Path, self._paths))
+
     @cached_property
     def fingerprint(self) -> str:
         """Of the names of the files and of parts of them."""
         found = hashlib.sha256()
-        for path, ends in zip(self._paths, self._groups, strict=True):
+        for path, ends in zip(map(Path, self._paths), self._groups, strict=True):
             size = path.stat().st_size
             found.update(f"{path.name}\0{size}\0{ends}\n".encode())
             with path.open("rb") as file:
@@ -147,11 +164,7 @@ class Parquet(Source):
         return label_of(self._labels[file][name][row].as_py(), self._classes.get(name))
 
 
-def _files(path: Path) -> list[Path]:
-    return [path] if path.is_file() else list(path.rglob("*.parquet"))
-
-
-def _is_test(path: Path) -> bool:
+def _is_test(path: PurePath) -> bool:
     """Whether a file, or its folder, is called as a split for tests: test-00000-of-00001.parquet.
 
     A name that only begins so, as test-drives.parquet, says nothing.
@@ -190,8 +203,9 @@ def _image_column(input: str, file: Any, types: Any) -> str:
 
 
 def _first_values(file: Any, column: str) -> list[Any]:
-    """The first values of a column."""
-    batch = next(file.iter_batches(batch_size=8, columns=[column]), None)
+    """The first values of a column, of the first group of rows alone: all are read ahead."""
+    groups = range(min(1, file.num_row_groups))
+    batch = next(file.iter_batches(batch_size=8, columns=[column], row_groups=groups), None)
     return [] if batch is None else list(batch.column(0).to_pylist())
 
 

@@ -11,6 +11,7 @@ from pipeline.data.sources.celebahq import CelebaHQ
 from pipeline.data.sources.containers import entries_of, open_container
 from pipeline.data.sources.ffhq import Ffhq
 from pipeline.data.sources.files import SUFFIXES, Folder, Tar, Zip
+from pipeline.data.sources.hub_parquet import HubParquet
 from pipeline.data.sources.idx import Idx
 from pipeline.data.sources.left_aside import suffix_of
 from pipeline.data.sources.lsun import Lsun
@@ -91,8 +92,6 @@ def open_source(
     options = Options(
         channels=channels, test_fraction=test_fraction, licence=licence, labels=labels
     )
-    if input.startswith(hub.SCHEME):
-        input = str(hub.dataset(input))
     try:
         kind = _kind_of(input, name)
         if labels is not None and not kind.takes_labels:
@@ -108,6 +107,8 @@ def open_source(
 
 def _kind_of(input: str, name: str) -> type[Source]:
     path = Path(input)
+    if input.startswith(hub.SCHEME):
+        return HubParquet
     if name not in ("auto", *SOURCES):
         raise DataError(f"there is no source {name!r}: choose {', '.join(SOURCES)} or auto")
     if name == Rendered.name or (name == "auto" and Rendered.fits(path, ())):

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from PIL import Image
 from pipeline.cli.app import main
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
-from stylealae.errors import CheckpointError
+from stylealae.errors import CheckpointError, DataError
 from stylealae.networks import build
 from tests.hubserver import Hub, serving
 
@@ -128,25 +129,118 @@ def test_the_tools_push_with_scores_and_take_models_of_the_hub(hub: Hub, tmp_pat
     assert drawn.stat().st_size > 500
 
 
-def test_images_of_the_hub_are_prepared(hub: Hub, tmp_path: Path):
+def noises(count: int, groups: int = 4, first: int = 0) -> bytes:
+    """A Parquet file of images of noise, 27 KB each, and their numbers."""
     pa = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     rows = []
-    for i in range(20):
+    for i in range(first, first + count):
         stream = io.BytesIO()
-        Image.fromarray(np.full((8, 8, 3), 10 * i, np.uint8)).save(stream, "PNG")
+        pixels = np.random.default_rng(i).integers(0, 256, (96, 96, 3), np.uint8)
+        Image.fromarray(pixels).save(stream, "PNG")
         rows.append({"bytes": stream.getvalue(), "path": f"{i}.png"})
     stream = io.BytesIO()
-    parquet.write_table(pa.table({"image": rows}), stream)
-    hub.commit(
-        "datasets/me/greys",
-        {"data/train-00000-of-00001.parquet": stream.getvalue(), "load.py": b"raise SystemExit"},
-    )
-    out = tmp_path / "greys"
-    words = ["prepare", "hf://datasets/me/greys", "--out", str(out), "--resolutions", "4..8"]
+    table = pa.table({"image": rows, "number": list(range(first, first + count))})
+    parquet.write_table(table, stream, row_group_size=-(-count // groups))
+    return stream.getvalue()
+
+
+SETS = {
+    "data/train-00000-of-00001.parquet": 16,
+    "data/test-00000-of-00001.parquet": 4,
+}
+
+
+def commit_noises(hub: Hub, first: int = 0) -> str:
+    files = {name: noises(count, first=first) for name, count in SETS.items()}
+    return hub.commit("datasets/me/noise", {**files, "load.py": b"raise SystemExit"})
+
+
+def prepare(name: str, out: Path) -> dict[str, Any]:
+    words = ["prepare", f"hf://datasets/{name}", "--out", str(out), "--resolutions", "4..8"]
     shown = CliRunner().invoke(main, [*words, "--workers", "1"])
     assert shown.exit_code == 0, shown.output
-    manifest = json.loads((out / "manifest.json").read_text())
+    found: dict[str, Any] = json.loads((out / "manifest.json").read_text())
+    return found
+
+
+def test_images_of_the_hub_are_prepared_from_where_they_lie(hub: Hub, tmp_path: Path):
+    """Ranges of the files alone are asked for, each once, and the hub's cache stays empty."""
+    commit_noises(hub)
+    manifest = prepare("me/noise", tmp_path / "noise")
     assert manifest["source"] == "parquet"
-    assert sum(split["samples"] for split in manifest["splits"].values()) == 20
+    assert {name: part["samples"] for name, part in manifest["splits"].items()} == {
+        "train": 16, "test": 4,
+    }  # fmt: skip
+    asked = [line.split() for line in hub.asked if "/resolve/" in line]
+    assert asked
+    assert all(len(words) == 3 for words in asked)  # a range each
+    size = len(hub.commits["datasets/me/noise"][next(iter(hub.commits["datasets/me/noise"]))][
+        "data/train-00000-of-00001.parquet"])  # fmt: skip
+    spans = [words[2].split("-") for words in asked if "train" in words[1]]
+    assert max(int(last) - int(first) for first, last in spans) < size // 2
+    assert not list((tmp_path / "hf").rglob("*.parquet"))
     assert not any("load.py" in line for line in hub.asked)
+
+
+def test_what_is_prepared_is_pinned_and_a_branch_that_moved_is_noticed(hub: Hub, tmp_path: Path):
+    first = commit_noises(hub)
+    before = prepare("me/noise", tmp_path / "a")
+    commit_noises(hub, first=3)
+    assert prepare(f"me/noise@{first}", tmp_path / "b") == before
+    words = ["prepare", "hf://datasets/me/noise", "--out", str(tmp_path / "a")]
+    shown = CliRunner().invoke(main, [*words, "--resolutions", "4..8", "--workers", "1"])
+    assert shown.exit_code == 1
+    assert "the files or labels of the input are not what they were" in shown.output
+
+
+def test_images_in_the_cache_of_the_hub_need_no_network(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import huggingface_hub
+
+    commit = commit_noises(hub)
+    online = prepare("me/noise", tmp_path / "online")
+    huggingface_hub.snapshot_download("me/noise", repo_type="dataset", allow_patterns="*.parquet")
+    hub.asked.clear()
+    cached = prepare("me/noise", tmp_path / "cached")
+    assert not any("/resolve/" in line for line in hub.asked)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    _forget_library(monkeypatch)
+    hub.asked.clear()
+    offline = prepare(f"me/noise@{commit}", tmp_path / "offline")
+    assert hub.asked == []
+    assert online == cached
+    assert online["shards"] == offline["shards"]  # the hub alone knows the hashes of the recipe
+
+
+def test_a_run_is_shown_images_of_the_hub(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Prepared once a commit, into data.cache; without a network from there."""
+    from pipeline.config import parse
+    from pipeline.data.prepare.from_hub import with_hub_data
+
+    commit = commit_noises(hub)
+    given = ["model.resolution=8", f"data.cache={tmp_path / 'cache'}"]
+    cfg = parse("", [*given, "data.path=hf://datasets/me/noise"])
+    made = with_hub_data(cfg, workers=1)
+    assert commit in made.data.path
+    manifest = json.loads(Path(made.data.path, "manifest.json").read_text())
+    assert manifest["resolutions"] == [4, 8]
+    assert with_hub_data(made) == made
+    hub.asked.clear()
+    pinned = parse("", [*given, f"data.path=hf://datasets/me/noise@{commit}"])
+    assert with_hub_data(pinned, workers=1) == made
+    assert not any("/resolve/" in line for line in hub.asked)
+    moved = commit_noises(hub, first=3)
+    assert moved in with_hub_data(cfg, workers=1).data.path
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    _forget_library(monkeypatch)
+    hub.asked.clear()
+    assert with_hub_data(pinned, workers=1) == made
+    assert moved in with_hub_data(cfg, workers=1).data.path
+    assert hub.asked == []
+    other = parse("", [*given, "data.path=hf://datasets/me/others"])
+    with pytest.raises(DataError, match="me/others cannot be had from the hub"):
+        with_hub_data(other)
