@@ -1,6 +1,6 @@
 # make demo    the main job: prepare, train, draw      make demo DATA=photos.zip RES=64 for your own
 # make test    every test that needs no GPU            make check   format, lint, types, import contracts
-# make setup   only the .venv                          make bench   measurements, as JSON
+# make setup   only the .venv (HASHES=1: by hashes)    make bench   measurements, as JSON
 # make test-portable   the part without Ray as other processors would run it (an hour)
 # make docs    the documentation as a site, build/site; a broken link is an error
 # make fakegpu what a GPU would refuse, and what it would be asked for, without one (a C++ compiler)
@@ -11,10 +11,11 @@ BIN := .venv/bin
 
 setup: .venv/ready
 
-.venv/ready: pyproject.toml constraints.txt
+.venv/ready: pyproject.toml constraints.txt requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,cluster,dev]'
+	$(if $(HASHES),$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(if $(HASHES),--no-deps) -e '.[train,cluster,dev]'
 	@touch $@
 
 demo: export INPUT := $(value DATA)

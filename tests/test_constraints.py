@@ -1,4 +1,4 @@
-"""constraints.txt pins all that the extras bring along, to the version that is tested with."""
+"""All that the extras bring is pinned to what is tested with, and by hashes; uv takes the same."""
 
 import re
 import tomllib
@@ -9,7 +9,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = SETTINGS["project"]
 PINNED = {
     canonicalize_name(name): version
     for name, version in re.findall(
@@ -47,3 +48,26 @@ def test_all_that_the_extras_bring_is_pinned() -> None:
     there = installed()
     assert {"torch", "numpy", "ray", "pytest"} <= there.keys()
     assert {name: PINNED.get(name) for name in there} == there
+
+
+def test_the_file_of_hashes_has_these_versions_and_a_hash_of_each() -> None:
+    text = re.sub(r" \\\n *", " ", (ROOT / "requirements.txt").read_text())
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    hashed = dict(re.findall(r"^([\w.-]+)==([\w.+-]+)", "\n".join(lines), re.M))
+    assert all(re.search(r" --hash=sha256:[0-9a-f]{64}\b", line) for line in lines)
+    assert len(hashed) == len(lines)
+    named = {canonicalize_name(name): version for name, version in hashed.items()}
+    extras = PROJECT["optional-dependencies"].values()
+    asked = [*PROJECT["dependencies"], *(line for extra in extras for line in extra)]
+    names = {canonicalize_name(Requirement(line).name) for line in asked} - {"stylealae"}
+    assert names <= named.keys()
+    assert {n: v for n, v in named.items() if PINNED.get(n, v) != v} == {}
+
+
+def test_uv_takes_the_heavy_ones_as_pinned() -> None:
+    heavy = [Requirement(line) for line in SETTINGS["tool"]["uv"]["constraint-dependencies"]]
+    assert {one.name: str(one.specifier) for one in heavy} == {
+        one.name: f"=={PINNED[one.name]}" for one in heavy
+    }
+    (group,) = SETTINGS["dependency-groups"]["dev"]
+    assert Requirement(group).extras <= PROJECT["optional-dependencies"].keys()
