@@ -18,6 +18,7 @@ from trials.faults.hosts import DRIVER, GCS_PORT, HEAD, RAY, TRAINER, wait_until
 from trials.faults.scene import PATIENCE_S, Scene
 
 CUT_S, STORE_DOWN_S, DRAIN_S, AHEAD_S = 5, 30, 20, 600
+SLOW_S, ANSWER_S = 120, 10.0
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,16 @@ def store_down(scene: Scene) -> None:
     scene.lifted()
 
 
+def slow_store(scene: Scene) -> None:
+    """The object store takes ten seconds for each request, for two minutes."""
+    scene.bucket.delay_s = ANSWER_S
+    try:
+        time.sleep(SLOW_S)
+    finally:
+        scene.bucket.delay_s = 0.0
+    scene.lifted()
+
+
 def kill_in_upload(scene: Scene) -> None:
     """The uploading trainer dies when the first file of a checkpoint is there and no other."""
     victim, killed = scene.rank_zero(), threading.Event()
@@ -224,6 +235,13 @@ KINDS = (
     Kind("a checkpoint's file deleted, driver killed", delete_file, spoils=1),
     Kind("Ray on the head, kill -9", kill_head),
     Kind(f"object store down for {STORE_DOWN_S} s", store_down, "store", passes=True, needs=4),
+    Kind(
+        f"object store takes {ANSWER_S:g} s a request for {SLOW_S} s",
+        slow_store,
+        "store",
+        passes=True,
+        needs=8,
+    ),
     Kind("worker killed between two files of an upload", kill_in_upload, "store", needs=4),
     Kind("host off, none in its place", lose_host, "elastic"),
     Kind("host comes back", gain_host, "elastic", needs=25),

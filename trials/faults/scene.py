@@ -196,6 +196,6 @@ class Scene:
             self.hosts.kill(name)
             self.hosts.link(name, up=True)
         self.free_disk()
-        self.bucket.misbehave = lambda method, path: None
+        self.bucket.misbehave, self.bucket.delay_s = lambda method, path: None, 0.0
         self.members, self.spares, self.setting = list(WORKERS), deque(SPARES), ""
         time.sleep(1)

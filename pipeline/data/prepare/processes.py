@@ -79,10 +79,8 @@ def _run_pools(
     total = sum(job.images for job in jobs)
     while left:
         done_img = total - sum(job.images for job in left.values())
-        pool = _run_pool(
-            source, work, list(left.values()), min(workers, len(left)),
-            lambda n, before=done_img: report(before + n),  # type: ignore[misc]
-        )  # fmt: skip
+        told = _beginning_at(done_img, report)
+        pool = _run_pool(source, work, list(left.values()), min(workers, len(left)), told)
         try:
             for note in pool:
                 del left[note["number"]]
@@ -92,6 +90,10 @@ def _run_pools(
             left[job.number] = replace(job, given_up=(*job.given_up, error.image))
         finally:
             pool.close()
+
+
+def _beginning_at(images: int, report: OnProgress) -> OnProgress:
+    return lambda n: report(images + n)
 
 
 def _run_pool(

@@ -34,7 +34,7 @@ class HubParquet(Parquet):
     def beginning(self, path: PurePath) -> bytes:
         """The first bytes of a file."""
         with self._found[PurePosixPath(path)].open() as file:
-            return file.read(4096)
+            return file.read(4096) or b""
 
     def leave_rest(self) -> None:
         """Note the files that are not Parquet."""
