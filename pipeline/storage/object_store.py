@@ -7,8 +7,8 @@ writer puts them in a folder of its own, so two writers of one checkpoint never 
     0064/seen-0000012800/manifest.json                              the one that counts
     0064/seen-0000012800/00000007.0002-.../networks.safetensors     what it names
 
-`create` is a conditional put.  s3:// is tested against moto, gs:// against an emulator that knows no
-conditional put; az:// takes the same way, with adlfs installed, and is not.
+`create` is a conditional put.  s3:// is tested against moto, gs:// against an emulator that knows
+no conditional put; az:// takes the same way, with adlfs installed, and is not.
 """
 
 import copy

@@ -55,9 +55,12 @@ class _StuckError(Exception):
 def over_processes(
     source: Source, work: Work, jobs: Sequence[ShardJob], workers: int, report: OnProgress
 ) -> Generator[ShardNote]:
-    """A Runner on this machine; with `workers=1` in this process, which nothing can end."""
-    if workers != 1:
-        most = min(workers or len(os.sched_getaffinity(0)), len(jobs))
+    """A Runner on this machine; with `workers=1` in this process, which nothing can end.
+
+    So is one job of a source that decodes no files.
+    """
+    most = min(workers or len(os.sched_getaffinity(0)), len(jobs))
+    if workers != 1 and (most > 1 or source.decodes):
         yield from _run_pools(source, work, jobs, most, report)
         return
     done = 0

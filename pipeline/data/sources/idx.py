@@ -24,6 +24,7 @@ class Idx(Source):
     """Grey images with a class each; those of 28x28 get a border of two pixels on every side."""
 
     name = "idx"
+    decodes = False
     channels = 1
     label_names = ("class",)
 

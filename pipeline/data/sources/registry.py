@@ -30,6 +30,7 @@ class Rendered(Source):
 
     name = "rendered"
     licence = "CC0-1.0 (drawn by this program)"
+    decodes = False
 
     def __init__(self, input: str, options: Options) -> None:
         """Read the count from `rendered:6000` or `6000`."""

@@ -73,6 +73,8 @@ class Source(ABC):
     licence = "not stated"
     channels = 3
     test_fraction = 1 / 50
+    decodes = True
+    """Whether it reads files of others with decoders, of which one may never end."""
     takes_labels = False
     """Whether a file of labels can be given."""
     label_names: tuple[str, ...] = ()
