@@ -142,7 +142,7 @@ WRONG = {
     "record x runs/demo --data datasets/mine --metric psn": "did you mean psnr",
     "record x runs/demo --data datasets/mine --metric psnr": "give the folder of a finished run",
     "sweep seed=[0,1]": "a sweep needs a config",
-    "align plain/00.png --out aligned": "or give --landmarks or --detector",
+    "align plain --landmarks ages.csv --out aligned": "cannot be read as landmarks",
 }
 """What is typed, and a part of the sentence that it ends in."""
 
