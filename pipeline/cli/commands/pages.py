@@ -154,13 +154,14 @@ def _examples(m: "StyleALAE", path: Path | None, cfg: "RunConfig | None") -> "Se
     """
     from pipeline.data.images import read_images
     from pipeline.data.loader.dataset import Dataset
+    from pipeline.storage import is_url
 
     if path is not None:
         channels = m.model.channels
         found = read_images([path], m.resolution, channels=channels, count=EXAMPLES)
         return [image.planes for image in found]
     try:
-        if cfg is not None:
+        if cfg is not None and not is_url(cfg.data.path):  # a store may be waited for
             return list(Dataset.open(cfg.data, m.resolution).first(EXAMPLES).numpy())
     except (UserError, OSError):
         pass  # the data set has gone, or was never here
