@@ -21,7 +21,9 @@ class Pictures:
 
     def __init__(self, model: ShapeConfig, resolution: int = 0) -> None:
         self.resolution, self._channels = resolution or model.resolution, model.channels
-        self.manifest = SimpleNamespace(digest="", downscale="", labels=(self.label,))
+        self.manifest = SimpleNamespace(
+            source="folder", digest="", downscale="", labels=(self.label,)
+        )
 
     def count(self, split: str) -> int:
         """Images of a split."""
