@@ -6,7 +6,9 @@ C channels, R resolution.
 import asyncio
 import base64
 import json
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +22,17 @@ from pipeline.studio.answers import Answers, Kept, png
 from pipeline.studio.recipe import Recipe
 from pipeline.studio.refining import Refiner
 from pipeline.studio.studio import Studio
-from pipeline.studio.uploads import MAX_BYTES, MAX_PIXELS, MIN_SIDE, TYPES, Crop, read_upload
+from pipeline.studio.uploads import (
+    MAX_BYTES,
+    MAX_PIXELS,
+    MIN_SIDE,
+    TYPES,
+    Crop,
+    read_upload,
+    ready,
+)
 from pipeline.studio.work import UPLOADS, BatchQueue, WorkQueue, body, uploading
-from stylealae.errors import ConfigError
+from stylealae.errors import ConfigError, UserError
 
 __all__ = ["About", "Handlers"]
 
@@ -54,6 +64,16 @@ class Handlers:
         self._sandbox = Sandbox(DECODERS, limit_s=DECODE_S, memory_mib=DECODE_MIB)
         self._refiner, self._places = Refiner(studio, self._queue), asyncio.Semaphore(UPLOADS)
         self._pictures, self._drafts = Kept(), Kept()
+
+    def start_decoders(self) -> None:
+        """Starts the processes that decode, which takes seconds, before a photo comes."""
+
+        def start() -> None:
+            with suppress(UserError):  # the first photo is told, if it fails again
+                self._sandbox.do(ready)
+
+        for _ in range(DECODERS):
+            threading.Thread(target=start, daemon=True).start()
 
     async def model(self, _: Request) -> Response:
         """What the page is built from, and what it compares a photo with before it is cropped."""

@@ -30,10 +30,16 @@ PAGE = Path(__file__).parent / "page"
 
 
 def app_of(
-    studio: Studio, about: About | None = None, *, access: Access | None = None
+    studio: Studio,
+    about: About | None = None,
+    *,
+    access: Access | None = None,
+    start_decoders: bool = False,
 ) -> Starlette:
     """The studio as an ASGI application; without an access it is this machine's users'."""
     answers = Handlers(studio, about or About())
+    if start_decoders:
+        answers.start_decoders()
 
     async def page(_: Request) -> Response:
         return FileResponse(PAGE / "index.html")
@@ -82,7 +88,7 @@ def listening(host: str, port: int) -> socket.socket:
 def serve(studio: Studio, on: socket.socket, access: Access, about: About) -> None:
     """Answers until Ctrl-C."""
     config = uvicorn.Config(
-        app_of(studio, about, access=access),
+        app_of(studio, about, access=access, start_decoders=True),
         log_level="warning", access_log=False, server_header=False, lifespan="off", ws="none",
         http=BoundedProtocol, limit_concurrency=MAX_CONNECTIONS, timeout_graceful_shutdown=2,
     )  # fmt: skip

@@ -4,10 +4,12 @@ import asyncio
 import base64
 import io
 import json
+import multiprocessing
 import os
 import shutil
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -495,6 +497,17 @@ def test_who_leaves_while_sending_is_no_fault_of_the_studio() -> None:
     request = Request({"type": "http", "method": "POST", "headers": []}, receive)
     with pytest.raises(RefusedError, match="has left"):
         asyncio.run(body(request, 1000))
+
+
+def test_decoders_can_be_started_before_the_first_photo(studio: Studio) -> None:
+    there = set(multiprocessing.active_children())
+    app_of(studio, start_decoders=True)
+    end = time.monotonic() + 60
+    while len(new := set(multiprocessing.active_children()) - there) < handlers.DECODERS:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    for child in new:
+        child.kill()
 
 
 def test_recipes_keep_nothing(studio: Studio, client: TestClient, tmp_path: Path) -> None:
