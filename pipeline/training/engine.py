@@ -283,6 +283,7 @@ def _deepspeed_config(
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": on_gpu}
     if cfg.zero_stage == 3:
         zero["stage3_param_persistence_threshold"] = BIASES
+        zero["memory_efficient_linear"] = False  # it replaces torch's for the life of the process
     return {
         "train_batch_size": batch,
         "train_micro_batch_size_per_gpu": micro,
@@ -293,6 +294,5 @@ def _deepspeed_config(
         "zero_force_ds_cpu_optimizer": False,  # ours steps on the host as well
         "communication_data_type": cfg.reduce_dtype,
         "steps_per_print": 1 << 60,
-        # It would wait for the device before and after every micro-batch.
-        "timers": {"throughput": {"enabled": False}},
+        "timers": {"throughput": {"enabled": False}},  # it would wait for the device twice a step
     }

@@ -202,6 +202,15 @@ def test_a_state_goes_on_at_another_zero_stage(world: World) -> None:
 
 
 @pytest.mark.parametrize("zero", ZERO)
+def test_an_engine_leaves_its_process_torchs_linear_layer(world: World, zero: int) -> None:
+    """With another, R1's second derivatives would be rounded by which engines there were before."""
+    with engine_of(build(SMALL), world, zero) as engine:
+        iterate(engine, world, 0)
+        assert torch.nn.functional.linear is torch._C._nn.linear
+    assert torch.nn.functional.linear is torch._C._nn.linear
+
+
+@pytest.mark.parametrize("zero", ZERO)
 def test_bf16_computes_in_half_and_keeps_float32(world: World, zero: int) -> None:
     exact, nets = build(SMALL), build(SMALL)
     with engine_of(exact, world, zero) as engine:
