@@ -1,5 +1,6 @@
 """The processes that train together: how they meet, and the few things they must agree on."""
 
+import atexit
 import os
 import sys
 from dataclasses import dataclass, field
@@ -92,6 +93,7 @@ def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
     elif os.environ["WORLD_SIZE"] == "1":
         store = torch._C._distributed_c10d.HashStore()
         dist.init_process_group(backend, store=store, rank=0, world_size=1, timeout=timeout)
+        atexit.register(_leave_alone)
     else:
         dist.init_process_group(backend, timeout=timeout)
     if cfg.threads:
@@ -105,8 +107,14 @@ def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
 
 
 def leave(world: World) -> None:
-    """Ends the groups of several ranks: a thread of theirs alive at exit aborts the process."""
+    """Ends the groups of several ranks; that of one ends with its process."""
     if world.size > 1:
+        dist.destroy_process_group()
+
+
+def _leave_alone() -> None:
+    """Ends the group of one before the interpreter goes: a thread of its own would abort it."""
+    if dist.is_initialized():
         dist.destroy_process_group()
 
 

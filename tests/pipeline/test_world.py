@@ -7,6 +7,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 
@@ -20,7 +21,10 @@ torch.cuda.is_available = lambda: True  # all that DeepSpeed asks
 torch.cuda.device_count = lambda: 1
 """
 CPU_ENGINE = """
+import atexit
 import tempfile
+import torch.distributed as dist
+atexit.register(lambda: print("GROUP", dist.is_initialized()))  # after what is registered later
 from pipeline.config import parse
 from pipeline.storage import open_storage
 from pipeline.training.async_checkpoint import Saver
@@ -48,10 +52,20 @@ def ran(script: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_a_cpu_engine_stays_on_the_cpu_of_a_machine_with_a_gpu() -> None:
+@pytest.fixture(scope="module")
+def lines() -> list[str]:
+    """What an engine on the CPU prints on a machine with a GPU."""
     shown = ran(GPU_BOX + CPU_ENGINE)
     assert shown.returncode == 0, shown.stderr
-    assert shown.stdout.splitlines()[-1] == "DEVICE cpu"
+    return shown.stdout.splitlines()
+
+
+def test_a_cpu_engine_stays_on_the_cpu_of_a_machine_with_a_gpu(lines: list[str]) -> None:
+    assert "DEVICE cpu" in lines
+
+
+def test_a_process_that_trains_alone_ends_its_group_at_exit(lines: list[str]) -> None:
+    assert lines[-1] == "GROUP False"
 
 
 def test_deepspeed_that_was_loaded_for_another_device_is_refused() -> None:
