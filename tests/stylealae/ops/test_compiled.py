@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 import torch
@@ -54,18 +55,14 @@ def styled(blurred: bool, noise: Tensor | None) -> Steps:
     return steps
 
 
-def normalised(blurred: bool) -> Steps:
+def unstyled(step: Steps, blurred: bool) -> Steps:
     def steps(x: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
-        return fused.normalised(x.clone(), bias, eps=1e-5, blurred=blurred)
+        return step(x.clone(), bias, eps=1e-5, blurred=blurred)
 
     return steps
 
 
-def destyled(blurred: bool) -> Steps:
-    def steps(x: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
-        return fused.destyled(x.clone(), bias, eps=1e-5, blurred=blurred)
-
-    return steps
+normalised, destyled = partial(unstyled, fused.normalised), partial(unstyled, fused.destyled)
 
 
 def twice(blurred: bool, weights: list[Tensor], step: Steps = fused.normalised) -> Steps:
@@ -123,25 +120,17 @@ def test_styled_formulas_are_the_steps_of_a_cpu(blurred, noise, side):
 
 
 @pytest.mark.usefixtures("formulas_alone")
+@pytest.mark.parametrize("step", [fused.normalised, fused.destyled])
 @pytest.mark.parametrize("blurred", [False, True])
 @pytest.mark.parametrize("side", [4, R], ids=["small planes", "by rows"])
-def test_normalised_formulas_are_the_steps_of_a_cpu_and_so_is_the_second_derivative(blurred, side):
+def test_formulas_without_style_are_the_steps_of_a_cpu_and_so_is_the_second_derivative(
+    step, blurred, side
+):
     inputs = [draw(N, C, side, side), draw(C)]
-    compared(normalised(blurred), inputs)
+    compared(unstyled(step, blurred), inputs)
     compiler.fuse("on")
-    shapes = (N, C, side, side), (N, C), (N, C)
-    compared(twice(blurred, [torch.randn(s, dtype=torch.float64) for s in shapes]), inputs)
-
-
-@pytest.mark.usefixtures("formulas_alone")
-@pytest.mark.parametrize("blurred", [False, True])
-@pytest.mark.parametrize("side", [4, R], ids=["small planes", "by rows"])
-def test_so_is_the_style_that_is_taken_out(blurred, side):
-    inputs = [draw(N, C, side, side), draw(C)]
-    compared(destyled(blurred), inputs)
-    compiler.fuse("on")
-    weights = [torch.randn(s, dtype=torch.float64) for s in ((N, C, side, side), (N, 2 * C))]
-    compared(twice(blurred, weights, fused.destyled), inputs)
+    weights = [torch.randn_like(result) for result in step(inputs[0].clone(), inputs[1], eps=1e-5)]
+    compared(twice(blurred, weights, step), inputs)
 
 
 @pytest.mark.usefixtures("formulas_alone")
