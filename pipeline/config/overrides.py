@@ -8,6 +8,7 @@ What is neither text nor a list is YAML.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
+from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
@@ -65,11 +66,17 @@ def require_text(given: object, origin: str, run: type, sections: Sections, at: 
 def _type_of(key: str, run: type, sections: Sections) -> Any:
     """What a dotted key holds, as it is annotated; None of a key that there is not."""
     first, *rest = key.split(".")
-    found = sections.get(first) or get_type_hints(run).get(first)
+    found = sections.get(first) or _hints(run).get(first)
     for name in rest:
-        hints = get_type_hints(found) if is_dataclass(found) else {}
+        hints = _hints(found) if isinstance(found, type) and is_dataclass(found) else {}
         found = hints.get(name, hints.get(f"{name}_"))  # init.from is held in from_
     return found
+
+
+@cache
+def _hints(section: type) -> Mapping[str, Any]:
+    """The keys of a section, and what each holds."""
+    return get_type_hints(section)
 
 
 def _is_read_as(kind: Any, value: object) -> bool:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,11 +36,11 @@ from stylealae.config import (
 )
 from stylealae.errors import ConfigError, did_you_mean
 from stylealae.families import sections
+from stylealae.families.sections import Sections
 from stylealae.schedule import Progress, at_stage, progress_at, stage_span
 
 __all__ = [
     "RunConfig",
-    "as_yaml",
     "load",
     "parse",
 ]
@@ -210,13 +211,13 @@ def parse(
         for part in files:
             _require_data(OmegaConf.to_container(part), origin)
         given: Any = OmegaConf.merge(*files)
-        family = _sections(given, overrides)
+        family = _sections(given, overrides)._asdict()
         last = merged(overrides, RunConfig, family)
         for part in (given, last):
             require_text(OmegaConf.to_container(part), origin, RunConfig, family)
         _require_data(OmegaConf.to_container(last), origin)
         given = _with_from(OmegaConf.merge(given, last))
-        config = OmegaConf.merge(_schema(given), given)
+        config = OmegaConf.merge(_schema(_sections(given)), given)
         return cast(RunConfig, OmegaConf.to_object(config))
     except RecursionError as error:
         raise ConfigError(f"{origin}: it is nested too deep for a config") from error
@@ -227,18 +228,6 @@ def parse(
         if "$VALUE" in told:  # omegaconf names neither key nor value for an entry of a tuple
             told = f"{origin}: a value of the wrong type in {', '.join(_wrong(given))}"
         raise ConfigError(told) from error
-
-
-def as_yaml(cfg: RunConfig) -> str:
-    """The resolved config as YAML that `parse` turns back into the same value."""
-    return OmegaConf.to_yaml(OmegaConf.create(as_dict(cfg)))
-
-
-def as_dict(cfg: RunConfig) -> dict[str, Any]:
-    """The resolved config as plain dicts and lists."""
-    plain = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(cfg)))
-    plain["init"] = {key.rstrip("_"): value for key, value in plain["init"].items()}
-    return plain
 
 
 def _with_from(given: Any) -> Any:
@@ -274,25 +263,24 @@ def _require_data(part: object, origin: str, key: str = "") -> None:
         )
 
 
-def _schema(given: Any) -> Any:
-    """The defaults of the named family, typed: `model` and `loss` have the keys that it knows."""
+@cache
+def _schema(sections: Sections[ShapeConfig, TermsConfig]) -> Any:
+    """The defaults of a family, typed: `model` and `loss` have the keys that it knows."""
     schema = OmegaConf.structured(RunConfig)
     OmegaConf.set_readonly(schema, False)  # it is, as RunConfig is frozen
-    for name, section in _sections(given).items():
-        schema[name] = OmegaConf.structured(section)
+    schema["model"], schema["loss"] = map(OmegaConf.structured, sections)
     return schema
 
 
-def _sections(given: Any, overrides: Sequence[str] = ()) -> dict[str, type]:
+def _sections(given: Any, overrides: Sequence[str] = ()) -> Sections[ShapeConfig, TermsConfig]:
     """The classes of `model` and `loss` of the family that is named last."""
     named = [o.partition("=")[2] for o in overrides if o.startswith("family=")]
-    model, loss = sections(str([given.get("family", RunConfig.family), *named][-1]))
-    return {"model": model, "loss": loss}
+    return sections(str([given.get("family", RunConfig.family), *named][-1]))
 
 
 def _wrong(given: Any) -> Iterator[str]:
     """The keys whose value does not fit, found by trying each alone."""
-    schema = _schema(given)
+    schema = _schema(_sections(given))
     for section, part in given.items():
         for key, value in part.items() if OmegaConf.is_dict(part) else ():
             try:
