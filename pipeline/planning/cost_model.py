@@ -184,6 +184,7 @@ def checkpoint_bytes(plan: StagePlan) -> int:
 def _networks(model: ModelConfig) -> Networks:
     nets = meta.networks_of("stylealae", model)
     assert isinstance(nets, Networks)
+    nets.recompute_from(0)
     return nets
 
 
@@ -223,6 +224,7 @@ def _real_branch(model: ModelConfig, stage: int, critic: "OperationCounter") -> 
     """Share of the critic's arithmetic in the real images' branch, less R1's forward pass."""
     nets, side = _networks(model), 4 << stage
     x = torch.empty(2, model.channels, side, side, device="meta", requires_grad=True)
+    meta.freeze_all_but(nets, "ED", meta.progress_of(stage, 2))
     alone = OperationCounter()
     with alone:
         logits = nets.D(nets.E(x, meta.progress_of(stage, 2)))
@@ -279,7 +281,7 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, op: Any, types: Any, given: tuple[Any, ...] = (), named: dict[str, Any] | None = None
     ) -> Any:
         """Runs an operation and counts it."""
-        out = op(*given, **(named or {}))
+        out = meta.result_of(op, given, named or {})
         if not self._off and not op.is_view:
             formula = flop_registry.get(op._overloadpacket)
             flop = formula(*given, **(named or {}), out_val=out) if formula else 0

@@ -126,8 +126,7 @@ def _saved(plan: StagePlan, n: int, recompute_from: int) -> tuple[int, int]:
     In half precision all but R1's branch counts half.
     """
     nets = meta.networks_of(plan.family, plan.model)
-    if recompute_from:
-        nets.recompute_from(recompute_from)
+    nets.recompute_from(recompute_from)
     at = meta.progress_of(plan.stage, n)
     family, shape = FAMILIES[plan.family], (plan.model.channels, at.resolution, at.resolution)
     x, labels = torch.empty(n, *shape, device="meta"), torch.zeros(n, dtype=torch.long)
@@ -140,7 +139,11 @@ def _saved(plan: StagePlan, n: int, recompute_from: int) -> tuple[int, int]:
         r = sampler.draw(phase.name, 0, at, labels)
         meta.freeze_all_but(nets, phase.trains, at)
         # Tensors without content know no autocast: the CPU's tells where it is switched off.
-        with _counted(nets) as sizes, torch.autocast("cpu", torch.bfloat16, enabled=half):
+        with (
+            _counted(nets) as sizes,
+            torch.autocast("cpu", torch.bfloat16, enabled=half),
+            meta.Remembered(),
+        ):
             phase.loss(nets, x, r, at, plan.loss)
         whole = max(size for size, _ in sizes.values())
         most = max(most, (sum(size // (1 + halved) for size, halved in sizes.values()), whole))
