@@ -21,10 +21,11 @@ __all__ = ["Trajectory", "trajectory"]
 PARTS = ("networks", "ema", "adam")
 AVERAGED = ("networks", "ema")
 EARLY = 3
-LOSS_TOLERANCE, NORM_TOLERANCE = 5e-3, 1e-2
+LOSS_TOLERANCE, NORM_TOLERANCE = 5e-3, {"networks": 5e-2, "ema": 1e-2}
 """Relative: of the first losses, and of the norms after all iterations.
 
-Between SSE4.1, AVX2 and AVX-512 on one processor they were 1.1e-3 and 2.4e-3 apart at most.
+Between SSE4.1, AVX2 and AVX-512 on one processor they were 1.1e-3 and 2.4e-3 apart at most; between
+an AMD EPYC and an Intel Xeon the weights of `age` 3.1e-2, whose average was 2e-5.
 """
 
 
@@ -49,7 +50,7 @@ class Trajectory:
             pairs = zip(values, golden.early[name], strict=True)
             found += [f"{name} is {a}, was {b}" for a, b in pairs if _far(a, b, LOSS_TOLERANCE)]
         pairs = ((part, norm, golden.norms[part]) for part, norm in self.norms.items())
-        found += [f"|{p}| is {a}, was {b}" for p, a, b in pairs if _far(a, b, NORM_TOLERANCE)]
+        found += [f"|{p}| is {a}, was {b}" for p, a, b in pairs if _far(a, b, NORM_TOLERANCE[p])]
         return found
 
 
