@@ -9,6 +9,7 @@ them agree.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -39,6 +40,8 @@ FROZEN = InitConfig(from_="weights", stage=2, alpha=0.4, freeze=("G.4..8", "E.16
 """Some layers of G and E are not updated at first."""
 BATCH = 8
 AT = Progress(stage=2, alpha=0.4, batch=BATCH, lr=0.002)
+STILL = replace(AT, lr=0.0)
+"""No weight moves: one engine gives the gradients of every phase at the first weights."""
 GROWING = Progress(stage=1, alpha=0.4, batch=BATCH, lr=0.002)
 PAPER = LossConfig()
 PHASES = phases_of(PAPER)
@@ -218,6 +221,7 @@ def gradient_error(state: State, wanted: State, phase: Phase) -> float:
     return max(relative(gradient(state, a), gradient(wanted, a)) for a in phase.trains)
 
 
+@cache
 def plain_gradients(phase: Phase) -> State:
     """The full batch's gradients at the first weights, without noise."""
     plain = Plain(build(SMALL))
@@ -236,6 +240,7 @@ def under_autocast(phase: Phase) -> Callable[..., Tensor]:
     return loss
 
 
+@cache
 def half_gradients(phase: Phase) -> State:
     """The full batch's gradients with the whole loss, R1 too, under plain autocast."""
     plain = Plain(build(SMALL))

@@ -19,6 +19,7 @@ from tests.reference.plain import (
     PHASES,
     ROUNDING,
     SMALL,
+    STILL,
     ZERO,
     State,
     agreement,
@@ -41,13 +42,11 @@ def two_ranks(world: World) -> dict[str, State]:
     """What two processes find; the parent compares it."""
     found: dict[str, State] = {}
     for zero in ZERO:
-        for phase in PHASES:
-            with engine_of(build(SMALL), world, zero) as engine:
-                iterate(engine, world, 0, phases=[phase], noise=False)
-                found[f"{zero} {phase.name}"] = state_of(engine)
-            with engine_of(build(SMALL), world, zero, precision="bf16") as engine:
-                iterate(engine, world, 0, phases=[phase], noise=False)
-                found[f"{zero} {phase.name} bf16"] = state_of(engine)
+        for precision in ("fp32", "bf16"):
+            with engine_of(build(SMALL), world, zero, precision=precision) as engine:
+                for phase in PHASES:
+                    iterate(engine, world, 0, phases=[phase], at=STILL, noise=False)
+                    found[f"{zero} {phase.name} {precision}"] = state_of(engine)
         nets = build(SMALL)
         with engine_of(nets, world, zero, micro_batch=(2,)) as engine:
             iterate(engine, world, 0, noise=False)
@@ -83,7 +82,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, State]]:
 def test_two_ranks_have_the_full_batchs_gradients(
     ranks: list[dict[str, State]], zero: int, phase: Phase
 ) -> None:
-    state = ranks[0][f"{zero} {phase.name}"]
+    state = ranks[0][f"{zero} {phase.name} fp32"]
     exact = plain_gradients(phase)
     assert gradient_error(state, exact, phase) < ROUNDING
     half = ranks[0][f"{zero} {phase.name} bf16"]
