@@ -175,12 +175,13 @@ def test_a_plan_has_its_table_first_in_eighty_columns_and_is_json_if_asked():
 
 def test_plan_makes_a_run_fit_and_says_how(tmp_path: Path):
     config = str(Path(__file__).parents[3] / "configs" / "ffhq_1024.yaml")
-    roomy = run("plan", config, "cluster.workers=[8]", "--gpu-gib", "80")
+    line = ("plan", config, "cluster.workers=[8]", "model.resolution=256", "--gpu-gib")
+    roomy = run(*line, "80")
     assert roomy.exit_code == 0, roomy.output
     assert "engine.recompute_from=0 engine.offload=false" in roomy.output
-    tight = run("plan", config, "cluster.workers=[8]", "--gpu-gib", "2.6")
+    tight = run(*line, "0.7")
     assert tight.exit_code == 0, tight.output
     assert "engine.recompute_from=256" in tight.output
-    hopeless = run("plan", config, "cluster.workers=[8]", "--gpu-gib", "0.5")
+    hopeless = run(*line, "0.5")
     assert hopeless.exit_code == 1
     assert "does not fit" in hopeless.output or "needs" in hopeless.output

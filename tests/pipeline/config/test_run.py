@@ -214,7 +214,7 @@ def bare() -> dict[str, str]:
 
 @pytest.mark.parametrize("script", LAUNCHERS, ids=[p.name for p in LAUNCHERS])
 def test_a_dry_run_prints_config_and_plan_and_starts_nothing(script: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(script), "--dry-run", "seed=7"]
+    command = [sys.executable, str(script), "--dry-run", "seed=7", "model.resolution=16"]
     shown = subprocess.run(
         command, cwd=tmp_path, env=bare(), capture_output=True, text=True, timeout=120
     )
