@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import fields
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import RunConfig, as_yaml, parse
@@ -17,6 +17,7 @@ SOME = settings(
     derandomize=EXAMPLES is None,
     deadline=None,
     database=None,
+    suppress_health_check=[HealthCheck.too_slow],  # a busy machine is no fault
 )
 TEXT = st.text().filter(lambda text: "${" not in text and text != "???")
 SECTIONS = ("model", "loss", "schedule", "optimizer", "data", "engine", "cluster", "log", "metrics")

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -30,7 +30,10 @@ from pipeline.data.sources.tables import read_sheet
 from stylealae.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL.TiffImagePlugin")
-tried = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+tried = settings(
+    max_examples=40, deadline=None, derandomize=True, database=None,
+    suppress_health_check=[HealthCheck.too_slow],  # a busy machine is no fault
+)  # fmt: skip
 T = TypeVar("T")
 LETTERS = "ab01.,;|/\\\t\n\r\0\"' -eé\u0301\u2028\ufeff\U0001f600"
 IMAGES = ("a.png", "b.png", "sub/a.png", "José.png", "3.png")
