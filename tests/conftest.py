@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The part with Ray imports no file without such a test: torch and all for nothing."""
+    if config.option.markexpr != "ray" or collection_path.suffix != ".py":
+        return None
+    return "mark.ray" not in collection_path.read_text() or None
+
+
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """What a test draws without naming a source does not depend on the tests before it."""

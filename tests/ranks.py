@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-TIMEOUT_S = 240
+TIMEOUT_S = 600
 LOADED = ["deepspeed", "pipeline.training.trainer", "tests.reference.plain"]
 
 
