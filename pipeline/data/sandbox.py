@@ -82,9 +82,15 @@ class _Child:
         self._process = context.Process(target=_serve, args=(theirs, memory_mib), daemon=True)
         self._process.start()
         theirs.close()
-        if not self._connection.poll(START_S) or self._connection.recv() is not True:
+        if not self._has_started():
             self.end()
             raise DataError("no process could be started to read it in: try again")
+
+    def _has_started(self) -> bool:
+        try:
+            return self._connection.poll(START_S) and self._connection.recv() is True
+        except (EOFError, OSError):  # it has ended before
+            return False
 
     def ask(self, question: object, limit_s: float) -> object:
         """The answer, which may be a UserError."""
