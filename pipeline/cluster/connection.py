@@ -44,6 +44,7 @@ OWN_RAY = {
     "GLOO_SOCKET_IFNAME": LO,
     "NCCL_SOCKET_IFNAME": LO,
     "RAY_worker_niceness": "0",  # 15 would yield to every other process
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process for each group; this host stays
     "MALLOC_ARENA_MAX": "1",  # Ray trains in a thread, whose memory glibc gives back all the time
 }
 

@@ -1,4 +1,8 @@
-"""What runs in Ray Train's controller: a callback that reports failed groups of workers."""
+"""What runs in Ray Train's controller: a callback that reports failed groups of workers.
+
+A group that cannot do better than the one before is never started: the callback raises, which ends
+the round.
+"""
 
 from collections.abc import Mapping
 
@@ -10,6 +14,10 @@ from pipeline.cluster.coordinator import CoordinatorHandle
 __all__ = ["FailureReporter"]
 
 
+class RunFailedError(Exception):
+    """The run cannot go on, for this reason."""
+
+
 class FailureReporter(UserCallback):  # type: ignore[misc]
     """Reports to the coordinator how a group of workers failed."""
 
@@ -19,9 +27,14 @@ class FailureReporter(UserCallback):  # type: ignore[misc]
     def after_exception(
         self, run_context: object, worker_exceptions: Mapping[int, Exception]
     ) -> None:
-        """A worker that raised reports its error itself; one that did not was lost."""
+        """A worker that raised reports its error itself; one that did not was lost.
+
+        Raises:
+            RunFailedError: no other group is to be started.
+        """
         lost = any(_is_rays(error) for error in worker_exceptions.values())
-        ray.get(self._coordinator.group_failed.remote(lost))
+        if reason := ray.get(self._coordinator.group_failed.remote(lost)):
+            raise RunFailedError(reason)
 
 
 def _is_rays(error: Exception) -> bool:

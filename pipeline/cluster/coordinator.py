@@ -57,10 +57,11 @@ class Coordinator:
         """From a worker of a group: it raised an error."""
         self._policy.crashed(group, where, message)
 
-    def group_failed(self, lost: bool) -> None:
-        """From Ray Train's controller: the group has failed; whether a worker was lost."""
+    def group_failed(self, lost: bool) -> str:
+        """From Ray Train's controller: the group has failed; why no other can do better, if so."""
         self._hosts = []
         self._verdict = self._verdict or self._policy.failed(lost=lost)
+        return self.failure()
 
     def fail_run(self, group: int, rank: int, reason: str) -> None:
         """From a worker of a group: a failure that another try would not mend."""

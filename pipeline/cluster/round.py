@@ -16,6 +16,7 @@ from typing import Any
 import ray
 import ray.train
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 
 from pipeline.cluster.connection import is_own
 from pipeline.cluster.controller import FailureReporter
@@ -53,6 +54,14 @@ class Rounds:
     """Folder for Ray's own notes, which nothing is read back from."""
 
 
+class _Trainer(TorchTrainer):  # type: ignore[misc]
+    """Without Ray Data: a process for each group, and a library that every worker loads."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        made = super()._create_default_callbacks()
+        return [callback for callback in made if not isinstance(callback, DatasetsCallback)]
+
+
 def run_round(run: Rounds, stage: int, workers: int, lacking: int) -> Exception | None:
     """One `fit()`; how it failed, if it did.
 
@@ -70,7 +79,7 @@ def run_round(run: Rounds, stage: int, workers: int, lacking: int) -> Exception 
     arguments: WorkerArguments = {
         "config": run.config, "stage": stage, "coordinator": run.coordinator, "token": token,
     }  # fmt: skip
-    trainer = TorchTrainer(
+    trainer = _Trainer(
         train_worker,
         train_loop_config=arguments,
         torch_config=rendezvous_config(
