@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 __all__ = ["explained", "first_lines"]
 
-_UNKNOWN = re.compile(r"Key '([^']*)' not in '\w+'\.?(?: Did you mean: '(\w+)'\?)?.*full_key: (.+)")
+_UNKNOWN = re.compile(
+    r"Key '([^']*)' not in '\w+'\.?(?: Did you mean[^']*'(\w+)'[^?]*\?)?.*full_key: (.+)"
+)
 _MISTYPED = re.compile(
     r"Value '(.*)' of type '\w+' could not be converted to (\w+).*full_key: (.+)"
 )

@@ -314,7 +314,7 @@ def test_help_teaches_with_an_example(name: str):
         (["encode", "SNAP", "HUGE", "--out", "OUT.npy"], "decompression bomb"),
         (["encode", "SNAP", "MISSING", "--out", "OUT.npy"], "does not exist"),
         (["encode", "SNAP", "PHOTOS", "--out", "OUT.npy", "--device", "cuda:7"], "--device cuda:7"),
-        (["encode", "BROKEN", "PHOTOS", "--out", "OUT.npy"], "no whole checkpoint"),
+        (["encode", "BROKEN", "PHOTOS", "--out", "OUT.npy"], "is a picture, and a model"),
         (["encode", "PHOTOS", "PHOTOS", "--out", "OUT.npy"], "is neither a snapshot nor a run"),
         (["sample", "SNAP", "--seeds", "a-b", "--out", "OUT.png"], "numbers and ranges"),
         (["sample", "SNAP", "--truncation", "x", "--out", "OUT.png"], "--truncation is 'x'"),

@@ -257,7 +257,7 @@ def test_a_model_that_a_metric_does_not_take_is_refused(
     other = context_of(faces, model=Other(), labels=())
     assert values(["parzen"], other) == {"parzen": 1.0}
     with pytest.raises(
-        ConfigError, match=r"psnr measures a model that reconstructs and this is a Other, .*parzen"
+        ConfigError, match=r"psnr measures a model that reconstructs, and this is a Other: .*parzen"
     ):
         require(["psnr"], other)
     with pytest.raises(ConfigError, match="parzen measures a Other and this is a StyleALAE"):
@@ -267,7 +267,7 @@ def test_a_model_that_a_metric_does_not_take_is_refused(
 @pytest.mark.parametrize(
     ("names", "given", "told"),
     [
-        (["fidd"], {}, "there is no metric 'fidd': choose from fid,"),
+        (["fidd"], {}, "there is no metric 'fidd': did you mean fid"),
         (["separability-codes"], {"labels": ()}, "needs labels, and none are named: add --labels"),
         (["psnr"], {"labels": ("smiles",)}, "the data set has no label smiles"),
         (["psnr"], {"samples": 1}, "take at least 2"),

@@ -79,7 +79,7 @@ def test_every_metric_that_suits_a_family_gives_numbers(
 
 def test_a_metric_says_which_capability_a_model_lacks(digits: Path) -> None:
     s = context_of(model("aae"), digits)
-    says = "error measures a model that classifies and this is a CodeModel, which takes fid, "
+    says = "error measures a model that classifies, and this is a CodeModel: choose from fid, "
     with pytest.raises(ConfigError, match=says):
         require(["error"], s)
     require(["parzen", "knn-svm"], s)
