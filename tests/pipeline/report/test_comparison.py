@@ -108,7 +108,7 @@ def test_watch_looks_once_where_there_is_no_terminal(tmp_path: Path):
     assert "600 of 1,000 images" in shown.stdout
     shown = CliRunner().invoke(main, ["watch", str(tmp_path / "none")])
     assert shown.exit_code == 1
-    assert "is no run" in shown.stderr
+    assert "none does not exist" in shown.stderr
 
 
 def test_a_run_in_a_bucket_is_watched_as_one_in_a_folder(tmp_path: Path):

@@ -23,7 +23,6 @@ from tests.reference.plain import (
     AT,
     BATCH,
     PHASES,
-    ROUNDING,
     ZERO,
     Plain,
     State,
@@ -47,6 +46,10 @@ WIDE = ModelConfig(
     resolution=16, start_channels=64, max_channels=128, z_width=8, w_width=8, mapping_layers=2
 )
 """E and G have several MiB each."""
+KINKS = 1e-2
+"""Some processors round halves of a batch otherwise than the whole, and a few leaky ReLUs near
+their kink then decide otherwise: in plain torch gradients of two halves lie 1e-3 off the whole's
+in float32 on an Intel with AMX, and 1e-16 in float64.  A part that is left out is far off."""
 ONE = World(0, 1, torch.device("cpu"))
 
 
@@ -184,7 +187,7 @@ def test_buckets_hold_the_full_batchs_gradients(
 ) -> None:
     plain = Plain(build(WIDE))
     plain.step(phase, images(0), drawn(phase, 0, ONE, noise=False), AT)
-    assert gradient_error(buckets[0][f"{how} {phase.name}"], plain.moments(), phase) < ROUNDING
+    assert gradient_error(buckets[0][f"{how} {phase.name}"], plain.moments(), phase) < KINKS
 
 
 @pytest.mark.parametrize("how", ["0 0", "1 0", "1 8"])

@@ -296,7 +296,7 @@ def test_a_shard_without_an_intact_image_stops_the_run(folder: Path, cfg: DataCo
 
 
 CUT = """
-import os, sys
+import os, sys, time
 from pipeline.config.sections import DataConfig
 from pipeline.data.loader.dataset import Dataset
 from pipeline.data.loader.loader import Loader
@@ -307,6 +307,10 @@ with Loader(Dataset.open(cfg, 64), seed=1) as loader:
     n = loader.samples
     loader.start(0, n, 1000 * n)
     loader.next()  # every span was read, checked and kept
+    busy = -1.0
+    while time.process_time() - busy > 0.05:  # what reads ahead is in the midst of a batch
+        busy = time.process_time()
+        time.sleep(0.5)
     os.truncate(tar, 600)
     try:
         for _ in range(10):

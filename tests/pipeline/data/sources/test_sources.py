@@ -127,7 +127,7 @@ def test_labels_of_other_images_are_refused_or_left_aside(
     assert "knows no image" in caplog.text
     with pytest.raises(DataError, match=r"knows none of the 1 images, such as 000\.v1\.png"):
         open_source(str(path), labels=str(tmp_path / "labels.csv"))
-    with pytest.raises(DataError, match=r"nowhere\.csv does not exist"):
+    with pytest.raises(DataError, match=r"nowhere\.csv is no file"):
         open_source(str(path), labels=str(tmp_path / "nowhere.csv"))
     with pytest.raises(DataError, match="brings its own labels"):
         open_source("rendered:5", labels=str(tmp_path / "labels.csv"))
