@@ -24,7 +24,7 @@ from stylealae.interop.card import style_card
 from stylealae.interop.hub import OnHub
 from stylealae.interop.released import read_released, released_to_ours
 from stylealae.networks import Networks, build
-from stylealae.priors import normal, rng
+from stylealae.priors import global_generator, normal, rng
 from stylealae.schedule import Growth
 
 __all__ = ["StyleALAE"]
@@ -125,7 +125,7 @@ class StyleALAE(OnHub):
 
         `noise` draws G's noise from torch's global generator, from a given one, or not at all.
         """
-        source = _default_generator(self.device) if noise is True else (noise or None)
+        source = global_generator(self.device) if noise is True else (noise or None)
         x: Tensor = self.nets.G(w.to(self.device), self._at(stage, alpha), source)
         return x
 
@@ -209,12 +209,10 @@ class StyleALAE(OnHub):
 
         `noise` is on or off: a model that has been trained for long uses it for fine detail.
         """
-        layers = latents.per_layer(
-            self.styles(n, seed), 2 * (self._at(stage).stage + 1)
-        )  # [n, L, W]
-        layers = latents.truncate(layers, self.w_mean, truncation)
+        w = latents.per_layer(self.styles(n, seed), 2 * (self._at(stage).stage + 1))
+        w = latents.truncate(w, self.w_mean, truncation)  # [n, L, W]
         source = rng(seed, "sample/noise", 0, self.device) if noise else False
-        return self.generate(layers, stage, alpha, noise=source)
+        return self.generate(w, stage, alpha, noise=source)
 
     def rows(self, x: Tensor, alpha: float = 1.0) -> list[Row]:
         """Captioned rows of an image grid: these images, their reconstructions, samples."""
@@ -229,15 +227,12 @@ class StyleALAE(OnHub):
 
     def grids(self, x: Tensor) -> dict[str, list[Row]]:
         """The image grids of a finished run, by name: samples, and these images reconstructed."""
-        pairs = [
-            row
-            for part in torch.split(x, 16)
-            for row in (("originals", part), ("reconstructions G(E(x))", self.reconstruct(part)))
-        ]
-        caption = "samples G(F(z))"
+        pairs: list[Row] = []
+        for part in torch.split(x, 16):
+            pairs += ("originals", part), ("reconstructions G(E(x))", self.reconstruct(part))
         samples = [
-            (f"{caption}, truncation 0.7", self.sample(32, seed=1, truncation=0.7)),
-            (caption, self.sample(64, seed=2)),
+            ("samples G(F(z)), truncation 0.7", self.sample(32, seed=1, truncation=0.7)),
+            ("samples G(F(z))", self.sample(64, seed=2)),
         ]
         return {"samples": samples, "reconstructions": pairs}
 
@@ -303,9 +298,3 @@ class StyleALAE(OnHub):
                 f"stage {stage} does not exist: this model has 0 to {self.model.blocks - 1}"
             )
         return Growth(stage=stage, alpha=alpha if stage else 1.0)
-
-
-def _default_generator(device: torch.device) -> torch.Generator:
-    if device.type == "cuda":
-        return torch.cuda.default_generators[device.index or 0]
-    return torch.default_generator

@@ -23,6 +23,7 @@ __all__ = [
     "SwissRoll",
     "Uniform",
     "categorical",
+    "global_generator",
     "normal",
     "rng",
 ]
@@ -33,6 +34,13 @@ PETAL_AT, PETAL_LENGTH, PETAL_WIDTH = 1.4, 0.5, 0.1
 """Distance of a petal's middle from the centre, and its two standard deviations."""
 TURNS, RADIUS, THICKNESS = 1.5, 2.2, 0.05
 """Of the swiss roll."""
+
+
+def global_generator(device: torch.device) -> torch.Generator:
+    """Torch's own generator of a device."""
+    if device.type == "cuda":
+        return torch.cuda.default_generators[device.index or 0]
+    return torch.default_generator
 
 
 def rng(seed: int, purpose: str, seen: int, device: torch.device | str = "cpu") -> torch.Generator:
