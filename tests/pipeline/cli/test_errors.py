@@ -120,19 +120,7 @@ def test_times_are_said_as_people_say_them(seconds: float, words: str) -> None:
     assert progress.in_words(seconds) == words
 
 
-def test_bars_of_a_terminal_leave_nothing_behind(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    with progress.bars() as update:
-        update("styles", 1, 2)
-    said = capsys.readouterr().err
-    assert "styles" in said
-    assert said.endswith("\x1b[2K")  # the line is erased
-
-
-def test_results_for_a_file_stay_out_of_the_bars_of_a_terminal(
+def test_bars_of_a_terminal_leave_nothing_behind_and_no_result_of_a_file_in_them(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
@@ -143,6 +131,8 @@ def test_results_for_a_file_stay_out_of_the_bars_of_a_terminal(
     said = capsys.readouterr()
     assert said.out == "a result\n"
     assert "a result" not in said.err
+    assert "styles" in said.err
+    assert said.err.endswith("\x1b[2K")  # the line is erased
 
 
 def test_ctrl_c_is_told_by_the_command_where_it_knows_more() -> None:
