@@ -44,8 +44,9 @@ def fuse(mode: Fuse, cache: Path | None = None) -> None:
 
     Args:
         mode: "auto" fuses on GPUs, "on" on CPUs as well (slower there: for tests), "off" nowhere.
-        cache: folder for kernels, shared by the processes of a host and used by the next start;
-            the environment's TORCHINDUCTOR_CACHE_DIR goes first.
+        cache: folder for kernels, shared by the processes of a host and used by the next start, in
+            a folder for each CPU instruction set: by another's kernels torch's compiler computes
+            nonsense. The environment's TORCHINDUCTOR_CACHE_DIR goes first.
     """
     _devices.clear()
     _calls.clear()
@@ -54,7 +55,8 @@ def fuse(mode: Fuse, cache: Path | None = None) -> None:
     elif mode != "off":
         _devices.update({"cuda"} if mode == "auto" else {"cuda", "cpu"})
     if cache is not None:
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.expanduser()))
+        kernels = cache.expanduser() / torch.backends.cpu.get_cpu_capability().lower()
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(kernels))
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", COMPILERS)
 
 

@@ -3,11 +3,14 @@
 Compiled here by the CPU's backend; formulas and derivatives are the same on a GPU.
 """
 
+import getpass
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -29,7 +32,11 @@ Steps = Callable[..., Tensor | tuple[Tensor, ...]]
 
 
 @pytest.fixture(autouse=True)
-def _off_in_the_end() -> Iterator[None]:
+def _off_in_the_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Kernels of this instruction set, kept for the next time; nothing is fused afterwards."""
+    kept = Path(tempfile.gettempdir(), f"stylealae-kernels-{getpass.getuser()}")
+    instructions = torch.backends.cpu.get_cpu_capability().lower()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(kept / instructions))
     yield
     compiler.fuse("off")
 
@@ -264,9 +271,9 @@ def test_without_a_compiler_nothing_is_fused_and_the_log_says_so_once(found, mon
 
 
 def test_kernels_are_kept_where_the_config_says(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # for it to be put back in the end
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
     compiler.fuse("auto", tmp_path / "kernels")
-    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "kernels")
+    instructions = torch.backends.cpu.get_cpu_capability().lower()
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "kernels" / instructions)
     compiler.fuse("auto", tmp_path / "others")
-    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "kernels"), "the environment's"
+    assert "others" not in os.environ["TORCHINDUCTOR_CACHE_DIR"], "the environment's goes first"
