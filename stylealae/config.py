@@ -146,6 +146,8 @@ class LossConfig(TermsConfig):
     likeness_rate: float = 0.0
     """Learning rate, as a factor on `schedule.lr`, of a last phase by which G(E(x)) is to look like
     x: a weight would be lost in Adam's moments, which are its own.  0: there is no such phase."""
+    likeness_structure: float = 0.0
+    """Share of 1 - SSIM in likeness; the rest is the mean absolute difference of the pixels."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.mixing_prob <= 1.0:
@@ -155,6 +157,10 @@ class LossConfig(TermsConfig):
         for name in ("r1_gamma", "reciprocity_weight", "likeness_rate"):
             if getattr(self, name) < 0.0:
                 raise ConfigError(f"loss.{name} is {getattr(self, name)}: it cannot be negative")
+        if not 0.0 <= self.likeness_structure <= 1.0:
+            raise ConfigError(
+                f"loss.likeness_structure is {self.likeness_structure}: it is a share, 0 to 1"
+            )
         if self.merged and self.reciprocity_in != "w":
             raise ConfigError(
                 f"loss.merged takes reciprocity in w and loss.reciprocity_in is "

@@ -19,8 +19,14 @@ __all__ = [
     "r1_penalty",
     "squared",
     "squared_error",
+    "ssim",
+    "structural_error",
     "too_close",
 ]
+
+
+WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03
+"""SSIM's Gaussian window and constants (Wang et al. 2004)."""
 
 
 def adversarial(logits: Tensor) -> Tensor:
@@ -45,6 +51,33 @@ def squared_error(a: Tensor, b: Tensor) -> Tensor:
 def absolute_error(a: Tensor, b: Tensor) -> Tensor:
     """Mean over the numbers of an image of the absolute difference.  [N, ...] twice -> [N]"""
     return (a - b).abs().flatten(1).mean(1)
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Structural similarity, the mean over the channels.  [N, C, R, R] in [0, 1] twice -> [N]
+
+    The window lies wholly inside the image; on images smaller than it, it is the largest odd square
+    that does.
+    """
+    side = min(WINDOW, a.shape[-1] - 1 + a.shape[-1] % 2)
+    offsets = torch.arange(side, dtype=a.dtype, device=a.device) - side // 2
+    line = (-offsets.square() / (2 * SIGMA**2)).exp()
+    line = line / line.sum()  # the window is its outer product with itself
+
+    def blurred(x: Tensor) -> Tensor:
+        rows = fn.conv2d(x.flatten(0, 1)[:, None], line[None, None, None, :])
+        return fn.conv2d(rows, line[None, None, :, None]).view(*x.shape[:2], -1)
+
+    mean_a, mean_b = blurred(a), blurred(b)
+    var_a, var_b = blurred(a * a) - mean_a**2, blurred(b * b) - mean_b**2
+    both = blurred(a * b) - mean_a * mean_b
+    light = (2 * mean_a * mean_b + K1**2) / (mean_a**2 + mean_b**2 + K1**2)
+    return (light * (2 * both + K2**2) / (var_a + var_b + K2**2)).mean((1, 2))
+
+
+def structural_error(a: Tensor, b: Tensor) -> Tensor:
+    """1 - SSIM (Wang et al. 2004): 0 for equal images.  [N, C, R, R] in [-1, 1] twice -> [N]"""
+    return 1.0 - ssim(a.add(1).div(2), b.add(1).div(2))
 
 
 def squared(logits: Tensor, x: Tensor) -> Tensor:

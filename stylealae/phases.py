@@ -120,8 +120,13 @@ def merged(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConf
 
 
 def likeness(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
-    """Departure, off by default: G(E(x)) must look like x.  -> []"""
-    return losses.absolute_error(n.G(n.E(x, at), at, r.noise), x).mean()
+    """Departure, off by default: G(E(x)) must look like x, in pixels and in structure.  -> []"""
+    x_again, share = n.G(n.E(x, at), at, r.noise), cfg.likeness_structure
+    loss = losses.absolute_error(x_again, x)
+    if share:  # as Zhao et al. (arXiv 1511.08861) mix the two
+        with full_precision(x):
+            loss = torch.lerp(loss, losses.structural_error(x_again.to(x.dtype), x), share)
+    return loss.mean()
 
 
 def phases_of(cfg: LossConfig, iteration: int = 0) -> tuple[AlaePhase, ...]:

@@ -96,8 +96,10 @@ def test_likeness_comes_last_and_is_off_by_default():
 
 
 @pytest.mark.parametrize("letter", ["E", "G"])
-def test_likeness_has_the_gradient_that_finite_differences_give(letter):
-    cfg, nets = LossConfig(likeness_rate=0.7), build(SMALL).double()
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_likeness_has_the_gradient_that_finite_differences_give(letter, share):
+    cfg = LossConfig(likeness_rate=0.7, likeness_structure=share)
+    nets = build(SMALL).double()
     phase = phases_of(cfg)[-1]
     x = torch.randn(12, 3, 16, 16, dtype=torch.float64)
     r = replace(sampler(slice(0, 12)).draw(phase.name, 0, AT), noise=None)

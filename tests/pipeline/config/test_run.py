@@ -116,6 +116,7 @@ def test_an_override_knows_the_keys_of_the_family_that_another_names() -> None:
         ("engine: {zero_stage: 0, offload: true}", "", "engine.offload needs"),
         ("", "loss.r1_every=0", "loss.r1_every"),
         ("", "loss.likeness_rate=-1", "loss.likeness_rate"),
+        ("", "loss.likeness_structure=2", "loss.likeness_structure is 2.0: it is a share"),
         ("", "engine.micro_batch=[-1]", "engine.micro_batch"),
         ("", "schedule.batch=[]", "schedule.batch"),
         ("", "schedule.stage_img=[0]", "schedule.stage_img"),
