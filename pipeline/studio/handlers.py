@@ -6,9 +6,7 @@ C channels, R resolution.
 import asyncio
 import base64
 import json
-import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,22 +21,20 @@ from pipeline.studio.recipe import Recipe
 from pipeline.studio.refining import Refiner
 from pipeline.studio.studio import Studio
 from pipeline.studio.uploads import (
+    DECODERS,
     MAX_BYTES,
     MAX_PIXELS,
     MIN_SIDE,
     TYPES,
     Crop,
     read_upload,
-    ready,
 )
 from pipeline.studio.work import UPLOADS, BatchQueue, WorkQueue, body, uploading
-from stylealae.errors import ConfigError, UserError
+from stylealae.errors import ConfigError
 
 __all__ = ["About", "Handlers"]
 
 MAX_JSON = 1 << 20
-DECODERS, DECODE_S, DECODE_MIB = 2, 10.0, 2048
-"""Photos that are decoded at the same time, and what each may take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,22 +54,12 @@ class About:
 class Handlers:
     """Answers by request; what computes waits in queues."""
 
-    def __init__(self, studio: Studio, about: About) -> None:
+    def __init__(self, studio: Studio, about: About, sandbox: Sandbox) -> None:
         self._studio, self._about, self._answers = studio, about, Answers(studio)
         self._queue, self._reading = BatchQueue(studio.at_once), WorkQueue(DECODERS)
-        self._sandbox = Sandbox(DECODERS, limit_s=DECODE_S, memory_mib=DECODE_MIB)
+        self._sandbox = sandbox
         self._refiner, self._places = Refiner(studio, self._queue), asyncio.Semaphore(UPLOADS)
         self._pictures, self._drafts = Kept(), Kept()
-
-    def start_decoders(self) -> None:
-        """Starts the processes that decode, which takes seconds, before a photo comes."""
-
-        def start() -> None:
-            with suppress(UserError):  # the first photo is told, if it fails again
-                self._sandbox.do(ready)
-
-        for _ in range(DECODERS):
-            threading.Thread(target=start, daemon=True).start()
 
     async def model(self, _: Request) -> Response:
         """What the page is built from, and what it compares a photo with before it is cropped."""

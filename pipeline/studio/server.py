@@ -17,10 +17,12 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from pipeline.data.sandbox import Sandbox
 from pipeline.studio.connections import MAX_CONNECTIONS, BoundedProtocol
 from pipeline.studio.guard import Access, Guard, sentence
 from pipeline.studio.handlers import About, Handlers
 from pipeline.studio.studio import Studio
+from pipeline.studio.uploads import decoders
 from pipeline.studio.work import RefusedError
 from stylealae.errors import ConfigError, DataError, UserError
 
@@ -34,12 +36,10 @@ def app_of(
     about: About | None = None,
     *,
     access: Access | None = None,
-    start_decoders: bool = False,
+    sandbox: Sandbox | None = None,
 ) -> Starlette:
     """The studio as an ASGI application; without an access it is this machine's users'."""
-    answers = Handlers(studio, about or About())
-    if start_decoders:
-        answers.start_decoders()
+    answers = Handlers(studio, about or About(), sandbox or decoders())
 
     async def page(_: Request) -> Response:
         return FileResponse(PAGE / "index.html")
@@ -85,10 +85,12 @@ def listening(host: str, port: int) -> socket.socket:
     return found
 
 
-def serve(studio: Studio, on: socket.socket, access: Access, about: About) -> None:
+def serve(
+    studio: Studio, on: socket.socket, access: Access, about: About, sandbox: Sandbox
+) -> None:
     """Answers until Ctrl-C."""
     config = uvicorn.Config(
-        app_of(studio, about, access=access, start_decoders=True),
+        app_of(studio, about, access=access, sandbox=sandbox),
         log_level="warning", access_log=False, server_header=False, lifespan="off", ws="none",
         http=BoundedProtocol, limit_concurrency=MAX_CONNECTIONS, timeout_graceful_shutdown=2,
     )  # fmt: skip

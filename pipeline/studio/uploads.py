@@ -4,25 +4,29 @@ C channels, R resolution.
 """
 
 import math
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
 from pipeline.data import pixels
 from pipeline.data.decoding import decode, open_header
+from pipeline.data.sandbox import Sandbox
 from pipeline.faces.alignment import align
 from pipeline.faces.landmarks import Detector, detector
-from stylealae.errors import DataError
+from stylealae.errors import DataError, UserError
 
 __all__ = [
+    "DECODERS",
     "MAX_BYTES",
     "MAX_PIXELS",
     "MIN_SIDE",
     "TYPES",
     "Crop",
+    "decoders",
     "read_photo",
     "read_upload",
-    "ready",
 ]
 
 MAX_BYTES = 20 << 20
@@ -32,6 +36,8 @@ TOO_LARGE = (
     f"{math.isqrt(MAX_PIXELS) // 1000 * 1000} pixels a side or fewer"
 )
 MIN_SIDE = 16
+DECODERS, DECODE_S, DECODE_MIB = 2, 10.0, 2048
+"""Photos that are decoded at the same time, and what each may take."""
 PLAIN = 2.0  # standard deviation, of 256 values
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "HEIF")
 TYPES = [
@@ -78,7 +84,20 @@ class Crop:
         return image[top : top + side, left : left + side]
 
 
-def ready() -> None:
+def decoders(*, started: bool = False) -> Sandbox:
+    """Processes that decode photos; their start takes seconds, which other work may overlap."""
+    found = Sandbox(DECODERS, limit_s=DECODE_S, memory_mib=DECODE_MIB)
+
+    def start() -> None:
+        with suppress(UserError):  # the first photo is told, if it fails again
+            found.do(_ready)
+
+    for _ in range(DECODERS if started else 0):
+        threading.Thread(target=start, daemon=True).start()
+    return found
+
+
+def _ready() -> None:
     """Does nothing: a process that is asked for it has what reads photos."""
 
 

@@ -67,6 +67,7 @@ def studio(
         from pipeline.studio.guard import Access
         from pipeline.studio.handlers import About
         from pipeline.studio.server import listening, serve
+        from pipeline.studio.uploads import decoders
     except ImportError as error:
         raise ConfigError(
             f"the studio needs {error.name}: pip install 'stylealae[demo]'"
@@ -80,6 +81,7 @@ def studio(
         found(detector)  # what is wrong with it is said before anybody uploads
     model = model or newest_run(RUNS)
     on = listening(host, port)
+    sandbox = decoders(started=True)  # beside the reading of the model
     m = open_model(model, device)
     access = Access.on(on.getsockname()[0], names)
     cfg = _config_of(model)
@@ -97,7 +99,7 @@ def studio(
             "the way: put a proxy with TLS before it where others listen",
             fg="yellow", err=True,
         )  # fmt: skip
-    serve(made, on, access, about)
+    serve(made, on, access, about, sandbox)
 
 
 def _address(on: socket.socket, token: str) -> str:

@@ -37,7 +37,7 @@ from pipeline.studio.recipe import Face, Recipe, bands_of, packed, unpacked
 from pipeline.studio.refining import Refiner
 from pipeline.studio.server import app_of, listening
 from pipeline.studio.studio import Studio
-from pipeline.studio.uploads import Crop, read_photo
+from pipeline.studio.uploads import DECODERS, Crop, decoders, read_photo
 from pipeline.studio.work import BatchQueue, RefusedError, WorkQueue, body, uploading
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
@@ -499,15 +499,15 @@ def test_who_leaves_while_sending_is_no_fault_of_the_studio() -> None:
         asyncio.run(body(request, 1000))
 
 
-def test_decoders_can_be_started_before_the_first_photo(studio: Studio) -> None:
+def test_decoders_can_be_started_before_the_first_photo() -> None:
     there = set(multiprocessing.active_children())
-    app_of(studio, start_decoders=True)
+    sandbox = decoders(started=True)
     end = time.monotonic() + 60
-    while len(new := set(multiprocessing.active_children()) - there) < handlers.DECODERS:
+    while len(set(multiprocessing.active_children()) - there) < DECODERS:
         assert time.monotonic() < end
         time.sleep(0.02)
-    for child in new:
-        child.kill()
+    sandbox.close()
+    assert set(multiprocessing.active_children()) <= there
 
 
 def test_recipes_keep_nothing(studio: Studio, client: TestClient, tmp_path: Path) -> None:
