@@ -22,7 +22,11 @@ def printable(text: object) -> str:
 def alike(path: Path, fits: Callable[[Path], bool] = lambda _: True) -> Path | None:
     """What is there and fits, and is called nearly as the first part of a path that is not."""
     missing = next((part for part in reversed(path.parents) if not part.exists()), path)
-    beside = {child.name: child for child in missing.parent.glob("*") if fits(child)}
+    beside = {
+        child.name: child
+        for child in missing.parent.glob("*")
+        if child != missing and fits(child)  # a link that leads nowhere is there, too
+    }
     padded = f"{missing.name:0>4}" if missing.name.isdecimal() else missing.name  # 32 is 0032
     names = [padded] if padded in beside else get_close_matches(missing.name, list(beside), 1)
     if not names:
@@ -34,6 +38,8 @@ def alike(path: Path, fits: Callable[[Path], bool] = lambda _: True) -> Path | N
 
 def did_you_mean(path: Path) -> str:
     """The end of a sentence on a path that is not there; empty if nothing there is like it."""
+    if path.is_symlink() and not path.exists():
+        return ", for it is a link that leads nowhere: mend it"
     near = None if path.exists() else alike(path)
     return f": did you mean {near}?" if near else ""
 

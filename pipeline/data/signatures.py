@@ -1,6 +1,13 @@
 """What a file is that is no image: told by its first bytes, with what to do about it."""
 
-__all__ = ["is_heif", "naming", "stand_in"]
+__all__ = [
+    "compression",
+    "instead_of_container",
+    "instead_of_table",
+    "is_heif",
+    "naming",
+    "stand_in",
+]
 
 _HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _BEGINNINGS = {
@@ -24,6 +31,66 @@ _BEGINNINGS = {
     b"{": "it is JSON, not an image: the download failed",
     b"[": "it is JSON, not an image: the download failed",
 }
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+}
+_ARCHIVES = {
+    b"Rar!": "it is a RAR archive: unpack it, and give the folder",
+    b"7z\xbc\xaf": "it is a 7z archive: unpack it, and give the folder",
+    b"\x89HDF": "it is HDF5: write its images as PNG files, and give their folder",
+    b"MATLAB": "it is MATLAB's: write its images as PNG files, and give their folder",
+    b"\x93NUMPY": "it is a NumPy array: write its images as PNG files, and give their folder",
+    b"\x80": "it is a pickle, which may run anything: write its images as PNG files",
+    b"ARROW1": "it is Arrow: write the data set as Parquet (Dataset.to_parquet)",
+    b"SQLite": "it is an SQLite database: write its images as PNG files, and give their folder",
+    b"%PDF": "it is a PDF: export its pages as PNG, and give their folder",
+}
+_TABLES = {
+    b"PK\x03\x04": "it is an Excel workbook or another zip: save the sheet as CSV",
+    b"\xd0\xcf\x11\xe0": "it is an Excel workbook: save the sheet as CSV",
+    b"\x93NUMPY": "it is a NumPy array, which names no images: write a CSV with their file names",
+    b"\x80": "it is a pickle, which may run anything: write a CSV",
+    b"SQLite": "it is an SQLite database: export the table as CSV",
+}
+
+
+def instead_of_container(start: bytes) -> str:
+    """What a file is that is neither a zip nor a tar, by its first bytes, and what to do."""
+    if said := stand_in(start) or compression(start):
+        return said
+    if start.startswith(b"PK"):
+        return "it is a zip that is cut short, or a part of one: fetch it again, or join the parts"
+    for beginning, sentence in _ARCHIVES.items():
+        if start.startswith(beginning):
+            return sentence
+    if start[4:8] == b"ftyp":
+        return "it is a video or a photo: export its frames as PNG, and give their folder"
+    if _is_text(start):
+        return "it is a text: give the images, and a table of them with --labels"
+    return "pack the images as one of them"
+
+
+def instead_of_table(start: bytes) -> str | None:
+    """What a file is that is no table in text, by its first bytes; None if it may be one."""
+    if said := stand_in(start) or compression(start):
+        return said
+    return next((said for begin, said in _TABLES.items() if start.startswith(begin)), None)
+
+
+def compression(start: bytes) -> str | None:
+    """By what a file is compressed, and what to do about it; None for what is not."""
+    for beginning, name in _COMPRESSED.items():
+        if start.startswith(beginning):
+            return f"it is compressed by {name}, and cannot be read in place: unpack it first"
+    return None
+
+
+def _is_text(start: bytes) -> bool:
+    return all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start)
 
 
 def is_heif(data: bytes) -> bool:
@@ -58,7 +125,7 @@ def naming(data: bytes) -> str:
     for beginning, said in _BEGINNINGS.items():
         if start.startswith(beginning):
             return said
-    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start):
+    if _is_text(start):
         return "it is no image of a known format, but a text"
     return "it is no image of a known format"
 

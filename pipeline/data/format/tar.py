@@ -9,11 +9,16 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from pipeline.storage.publish import regular
 from stylealae.errors import DataError
 
-__all__ = ["Member", "members", "members_in", "resolved"]
+__all__ = ["Member", "is_tar", "members", "members_in", "resolved"]
+
+PADDING = 64 << 20
+"""Zeros after an end mark, behind which another tar is looked for; programs write 10 KB."""
+_WINDOW = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,29 +36,63 @@ class Member:
     regular file."""
 
 
+def is_tar(path: Path) -> bool:
+    """Whether a file says at its beginning that it is an uncompressed tar, as all do since 1988."""
+    with regular(path) as raw:
+        raw.seek(257)
+        return raw.read(5) == b"ustar"
+
+
 def members(path: Path) -> list[Member]:
-    """All of an uncompressed tar but its folders, in order."""
+    """All of an uncompressed tar but its folders, in order, also of tars one after the other."""
     found: list[Member] = []
     try:
-        with regular(path) as raw, tarfile.open(path, "r:") as tar:
-            for info in tar:
-                if _leads_outside(info.name):
+        with regular(path) as raw:
+            at, more = 0, True
+            while more:
+                with tarfile.open(fileobj=raw, mode="r:") as tar:
+                    found += (_member(path, info) for info in tar if not info.isdir())
+                if tar.offset == at > 0:
                     raise DataError(
-                        f"{path} holds a member named {info.name!r}, a path outside the archive: "
-                        "do not use it, or pack it anew"
+                        f"{path} holds bytes behind its end mark that are no tar: pack it anew"
                     )
-                if info.isreg() and not info.issparse():
-                    found.append(Member(info.name, info.offset_data, info.size))
-                elif not info.isdir():
-                    found.append(Member(info.name, 0, 0, _target(info)))
-            raw.seek(tar.offset)
-            if raw.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                raise DataError(
-                    f"{path} is truncated: it ends after {len(found)} members without an end mark"
-                )
+                raw.seek(tar.offset)
+                if raw.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                    raise DataError(
+                        f"{path} is truncated: it ends after {len(found)} members without an end "
+                        "mark"
+                    )
+                more = _goes_on(raw)
+                at = raw.tell()
     except (OSError, tarfile.TarError) as error:
         raise DataError(f"{path} cannot be read as an uncompressed tar: {error}") from error
     return found
+
+
+def _member(path: Path, info: tarfile.TarInfo) -> Member:
+    if _leads_outside(info.name):
+        raise DataError(
+            f"{path} holds a member named {info.name!r}, a path outside the archive: do not use "
+            "it, or pack it anew"
+        )
+    if info.isreg() and not info.issparse():
+        return Member(info.name, info.offset_data, info.size)
+    return Member(info.name, 0, 0, _target(info))
+
+
+def _goes_on(raw: BinaryIO) -> bool:
+    """Whether anything but zeros follows, as where tars were put together; then `raw` is there."""
+    for _ in range(PADDING // _WINDOW):
+        at = raw.tell()
+        window = raw.read(_WINDOW)
+        rest = window.lstrip(b"\0")
+        if rest:
+            skipped = len(window) - len(rest)
+            raw.seek(at + skipped - skipped % tarfile.BLOCKSIZE)
+            return True
+        if len(window) < _WINDOW:
+            return False
+    return False
 
 
 def resolved(member: Member, files: Mapping[str, Member]) -> Member | None:

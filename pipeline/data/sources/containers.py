@@ -4,17 +4,16 @@ import lzma
 import os
 import stat
 import struct
-import tarfile
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import cast
 
 from pipeline.data.format import tar
-from pipeline.data.signatures import stand_in
+from pipeline.data.signatures import compression, instead_of_container, stand_in
 from pipeline.data.sources.digest import digest_of
 from pipeline.data.sources.left_aside import LeftAside
 from pipeline.storage.publish import regular
@@ -27,6 +26,7 @@ __all__ = [
     "ZipOfFiles",
     "beginning",
     "entries_of",
+    "is_zip",
     "open_container",
 ]
 
@@ -54,6 +54,8 @@ class Container(ABC):
             raise DataError(f"it has {self.sizes[name]:,} bytes, more than {MAX_BYTES:,}")
         try:
             return self._bytes(name)
+        except NotImplementedError as error:
+            raise DataError(f"it cannot be read ({error}): pack the zip anew") from error
         except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
             raise DataError(f"it cannot be read ({error})") from error
         except (zlib.error, lzma.LZMAError, struct.error) as error:
@@ -75,6 +77,8 @@ class FolderOfFiles(Container):
         """List the files."""
         super().__init__()
         self._path = path
+        if not os.path.isdir(path):
+            raise DataError(f"{path} is a file, not a folder: leave --source out, or name its kind")
         found: dict[str, int] = {}
         seen: set[str] = set()
 
@@ -121,7 +125,8 @@ class ZipOfFiles(Container):
         """List the files."""
         super().__init__()
         self._zip = _opened_zip(path)
-        files = [(_zip_name(info), info) for info in self._zip.infolist() if not info.is_dir()]
+        whole = [info for info in self._zip.infolist() if not info.is_dir()]
+        files = list(zip(_zip_names(whole), whole, strict=True))
         _require_distinct(path, (name for name, _ in files))
         self._members = dict(files)
         for name, info in files:
@@ -145,6 +150,8 @@ class ZipOfFiles(Container):
 
     def _bytes(self, name: str) -> bytes:
         info = self._members[name]
+        if info.flag_bits & 1:
+            raise DataError("it cannot be read (it is encrypted): unpack the zip with its password")
         with self._zip.open(info) as member:
             if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 return member.read(self.sizes[name])  # never inflates beyond what it claims
@@ -181,7 +188,8 @@ class TarsOfFiles(Container):
         try:
             listed = tar.members(path)
         except DataError as error:
-            said = stand_in(beginning(path))
+            start = beginning(path)
+            said = stand_in(start) or compression(start)
             raise (DataError(f"{path} is no tar: {said}") if said else error) from error
         _require_distinct(str(path), (member.name for member in listed))
         files = {os.path.normpath(member.name): member for member in listed}
@@ -213,16 +221,17 @@ def open_container(path: str) -> Container:
     """The files of a folder, zip or tar, whichever `path` is."""
     if os.path.isdir(path):
         return FolderOfFiles(path)
-    if zipfile.is_zipfile(path):
+    if is_zip(Path(path)):
         return ZipOfFiles(path)
-    if path.endswith(".tar"):
+    if path.endswith(".tar") or tar.is_tar(Path(path)):
         return TarsOfFiles(path)
-    if tarfile.is_tarfile(path):
-        raise DataError(
-            f"{path} is a compressed tar, which cannot be read in place: unpack it first"
-        )
-    said = stand_in(beginning(path)) or "pack the images as one of them"
+    said = instead_of_container(beginning(path))
     raise DataError(f"{path} is neither a folder nor a zip nor a tar: {said}")
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file is a zip, whatever it is called, and no tar whose last file is one."""
+    return zipfile.is_zipfile(path) and not tar.is_tar(path)
 
 
 def beginning(path: str | Path) -> bytes:
@@ -235,7 +244,7 @@ def entries_of(path: Path) -> list[str]:
     """The names in a folder, not below it, or all names in a zip: what tells inputs apart."""
     if path.is_dir():
         return sorted(os.listdir(path))
-    if zipfile.is_zipfile(path):
+    if is_zip(path):
         with _opened_zip(str(path)) as archive:
             return [name.replace("\\", "/") for name in archive.namelist()]
     return []
@@ -257,15 +266,32 @@ def _opened_zip(path: str) -> zipfile.ZipFile:
         raise DataError(f"{path} cannot be read as a zip: {error}") from error
 
 
-def _zip_name(info: zipfile.ZipInfo) -> str:
-    """A member's name with slashes; UTF-8 that is not said to be so, as macOS writes it, is."""
-    name = info.filename.replace("\\", "/")
-    if name.isascii() or info.flag_bits & 0x800:
-        return name
+def _zip_names(files: Sequence[zipfile.ZipInfo]) -> list[str]:
+    """The members' names with slashes, in the alphabet that those not said to be UTF-8 are in.
+
+    That is UTF-8, as macOS writes it, else Windows-1252 or, where any name has a byte that is no
+    letter there, the code page 850 of Windows' own zips.
+    """
+    names = [info.filename.replace("\\", "/") for info in files]
+    undeclared = {
+        name: name.encode("cp437")  # as zipfile has decoded it
+        for name, info in zip(names, files, strict=True)
+        if not (name.isascii() or info.flag_bits & 0x800)
+    }
+    found = {name: _utf8(raw) for name, raw in undeclared.items()}
+    high = {
+        byte for name, raw in undeclared.items() if not found[name] for byte in raw if byte > 127
+    }
+    single = "cp1252" if min(high, default=0) >= 0xC0 and high != {0xE1} else "cp850"  # 0xe1: ß
+    found |= {name: raw.decode(single) for name, raw in undeclared.items() if not found[name]}
+    return [found.get(name) or name for name in names]
+
+
+def _utf8(raw: bytes) -> str | None:
     try:
-        return name.encode("cp437").decode()
-    except UnicodeError:
-        return name
+        return raw.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _require_distinct(path: str, names: Iterable[str]) -> None:

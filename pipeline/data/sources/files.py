@@ -2,18 +2,20 @@
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from pipeline.data.decoding import decode
+from pipeline.data.format.tar import is_tar
 from pipeline.data.pixels import Pixels
+from pipeline.data.sources.advice import advice
 from pipeline.data.sources.containers import (
     Container,
     FolderOfFiles,
     TarsOfFiles,
     ZipOfFiles,
+    is_zip,
     open_container,
 )
 from pipeline.data.sources.labels import Labels, joined, labels_of
@@ -63,7 +65,7 @@ class Files(Source):
             self.left_aside.add_by_suffix(others)
             raise DataError(
                 f"{input} holds no images: looked for {' '.join(sorted(SUFFIXES))}, found "
-                f"{self.left_aside or 'no files at all'}"
+                f"{self.left_aside or 'no files at all'}{advice(others, SUFFIXES)}"
             )
         self._names = Names(self._keys, str(Path(input).absolute()))
         self.used: set[str] = set()  # files that are no images
@@ -213,8 +215,8 @@ class Zip(Files):
 
     @classmethod
     def fits(cls, path: Path, entries: Collection[str]) -> bool:
-        """Whether it is a zip."""
-        return path.is_file() and zipfile.is_zipfile(path)
+        """Whether it is a zip, whatever it is called."""
+        return path.is_file() and is_zip(path)
 
 
 class Tar(Files):
@@ -230,13 +232,14 @@ class Tar(Files):
 
     @classmethod
     def fits(cls, path: Path, entries: Collection[str]) -> bool:
-        """Whether it is named as a tar, or is a folder of such and of no images."""
+        """Whether it is a tar or is called so, or a folder of such and of no images."""
         if path.is_dir():
             tars = any(name.endswith(".tar") for name in entries) or any(path.glob("*/*.tar"))
             return tars and not any(
                 suffix_of(name) in SUFFIXES for name in FolderOfFiles(str(path)).sizes
             )
-        return path.is_file() and path.suffix == ".tar"
+        named = path.suffix == ".tar" and not is_zip(path)
+        return path.is_file() and (named or is_tar(path))
 
     def chosen(self, images: list[str]) -> list[str]:
         """All images; of a sample with labels, the one with the shortest ending."""

@@ -7,6 +7,14 @@ __all__ = ["LeftAside", "hidden", "suffix_of"]
 
 NAMED = 1000  # files of one reason that a report names; all are counted
 KINDS = 8  # reasons that a line names
+DESKTOP = frozenset(
+    (
+        *("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information"),
+        *("lost+found", "@Recycle", "@Recently-Snapshot"),
+    )
+)
+"""Folders of systems and of the drives in a network, some with thumbnails of every photo."""
+ICONS = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"))
 
 
 class LeftAside:
@@ -65,7 +73,7 @@ def suffix_of(name: str) -> str:
 
 
 def hidden(name: str) -> bool:
-    """Whether a file is the desktop's and not the user's: .DS_Store, ._x.jpg, Thumbs.db."""
+    """Whether a file is the system's and not the user's: .DS_Store, ._x.jpg, Thumbs.db, @eaDir."""
     parts = PurePosixPath(name).parts
-    ours = "__MACOSX" not in parts and parts[-1].lower() not in ("thumbs.db", "desktop.ini")
-    return not ours or any(part.startswith(".") and part != "." for part in parts)
+    ours = DESKTOP.isdisjoint(parts) and parts[-1].lower() not in ICONS
+    return not ours or any(part.startswith(".") and part not in (".", "..") for part in parts)

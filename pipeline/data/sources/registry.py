@@ -19,6 +19,7 @@ from pipeline.data.sources.parquet import Parquet
 from pipeline.data.sources.source import Options, Sample, Source
 from pipeline.data.sources.stylegan import StyleganZip
 from pipeline.data.sources.tfrecord import TfRecord
+from pipeline.storage import is_url, local_path
 from stylealae.errors import DataError, did_you_mean
 from stylealae.interop import hub
 
@@ -90,6 +91,7 @@ def open_source(
     the test split; without it, those that the input sets aside itself, else 1/50, but at least 16
     of 64 and more. `labels` is a file of labels to take instead of the source's own.
     """
+    input = _located(input)
     options = Options(
         channels=channels, test_fraction=test_fraction, licence=licence, labels=labels
     )
@@ -104,6 +106,18 @@ def open_source(
         raise DataError(f"{input} cannot be read ({error})") from error
     source.report()
     return source
+
+
+def _located(input: str) -> str:
+    """The input as a path, also of `~` or file://, or hf://; DataError for another address."""
+    if not input:
+        raise DataError("the input is empty: name a folder, zip or tar of images")
+    if input.startswith(hub.SCHEME):
+        return input
+    where = local_path(input)
+    if is_url(where):
+        raise DataError(f"{input} cannot be read from where it lies: copy it to this host first")
+    return where
 
 
 def _kind_of(input: str, name: str) -> type[Source]:
