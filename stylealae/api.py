@@ -190,15 +190,15 @@ class StyleALAE(OnHub):
         )  # fmt: skip
 
     def tuned(self, tuning: Tuning | str | Path) -> "StyleALAE":
-        """The model with what `tune` has found, or a file of it, added to a copy of its G.
+        """The model with what `tune` has found, or a file of it, added to a copy of its G alone.
 
         Raises:
             CheckpointError: the file holds something else.
             ConfigError: it was found for another G.
         """
-        found = tuning if isinstance(tuning, Tuning) else Tuning.load(Path(tuning))
-        nets = copy.deepcopy(self.nets)
-        nets.G.load_state_dict(found.added_to(self.nets.G))
+        found, n = tuning if isinstance(tuning, Tuning) else Tuning.load(Path(tuning)), self.nets
+        nets = copy.deepcopy(n, {id(shared): shared for shared in (n.F, n.E, n.D)})
+        nets.G.load_state_dict(found.added_to(n.G))
         return StyleALAE(nets, self.model, self.w_mean, stage=self.stage, seen=self.seen)
 
     def sample(

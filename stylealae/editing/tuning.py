@@ -9,12 +9,14 @@ Legend: N images, C channels, R resolution, L layers (two a stage), W width of w
 import hashlib
 import json
 import math
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 from torch.func import functional_call
 
@@ -24,7 +26,6 @@ from stylealae.networks import Networks
 from stylealae.networks.generator import Generator
 from stylealae.priors import normal, rng
 from stylealae.schedule import Growth
-from stylealae.tensor_file import write_tensors
 
 __all__ = ["Tuned", "Tuning", "tune"]
 
@@ -32,7 +33,9 @@ FORMAT = "1"
 LEFT, RIGHT = ".left", ".right"
 FAR = 64
 """Samples by which it is measured how much of G has changed elsewhere."""
-TORN = (KeyError, ValueError, TypeError, OSError, SafetensorError)
+PIXELS_AT_ONCE = 1 << 20
+"""Of these samples, drawn together."""
+TORN = (KeyError, ValueError, TypeError, OSError, RecursionError, struct.error, SafetensorError)
 """What a file that holds something else ends in."""
 
 
@@ -69,25 +72,25 @@ class Tuning:
         except (KeyError, RuntimeError) as error:
             raise ConfigError(f"the tuning fits no generator ({error}): write it again") from error
 
-    def save(self, file: Path) -> None:
-        """Writes a .safetensors: the difference, the styles and whose generator it is."""
+    def packed(self) -> bytes:
+        """A .safetensors: the difference, the styles and whose generator it is."""
         tensors = {"w": self.w.detach().float().cpu()}
         tensors |= {f"G.{name}": t.detach().cpu() for name, t in self.difference.items()}
         names = json.dumps(list(self.names))
         about = {"tuning": FORMAT, "generator": self.generator, "names": names}
-        write_tensors(file, tensors, about)
+        return bytes(save({name: t.contiguous() for name, t in tensors.items()}, about))
 
     @classmethod
-    def load(cls, file: Path) -> "Tuning":
-        """What `save` has written.
+    def unpacked(cls, data: bytes) -> "Tuning":
+        """What `packed` has made.
 
         Raises:
-            CheckpointError: the file holds something else.
+            CheckpointError: it is something else.
         """
         try:
-            with safe_open(file, framework="pt") as held:
-                about, keys = held.metadata() or {}, list(held.keys())
-                tensors = {name: held.get_tensor(name) for name in keys}
+            tensors = load(data)
+            (length,) = struct.unpack("<Q", data[:8])
+            about = json.loads(data[8 : 8 + length]).get("__metadata__", {})
             if about["tuning"] != FORMAT:
                 raise ValueError(f"its format is {about['tuning']}, this version reads {FORMAT}")
             w, names = tensors.pop("w"), json.loads(about["names"])
@@ -100,9 +103,25 @@ class Tuning:
             )  # fmt: skip
         except TORN as error:
             raise CheckpointError(
-                f"{file} is no tuning of a person ({error}): give the file that `stylealae refine "
-                "--tune FILE` wrote"
+                f"this is no tuning of a person ({error}): give the file that `stylealae refine "
+                "--tune FILE` wrote, or the studio's page"
             ) from error
+
+    def save(self, file: Path) -> None:
+        """Writes `packed` to a file."""
+        file.write_bytes(self.packed())
+
+    @classmethod
+    def load(cls, file: Path) -> "Tuning":
+        """What `save` has written.
+
+        Raises:
+            CheckpointError: the file holds something else.
+        """
+        try:
+            return cls.unpacked(file.read_bytes())
+        except (OSError, CheckpointError) as error:
+            raise CheckpointError(f"{file}: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -180,12 +199,14 @@ def tune(
     difference = {name: factor.detach().half() for name, factor in factors.items()}
     with torch.no_grad():
         far = n.F(normal(FAR, n.D.w_width, rng(seed, "tune/far", 0)).to(w))
+        together = far.split(max(1, PIXELS_AT_ONCE // x.shape[-1] ** 2))
+        far_db = [psnr(n.G(part, at), drawn(part, difference)) for part in together]
         return Tuned(
             tuning=Tuning(
                 w=w, difference=difference, generator=_digest_of(n.G), names=tuple(names)
             ),
             before_db=psnr(x, n.G(w, at)), after_db=psnr(x, drawn(w, difference)),
-            far_db=float(psnr(n.G(far, at), drawn(far, difference)).mean()),
+            far_db=float(torch.cat(far_db).mean()),
         )  # fmt: skip
 
 
@@ -231,7 +252,10 @@ def _moved(weights: Mapping[str, Tensor], difference: Mapping[str, Tensor]) -> d
             continue
         p = weights[name]
         if key.endswith(LEFT):
-            added = added.to(p) @ difference[name + RIGHT].to(p)
+            right = difference[name + RIGHT]
+            if (len(added), right.shape[-1]) != (len(p), p[0].numel()):  # a file may say anything
+                raise RuntimeError(f"{name} is {list(p.shape)}, its factors make another shape")
+            added = added.to(p) @ right.to(p)
         found[name] = p + added.to(p).view_as(p)
     return found
 

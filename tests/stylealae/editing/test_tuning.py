@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from stylealae import StyleALAE
@@ -95,6 +96,36 @@ def test_another_generator_and_another_file_are_refused(tuned: Tuned, tmp_path: 
         model().tuned(tmp_path / "nan.safetensors")
     with pytest.raises(ConfigError, match="steps is -1"):
         model().tune(model().sample(1), tuned.tuning.w[:1], -1)
+
+
+@pytest.mark.parametrize(
+    ("names", "difference"),
+    [
+        ("[" * 100_000, {}),
+        ("7", {}),
+        ("[]", {"blocks.9.bias": torch.zeros(3)}),
+        ("[]", {"blocks.0.const": torch.zeros(3)}),
+        ("[]", {"blocks.1.conv_1.weight.left": torch.zeros(8, 4)}),
+        ("[]", {  # a product of 40 GB, from a file of 400 KB
+            "blocks.1.conv_1.weight.left": torch.zeros(100_000, 1).half(),
+            "blocks.1.conv_1.weight.right": torch.zeros(1, 100_000).half(),
+        }),
+    ],
+    ids=["deep", "no list", "no such tensor", "another shape", "half", "large"],
+)  # fmt: skip
+def test_a_file_of_a_stranger_is_refused(names: str, difference: dict[str, Tensor], tuned: Tuned):
+    about = {"tuning": "1", "generator": tuned.tuning.generator, "names": names}
+    tensors = {"w": torch.zeros(1, 6, 8)} | {f"G.{name}": t for name, t in difference.items()}
+    with pytest.raises((CheckpointError, ConfigError)):
+        model().tuned(Tuning.unpacked(save(tensors, about)))
+
+
+def test_a_tuned_model_shares_all_but_its_generator(tuned: Tuned):
+    m = model()
+    mine = m.tuned(tuned.tuning)
+    assert (mine.nets.F, mine.nets.E, mine.nets.D) == (m.nets.F, m.nets.E, m.nets.D)
+    theirs = {p.data_ptr() for p in m.nets.G.parameters()}
+    assert not theirs & {p.data_ptr() for p in mine.nets.G.parameters()}
 
 
 def test_a_model_that_has_not_grown_up_is_tuned_at_its_stage():
