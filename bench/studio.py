@@ -10,6 +10,7 @@ from pipeline.studio.answers import Answers
 from pipeline.studio.recipe import Face, Recipe
 from pipeline.studio.server import app_of
 from pipeline.studio.studio import Studio
+from pipeline.studio.tunings import Tunings
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.networks import build
@@ -28,7 +29,8 @@ def bench_studio(rounds: int) -> list[dict[str, Any]]:
         recipe = {"face": {"seed": 1}, "amounts": {"pc1": 0.1 * i}, "draft": draft}
         assert client.post("/api/picture", json=recipe).status_code == 200
 
-    answers = Answers(_studio_of(SMALL))
+    small = _studio_of(SMALL)
+    answers = Answers(small, Tunings(small))
     recipes = [Recipe(face=Face(w=w)) for w in torch.randn(AT_ONCE, SMALL.w_width)]
 
     def one_by_one(_: int) -> None:

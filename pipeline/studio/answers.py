@@ -5,7 +5,7 @@ Legend: N questions, L layers of G, W width of w, C channels, R resolution.
 
 import io
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pipeline.studio.recipe import Recipe, packed
 from pipeline.studio.studio import Studio
+from pipeline.studio.tunings import Tunings
 from stylealae.errors import ConfigError, UserError
 
 __all__ = ["Answers", "Kept", "png"]
@@ -25,8 +26,8 @@ KEPT_BYTES = 32 << 20
 class Answers:
     """The studio's answers to what waits together; one of them may be what is wrong."""
 
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
+    def __init__(self, studio: Studio, tunings: Tunings) -> None:
+        self._studio, self._tunings = studio, tunings
 
     def pictures(self, recipes: Sequence[Recipe]) -> list[bytes | UserError]:
         """PNGs."""
@@ -46,20 +47,34 @@ class Answers:
         return [packed(w) for w in self._studio.encode(torch.stack(list(images)))]
 
     def _painted(self, recipes: Sequence[Recipe], *, draft: bool) -> list[bytes | UserError]:
-        """The same recipe of seeds is painted once; noise and none apart."""
+        """The same recipe of seeds is painted once; those of one generator and noise together."""
+        keys: list[object] = [r.address or k for k, r in enumerate(recipes)]
+        groups: dict[tuple[bool, str], dict[object, Recipe]] = {}
+        for key, recipe in zip(keys, recipes, strict=True):
+            groups.setdefault((recipe.noise, recipe.face.tuned), {})[key] = recipe
         made: dict[object, bytes | UserError] = {}
-        keys = [recipe.address or k for k, recipe in enumerate(recipes)]
-        for noise in (False, True):
-            asked = {k: r for k, r in zip(keys, recipes, strict=True) if r.noise is noise}
-            composed = {key: self._composed(recipe) for key, recipe in asked.items()}
-            made |= {key: w for key, w in composed.items() if isinstance(w, UserError)}
-            styles = {key: w for key, w in composed.items() if isinstance(w, Tensor)}
-            if styles:
-                w = torch.cat(list(styles.values()))  # [N, L, W]
-                pictures = self._studio.paint_all(w, noise=noise, draft=draft)
-                encode = _jpeg if draft else png
-                made |= {k: encode(x) for k, x in zip(styles, pictures, strict=True)}
+        for (noise, tuned), asked in groups.items():
+            made |= self._painted_alike(asked, noise=noise, tuned=tuned, draft=draft)
         return [made[key] for key in keys]
+
+    def _painted_alike(
+        self, recipes: Mapping[object, Recipe], *, noise: bool, tuned: str, draft: bool
+    ) -> dict[object, bytes | UserError]:
+        try:
+            brush = self._tunings.brush(tuned) if tuned else None
+        except UserError as error:
+            return dict.fromkeys(recipes, error)
+        composed = {key: self._composed(recipe) for key, recipe in recipes.items()}
+        styles = {key: w for key, w in composed.items() if isinstance(w, Tensor)}
+        made: dict[object, bytes | UserError] = {
+            key: error for key, error in composed.items() if isinstance(error, UserError)
+        }
+        if styles:
+            w = torch.cat(list(styles.values()))  # [N, L, W]
+            pictures = self._studio.paint_all(w, noise=noise, draft=draft, brush=brush)
+            encode = _jpeg if draft else png
+            made |= {key: encode(x) for key, x in zip(styles, pictures, strict=True)}
+        return made
 
     def _composed(self, recipe: Recipe) -> Tensor | ConfigError:
         """[1, L, W]"""

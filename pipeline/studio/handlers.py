@@ -6,7 +6,7 @@ C channels, R resolution.
 import asyncio
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +17,10 @@ from torch import Tensor
 
 from pipeline.data.sandbox import Sandbox
 from pipeline.studio.answers import Answers, Kept, png
-from pipeline.studio.recipe import Recipe
+from pipeline.studio.recipe import Recipe, packed
 from pipeline.studio.refining import Refiner
 from pipeline.studio.studio import Studio
+from pipeline.studio.tunings import MAX_TUNING, Tunings
 from pipeline.studio.uploads import (
     DECODERS,
     MAX_BYTES,
@@ -55,10 +56,12 @@ class Handlers:
     """Answers by request; what computes waits in queues."""
 
     def __init__(self, studio: Studio, about: About, sandbox: Sandbox) -> None:
-        self._studio, self._about, self._answers = studio, about, Answers(studio)
+        self._studio, self._about, self._tunings = studio, about, Tunings(studio)
+        self._answers = Answers(studio, self._tunings)
         self._queue, self._reading = BatchQueue(studio.at_once), WorkQueue(DECODERS)
         self._sandbox = sandbox
-        self._refiner, self._places = Refiner(studio, self._queue), asyncio.Semaphore(UPLOADS)
+        self._refiner = Refiner(studio, self._queue, self._tunings)
+        self._places = asyncio.Semaphore(UPLOADS)
         self._pictures, self._drafts = Kept(), Kept()
 
     async def model(self, _: Request) -> Response:
@@ -81,10 +84,23 @@ class Handlers:
 
     async def refine(self, request: Request) -> Response:
         """A style that is closer to a photo than E's, and the steps to it."""
-        self._refiner.require_room()
-        planes, _ = await self._read(request)
-        lines = self._refiner.lines(_scaled(planes))
-        return StreamingResponse(lines, media_type="application/x-ndjson")
+        return await self._by_steps(request, self._refiner.refined)
+
+    async def tune(self, request: Request) -> Response:
+        """The same, and G tuned to the photo."""
+        return await self._by_steps(request, self._refiner.tuned)
+
+    async def give_tuning(self, request: Request) -> Response:
+        """A tuning's file, given again: its name, and the style of its person."""
+        async with uploading(self._places):
+            data = await body(request, MAX_TUNING)
+            name, tuning = await self._reading.do(request, lambda: self._tunings.keep(data))
+        return JSONResponse({"tuned": name, "w": packed(tuning.w[0])})
+
+    async def drop_tuning(self, request: Request) -> Response:
+        """Nothing: a tuning whose page is closed is let go of."""
+        self._tunings.forget(request.path_params["name"])
+        return Response(status_code=204)
 
     async def picture(self, request: Request) -> Response:
         """The picture of a recipe."""
@@ -104,6 +120,13 @@ class Handlers:
         recipe = Recipe.parsed(await _json(request))
         made, took = await self._queue.do(request, self._answers.styles, recipe)
         return Response(made, media_type="application/octet-stream", headers=_timing(took))
+
+    async def _by_steps(
+        self, request: Request, lines: Callable[[Tensor], AsyncIterator[bytes]]
+    ) -> Response:
+        self._refiner.require_room()
+        planes, _ = await self._read(request)
+        return StreamingResponse(lines(_scaled(planes)), media_type="application/x-ndjson")
 
     async def _read(self, request: Request) -> tuple[np.ndarray, tuple[str, ...]]:
         """A photo as the input of E, and notes for the user.  -> uint8 [C, R, R]"""

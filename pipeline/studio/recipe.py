@@ -20,6 +20,7 @@ __all__ = ["Band", "Face", "Recipe", "bands_of", "packed", "unpacked"]
 
 MAX_AMOUNT = 20.0
 MAX_TRUNCATION = 2.0
+MAX_NAME = 64
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Face:
     seed: int = 0
     truncation: float = 1.0
     """Of a seed's style alone: below 1 pulls it towards the mean."""
+    tuned: str = ""
+    """Name of the tuning that it is drawn with, as the first face of a recipe; empty for none."""
 
     @classmethod
     def parsed(cls, given: object) -> "Face":
@@ -62,7 +65,7 @@ class Face:
         """
         face = _mapping(given, "a face")
         if "w" in face:
-            return cls(w=unpacked(face["w"]))
+            return cls(w=unpacked(face["w"]), tuned=_name(face.get("tuned", "")))
         return cls(
             seed=int(_number(face.get("seed"), "seed", 2**31)),
             truncation=_number(face.get("truncation", 1.0), "truncation", MAX_TRUNCATION),
@@ -147,6 +150,12 @@ def _moved(amounts: Mapping[str, float]) -> list[tuple[str, float]]:
 def _mapping(given: object, what: str) -> Mapping[str, object]:
     if not isinstance(given, Mapping):
         raise ConfigError(f"{what} is {str(given)[:40]!r}: wanted a JSON object")
+    return given
+
+
+def _name(given: object) -> str:
+    if not isinstance(given, str) or len(given) > MAX_NAME:
+        raise ConfigError(f"the tuning is {str(given)[:40]!r}: wanted its name")
     return given
 
 

@@ -1,8 +1,8 @@
 """The studio's web server: the page's requests, each answered from what it sends along.
 
 Nothing of a photo is kept between requests, so nobody sees another's faces; pictures of seeds are,
-for a while.  One thread computes what waits in a bounded queue, several pictures together; photos
-are decoded in processes of their own.
+for a while, and tunings while their page asks.  One thread computes what waits in a bounded queue,
+several pictures together; photos are decoded in processes of their own.
 """
 
 import socket
@@ -55,6 +55,9 @@ def app_of(
             Route("/api/examples", answers.examples),
             Route("/api/face", answers.face, methods=["POST"]),
             Route("/api/refine", answers.refine, methods=["POST"]),
+            Route("/api/tune", answers.tune, methods=["POST"]),
+            Route("/api/tunings", answers.give_tuning, methods=["POST"]),
+            Route("/api/tunings/{name}", answers.drop_tuning, methods=["DELETE"]),
             Route("/api/picture", answers.picture, methods=["POST"]),
             Route("/api/styles", answers.styles, methods=["POST"]),
             Mount("/static", StaticFiles(directory=PAGE)),

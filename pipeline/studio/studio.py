@@ -6,7 +6,7 @@ Legend: N styles, L layers of G, W width of w, C channels, R resolution.
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -17,12 +17,13 @@ from pipeline.studio.recipe import Face, Recipe, bands_of
 from stylealae import StyleALAE, latents
 from stylealae.editing.directions import Directions, principal, sefa
 from stylealae.editing.refinement import Refined
+from stylealae.editing.tuning import Tuned, Tuning
 from stylealae.errors import ConfigError
 from stylealae.image_grid import to_uint8
 from stylealae.interop.prepared import PreparedGenerator
 from stylealae.priors import rng
 
-__all__ = ["Studio"]
+__all__ = ["Brush", "Studio"]
 
 STYLES = 1024
 """Styles of the prior from which directions are found and units taken."""
@@ -33,6 +34,25 @@ AT_ONCE, PIXELS_AT_ONCE = 16, 1 << 16
 """Pictures that are painted together, and their pixels, unless one alone has more."""
 SEEDS = 4096
 """Styles of seeds that are kept."""
+
+
+@dataclass(frozen=True, eq=False)
+class Brush:
+    """What turns styles into pictures: a model, and its G prepared for many of them."""
+
+    m: StyleALAE
+    G: PreparedGenerator
+
+    @classmethod
+    def of(cls, m: StyleALAE) -> "Brush":
+        """Of a model as it is now: its G is copied."""
+        return cls(m, PreparedGenerator(m.nets, m.stage))
+
+    @property
+    def size(self) -> int:
+        """Bytes of both generators."""
+        both = (*self.m.nets.G.parameters(), *self.G.parameters())
+        return sum(p.numel() * p.element_size() for p in both)
 
 
 class Studio:
@@ -58,7 +78,7 @@ class Studio:
         )  # fmt: skip
         self.at_once = max(1, min(AT_ONCE, PIXELS_AT_ONCE // m.resolution**2))
         self._seeded = lru_cache(SEEDS)(lambda seed: m.styles(1, seed))
-        self._G = PreparedGenerator(m.nets, m.stage)
+        self._brush = Brush.of(m)
         self._drafts_help = self._bfloat16_is_quicker()
 
     def about(self) -> dict[str, object]:
@@ -110,6 +130,21 @@ class Studio:
         """A style that is closer to an image than E's.  [C, R, R] in [-1, 1]"""
         return self.m.refine(x[None], steps, report=report)
 
+    def tune(self, x: Tensor, w: Tensor, steps: int, report: Callable[[int], None]) -> Tuned:
+        """What to add to G for it to draw an image from its refined style.
+
+        [C, R, R] in [-1, 1], [1, L, W]
+        """
+        return self.m.tune(x[None], w, steps, report=report)
+
+    def tuned(self, tuning: Tuning) -> Brush:
+        """What paints with a tuned G.
+
+        Raises:
+            ConfigError: it was tuned for another G.
+        """
+        return Brush.of(self.m.tuned(tuning))
+
     def compose(self, recipe: Recipe) -> Tensor:
         """The styles of a picture: mixed first, then moved.  -> [1, L, W]"""
         w = self._styles_of(recipe.face)
@@ -133,16 +168,21 @@ class Studio:
         (picture,) = self.paint_all(self.compose(recipe), noise=recipe.noise, draft=draft)
         return picture
 
-    def paint_all(self, w: Tensor, *, noise: bool, draft: bool) -> Sequence[np.ndarray]:
-        """The pictures of styles, which share G's noise.  [N, L, W] -> uint8 [R, R, 3] each"""
+    def paint_all(
+        self, w: Tensor, *, noise: bool, draft: bool, brush: Brush | None = None
+    ) -> Sequence[np.ndarray]:
+        """The pictures of styles, which share G's noise.  [N, L, W] -> uint8 [R, R, 3] each
+
+        They are this model's, or another brush's.
+        """
+        brush = brush or self._brush
         with self._bfloat16() if draft and self._drafts_help else nullcontext():
             if not noise:
-                return list(to_uint8(self._G(w)))
-            return list(to_uint8(torch.cat([self._with_noise(one[None]) for one in w])))
-
-    def _with_noise(self, w: Tensor) -> Tensor:
-        """The picture of a style.  [1, L, W] -> [1, C, R, R]"""
-        return self.m.generate(w, noise=rng(0, "studio/grain", 0, self.m.device))
+                return list(to_uint8(brush.G(w)))
+            m = brush.m
+            grain = (rng(0, "studio/grain", 0, m.device) for _ in w)
+            pictures = [m.generate(one[None], noise=n) for one, n in zip(w, grain, strict=True)]
+            return list(to_uint8(torch.cat(pictures)))
 
     def _styles_of(self, face: Face) -> Tensor:
         """[1, L, W]"""
@@ -180,7 +220,7 @@ class Studio:
 
     def _seconds(self, w: Tensor) -> float:
         began = time.perf_counter()
-        self._G(w)
+        self._brush.G(w)
         return time.perf_counter() - began
 
 

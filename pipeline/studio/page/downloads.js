@@ -1,6 +1,7 @@
 // What is saved of a picture: itself enlarged, and the styles that G was given.
 import { ask, painted } from "./requests.js";
 import { recipe } from "./picture.js";
+import { SUFFIX, fileNamed } from "./tunings.js";
 
 export const LARGE = 1024;
 
@@ -23,6 +24,8 @@ export async function enlarged() {
   URL.revokeObjectURL(url);
   save(await new Promise((made) => canvas.toBlob(made)), name);
 }
+
+export const tuning = (name) => save(fileNamed(name), `face${SUFFIX}`);
 
 export async function styles() {
   const name = `${nameOf()}.npy`;

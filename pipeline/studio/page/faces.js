@@ -1,5 +1,6 @@
 // Where faces come from: photos, seeds, examples, the strip of those before.
 import { ask, fileOf, painted } from "./requests.js";
+import * as tunings from "./tunings.js";
 import { askForCrop } from "./crop.js";
 import { guarded, recipe, repaint, repaintPlain, shown, tell } from "./picture.js";
 import { fill, setSlider } from "./sliders.js";
@@ -12,7 +13,8 @@ const $ = (id) => document.getElementById(id);
 const EXAMPLES = [1, 2, 3, 4, 5, 6];
 let drawn = 0;
 
-// Of the face and the second face: the photo's file, and its picture as the model sees it.
+// Of the face and the second face: the photo's file, its picture as the model sees it, the name of
+// the tuning to it; any may be missing.
 export const photos = { face: null, other: null };
 
 export const truncation = () => $("truncation").valueAsNumber;
@@ -29,7 +31,7 @@ export async function take(slot, face, photo = null) {
     showFace();
     repaint();
     await repaintPlain();
-    const name = photo ? `Photo ${photo.file.name || ""}`.trim() : `Face ${face.seed}`;
+    const name = "seed" in face ? `Face ${face.seed}` : `Photo ${photo?.file?.name || ""}`.trim();
     remember(face, photo?.picture || shown.plain, name, guarded(() => { tell([]); return take("face", face, photo); }));
   } else {
     $("other-thumb").src = photo?.picture || (await painted({ face })).url;
@@ -46,9 +48,13 @@ export function showFace() {
   refinement.stop();
   shown.photo = photos.face?.picture || null;
   shown.compareWith = "original";
-  $("tile-original").hidden = $("recrop").hidden = $("refine-row").hidden = !photos.face;
+  const { picture, file, tuned } = photos.face || {};
+  $("tile-original").hidden = $("refine-row").hidden = !picture;
+  $("recrop").hidden = !file;
+  $("tuned-row").hidden = !tuned;
+  $("tuned").checked = Boolean(recipe.face.tuned);
   $("plain-name").textContent = photos.face ? "Reconstruction" : "Face";
-  if (photos.face) $("original").src = photos.face.picture;
+  if (picture) $("original").src = picture;
   if ("seed" in recipe.face) $("truncation").value = recipe.face.truncation;
   fill($("truncation"));
 }
@@ -80,6 +86,10 @@ async function load(slot, file, crop) {
 
 export async function choose(slot, file) {
   if (!file) return;
+  if (file.name?.endsWith(tunings.SUFFIX)) {
+    await takeTuning(slot, file);
+    return;
+  }
   const size = await measured(file, model);
   if (size && size.width !== size.height && !model.aligns) await cropped(slot, file);
   else await load(slot, file);
@@ -90,11 +100,36 @@ export async function cropped(slot, file) {
   if (crop) await load(slot, file, crop);
 }
 
+const gain = (found) => `${found.before_db.toFixed(1)} dB became ${found.after_db.toFixed(1)} dB of PSNR`;
+
 export async function refine() {
-  const photo = photos.face, found = await refinement.refined(photo.picture);
+  const photo = photos.face, found = await refinement.followed("api/refine", photo.picture);
   if (!found || photos.face !== photo) return;  // stopped, or another face by now
-  tell([`Refined: ${found.before_db.toFixed(1)} dB became ${found.after_db.toFixed(1)} dB of PSNR.`]);
+  tell([`Refined: ${gain(found)}.`]);
   await take("face", { w: found.w }, photo);
+}
+
+export async function tune() {
+  const photo = photos.face, found = await refinement.followed("api/tune", photo.picture);
+  if (!found || photos.face !== photo) return;
+  const tuned = tunings.keep(found.tuned, found.file);
+  tell([`Tuned: ${gain(found)}.`, `Other faces stay within ${found.far_db.toFixed(1)} dB of what they were.`]);
+  await take("face", { w: found.w, tuned }, { ...photo, tuned });
+}
+
+// The face with the generator that is tuned to it, or with the model's own.
+export async function switchTuning(on) {
+  const { tuned } = photos.face;
+  recipe.face = { w: recipe.face.w, ...(on && { tuned }) };
+  repaint();
+  await repaintPlain();
+}
+
+async function takeTuning(slot, file) {
+  if (slot !== "face") throw new Error("A tuning is of the first face: choose a photo for the second.");
+  const { w, tuned } = await tunings.give(file);
+  tell([]);
+  await take("face", { w, tuned }, { tuned });
 }
 
 // ---- seeds ------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ export async function repaintPlain() {
 function describe(draft) {
   const edits = Object.values(recipe.amounts).some(Boolean);
   const mixed = recipe.other && Object.values(recipe.mix).some(Boolean);
-  const from = "w" in recipe.face ? "Reconstruction of the photo"
+  const from = "w" in recipe.face ? `Reconstruction of the photo${recipe.face.tuned ? ", tuned" : ""}`
     : `Random face ${recipe.face.seed}, ψ ${recipe.face.truncation.toFixed(2)}`;
   $("caption").textContent = from + (mixed ? ", mixed" : "") + (edits ? ", edited" : "");
   $("reset").disabled = !(edits || mixed);

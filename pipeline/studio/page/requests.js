@@ -1,4 +1,5 @@
 // Requests to the server, and its errors as sentences.
+import { fileNamed, give } from "./tunings.js";
 
 const BUSY_TRIES = 5, BUSY_MS = 1000;
 
@@ -17,13 +18,18 @@ export async function ask(path, body, signal) {
   if (answer.ok) return answer;
   let said = `The studio answered ${answer.status}.`;
   try { said = (await answer.json()).error || said; } catch { /* no JSON: the status must do */ }
-  throw new Error(said);
+  throw Object.assign(new Error(said), { status: answer.status });
 }
 
 const took = (answer) => /dur=(\d+)/.exec(answer.headers.get("server-timing") || "")?.[1];
 
 export async function painted(what, draft = false) {
-  const answer = await ask("api/picture", JSON.stringify({ ...what, draft }));
+  const asked = () => ask("api/picture", JSON.stringify({ ...what, draft })), file = fileNamed(what.face.tuned);
+  const answer = await asked().catch(async (error) => {
+    if (error.status !== 410 || !file) throw error;
+    await give(file);  // the studio has let go of the tuning
+    return asked();
+  });
   return { url: URL.createObjectURL(await answer.blob()), ms: took(answer) };
 }
 

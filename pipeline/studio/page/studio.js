@@ -4,7 +4,7 @@ import { compare, guarded, onDescribe, recipe, repaint, repaintPlain, shown } fr
 import { buildSliders, placeSliders } from "./controls.js";
 import { fill, leaveToScrolling, setSlider } from "./sliders.js";
 import { choose, cropped, drawSix, photos, random, refine, showExamples, showFace, showOther, showTruncation,
-  take, takeSeed, truncation } from "./faces.js";
+  switchTuning, takeSeed, truncation, tune } from "./faces.js";
 import { model, read } from "./model.js";
 import * as address from "./address.js";
 import * as downloads from "./downloads.js";
@@ -71,6 +71,8 @@ function listenForFaces() {
   $("draw").onclick = guarded(drawSix);
   $("recrop").onclick = guarded(() => cropped("face", photos.face.file));
   $("refine").onclick = guarded(refine);
+  $("tune").onclick = guarded(tune);
+  $("tuned").onchange = guarded(() => switchTuning($("tuned").checked));
   $("refine-stop").onclick = refinement.stop;
   $("no-other").onclick = guarded(() => {
     recipe.other = photos.other = null;
@@ -126,6 +128,7 @@ function listenForViews() {
   $("save-large").hidden = model.resolution >= downloads.LARGE;
   $("save-large").onclick = guarded(downloads.enlarged);
   $("save-w").onclick = guarded(downloads.styles);
+  $("save-tuning").onclick = () => downloads.tuning(photos.face.tuned);
 }
 
 function listenForDrops() {

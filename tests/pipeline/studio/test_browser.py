@@ -118,7 +118,7 @@ class Visit:
 def visit(browser: "Browser", address: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
     """The page as it is after its first picture; it must neither fail nor ask the network."""
     context = browser.new_context(viewport=request.param, accept_downloads=True)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(60_000)
     made = Visit(context.new_page())
     made.page.goto(address)
     made.until(f"+document.body.dataset.painted > 0 && {REST}")
@@ -358,6 +358,7 @@ def test_a_photo_is_refined_with_a_bar_that_can_be_stopped(
 ) -> None:
     page = visit.page
     monkeypatch.setattr(refining, "STEPS", 10_000)
+    monkeypatch.setattr(refining, "LIMIT_S", 1e9)
     assert page.locator("#refine").is_hidden()
     encoded = visit.after(lambda: page.locator("#file").set_input_files(photo(40, 40)))
     assert page.locator("#truncation").is_disabled()
@@ -375,6 +376,52 @@ def test_a_photo_is_refined_with_a_bar_that_can_be_stopped(
     visit.after(lambda: page.locator("#random").click())
     assert page.locator("#refine").is_hidden()
     assert page.locator("#truncation").is_enabled()
+
+
+def test_a_generator_is_tuned_switched_off_saved_and_given_again(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = visit.page
+    monkeypatch.setattr(refining, "STEPS", 5)
+    monkeypatch.setattr(refining, "TUNING_STEPS", 10_000)
+    monkeypatch.setattr(refining, "LIMIT_S", 1e9)
+    encoded = visit.after(lambda: page.locator("#file").set_input_files(photo(40, 40)))
+    page.locator("#tune").click()
+    visit.until("document.getElementById('refine-state').innerText.includes('left')")
+    page.locator("#refine-stop").click()
+    visit.until(f"document.getElementById('refine-bar').hidden && {REST}")
+    assert visit.pixels("after") == encoded
+    monkeypatch.setattr(refining, "TUNING_STEPS", 20)
+    tuned = visit.after(lambda: page.locator("#tune").click())
+    assert re.search(r"Tuned: [\d.]+ dB became [\d.]+ dB", page.locator("#note").inner_text())
+    assert page.locator("#caption").inner_text() == "Reconstruction of the photo, tuned"
+    refined = visit.after(lambda: page.locator("#tuned").uncheck())
+    assert len({encoded, refined, tuned}) == 3
+    assert visit.after(lambda: page.keyboard.press("Control+z")) == tuned
+    assert page.locator("#tuned").is_checked()
+    with page.expect_download() as download:
+        page.locator("#save-tuning").click()
+    assert download.value.suggested_filename == "face.safetensors"
+    saved = tmp_path / "face.safetensors"
+    download.value.save_as(saved)
+    page.evaluate("""async () => {
+      for (const name of await import("/static/tunings.js").then(({ names }) => names()))
+        await fetch(`api/tunings/${name}`, { method: "DELETE" });
+    }""")  # as if it had not been asked for in a while
+    slider = page.locator("#attributes input").first.get_attribute("id") or ""
+    edited = visit.slide(slider, 2)
+    assert visit.slide(slider, 0) == tuned
+    assert page.locator("#message").is_hidden()
+    visit.after(lambda: page.locator("#random").click())
+    assert page.locator("#tuned-row").is_hidden()
+    given = visit.after(
+        lambda: page.locator("#file").set_input_files(tmp_path / "face.safetensors")
+    )
+    assert given == tuned
+    assert page.locator("#tile-original").is_hidden()
+    assert visit.slide(slider, 2) == edited
+    page.locator("#file-other").set_input_files(saved)
+    assert "A tuning is of the first face" in visit.said()
 
 
 def test_limits_are_checked_before_a_crop_and_enter_takes_one(visit: Visit) -> None:

@@ -11,6 +11,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from pipeline.data.decoding import decode
 from pipeline.data.images import load_images
 from pipeline.faces.alignment import align
 from pipeline.faces.landmarks import read_points
-from pipeline.studio import handlers, refining
+from pipeline.studio import handlers, refining, tunings
 from pipeline.studio.answers import Answers, Kept
 from pipeline.studio.guard import Access
 from pipeline.studio.handlers import About
@@ -37,14 +38,17 @@ from pipeline.studio.recipe import Face, Recipe, bands_of, packed, unpacked
 from pipeline.studio.refining import Refiner
 from pipeline.studio.server import app_of, listening
 from pipeline.studio.studio import Studio
+from pipeline.studio.tunings import Tunings
 from pipeline.studio.uploads import DECODERS, Crop, decoders, read_photo
 from pipeline.studio.work import BatchQueue, RefusedError, WorkQueue, body, uploading
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.editing.directions import placed
+from stylealae.editing.tuning import Tuning
 from stylealae.errors import ConfigError, DataError
 from stylealae.image_grid import to_uint8
 from stylealae.networks import build
+from stylealae.priors import rng
 
 SMALL = ModelConfig(
     resolution=16, start_channels=4, max_channels=8, z_width=8, w_width=8, mapping_layers=2
@@ -368,7 +372,7 @@ def test_pictures_painted_together_are_those_painted_alone(studio: Studio) -> No
     ]  # fmt: skip
     recipes = [Recipe.parsed(one) for one in given]
     strange = Recipe(face=Face(seed=3), amounts={"nose": 1.0})
-    *found, wrong = Answers(studio).pictures([*recipes, strange])
+    *found, wrong = Answers(studio, Tunings(studio)).pictures([*recipes, strange])
     assert isinstance(wrong, ConfigError)
     for recipe, data in zip(recipes, found, strict=True):
         assert isinstance(data, bytes)
@@ -421,6 +425,7 @@ def test_refining_tells_its_steps_and_is_what_the_library_finds(
     Image.fromarray(x.permute(1, 2, 0).numpy()).save(stream, "PNG")
     answer = client.post("/api/refine", content=stream.getvalue())
     *steps, found = map(json.loads, answer.text.splitlines())
+    assert steps.pop(0) == {"before": 0}
     assert [step["step"] for step in steps] == list(range(len(steps)))
     assert steps[-1] == {"step": steps_there, "steps": steps_there}
     wanted = studio.m.refine(x[None].float() / 127.5 - 1, steps_there)
@@ -437,7 +442,7 @@ def test_refining_ends_with_whoever_asked_and_few_may_wait(
     studio: Studio, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def leave_early() -> int:
-        refiner, reached = Refiner(studio, BatchQueue(1)), list[int]()
+        refiner, reached = Refiner(studio, BatchQueue(1), Tunings(studio)), list[int]()
         refine = studio.refine
         ended = threading.Event()
 
@@ -448,7 +453,7 @@ def test_refining_ends_with_whoever_asked_and_few_may_wait(
                 ended.set()
 
         monkeypatch.setattr(studio, "refine", noted)
-        lines = refiner.lines(torch.zeros(3, 16, 16))
+        lines = refiner.refined(torch.zeros(3, 16, 16))
         for _ in range(3):
             await anext(lines)
         await lines.aclose()  # type: ignore[attr-defined]
@@ -461,6 +466,128 @@ def test_refining_ends_with_whoever_asked_and_few_may_wait(
     answer = client.post("/api/refine", content=photo(32, 32))
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refinement and tuning of few steps."""
+    monkeypatch.setattr(refining, "STEPS", 4)
+    monkeypatch.setattr(refining, "TUNING_STEPS", 6)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_tuned_generator_draws_the_face_that_it_was_tuned_to(studio: Studio) -> None:
+    client = TestClient(app_of(studio), base_url="http://localhost")
+    answer = client.post("/api/tune", content=photo(16, 16))
+    first, *steps, last = map(json.loads, answer.text.splitlines())
+    assert first == {"before": 0}
+    assert [step["step"] for step in steps] == list(range(11))
+    assert {step["steps"] for step in steps} == {10}
+    tuning = Tuning.unpacked(base64.b64decode(last["file"]))
+    mine = studio.m.tuned(tuning)
+    face = {"w": last["w"], "tuned": last["tuned"]}
+    w = unpacked(last["w"]).view(1, 6, 8)
+    assert torch.equal(tuning.w, w)
+    for noise, how in ((False, False), (True, rng(0, "studio/grain", 0))):
+        shown = pixels_of(client.post("/api/picture", json={"face": face, "noise": noise}))
+        wanted = to_uint8(mine.generate(w, noise=how))[0]
+        assert np.abs(shown.astype(int) - wanted).max() <= 1
+    off, on = (
+        pixels_of(client.post("/api/picture", json={"face": one, "amounts": {"pc1": 2}}))
+        for one in ({"w": last["w"]}, face)
+    )
+    assert not np.array_equal(off, on)
+    assert set(last) | {"step", "steps", "before", "error"} == set(
+        client.get("/api/openapi.json").json()["components"]["schemas"]["Tuning"]["properties"]
+    )
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_tuning_goes_with_its_page_and_can_be_given_again(studio: Studio) -> None:
+    client = TestClient(app_of(studio), base_url="http://localhost")
+    last = json.loads(client.post("/api/tune", content=photo(16, 16)).text.splitlines()[-1])
+    data, face = base64.b64decode(last["file"]), {"w": last["w"], "tuned": last["tuned"]}
+    before = client.post("/api/picture", json={"face": face})
+    assert client.delete(f"/api/tunings/{last['tuned']}").status_code == 204
+    gone = client.post("/api/picture", json={"face": face})
+    assert (gone.status_code, "let go of" in gone.json()["error"]) == (410, True)
+    again = client.post("/api/tunings", content=data).json()
+    assert again == {"tuned": last["tuned"], "w": last["w"]}
+    assert client.post("/api/picture", json={"face": face}).content == before.content
+    for bad, status, said in (
+        (b"torn", 400, "no tuning of a person"),
+        (replace(Tuning.unpacked(data), generator="0" * 64).packed(), 400, "that was tuned"),
+        (replace(Tuning.unpacked(data), w=torch.zeros(1, 4, 8)).packed(), 400, "6 layers of 8"),
+        (bytes((8 << 20) + 1), 413, "more than 8 MB"),
+    ):
+        refused = client.post("/api/tunings", content=bad)
+        assert refused.status_code == status
+        assert said in refused.json()["error"]
+    wrong = client.post("/api/picture", json={"face": {"w": last["w"], "tuned": 7}})
+    assert wrong.status_code == 400
+
+
+def test_tunings_are_bounded_and_let_go_when_nobody_asks(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    w = studio.m.refine(torch.zeros(1, 3, 16, 16), 1).w
+    tuning = studio.m.tune(torch.zeros(1, 3, 16, 16), w, 2).tuning
+    files = [replace(tuning, names=(name,)).packed() for name in "abcd"]
+    held = Tunings(studio)
+    names = [held.keep(data)[0] for data in files[:2]]
+    monkeypatch.setattr(tunings, "HELD_BYTES", 2 * len(files[0]) + 100)
+    monkeypatch.setattr(tunings, "READY_BYTES", held.brush(names[0]).size)
+    names.append(held.keep(files[2])[0])  # the longest unasked for goes
+    assert len(held) == 2
+    held.brush(names[0])  # made anew
+    with pytest.raises(RefusedError, match="let go of"):
+        held.brush(names[1])
+    held.sweep()
+    assert len(held) == 2
+    monkeypatch.setattr(tunings, "KEPT_S", 0.2)
+    held.forget(names[0])
+    again = Tunings(studio)
+    again.keep(files[3])
+    end = time.monotonic() + 30
+    while len(again):
+        assert time.monotonic() < end, "nobody swept"
+        time.sleep(0.02)
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_takes_too_long_is_ended_with_a_sentence(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refining, "LIMIT_S", 0.0)
+    last = json.loads(client.post("/api/tune", content=photo(16, 16)).text.splitlines()[-1])
+    assert "use `stylealae refine`" in last["error"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_pictures_are_answered_while_a_face_is_tuned(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = TestClient(app_of(studio), base_url="http://localhost")
+    begun, painted = threading.Event(), threading.Event()
+    tune = studio.tune
+
+    def held_up(*given: Any) -> Any:
+        begun.set()
+        assert painted.wait(30)
+        return tune(*given)
+
+    monkeypatch.setattr(studio, "tune", held_up)
+    answers = list[str]()
+    tuning = threading.Thread(
+        target=lambda: answers.append(client.post("/api/tune", content=photo(16, 16)).text)
+    )
+    tuning.start()
+    assert begun.wait(30)
+    other = TestClient(client.app, base_url="http://localhost")
+    assert other.post("/api/picture", json={"face": {"seed": 11}}).status_code == 200
+    painted.set()
+    tuning.join()
+    assert "tuned" in json.loads(answers[0].splitlines()[-1])
 
 
 def test_bodies_wait_unread_while_others_are_held() -> None:
