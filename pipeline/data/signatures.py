@@ -44,7 +44,10 @@ _ARCHIVES = {
     b"\x89HDF": "it is HDF5: write its images as PNG files, and give their folder",
     b"MATLAB": "it is MATLAB's: write its images as PNG files, and give their folder",
     b"\x93NUMPY": "it is a NumPy array: write its images as PNG files, and give their folder",
-    b"\x80": "it is a pickle, which may run anything: write its images as PNG files",
+    **{
+        bytes([0x80, protocol]): "it is a pickle, which may run anything: write its images as PNG"
+        for protocol in (2, 3, 4, 5)
+    },
     b"ARROW1": "it is Arrow: write the data set as Parquet (Dataset.to_parquet)",
     b"SQLite": "it is an SQLite database: write its images as PNG files, and give their folder",
     b"%PDF": "it is a PDF: export its pages as PNG, and give their folder",
@@ -53,7 +56,10 @@ _TABLES = {
     b"PK\x03\x04": "it is an Excel workbook or another zip: save the sheet as CSV",
     b"\xd0\xcf\x11\xe0": "it is an Excel workbook: save the sheet as CSV",
     b"\x93NUMPY": "it is a NumPy array, which names no images: write a CSV with their file names",
-    b"\x80": "it is a pickle, which may run anything: write a CSV",
+    **{
+        bytes([0x80, protocol]): "it is a pickle, which may run anything: write a CSV"
+        for protocol in (2, 3, 4, 5)
+    },
     b"SQLite": "it is an SQLite database: export the table as CSV",
 }
 

@@ -18,7 +18,8 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.data.sources.files import Files
 from pipeline.data.sources.labels import Labels
-from pipeline.data.sources.tables import Sheet, read_sheet
+from pipeline.data.sources.sheet import Sheet
+from pipeline.data.sources.tables import read_sheet
 from stylealae.errors import DataError
 
 __all__ = ["CelebaHQ"]

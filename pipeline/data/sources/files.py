@@ -21,9 +21,10 @@ from pipeline.data.sources.containers import (
 from pipeline.data.sources.labels import Labels, joined, labels_of
 from pipeline.data.sources.left_aside import hidden, suffix_of
 from pipeline.data.sources.names import Names
+from pipeline.data.sources.sheet import Sheet
 from pipeline.data.sources.sidecars import labels_beside, one_of_each_sample
 from pipeline.data.sources.source import Options, Sample, Source
-from pipeline.data.sources.tables import Sheet, is_table, read_sheet, require_table_size
+from pipeline.data.sources.tables import is_table, read_sheet, require_table_size
 from stylealae.errors import DataError
 
 __all__ = ["SUFFIXES", "Files", "Folder", "Tar", "Zip"]
@@ -38,8 +39,11 @@ SUFFIXES = frozenset(
 )
 """Endings of what may be an image; what a file is its bytes say, and one of JPEG XL is refused."""
 LABELS = "labels.csv"
-EXPECTED = (LABELS, "metadata.csv", "metadata.jsonl", "metadata.parquet")
+EXPECTED = (LABELS, "labels.json", "metadata.csv", "metadata.jsonl", "metadata.parquet")
 """Tables of labels by their very names: one that cannot be read or names no image is an error."""
+
+EXAMPLE = "sample_submission"
+"""How tables begin that name images beside made-up labels."""
 
 
 class Files(Source):
@@ -139,17 +143,21 @@ class Files(Source):
     def _table_inside(self, name: str) -> tuple[str, Labels] | None:
         """Where a table of the input is, and its labels; None, and a note, if it is none."""
         where = f"{self.input}: {name}"
+        expected = PurePosixPath(name).name in EXPECTED
+        if PurePosixPath(name).name.lower().startswith(EXAMPLE):
+            self._leave_table(name, f"{where} is Kaggle's example of an answer and is not used")
+            return None
         try:
             require_table_size(where, self.files.sizes[name])
             sheet = read_sheet(where, self.files.read(name))
         except DataError as error:
-            if PurePosixPath(name).name in EXPECTED:
+            if expected:
                 raise
             self._leave_table(name, f"{error}; it is not used")
             return None
         base = PurePosixPath(name).parent.as_posix()
-        table = labels_of(sheet, self._names, "" if base == "." else base)
-        if table is None and PurePosixPath(name).name in EXPECTED:
+        table = labels_of(sheet, self._names, "" if base == "." else base, called=not expected)
+        if table is None and expected:
             raise self._unknown(sheet)
         if table is None:
             self._leave_table(name, f"{where} names no image and is not used")
@@ -163,9 +171,11 @@ class Files(Source):
         self.notes.append(why)
 
     def _unknown(self, sheet: Sheet) -> DataError:
+        row = ", ".join(sheet.rows[0])[:60] if sheet.rows else ""
         return DataError(
             f"{sheet.where}: the table of labels knows none of the {len(self)} images, such as "
-            f"{self._keys[0]}: name them in a column, give another with --labels, or remove it"
+            f"{self._keys[0]}; {f'its first row is {row}' if row else 'it has no rows'}: name them "
+            "in a column, give another with --labels, or remove it"
         )
 
     def examine(self, key: str, data: bytes, image: Pixels) -> tuple[str, ...]:

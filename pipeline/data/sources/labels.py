@@ -1,5 +1,7 @@
 """What is known about the images of an input: tables matched with them, or vectors."""
 
+import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -10,18 +12,17 @@ from numpy.typing import NDArray
 
 from pipeline.data.format.types import Label
 from pipeline.data.sources.names import Names
-from pipeline.data.sources.tables import Sheet, column
+from pipeline.data.sources.sheet import FILE_COLUMNS, Sheet
+from pipeline.data.sources.tables import column
 from stylealae.errors import DataError
 
 __all__ = ["Labels", "Row", "joined", "labels_of", "vectors_of"]
 
 Row = tuple[Label, ...]
-FILE_COLUMNS = frozenset(
-    (
-        *("file", "filename", "file_name", "file name", "image", "image_id", "image_name", "img"),
-        *("image_path", "img_path", "path", "filepath", "file_path", "name", "id", "image id"),
-    )
+_NEARLY = re.compile(
+    r"[+\-\u2212]?[€$£¥]?\s?\d[\d.,'\u2019\s]*(?<![.,'])(%|‰|[€$£¥]|[^\W\d_]{0,4})"
 )
+"""A number with a unit, between thousands, or as a date: 50 %, 1 234, 180cm."""
 SAMPLED = 1000  # rows in which a column of unknown name is looked at for the names of images
 
 
@@ -55,17 +56,23 @@ class Labels:
         return found
 
 
-def labels_of(sheet: Sheet, names: Names, base: str = "", *, stems: bool = True) -> Labels | None:
+def labels_of(
+    sheet: Sheet, names: Names, base: str = "", *, stems: bool = True, called: bool = False
+) -> Labels | None:
     """The labels of a table that lies in the folder `base`; None if it names no image.
 
-    Without `stems`, a name without its ending, or with another one, is of no image.
+    Without `stems`, a name without its ending, or with another one, is of no image; if `called`,
+    it is of one only in a column that is called as those of file names are.
 
     Raises:
-        DataError: a name means several images, or an image has two rows that differ.
+        DataError: a name means several images, an image has two rows that differ, or the first
+            line is a row.
     """
-    chosen = _file_column(sheet, names, base, stems)
+    chosen = _file_column(sheet, names, base, stems, called)
     if chosen is None:
         return None
+    stems = stems and not (called and sheet.header[chosen].lower() not in FILE_COLUMNS)
+    _require_header(sheet, names, base, chosen)
     notes = list(sheet.notes)
     kept = [c for c, name in enumerate(sheet.header) if c != chosen and name]
     unnamed = [c for c, name in enumerate(sheet.header) if c != chosen and not name]
@@ -154,11 +161,22 @@ def vectors_of(keys: Sequence[str], vectors: NDArray[Any]) -> Labels:
     return Labels(names, {k: tuple(v.tolist()) for k, v in zip(keys, vectors, strict=True)})
 
 
-def _file_column(sheet: Sheet, names: Names, base: str, stems: bool) -> int | None:
+def _require_header(sheet: Sheet, names: Names, base: str, chosen: int) -> None:
+    """Refuses a table whose first line is its first row."""
+    name = sheet.header[chosen]
+    if name.lower() not in FILE_COLUMNS and _found(sheet, names.find, name, base) is not None:
+        raise DataError(
+            f"{sheet.where} begins with the row of {name}, and not with the names of its columns: "
+            "write a line such as file,age above it"
+        )
+
+
+def _file_column(sheet: Sheet, names: Names, base: str, stems: bool, called_so: bool) -> int | None:
     """The column that names images: the first one, one that is called so, or any."""
     called = [c for c, name in enumerate(sheet.header) if name.lower() in FILE_COLUMNS]
     first = [0] if sheet.header and (sheet.header[0] or len(sheet.header) == 1) else []
     likely = list(dict.fromkeys([*first, *called]))
+    loosely = called if called_so else likely
     others = [c for c in range(len(sheet.header)) if c not in likely]
     step = max(len(sheet.rows) // SAMPLED, 1)
 
@@ -170,7 +188,7 @@ def _file_column(sheet: Sheet, names: Names, base: str, stems: bool) -> int | No
         chain(
             (c for c in likely if matches(c, names.find)),
             (c for c in others if matches(c, names.find, step)),
-            (c for c in likely if stems and matches(c, names.find_by_stem)),
+            (c for c in loosely if stems and matches(c, names.find_by_stem)),
         ),
         None,
     )
@@ -191,15 +209,15 @@ def _add(sheet: Sheet, rows: dict[str, Row], key: str, row: Row) -> None:
 
 
 def _odd_one(values: Sequence[Label]) -> str | None:
-    """A text in a column that is numbers but for a few."""
+    """A text in a column that is numbers but for a few, or but for units and the like."""
     texts = [value for value in values if isinstance(value, str)]
     odd = [text for text in texts if not _is_number(text)]
-    return odd[0] if odd and 2 * len(odd) <= len(texts) else None
+    numbers = len(texts) - len(odd) + sum(_NEARLY.fullmatch(text) is not None for text in odd)
+    return odd[0] if odd and 2 * numbers >= len(texts) else None
 
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
-    return True

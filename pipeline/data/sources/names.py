@@ -95,6 +95,8 @@ class Names:
 
 
 def _folded(text: str) -> str:
+    if any("\ud800" <= letter <= "\udfff" for letter in text):  # bytes of another alphabet
+        text = text.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
     return text.casefold() if text.isascii() else unicodedata.normalize("NFC", text).casefold()
 
 
@@ -109,4 +111,6 @@ def _last(name: str) -> str:
 
 
 def _stem(last: str) -> str:
-    return PurePosixPath(last).stem
+    """The name without what may be an ending: of `0.png 30` that is nothing."""
+    path = PurePosixPath(last)
+    return path.stem if path.suffix[1:].isalnum() else last

@@ -2,26 +2,31 @@
 
 import csv
 import io
-import json
 import math
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.data.format.types import Label
+from pipeline.data.signatures import instead_of_table
 from pipeline.data.sources.arrow import classes_of, is_label, label_of
+from pipeline.data.sources.json_tables import read_json
+from pipeline.data.sources.sheet import FILE_COLUMNS, Sheet, cell
 from pipeline.data.sources.source import needed
 from stylealae.errors import DataError
 
-__all__ = ["Sheet", "column", "is_table", "read_sheet", "require_table_size"]
+__all__ = ["column", "is_table", "read_sheet", "require_table_size"]
 
 MAX_BYTES = 64 << 20
 """A larger table is none of labels."""
 MAX_CELLS = 20_000_000
 """A Parquet file of few bytes may say that it has any number."""
-SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl")
+MAX_HELD = 9_000_000
+"""Rows and cells of a table in text, which take 60 bytes each: CelebA's has 8.5 million."""
+SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson")
+JSON = ("labels.json", "metadata.json")
+"""The names by which JSON is a table of images: most that lies beside them is something else."""
 ARROW = "metadata.parquet"
 """The one name by which Parquet is a table of the images beside it, as Hugging Face has it."""
 DELIMITERS = ",;\t|"
@@ -30,28 +35,15 @@ UNKNOWN = {"", "nan", "<na>", "#n/a", "n/a", "null"}
 NO_NUMBER = UNKNOWN | {"na", "none", "nil", "?", "-", "--", ".", "inf", "-inf", "+inf", "infinity"}
 _COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+|[+-]?\d+")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table as text: a row an image."""
-
-    where: str
-    """The file, for people."""
-    header: tuple[str, ...]
-    """Names of the columns."""
-    rows: Sequence[Sequence[str]]
-    """As many cells each as the header has."""
-    delimiter: str = ","
-    """What stood between the cells; a comma in them is then part of a number, or is not."""
-    notes: tuple[str, ...] = ()
-    """What was left aside in reading it."""
+_POINTS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+")
+TRUTH = {"true": 1.0, "false": 0.0}
+"""Cells of a column that holds nothing else: as they are in JSON and Parquet."""
 
 
 def is_table(name: str) -> bool:
     """Whether a file is called as tables of labels are."""
     path = PurePosixPath(name)
-    return path.suffix.lower() in SUFFIXES or path.name == ARROW
+    return path.suffix.lower() in SUFFIXES or path.name in (ARROW, *JSON)
 
 
 def require_table_size(where: str, size: int) -> None:
@@ -64,7 +56,7 @@ def require_table_size(where: str, size: int) -> None:
 
 
 def read_sheet(where: str, data: bytes) -> Sheet:
-    """A CSV in any dialect, lines of JSON, Parquet, or a list as CelebA's; `where` names the file.
+    """A CSV in any dialect, JSON, Parquet, or a list as CelebA's; `where` names the file.
 
     Raises:
         DataError: it is none of them, or its rows have not the header's length.
@@ -72,24 +64,28 @@ def read_sheet(where: str, data: bytes) -> Sheet:
     require_table_size(where, len(data))
     if data.startswith(b"PAR1"):
         return _read_parquet(where, data)
+    if said := instead_of_table(data[:4096]):
+        raise DataError(f"{where} is no table of labels: {said}")
     try:
         text = _text(data)
-        first, _, rest = text.partition("\n")
-        if first.strip().isdecimal():
-            return _read_attributes(where, int(first), rest)
-        if first.lstrip().startswith("{"):
-            return _read_lines(where, text.splitlines())
-        return _read_csv(where, text)
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise DataError(
             f"{where} cannot be read as UTF-8 CSV: {error}; save it as UTF-8"
         ) from error
+    if "\0" in text:
+        raise DataError(f"{where} holds zero characters, as UTF-16 seems to: save it as UTF-8")
+    first, _, rest = text.partition("\n")
+    if first.strip().isdecimal():
+        return _read_attributes(where, int(first), rest)
+    if first.lstrip().startswith(("{", "[")):
+        return read_json(where, text.lstrip())
+    return _read_csv(where, text)
 
 
 def column(cells: Sequence[str], delimiter: str = ",") -> list[Label]:
     """Numbers where every cell that says something is one, else text; the others are None."""
     plain = {cell: cell.strip() for cell in cells}  # few values in many cells
-    said = [cell for cell in plain.values() if cell.lower() not in NO_NUMBER]
+    said = [text for text in plain.values() if text.lower() not in NO_NUMBER]
     numbers = _numbers(said, delimiter) if said else None
     known: dict[str, Label]
     if numbers is not None:
@@ -97,18 +93,23 @@ def column(cells: Sequence[str], delimiter: str = ",") -> list[Label]:
         known = {cell: values.get(text) for cell, text in plain.items()}
     else:
         known = {c: None if text.lower() in UNKNOWN else text for c, text in plain.items()}
-    return [known[cell] for cell in cells]
+    return [known[text] for text in cells]
 
 
 def _numbers(cells: Sequence[str], delimiter: str) -> list[float] | None:
-    """The cells as finite numbers, also with decimal commas; None if one is none."""
-    if any("_" in cell for cell in cells):  # 1_000 is a number to Python alone
+    """The cells as finite numbers, also with decimal commas, True as 1; None if one is none."""
+    if any("_" in text for text in cells):  # 1_000 is a number to Python alone
         return None
-    commas = [cell for cell in cells if "," in cell]
-    if commas and all(_COMMA.fullmatch(cell) for cell in cells):
-        if delimiter == "," and all(_THOUSANDS.fullmatch(cell) for cell in commas):
+    if all(text.lower() in TRUTH for text in cells):
+        return [TRUTH[text.lower()] for text in cells]
+    cells = [text.replace("\N{MINUS SIGN}", "-") for text in cells]
+    commas = [text for text in cells if "," in text]
+    if commas and all(_COMMA.fullmatch(text) for text in cells):
+        if delimiter == "," and all(_THOUSANDS.fullmatch(text) for text in commas):
             return None  # 1,234 may be either
-        cells = [cell.replace(".", "").replace(",", ".") for cell in cells]
+        cells = [text.replace(".", "").replace(",", ".") for text in cells]
+    elif delimiter == ";" and _may_be_thousands(cells):
+        return None  # and so may 1.234 beside 10, where decimals have commas
     try:
         numbers = [float(cell) for cell in cells]
     except ValueError:
@@ -116,7 +117,15 @@ def _numbers(cells: Sequence[str], delimiter: str) -> list[float] | None:
     return numbers if all(map(math.isfinite, numbers)) else None
 
 
+def _may_be_thousands(cells: Sequence[str]) -> bool:
+    """Whether all points stand as between thousands, and other cells have none."""
+    points = [text for text in cells if "." in text]
+    return 0 < len(points) < len(cells) and all(map(_POINTS.fullmatch, points))
+
+
 def _text(data: bytes) -> str:
+    if data.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return data.decode("utf-32")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # as Excel saves Unicode text
         return data.decode("utf-16")
     return data.decode("utf-8-sig")
@@ -124,14 +133,18 @@ def _text(data: bytes) -> str:
 
 def _read_csv(where: str, text: str) -> Sheet:
     """The cells between whichever delimiter gives all rows the header's length."""
-    if stated := re.match(r"sep=(.)\r?\n", text):  # Excel's own
+    if stated := re.match(r'"?sep=(.)"?\r?\n', text):  # Excel's own
         text, delimiters = text[stated.end() :], stated[1]
     else:
         delimiters = DELIMITERS
-    tables = {d: _cells(text, d) for d in delimiters if d in text or d == delimiters[0]}
-    sound = [d for d, rows in tables.items() if _is_even(rows)]
-    delimiter = max(sound or tables, key=lambda d: len(tables[d][0]) if tables[d] else 0)
-    rows = tables[delimiter]
+    used = [d for d in delimiters if d in text or d == delimiters[0]]
+    _require_few(where, text.count("\n") + max(map(text.count, used)))
+    looks = {d: _look(where, text, d) for d in used}
+    sound = [d for d, look in looks.items() if look.even]
+    delimiter = max(sound or looks, key=lambda d: looks[d].width)
+    rows = list(_cells(text, delimiter, looks[delimiter].strict))
+    if looks[delimiter].width == 1 and (spaced := _spaced(rows)):
+        rows, delimiter = spaced, " "
     header = tuple(name.strip() for name in rows[0]) if rows else ()
     if not rows or len(set(header)) != len(header):
         raise DataError(f"{where} needs a first line with distinct column names")
@@ -141,35 +154,58 @@ def _read_csv(where: str, text: str) -> Sheet:
     return Sheet(where, header, rows[1:], delimiter)
 
 
-def _is_even(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether all rows are as long as the first, which has several cells."""
-    return bool(rows) and len(rows[0]) > 1 and len({len(row) for row in rows}) == 1
+class _Look(NamedTuple):
+    """How a text looks with a delimiter between its cells."""
+
+    width: int
+    """Cells of the first row."""
+    even: bool
+    """Whether these are several, and all rows have as many."""
+    strict: bool
+    """Whether every quotation mark stands at the end of its cell."""
 
 
-def _cells(text: str, delimiter: str) -> list[list[str]]:
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    return [row for row in rows if any(cell.strip() for cell in row)]
+def _look(where: str, text: str, delimiter: str) -> _Look:
+    """How it looks, without holding it; DataError where a quotation mark is not closed."""
+    try:
+        return _Look(*_widths(_cells(text, delimiter, True)), strict=True)
+    except csv.Error as error:
+        fault = str(error)  # without its frames, which hold the text
+    try:
+        if "unexpected end" not in fault:  # else what stands behind a mark does no harm
+            return _Look(*_widths(_cells(text, delimiter, False)), strict=False)
+    except csv.Error as error:
+        fault = str(error)
+    raise DataError(
+        f"{where} cannot be read as CSV ({fault}): close every quotation mark, and double one that "
+        "is part of a cell"
+    )
 
 
-def _read_lines(where: str, lines: Iterable[str]) -> Sheet:
-    """An object of JSON a line, as Hugging Face's metadata.jsonl; what is nested is left aside."""
-    found: list[dict[str, object]] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: line {number} is no JSON ({error})") from error
-        if not isinstance(entry, dict):
-            raise DataError(f"{where}: line {number} is no object with a name for each value")
-        found.append(entry)
-    names = list(dict.fromkeys(name for entry in found for name in entry))
-    nested = {n for n in names if any(isinstance(e.get(n), dict | list) for e in found)}
-    flat = [name for name in names if name not in nested]
-    rows = [[_cell(entry.get(name)) for name in flat] for entry in found]
-    notes = tuple(f"{where}: {name} holds lists or objects, left aside" for name in sorted(nested))
-    return Sheet(where, tuple(flat), rows, "\n", notes)
+def _widths(rows: Iterator[list[str]]) -> tuple[int, bool]:
+    width = len(next(rows, ()))
+    return width, all(len(row) == width for row in rows) and width > 1
+
+
+def _cells(text: str, delimiter: str, strict: bool) -> Iterator[list[str]]:
+    """The rows that hold anything."""
+    lines = io.StringIO(text, newline="")
+    rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=strict)
+    return (row for row in rows if any(text.strip() for text in row))
+
+
+def _require_few(where: str, held: int) -> None:
+    if held > MAX_HELD:
+        raise DataError(f"{where} has {held:,} rows and cells, more than {MAX_HELD:,}: split it")
+
+
+def _spaced(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The words of rows of one cell, if all have as many; empty if it is called as `file name`."""
+    first = rows[0][0].split()
+    if len(first) == 1 or rows[0][0].strip().lower() in FILE_COLUMNS:
+        return []
+    found = [row[0].split(None, len(first)) for row in rows]
+    return found if all(len(words) == len(first) for words in found) else []
 
 
 def _read_parquet(where: str, data: bytes) -> Sheet:
@@ -195,20 +231,16 @@ def _read_parquet(where: str, data: bytes) -> Sheet:
 def _cells_of(column: Any, classes: list[str] | None) -> list[str]:
     """The cells of a column of Arrow, as text."""
     encoded = column.combine_chunks().dictionary_encode() if column.num_chunks else column
-    values = [_cell(label_of(value, classes)) for value in encoded.dictionary.to_pylist()]
+    values = [cell(label_of(value, classes)) for value in encoded.dictionary.to_pylist()]
     return ["" if k is None else values[k] for k in encoded.indices.to_pylist()]
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    return str(int(value)) if isinstance(value, bool) else str(value)
 
 
 def _read_attributes(where: str, count: int, text: str) -> Sheet:
     """The count, a line of names, then an image's file name and its -1 or 1 for each."""
-    lines = [words for line in text.splitlines() if (words := line.split())]
-    names, body = (tuple(lines[0]), lines[1:]) if lines else ((), [])
+    first, _, rest = text.lstrip().partition("\n")
+    names = tuple(first.split(None, MAX_HELD))
+    _require_few(where, (count + rest.count("\n")) // 2 * (2 + len(names)))
+    body = [words for line in rest.splitlines() if (words := line.split(None, 1 + len(names)))]
     if len(body) != count or any(len(words) != 1 + len(names) for words in body):
         raise DataError(
             f"{where} says that it lists {count} images with {len(names)} attributes each, and "

@@ -136,7 +136,8 @@ def test_labels_of_other_images_are_refused_or_left_aside(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "first line"),
+        ("", "is empty"),
+        ("\n \n", "first line"),
         ("file,age,age\n", "distinct"),
         ("file,age\na.png\n", "row 2 has 1 columns, the header 2"),
         ("3\nYoung Male\na.png 1 -1\n", "lists 3 images with 2 attributes each, and 1 lines"),

@@ -1,0 +1,84 @@
+"""Tables of labels in JSON: an object a line, a list of objects, or an object of images."""
+
+import json
+
+from pipeline.data.sources.sheet import FILE_COLUMNS, Sheet, cell
+from stylealae.errors import DataError
+
+__all__ = ["read_json"]
+
+MAX_ENTRIES, MAX_VALUES = 1_000_000, 9_000_000
+"""Empty ones of a few bytes take a hundred times as much when they are read."""
+WANTED = "write a list of objects, one an image, with its file name and its labels"
+Entry = dict[str, object]
+
+
+def read_json(where: str, text: str) -> Sheet:
+    """Lines as of Hugging Face's metadata.jsonl, `[{"file": ...}]`, or `{"a.jpg": {"age": 3}}`.
+
+    What is nested in an entry is left aside.
+
+    Raises:
+        DataError: it is none of these.
+    """
+    _require_few(where, text, MAX_VALUES)
+    entries = _lines(where, text) if text.startswith("{") else _listed(where, _parsed(where, text))
+    names = list(dict.fromkeys(name for entry in entries for name in entry))
+    nested = {n for n in names if any(isinstance(e.get(n), dict | list) for e in entries)}
+    flat = [name for name in names if name not in nested]
+    rows = [[cell(entry.get(name)) for name in flat] for entry in entries]
+    notes = tuple(f"{where}: {name} holds lists or objects, left aside" for name in sorted(nested))
+    return Sheet(where, tuple(flat), rows, "\n", notes)
+
+
+def _require_few(where: str, text: str, values: int) -> None:
+    if max(map(text.count, "{[")) > MAX_ENTRIES or max(map(text.count, ",:")) > values:
+        raise DataError(
+            f"{where} has more than {MAX_ENTRIES:,} objects or {values:,} values: split it"
+        )
+
+
+def _lines(where: str, text: str) -> list[Entry]:
+    """An object a line, or all lines one object of images by their names."""
+    found: list[Entry] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            if not found and isinstance(whole := _parsed(where, text, number), dict):
+                return _by_name(whole)
+            raise DataError(f"{where}: line {number} is no JSON ({error})") from error
+        if not isinstance(entry, dict):
+            raise DataError(f"{where}: line {number} is no object with a name for each value")
+        found.append(entry)
+    return _by_name(found[0]) if len(found) == 1 else found
+
+
+def _listed(where: str, whole: object) -> list[Entry]:
+    entries = (
+        [entry for entry in whole if isinstance(entry, dict)] if isinstance(whole, list) else []
+    )
+    if not isinstance(whole, list) or len(entries) < len(whole):
+        raise DataError(f"{where} is JSON, and no list of objects: {WANTED}")
+    return entries
+
+
+def _by_name(whole: Entry) -> list[Entry]:
+    """Objects, or values called `label`, by the names of images; an entry of one image as it is."""
+    if not FILE_COLUMNS.isdisjoint(name.lower() for name in whole):
+        return [whole]
+    return [
+        {"file": name, **(value if isinstance(value, dict) else {"label": value})}
+        for name, value in whole.items()
+    ]
+
+
+def _parsed(where: str, text: str, line: int = 1) -> object:
+    """The one value that a text is, which is held with all it holds."""
+    _require_few(where, text, MAX_VALUES // 4)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: line {line} is no JSON, nor is all of it ({error})") from error
