@@ -83,6 +83,9 @@ class Commands(click.Group):
 
 
 def _show_usage(error: click.UsageError) -> None:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return
     command = error.ctx.command_path if error.ctx else "stylealae"
     show_error(f"{error.format_message()}\nsee `{command} --help`")
 

@@ -1,19 +1,30 @@
 """Arguments and options that several commands share."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from stylealae.errors import ConfigError
 
 __all__ = ["CONFIG", "COUNT", "DEVICE", "IMAGES", "MODEL", "OUT", "OVERRIDES"]
-__all__ += ["OVERWRITE", "PICTURES", "require_free", "require_picture"]
+__all__ += ["OVERWRITE", "PATH", "PICTURES", "require_free", "require_picture"]
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 """Formats that pictures are written in, by the endings of their files."""
 C = TypeVar("C", bound=Callable[..., object])
+
+
+class _Path(click.Path):
+    """A path, also of `~`, which a shell leaves as it is in `--out=~/x` and between quotes."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(os.path.expanduser(value), param, ctx)
+
+
+PATH = _Path(path_type=Path)
 
 
 def require_picture(option: str, out: Path, *others: str) -> None:
@@ -22,6 +33,8 @@ def require_picture(option: str, out: Path, *others: str) -> None:
         raise ConfigError(f"{option} is {out}: end it in {', '.join((*PICTURES, *others))}")
     if out.is_dir():
         raise ConfigError(f"{option} is {out}, a folder: name a file in it")
+    if file := next((above for above in out.parents if above.is_file()), None):
+        raise ConfigError(f"{option} is {out}, and {file} is a file: name another folder")
 
 
 def require_free(out: Path, *, overwrite: bool) -> None:
@@ -39,13 +52,13 @@ def _picture(_: click.Context, option: click.Parameter, out: Path) -> Path:
     return out
 
 
-CONFIG = click.argument("config", type=click.Path(path_type=Path))
+CONFIG = click.argument("config", type=PATH)
 OVERRIDES = click.argument("overrides", nargs=-1, metavar="[key=value]...")
 
-MODEL = click.argument("model", type=click.Path(path_type=Path))
+MODEL = click.argument("model", type=PATH)
 IMAGES = click.argument("images", nargs=-1, required=True)
 OUT = click.option(
-    "--out", required=True, type=click.Path(path_type=Path), callback=_picture,
+    "--out", required=True, type=PATH, callback=_picture,
     help="PNG, JPEG, WebP, TIFF or BMP to write.",
 )  # fmt: skip
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what is there.")

@@ -1,6 +1,7 @@
 """What a run will do and take, printed without starting it: `stylealae plan` and `--dry-run`."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,12 @@ class PlanRequest:
     """Forecast the run with rates that were measured."""
     as_json: bool = False
     """One line of JSON, with the resolved config, in place of tables."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        for name, value in (("gpu-gib", self.gpu_gib), ("price", self.price)):
+            if not 0 <= value < math.inf:
+                raise ConfigError(f"--{name} is {value:g}: give a number above 0")
 
 
 OPTIONS = {"--gpus": int, "--gpu": str, "--price": float, "--gpu-gib": float, "--rates": Path}

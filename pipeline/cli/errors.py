@@ -38,6 +38,9 @@ def reporting(interrupted: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             except UserError as error:
                 show_error(error)
                 sys.exit(1)
+            except MemoryError:
+                show_error("the memory of this machine does not suffice: ask for less at a time")
+                sys.exit(1)
             except KeyboardInterrupt as stop:
                 click.secho(f"interrupted: {stop if stop.args else interrupted}", err=True)
                 sys.exit(130)

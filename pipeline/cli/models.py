@@ -22,6 +22,8 @@ def open_model(path: Path, device: str = "auto") -> "StyleALAE":
             f"{path} is a picture, and a model is wanted first: give a run such as runs/demo, then "
             "the pictures"
         )
+    if path.is_file() and _is_snapshot(path.parent):
+        raise CheckpointError(f"{path} is a file of a snapshot: give its folder, {path.parent}")
     if path.is_file():
         return StyleALAE.from_released(path, device=where)
     return StyleALAE.load(snapshot_of(path), where)

@@ -1,13 +1,15 @@
-"""What a config's text may ask of whoever reads it, seen before anything is built of it."""
+"""What a config's text may ask of whoever reads it, and its numbers may be."""
 
+import math
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import is_dataclass
 
 import yaml
 
 from stylealae.errors import ConfigError
 
-__all__ = ["require_bounded"]
+__all__ = ["require_bounded", "require_finite"]
 
 MAX_CHARACTERS, MAX_DEPTH, MAX_VALUE = 1 << 20, 50, 4096
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -34,6 +36,22 @@ def require_bounded(text: str, origin: str) -> None:
             raise ConfigError(
                 f"{origin}: a value has {len(event.value):,} characters, and may have {MAX_VALUE:,}"
             )
+
+
+def require_finite(part: object, origin: str, key: str = "") -> None:
+    """Refuses, in a config or a part of one, NaN and infinity: no comparison finds fault with NaN.
+
+    Raises:
+        ConfigError: one is there.
+    """
+    if is_dataclass(part):
+        for name, value in vars(part).items():
+            require_finite(value, origin, f"{key}.{name}" if key else name)
+    elif isinstance(part, tuple):
+        for value in part:
+            require_finite(value, origin, key)
+    elif isinstance(part, float) and not math.isfinite(part):
+        raise ConfigError(f"{origin}: {key} is {part}, and a finite number is wanted")
 
 
 def _events(text: str) -> Iterator[yaml.Event]:

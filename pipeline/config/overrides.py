@@ -37,6 +37,13 @@ def merged(overrides: Sequence[str], run: type, sections: Sections) -> DictConfi
                 "schedule.lr=[0.002]"
             )
         key = key.strip()
+        above = key.rpartition(".")[0]
+        holds = _type_of(above, run, sections) if above else run
+        if holds is not None and not is_dataclass(holds):
+            raise ConfigError(
+                f"{override!r}: {above} has no keys of its own, write all of it, as in "
+                "schedule.lr=[0.002]"
+            )
         kind = _type_of(key, run, sections)
         if get_origin(kind) is tuple and not value.lstrip().startswith("["):
             found.merge_with_dotlist([f"{key}=[{value}]"])

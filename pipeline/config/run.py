@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from pipeline.config.bounds import require_bounded
+from pipeline.config.bounds import require_bounded, require_finite
 from pipeline.config.init import InitConfig
 from pipeline.config.messages import explained, first_lines
 from pipeline.config.overrides import merged, require_text
@@ -218,7 +218,9 @@ def parse(
         _require_data(OmegaConf.to_container(last), origin)
         given = _with_from(OmegaConf.merge(given, last))
         config = OmegaConf.merge(_schema(_sections(given)), given)
-        return cast(RunConfig, OmegaConf.to_object(config))
+        found = cast(RunConfig, OmegaConf.to_object(config))
+        require_finite(found, origin)
+        return found
     except RecursionError as error:
         raise ConfigError(f"{origin}: it is nested too deep for a config") from error
     except YAMLError as error:

@@ -16,12 +16,14 @@ from torch import Tensor
 from pipeline.data import pixels
 from pipeline.data.decoding import decode
 from pipeline.data.format.manifest import MANIFEST, Manifest, data_storage
+from pipeline.data.format.tar import is_tar
 from pipeline.data.format.types import Label
 from pipeline.data.loader.shard_reader import ShardReader
 from pipeline.data.pixels import Pixels
+from pipeline.data.sources.containers import is_zip
 from pipeline.data.sources.registry import open_source
 from pipeline.data.sources.source import Sample, Source
-from pipeline.storage import is_url
+from pipeline.storage import is_url, local_path
 from pipeline.storage.pieces import open_pieces
 from stylealae.errors import DataError
 
@@ -67,6 +69,7 @@ def open_images(
     Raises:
         DataError: there is no usable image, or a file that was named is none.
     """
+    paths = [path if is_url(path) else local_path(path) for path in paths]
     last = [Path(path).name for path in paths]
     names = last if len(set(last)) == len(paths) else [str(path) for path in paths]
     opened = [_images(path, resolution, channels, labels) for path in paths]
@@ -122,7 +125,9 @@ def _renamed(images: Iterator[Image], path: str | Path, name: str) -> Iterator[I
 
 
 def _is_photo(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() not in (".tar", ".zip", ".parquet")
+    if not path.is_file() or path.suffix.lower() in (".tar", ".zip", ".parquet"):
+        return False
+    return not (is_zip(path) or is_tar(path))
 
 
 def _plain(path: Path, resolution: int, channels: int, labels: Path | None) -> Images:

@@ -96,7 +96,8 @@ def read_run(folder: Path) -> Run:
     state = _newest_state(folder)
     if not rows and not state:
         raise CheckpointError(
-            f"{folder} does not exist{did_you_mean(folder)}"
+            f"{folder} does not exist"
+            + (did_you_mean(folder) or ": give the folder that training wrote, such as runs/demo")
             if not folder.exists()
             else f"{folder} is no run: it has neither metrics.jsonl nor a checkpoint; give the "
             "folder that training wrote, such as runs/demo"

@@ -15,6 +15,7 @@ cache.py         pieces from an object store, on a local disk
 """
 
 import os
+import re
 from pathlib import Path
 
 from pipeline.storage.publish import nothing, published
@@ -26,6 +27,8 @@ __all__ += ["published"]
 
 PATIENCE_S = 300.0
 Where = str | Path
+_ONE_SLASH = re.compile(r"(s3|gs|gcs|az|abfs|abfss|hdfs|https?|ftp|hf):/([^/].*)")
+"""What was meant as a URL, and would be a folder of this name."""
 
 
 def open_storage(
@@ -44,6 +47,8 @@ def open_storage(
         error: what is raised when it has passed.
     """
     location = local_path(where)
+    if found := _ONE_SLASH.match(location):
+        raise error(f"{where} has one slash where a URL has two: write {found[1]}://{found[2]}")
     if not is_url(location):
         from pipeline.storage.local import LocalStorage
 

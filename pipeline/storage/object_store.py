@@ -246,7 +246,7 @@ def _filesystem(where: str) -> tuple[Any, str]:
     protocol = where.partition("://")[0]
     try:
         fs, path = fsspec.core.url_to_fs(where, **OPTIONS.get(protocol, {}))
-    except (ImportError, ValueError) as error:
+    except (ImportError, ValueError, OSError) as error:
         raise DataError(
             f"{where} cannot be opened ({error}): install what reads {protocol}:// "
             "(s3fs, gcsfs or adlfs), or correct the URL"

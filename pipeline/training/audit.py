@@ -88,9 +88,10 @@ def stretch_of(storage: Storage, upto: int | None = None, data: str = "") -> Str
     found = checkpoints.every(storage)
     seen = [int(c.state["seen"]) for c in found]
     if not found:
+        exists = storage.remote or Path(storage.where).exists()
+        missing = "holds no checkpoints" if exists else "does not exist"
         raise CheckpointError(
-            f"{storage.where} holds no checkpoints: give the folder that training wrote, such as "
-            "runs/demo"
+            f"{storage.where} {missing}: give the folder that training wrote, such as runs/demo"
         )
     if upto not in (None, *seen):
         raise CheckpointError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.arguments import require_picture
+from pipeline.cli.arguments import PATH, require_picture
 from pipeline.cli.errors import reporting
 from pipeline.cli.output import print_numbers, write_picture
 from pipeline.cli.progress import progress
@@ -25,18 +25,18 @@ NAMED = 5  # photos that are passed over, one by one
 
 
 @click.command()
-@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the crops.")
+@click.argument("photos", nargs=-1, required=True, type=PATH)
+@click.option("--out", required=True, type=PATH, help="Folder of the crops.")
 @click.option("--size", default=1024, show_default=True, type=click.IntRange(16, 4096),
               help="Side of the crops, in pixels.")  # fmt: skip
-@click.option("--landmarks", type=click.Path(path_type=Path),
+@click.option("--landmarks", type=PATH,
               help="ffhq-dataset-v2.json, or a JSON of {file name: [[x, y], ...]}; default: files "
                    "beside the photos.")  # fmt: skip
 @click.option("--detector", "detect", metavar="NAME:WEIGHTS",
               help="Find the faces of photos without landmarks: yunet:face_detection_yunet_"
                    "2023mar.onnx or dlib:shape_predictor_68_face_landmarks.dat; default: dlib of "
                    "the extra `faces`, if it is there.")  # fmt: skip
-@click.option("--sheet", type=click.Path(path_type=Path), help="Also a PNG of the first crops.")
+@click.option("--sheet", type=PATH, help="Also a PNG of the first crops.")
 @reporting("the crops that were made are there")
 def align(
     photos: Sequence[Path], out: Path, size: int, landmarks: Path | None, detect: str | None,

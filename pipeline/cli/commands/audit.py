@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.arguments import PATH
 from pipeline.cli.errors import reports_errors
 
 __all__ = ["audit"]
@@ -28,7 +29,7 @@ __all__ = ["audit"]
     help="Relative distance that other kernels may cause.",
 )
 @click.option("--out", default="certificate.json", show_default=True,
-              type=click.Path(path_type=Path), help="Certificate to write.")  # fmt: skip
+              type=PATH, help="Certificate to write.")  # fmt: skip
 @reports_errors
 def audit(run: str, upto: int | None, data: str, tolerance: float, out: Path) -> None:
     """Train a stretch of RUN again, from one checkpoint to the next, and compare everything.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli.arguments import PATH
 from pipeline.cli.errors import folded, reporting, resumable
 from pipeline.cli.output import JSON, print_numbers, write_picture
 from pipeline.cli.progress import bars
@@ -33,7 +34,7 @@ __all__ = ["inspect", "prepare", "verify"]
 @click.option("--fit", type=click.Choice(["crop", "pad"]), default="crop", show_default=True,
               help="Images that are not square: cut out the middle, or add black.")  # fmt: skip
 @click.option("--channels", type=int, help="1 for grey, 3 for colour; default: the source's own.")
-@click.option("--labels", type=click.Path(path_type=Path),
+@click.option("--labels", type=PATH,
               help="File of labels for INPUT: a CSV (first column: file name), "
                    "list_attr_celeba.txt, ffhq-dataset-v2.json, StyleGAN's .labels.")  # fmt: skip
 @click.option("--test-fraction", type=float,
@@ -43,8 +44,19 @@ __all__ = ["inspect", "prepare", "verify"]
 @click.option("--max-broken", type=click.IntRange(0),
               help="Stop when more images than this cannot be used; default: never.")  # fmt: skip
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be used.")
-@click.option("--shard-img", default=1024, show_default=True, help="Images in a shard.")
-@click.option("--workers", default=0, help="Processes, or Ray tasks at a time; 0 takes every core.")
+@click.option(
+    "--shard-img",
+    default=1024,
+    type=click.IntRange(1),
+    show_default=True,
+    help="Images in a shard.",
+)
+@click.option(
+    "--workers",
+    default=0,
+    type=click.IntRange(0),
+    help="Processes, or Ray tasks at a time; 0 takes every core.",
+)
 @click.option("--ray", metavar="ADDRESS", default="", envvar="RAY_ADDRESS", show_envvar=True,
               help="Make the shards as tasks of this Ray (auto: the one on this host), not in "
                    "processes; INPUT and --out must be where all hosts see them.")  # fmt: skip
@@ -75,6 +87,8 @@ def prepare(
     from pipeline.data.sources.registry import open_source
     from pipeline.storage import is_url, local_path
 
+    if not out:
+        raise ConfigError("--out is empty: name a folder, or a URL such as s3://bucket/name")
     place = local_path(out)
     if ray and not is_url(place):
         place = str(Path(place).absolute())
@@ -104,7 +118,9 @@ def prepare(
 
 @click.command()
 @click.argument("dataset")
-@click.option("--threads", default=0, help="Files read at once; 0 takes every core.")
+@click.option(
+    "--threads", default=0, type=click.IntRange(0), help="Files read at once; 0 takes every core."
+)
 @reporting("nothing was changed; the faults found so far are above")
 def verify(dataset: str, threads: int) -> None:
     """Check every byte of a data set against its manifest; DATASET is a folder or a URL.
@@ -133,8 +149,14 @@ def verify(dataset: str, threads: int) -> None:
 
 @click.command()
 @click.argument("dataset")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for a PNG a resolution.")
-@click.option("--count", default=16, show_default=True, help="Images of each split in a PNG.")
+@click.option("--out", type=PATH, help="Folder for a PNG a resolution.")
+@click.option(
+    "--count",
+    default=16,
+    type=click.IntRange(1),
+    show_default=True,
+    help="Images of each split in a PNG.",
+)
 @JSON
 @reporting("what was drawn is there")
 def inspect(dataset: str, out: Path | None, count: int, as_json: bool) -> None:
@@ -180,6 +202,8 @@ def _resolutions(text: str) -> list[int]:
         first, last = int(low), int(high or low)
     except ValueError:
         first = last = 0
+    if first > last and last in (sides := [4 << k for k in range(16)]) and first in sides:
+        raise ConfigError(f"--resolutions is {text!r}, the largest first: write {last}..{first}")
     sides = [4 << k for k in range(16) if first <= 4 << k <= last]
     if not sides or sides[0] != first or sides[-1] != last:
         raise ConfigError(f"--resolutions is {text!r}: write powers of two such as 4..64")

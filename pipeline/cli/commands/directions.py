@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.arguments import COUNT, DEVICE, MODEL
+from pipeline.cli.arguments import COUNT, DEVICE, MODEL, PATH
 from pipeline.cli.batches import read_batches
 from pipeline.cli.errors import reports_errors
 from pipeline.cli.models import open_model, snapshot_of
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 @click.command()
 @MODEL
 @click.argument("data", nargs=-1)
-@click.option("--labels", type=click.Path(path_type=Path),
+@click.option("--labels", type=PATH,
               help="Labels of DATA, where it brings none: a CSV (first column: file name), or "
                    "list_attr_celeba.txt.")  # fmt: skip
 @click.option("--attributes", metavar="A,B,...",
@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 @click.option("--sefa", type=click.IntRange(1), metavar="K",
               help="Without DATA: the K ways that G's affines answer to most (SeFa).")  # fmt: skip
 @click.option("--layers", metavar="FIRST-LAST", help="With --sefa: only these layers, 0-3 say.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder; default: MODEL's own.")
+@click.option("--out", type=PATH, help="Folder; default: MODEL's own.")
 @click.option("--overwrite", is_flag=True,
               help="Replace all directions that are there. Without it new ones are added, and "
                    "one of a name that is there is refused.")  # fmt: skip

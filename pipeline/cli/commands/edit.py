@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.arguments import COUNT, DEVICE, IMAGES, MODEL, OUT
+from pipeline.cli.arguments import COUNT, DEVICE, IMAGES, MODEL, OUT, PATH
 from pipeline.cli.batches import open_for, styles_of
 from pipeline.cli.errors import reports_errors
 from pipeline.cli.models import snapshot_of
@@ -22,7 +22,7 @@ __all__ = ["edit", "traverse"]
 
 log = logging.getLogger(__name__)
 
-FOLDER = click.option("--directions", "folder", type=click.Path(path_type=Path),
+FOLDER = click.option("--directions", "folder", type=PATH,
                       help="Folder of the directions; default: MODEL's own.")  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.arguments import DEVICE
+from pipeline.cli.arguments import DEVICE, PATH
 from pipeline.cli.errors import WIDTH, reports_errors
 from pipeline.cli.models import device_of, snapshot_of
 from pipeline.cli.output import JSON, print_table, wants_tables, write_picture
@@ -44,7 +44,7 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 
 
 @click.command()
-@click.argument("model", metavar="RUN_OR_SNAPSHOT", type=click.Path(path_type=Path))
+@click.argument("model", metavar="RUN_OR_SNAPSHOT", type=PATH)
 @click.option("--data", required=True, metavar="DATASET",
               help="Folder or URL of a data set that has the model's resolution.")  # fmt: skip
 @click.option("--metrics", "names", default="",
@@ -52,7 +52,7 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
                    "StyleALAE fid-random, kid-random, psnr, ssim, reciprocity]")  # fmt: skip
 @click.option("--list", is_flag=True, expose_value=False, is_eager=True, callback=_list,
               help="Show all metrics, and leave.")  # fmt: skip
-@click.option("--features", multiple=True, type=click.Path(path_type=Path),
+@click.option("--features", multiple=True, type=PATH,
               help="File of a feature extractor: inception-2015-12-05.pt, vgg16.pt, or TorchScript "
                    "of your own. Give it again for another.")  # fmt: skip
 @click.option("--sha256", default="", help="Hash that a file of your own must have.")
@@ -64,11 +64,11 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
                    "gender:Male.")  # fmt: skip
 @click.option("--batch", default=32, show_default=True, help="Images at once.")
 @click.option("--seed", default=0, show_default=True, help="Another seed draws other samples.")
-@click.option("--out", type=click.Path(path_type=Path), help="JSON lines are added to this file.")
-@click.option("--cache", type=click.Path(path_type=Path), show_default=True,
+@click.option("--out", type=PATH, help="JSON lines are added to this file.")
+@click.option("--cache", type=PATH, show_default=True,
               default=Path("~/.cache/stylealae/metrics"),
               help="Folder for statistics of real images.")  # fmt: skip
-@click.option("--pictures", "folder", type=click.Path(path_type=Path),
+@click.option("--pictures", "folder", type=PATH,
               help="Folder for pictures of codes, classes, priors and losses; a run has them in "
                    "TensorBoard too.")  # fmt: skip
 @click.option("--cpu", is_flag=True, hidden=True, help="As --device cpu.")

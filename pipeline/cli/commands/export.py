@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.arguments import MODEL, OVERWRITE, require_free
+from pipeline.cli.arguments import MODEL, OVERWRITE, PATH, require_free
 from pipeline.cli.errors import reports_errors
 from pipeline.cli.models import open_model, snapshot_of
 from pipeline.cli.output import print_numbers
@@ -23,11 +23,11 @@ FACES = 8
 
 @click.command()
 @MODEL
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="New folder.")
+@click.option("--out", required=True, type=PATH, help="New folder.")
 @click.option("--name", help="Heading of the card; default: the folder's name.")
 @click.option("--data", help="The prepared data set: its licence goes onto the card, and faces of "
               "it, reconstructed.")  # fmt: skip
-@click.option("--metrics", type=click.Path(path_type=Path),
+@click.option("--metrics", type=PATH,
               help="What `stylealae evaluate --out` wrote, for the card.")  # fmt: skip
 @click.option("--format", "formats", multiple=True, type=click.Choice(["onnx", "torch"]),
               help="Also F, G and E for other programs: onnx; torch: torch.export.")  # fmt: skip

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.arguments import COUNT, DEVICE, IMAGES, MODEL, OUT
+from pipeline.cli.arguments import COUNT, DEVICE, IMAGES, MODEL, OUT, PATH
 from pipeline.cli.batches import (
     encode_images,
     open_for,
@@ -33,6 +33,8 @@ SHEET_PX = 2048
 """Sheets of samples are about so wide, but at least four images."""
 MOST_PSI = 4.0
 """Styles of a larger truncation lie where there are none: a decimal comma, say."""
+MOST_PX = 1 << 28
+"""Pixels of a sheet, which are held as floats: 3 GiB."""
 AT_ONCE = 16
 """Images that G draws together."""
 
@@ -40,7 +42,7 @@ AT_ONCE = 16
 @click.command()
 @MODEL
 @IMAGES
-@click.option("--out", required=True, type=click.Path(path_type=Path),
+@click.option("--out", required=True, type=PATH,
               help="A .safetensors, or a .npy with the names in a .json beside.")  # fmt: skip
 @COUNT(None)
 @DEVICE
@@ -147,6 +149,7 @@ def sample(
     numbers = _seeds(seeds) if seeds else []
     amounts = _truncations(truncation)
     m = open_model(model, device)
+    _require_room(m.resolution, len(amounts) * (len(numbers) or count))
     wanted = [(k, 1) for k in numbers] or [(seed, count)]
     caption = "" if numbers else f"samples G(F(z))\nseed {seed}, "
     rows: list[Row] = []
@@ -163,6 +166,16 @@ def sample(
     spread = {f"{psi:g}": float(x.std(0, correction=0).mean())
               for psi, (_, x) in zip(amounts, rows, strict=True)}  # fmt: skip
     print_numbers(command="sample", images=sum(len(x) for _, x in rows), spread_of_pixels=spread)
+
+
+def _require_room(resolution: int, images: int) -> None:
+    """Refuses a sheet that no memory holds."""
+    most = MOST_PX // resolution**2
+    if images > most:
+        raise ConfigError(
+            f"{images:,} images of {resolution}x{resolution} are more than a sheet holds: ask for "
+            f"{most:,} at most, and for others with another --seed"
+        )
 
 
 def _samples(
@@ -215,6 +228,8 @@ def _seeds(text: str) -> list[int]:
             raise ConfigError(
                 f"--seeds has {part}, which ends before it begins: write {last}-{first}"
             )
+        if int(last or first) - int(first) >= MOST_PX // 16:
+            raise ConfigError(f"--seeds has {part}, more than a sheet holds: write a shorter range")
         found += range(int(first), int(last or first) + 1)
     return found
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.arguments import DEVICE, MODEL, OUT, require_picture
+from pipeline.cli.arguments import DEVICE, MODEL, OUT, PATH, require_picture
 from pipeline.cli.batches import open_for, styles_of
 from pipeline.cli.errors import reports_errors
 from pipeline.cli.output import print_numbers, write_picture
@@ -76,7 +76,7 @@ def mix(
 @click.command()
 @MODEL
 @click.argument("faces", nargs=-1, required=True)
-@click.option("--out", required=True, type=click.Path(path_type=Path),
+@click.option("--out", required=True, type=PATH,
               help="A sheet (.png), or a movie (.gif, .webp, .mp4, .webm).")  # fmt: skip
 @click.option("--steps", default=9, show_default=True, type=click.IntRange(2),
               help="Pictures from one face to the next, in a sheet.")  # fmt: skip

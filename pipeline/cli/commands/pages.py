@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.arguments import DEVICE
+from pipeline.cli.arguments import DEVICE, PATH
 from pipeline.cli.errors import reports_errors
 from pipeline.cli.models import newest_run, open_model, snapshot_of
 from stylealae.errors import ConfigError, UserError
@@ -26,8 +26,8 @@ EXAMPLES = 6
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path), required=False)
-@click.option("--directions", type=click.Path(path_type=Path),
+@click.argument("model", type=PATH, required=False)
+@click.option("--directions", type=PATH,
               help="Folder that `stylealae directions` wrote; default: the model's own, if it "
                    "holds some, else those along which the model varies most.")  # fmt: skip
 @click.option("--port", default=7860, show_default=True, help="0 takes any free one.")
@@ -41,7 +41,7 @@ EXAMPLES = 6
               help="Turn and crop photos by their eyes and mouth, as `stylealae align` does, with "
                    "yunet:model.onnx or dlib:model.dat; default: dlib of the extra `faces`, if it "
                    "is there, else crop by hand.")  # fmt: skip
-@click.option("--examples", type=click.Path(path_type=Path), metavar="PATH",
+@click.option("--examples", type=PATH, metavar="PATH",
               help="Images to begin with; default: held-out ones of the run's data set where it is "
                    "still there, and on this machine alone.")  # fmt: skip
 @DEVICE
@@ -176,8 +176,8 @@ def _name_of(model: Path) -> str:
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Default: report.html in the run.")
+@click.argument("run", type=PATH)
+@click.option("--out", type=PATH, help="Default: report.html in the run.")
 @reports_errors
 def report(run: Path, out: Path | None) -> None:
     """Tell a run on one page: pictures, curves, metrics, plan, config, environment.

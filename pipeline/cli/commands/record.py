@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.arguments import DEVICE
+from pipeline.cli.arguments import DEVICE, PATH
 from pipeline.cli.errors import reports_errors
 from pipeline.cli.models import device_of, snapshot_of
 from stylealae.errors import ConfigError
@@ -16,13 +16,13 @@ __all__ = ["record"]
 
 @click.command()
 @click.argument("name")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, type=PATH)
 @click.option("--data", required=True, metavar="DATASET", help="Data set to measure on.")
 @click.option("--metric", required=True, help="Name of a metric (`evaluate --list`).")
 @click.option("--figures", default="", metavar="NAME=VALUE,...",
               help="Which of the metric's values to record, and as what; default: the first."
 )  # fmt: skip
-@click.option("--file", type=click.Path(path_type=Path), default=Path("docs/results.json"),
+@click.option("--file", type=PATH, default=Path("docs/results.json"),
               show_default=True, help="JSON file; the table beside it ends in .md.")  # fmt: skip
 @DEVICE
 @reports_errors

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.arguments import COUNT, DEVICE, IMAGES, MODEL, OUT, OVERWRITE
+from pipeline.cli.arguments import COUNT, DEVICE, IMAGES, MODEL, OUT, OVERWRITE, PATH
 from pipeline.cli.batches import encode_images, open_for, pictures_of, write_styles
 from pipeline.cli.errors import reports_errors
 from pipeline.cli.output import print_numbers, write_picture
@@ -29,12 +29,12 @@ __all__ = ["refine"]
 @IMAGES
 @OUT
 @click.option("--steps", default=100, show_default=True, help="Steps of descent from E(x).")
-@click.option("--features", metavar="vgg16.pt", type=click.Path(path_type=Path),
+@click.option("--features", metavar="vgg16.pt", type=PATH,
               help="Descend by LPIPS as well, and say how much was gained in it. docs/metrics.md "
                    "says where the file is from; nothing is downloaded here.")  # fmt: skip
-@click.option("--styles", type=click.Path(path_type=Path),
+@click.option("--styles", type=PATH,
               help="Also write the refined styles: .safetensors or .npy.")  # fmt: skip
-@click.option("--tune", "tuning", metavar="FILE", type=click.Path(path_type=Path),
+@click.option("--tune", "tuning", metavar="FILE", type=PATH,
               help="Also tune G to these images, and write what is added to it: a small "
                    ".safetensors, which other commands take as tuned:FILE.")  # fmt: skip
 @click.option("--tune-steps", default=200, show_default=True, type=click.IntRange(1),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.arguments import CONFIG, OVERRIDES, OVERWRITE, require_free
+from pipeline.cli.arguments import CONFIG, OVERRIDES, OVERWRITE, PATH, require_free
 from pipeline.cli.beginning import is_complete
 from pipeline.cli.dry_run import PlanRequest, dry_run
 from pipeline.cli.errors import reports_errors, resumable
@@ -28,10 +28,8 @@ __all__ = ["import_", "plan", "train"]
 @click.option("--gpus", type=int, default=0, help="Share the run among so many GPUs.")
 @click.option("--gpu", default="", help="Forecast from this GPU's data sheet: h100, a100, l4, ...")
 @click.option("--price", type=float, default=0.0, help="Of one GPU and hour, in any currency.")
-@click.option("--rates", type=click.Path(path_type=Path), help="Forecast with measured rates.")
-@click.option(
-    "--calibrate", type=click.Path(path_type=Path), help="Measure this machine's rates, write them."
-)
+@click.option("--rates", type=PATH, help="Forecast with measured rates.")
+@click.option("--calibrate", type=PATH, help="Measure this machine's rates, write them.")
 @click.option("--stages", default="0,2,4", show_default=True, help="Stages to calibrate with.")
 @JSON
 @reports_errors
@@ -135,8 +133,8 @@ def train(config: Path, overrides: Sequence[str]) -> None:
 
 
 @click.command("import")
-@click.argument("released", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("released", type=PATH)
+@click.argument("out", type=PATH)
 @click.option("--raw", is_flag=True, help="The last step's weights, not their running average.")
 @OVERWRITE
 @reports_errors

@@ -7,6 +7,9 @@
     image_list.txt                                       its numbers -> files of CelebA
     list_attr_celeba.txt                                 attributes by file of CelebA
 
+    Img/img_align_celeba/000001.jpg ...                  CelebA itself, or its zip,
+    Anno/list_attr_celeba.txt                            also without these two folders
+
 The lists lie inside the input, beside it, or beside the file of labels. CelebA itself, whose files
 bear the names in list_attr_celeba.txt, reads the same way.
 """
@@ -27,6 +30,7 @@ __all__ = ["CelebaHQ"]
 IMAGES = "CelebA-HQ-img"
 OWN = "CelebAMask-HQ-attribute-anno.txt"
 CELEBA = "list_attr_celeba.txt"
+ALIGNED = "img_align_celeba"
 MAPPINGS = ("image_list.txt", "CelebA-HQ-to-CelebA-mapping.txt")
 
 
@@ -42,7 +46,10 @@ class CelebaHQ(Files):
         """Whether one of the lists, or CelebAMask-HQ's folder of images, is inside."""
         names = {PurePosixPath(name).name for name in entries}
         inside = any(IMAGES in PurePosixPath(name).parts for name in entries)
-        return inside or path.name == IMAGES or not names.isdisjoint({OWN, CELEBA, *MAPPINGS})
+        below = any(any(path.glob(f"*/{name}")) for name in (OWN, CELEBA))
+        beside = path.stem.startswith(ALIGNED) and _beside(path)
+        named = not names.isdisjoint({OWN, CELEBA, *MAPPINGS})
+        return inside or path.name == IMAGES or named or below or beside
 
     def chosen(self, images: list[str]) -> list[str]:
         """CelebAMask-HQ's photos without its masks; by number, then by name."""
@@ -63,7 +70,9 @@ class CelebaHQ(Files):
         sheet = read_sheet(*listed)
         if mapping := self._list(others, MAPPINGS):
             sheet = self._renamed(sheet, _read_mapping(*mapping))
-        return self.matched(sheet, stems=False)
+        names = (self.input, *self._keys)
+        aligned = any(f"{ALIGNED}_png" in name for name in names)  # called .jpg in the list
+        return self.matched(sheet, stems=aligned)
 
     def _renamed(self, sheet: Sheet, celeba: Mapping[int, str]) -> Sheet:
         """The list with the images' names in place of CelebA's, if it has CelebA's."""
@@ -73,7 +82,7 @@ class CelebaHQ(Files):
 
     def _list(self, inside: Sequence[str], wanted: tuple[str, ...]) -> tuple[str, bytes] | None:
         """The first list of these names inside the input, beside it or beside the labels."""
-        beside = [Path(self.input).absolute().parent]
+        beside = _places(Path(self.input))
         if self.options.labels is not None:
             beside.append(Path(self.options.labels).absolute().parent)
         for name in wanted:
@@ -85,6 +94,16 @@ class CelebaHQ(Files):
                 if (folder / name).is_file():
                     return str(folder / name), (folder / name).read_bytes()
         return None
+
+
+def _places(path: Path) -> list[Path]:
+    """Where CelebA's lists lie that are not in an input: beside it, or in Anno beside Img."""
+    folder = path.absolute().parent
+    return [folder, folder / "Anno", folder.parent / "Anno"]
+
+
+def _beside(path: Path) -> bool:
+    return any((place / CELEBA).is_file() for place in _places(path))
 
 
 def _number(name: str) -> int:

@@ -42,6 +42,7 @@ LABELS = "labels.csv"
 EXPECTED = (LABELS, "labels.json", "metadata.csv", "metadata.jsonl", "metadata.parquet")
 """Tables of labels by their very names: one that cannot be read or names no image is an error."""
 
+SPLITS = frozenset(("train", "training", "test", "testing", "val", "valid", "validation"))
 EXAMPLE = "sample_submission"
 """How tables begin that name images beside made-up labels."""
 
@@ -72,6 +73,11 @@ class Files(Source):
                 f"{self.left_aside or 'no files at all'}{advice(others, SUFFIXES)}"
             )
         self._names = Names(self._keys, str(Path(input).absolute()))
+        if together := _split_folders(self._keys):
+            self.notes.append(
+                f"{input}: {', '.join(together)} are taken as one set, and the images for tests "
+                "from its end: prepare them one by one to keep them apart"
+            )
         self.used: set[str] = set()  # files that are no images
         self.labels = self.read_labels(others)
         self.label_names = self.labels.names
@@ -254,6 +260,13 @@ class Tar(Files):
     def chosen(self, images: list[str]) -> list[str]:
         """All images; of a sample with labels, the one with the shortest ending."""
         return one_of_each_sample(images, self.files.sizes)
+
+
+def _split_folders(keys: Sequence[str]) -> list[str]:
+    """The folders, two or more, that are called as the splits of a data set are."""
+    parts = {part for key in keys for part in PurePosixPath(key).parts[:-1]}
+    found = sorted(part for part in parts if part.lower() in SPLITS)
+    return found if len(found) > 1 else []
 
 
 def _sheet(path: Path) -> Sheet:

@@ -8,7 +8,7 @@ without, or in folders of those names, belong to those splits.
 import hashlib
 import re
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from pathlib import Path, PurePath
@@ -52,6 +52,8 @@ class Parquet(Source):
             self._classes = classes_of(schema)
             labels = [f.name for f in schema if is_label(arrow.types, f.type)]
             labels = [name for name in labels if name != self._column]
+            for path, file in zip(self._paths, self._files, strict=True):
+                _require_columns(path, file, [self._column, *labels])
             tables = [file.read(columns=labels) for file in self._files]
             columns = [{name: table.column(name) for name in labels} for table in tables]
         except (OSError, KeyError, ValueError, arrow.ArrowException) as error:
@@ -72,6 +74,8 @@ class Parquet(Source):
         self._groups = [_group_ends(file.metadata) for file in self._files]
         self._counts = [ends[-1] if ends else 0 for ends in self._groups]
         self._ends = list(accumulate(self._counts))
+        if not self._ends[-1]:
+            raise DataError(f"{input} has no rows: fetch it again, or export it anew")
         self._column_of_group = lru_cache(maxsize=1)(self._read_group)
 
     def listed(self) -> list[PurePath]:
@@ -176,6 +180,15 @@ def _group_ends(metadata: Any) -> list[int]:
     """For each group of rows the number of rows up to its end."""
     groups = (metadata.row_group(g) for g in range(metadata.num_row_groups))
     return list(accumulate(int(group.num_rows) for group in groups))
+
+
+def _require_columns(path: PurePath, file: Any, names: Sequence[str]) -> None:
+    """Refuses a file that is not of the same data set as the first."""
+    if missing := sorted(set(names).difference(file.schema_arrow.names)):
+        raise DataError(
+            f"{path} has no column {', '.join(missing)}, and the files before it have: they are "
+            "not of one data set; give its files alone"
+        )
 
 
 def _image_column(input: str, file: Any, types: Any) -> str:

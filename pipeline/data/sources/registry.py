@@ -26,6 +26,9 @@ from stylealae.interop import hub
 __all__ = ["SOURCES", "open_source"]
 
 
+MOST_DIGITS = 9  # of a number of drawn faces
+
+
 class Rendered(Source):
     """`rendered:6000`: that many drawn faces, the same everywhere, their parameters as labels."""
 
@@ -37,9 +40,10 @@ class Rendered(Source):
         """Read the count from `rendered:6000` or `6000`."""
         super().__init__(input, options)
         count = input.removeprefix("rendered").removeprefix(":") or "6000"
-        if not count.isdecimal() or int(count) == 0:
+        if not count.isdecimal() or len(count) > MOST_DIGITS or int(count) == 0:
             raise DataError(
-                f"{input!r} states no number of images: write for example rendered:6000"
+                f"{input!r} states no number of images, from 1 to {10**MOST_DIGITS - 1:,}: write "
+                "for example rendered:6000"
             )
         self._count = int(count)
         self._render = importlib.import_module("pipeline.data.rendered.faces").render

@@ -42,7 +42,8 @@ class StyleganZip(Files):
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{self.input}: {LABELS} cannot be read ({error!r}): wanted "
-                '{"labels": [[name, class or vector], ...]}'
+                '{"labels": [[name, class or vector], ...]}; mend it, or give --source folder or '
+                "zip, which leaves it aside"
             ) from error
         self.used.add(LABELS)
         if not known:

@@ -1,7 +1,9 @@
 """What the command line says when something ends it, and where its progress goes."""
 
+import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 import pytest
@@ -9,7 +11,9 @@ from click.testing import CliRunner
 
 from pipeline.cli import progress
 from pipeline.cli.app import main
+from pipeline.cli.arguments import PATH
 from pipeline.cli.errors import reporting, reports_errors, resumable, show_error
+from pipeline.data.images import read_images
 
 
 @pytest.mark.parametrize(
@@ -39,6 +43,9 @@ def test_ctrl_c_says_what_it_leaves(
         (["sample"], "Missing argument 'MODEL'."),
         (["sample", "m", "--out", "o.png", "--count", "0"], "'--count': 0 is not in the range"),
         (["sample", "m", "--out", "o.png", "--sede", "0"], "No such option '--sede'"),
+        (["prepare", "p", "--out", "o", "--workers", "-1"], "-1 is not in the range"),
+        (["verify", "o", "--threads", "-1"], "-1 is not in the range"),
+        (["inspect", "o", "--count", "0"], "0 is not in the range"),
     ],
 )
 def test_wrong_words_are_an_error_with_the_way_to_the_help(words: list[str], says: str) -> None:
@@ -158,3 +165,69 @@ def test_sentences_are_folded_for_a_terminal_alone(
     assert path in lines  # whole, to be copied
     assert max(len(line) for line in lines if line != path) <= 80
     assert " ".join(lines).split() == f"error: {sentence}".split()
+
+
+def test_no_words_are_answered_with_the_help() -> None:
+    said = CliRunner().invoke(main, []).output
+    assert said.startswith("Usage: ")
+    assert "error" not in said.split("Commands:")[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["prepare", "rendered:6", "--out", "o", "--resolutions", "64..4"], "write 4..64"),
+        (["prepare", "rendered:6", "--out", ""], "--out is empty: name a folder"),
+        (["prepare", "rendered:6", "--out", "s3:/b/x"], "one slash .*: write s3://b/x"),
+        (["prepare", f"rendered:{'9' * 99}", "--out", "o"], "states no number of images"),
+        (["sample", "file/x", "--out", "file/x.png"], "file is a file: name another folder"),
+        (
+            ["sample", "model/config.json", "--out", "x.png"],
+            "a file of a snapshot: give its folder",
+        ),
+        (["plan", "demo", "--gpu-gib", "-5"], "--gpu-gib is -5: give a number above 0"),
+        (["plan", "demo", "--price", "nan"], "--price is nan"),
+        (["plan", "demo", "schedule.lr=nan"], "schedule.lr is nan, and a finite number"),
+        (["plan", "demo", "loss.r1_gamma=inf"], "loss.r1_gamma is inf"),
+        (["plan", "demo", "schedule.batch.0=8"], "schedule.batch has no keys of its own"),
+        (["watch", "nowhere"], "nowhere does not exist: give the folder that training wrote"),
+        (["audit", "nowhere"], "nowhere does not exist: give the folder that training wrote"),
+    ],
+)
+def test_slips_of_the_hand_are_named_with_what_to_write(
+    words: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.json").write_text("{}")
+    ended = CliRunner().invoke(main, words)
+    assert ended.exit_code == 1
+    assert re.search(says, ended.output)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "model"]
+
+
+def test_a_tilde_is_the_home_where_the_shell_leaves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert PATH.convert("~/x.png", None, None) == tmp_path / "x.png"
+    made = CliRunner().invoke(
+        main, ["prepare", "rendered:2", "--out=~/set", "--resolutions", "4", "--workers", "1"]
+    )
+    assert made.exit_code == 0, made.output
+    drawn = CliRunner().invoke(main, ["inspect", "~/set", "--out=~/drawn"])
+    assert drawn.exit_code == 0, drawn.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["drawn", "set"]
+    assert next(read_images(["~/set"], 4)).planes.shape == (3, 4, 4)
+
+
+def test_memory_that_does_not_suffice_is_a_sentence() -> None:
+    @click.command()
+    @reports_errors
+    def command() -> None:
+        raise MemoryError
+
+    ended = CliRunner().invoke(command)
+    assert (ended.exit_code, "does not suffice" in ended.output) == (1, True)

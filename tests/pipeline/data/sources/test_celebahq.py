@@ -1,6 +1,7 @@
 """CelebA-HQ, on look-alikes in the layouts of CelebAMask-HQ's README and of image_list.txt."""
 
 import io
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -145,3 +146,25 @@ def test_lists_of_other_images_are_refused(listed: Path, tmp_path: Path) -> None
     (tmp_path / "image_list.txt").unlink()
     with pytest.raises(DataError, match="knows none of the 3 images"):
         open_source(str(listed), "celebahq")
+
+
+def test_celeba_as_it_is_handed_out(tmp_path: Path) -> None:
+    """Images below Img, lists below Anno; a folder or a zip of images beside the lists."""
+    names = {f"{i + 1:06d}.jpg": (1 if i % 2 else -1, -1) for i in range(3)}
+    numbered(tmp_path / "C/Img/img_align_celeba_png", "00000{}.png", "PNG", 4)
+    (tmp_path / "C/Img/img_align_celeba_png/000000.png").unlink()
+    (tmp_path / "C/Anno").mkdir()
+    (tmp_path / "C/Anno/list_attr_celeba.txt").write_text(attributes(names))
+    numbered(tmp_path / "flat/img_align_celeba", "00000{}.jpg", "JPEG", 4)
+    (tmp_path / "flat/img_align_celeba/000000.jpg").unlink()
+    (tmp_path / "flat/list_attr_celeba.txt").write_text(attributes(names))
+    shutil.make_archive(
+        str(tmp_path / "flat/img_align_celeba"), "zip", tmp_path / "flat/img_align_celeba"
+    )
+    for given in (
+        *("C", "C/Img/img_align_celeba_png", "flat"),
+        *("flat/img_align_celeba", "flat/img_align_celeba.zip"),
+    ):
+        source = open_source(str(tmp_path / given))
+        labels = [source.read(i).labels["Smiling"] for i in range(len(source))]
+        assert (source.name, labels) == ("celebahq", [-1.0, 1.0, -1.0]), given

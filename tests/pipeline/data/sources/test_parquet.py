@@ -177,3 +177,13 @@ def test_other_bytes_of_the_same_length_are_another_input(tmp_path: Path) -> Non
         pq.write_table(table([level, level]), tmp_path / "a.parquet", compression="none")
         found.add(open_source(str(tmp_path)).fingerprint)
     assert len(found) == 2
+
+
+def test_a_file_without_rows_and_one_of_another_set_are_named(tmp_path: Path) -> None:
+    pq.write_table(table([]), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="has no rows"):
+        open_source(str(tmp_path))
+    pq.write_table(table([1]), tmp_path / "a.parquet")
+    pq.write_table(table([2]).drop_columns(["label"]), tmp_path / "b.parquet")
+    with pytest.raises(DataError, match=r"b\.parquet has no column label, .* not of one data set"):
+        open_source(str(tmp_path))

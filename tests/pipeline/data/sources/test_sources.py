@@ -3,6 +3,7 @@
 import gzip
 import io
 import pickle
+import shutil
 import tarfile
 import tracemalloc
 import zipfile
@@ -319,3 +320,14 @@ def test_images_of_several_inputs_have_names_of_their_own(tmp_path: Path) -> Non
     files = [folder / "0.png" for folder in folders]
     assert [image.name for image in read_images(files, 4)] == [str(file) for file in files]
     assert [image.name for image in read_images(files[:1], 4)] == ["0.png"]
+
+
+def test_folders_that_are_called_as_splits_are_said_to_be_one_set(
+    photos: Path, tmp_path: Path
+) -> None:
+    for folder in ("train/a", "val/a", "other"):
+        (tmp_path / folder).mkdir(parents=True)
+        shutil.copy(photos / "000.v1.png", tmp_path / folder)
+    (note,) = open_source(str(tmp_path)).notes
+    assert "train, val are taken as one set" in note
+    assert open_source(str(tmp_path / "train")).notes == []
