@@ -2,7 +2,7 @@
 """The demo: StyleALAE on rendered faces, 4x4 to 32x32, as a Ray job on two CPU cores.
 
 Reproduces: the whole pipeline in small.  Hardware: two CPU cores.  Time: under 10 minutes.
-Expect: clean sampled faces, and reconstructions that follow pose, light, hair and glasses.
+Expect: reconstructions that follow hair, skin, clothes, light and backdrop; samples are rougher.
 
     python launch/demo.py                                          the embedded default
     python launch/demo.py input=photos.zip model.resolution=64     your own images
