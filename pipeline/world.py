@@ -1,6 +1,7 @@
 """The processes that train together: how they meet, and the few things they must agree on."""
 
 import atexit
+import gc
 import os
 import sys
 from dataclasses import dataclass, field
@@ -57,6 +58,12 @@ class World:
         if self.size > 1:
             dist.all_reduce(tensor, group=self.side)
         return [float(v) for v in (tensor / self.size).tolist()]
+
+    def free_memory(self) -> None:
+        """Gives back what is no longer used: a stage's engine and networks refer to each other."""
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()  # the next stage wants pieces of other sizes
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over the ranks, in place; each gives a tensor of the same shape.  Collective."""

@@ -41,8 +41,8 @@ class Coordinator:
         """From the driver: another round begins, whose workers are to stop at once or not."""
         self._hosts, self._stop = [], stopping
 
-    def begin_group(self) -> int:
-        """From rank zero: a group of workers begins; its number."""
+    def begin_attempt(self) -> int:
+        """From rank zero: its group of workers begins, or its next stage; the attempt's number."""
         return self._policy.began()
 
     def register_host(self, host: str) -> None:
@@ -54,7 +54,7 @@ class Coordinator:
         self._updates.append(update)
 
     def worker_crashed(self, group: int, where: str, message: str) -> None:
-        """From a worker of a group: it raised an error."""
+        """From a worker, in an attempt of its group: it raised an error."""
         self._policy.crashed(group, where, message)
 
     def group_failed(self, lost: bool) -> str:

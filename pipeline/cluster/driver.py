@@ -1,7 +1,8 @@
 """A run on Ray: every stage that is not done yet, in rounds, until it is done.
 
-A round (round.py) trains a stage with as many workers as there is room for.  Each goes on from the
-newest whole checkpoint, found in storage, whatever Ray's own snapshot holds.
+A round (round.py) trains consecutive stages that may have the same numbers of workers, with as many
+as there is room for.  Each goes on from the newest whole checkpoint, found in storage, whatever
+Ray's own snapshot holds.
 """
 
 import logging
@@ -12,7 +13,7 @@ import ray
 import ray.train
 
 from pipeline.cluster.coordinator import start_coordinator
-from pipeline.cluster.placement import choose_workers, has_room
+from pipeline.cluster.placement import choose_workers, has_room, stages_together
 from pipeline.cluster.process import only_driver, stop_on_signals
 from pipeline.cluster.round import Rounds, answer, bundle_of, run_round
 from pipeline.config import RunConfig, as_yaml
@@ -56,16 +57,16 @@ def run(
                 scratch=scratch,
             )  # fmt: skip
             while (stage := next_stage(cfg, storage)) is not None:
-                if not _train_stage(rounds, cfg, storage, stage):
+                if not _train(rounds, cfg, storage, stages_together(cfg, stage)):
                     return False
     return True
 
 
-def _train_stage(run: Rounds, cfg: RunConfig, storage: Storage, stage: int) -> bool:
-    """Rounds of one stage until it is done; False if it was stopped."""
-    counts = cfg.worker_counts(stage)
+def _train(run: Rounds, cfg: RunConfig, storage: Storage, stages: range) -> bool:
+    """Rounds of stages that may have the same numbers of workers; False if it was stopped."""
+    counts = cfg.worker_counts(stages.start)
     cluster, barren, settle_s = run.cluster, 0, run.cluster.settle_s
-    while next_stage(cfg, storage) == stage:
+    while (stage := next_stage(cfg, storage)) is not None and stage in stages:
         workers = choose_workers(
             counts,
             lambda count, within_s: has_room(bundle_of(cluster), count, within_s),
@@ -79,7 +80,9 @@ def _train_stage(run: Rounds, cfg: RunConfig, storage: Storage, stage: int) -> b
         if len(counts) > 1:
             run.say(f"stage {stage} goes on with {workers} of {counts[-1]} workers")
         before, more = furthest(storage), [count for count in counts if count > workers]
-        error = run_round(run, stage, workers, lacking=more[0] - workers if more else 0)
+        error = run_round(
+            run, range(stage, stages.stop), workers, lacking=more[0] - workers if more else 0
+        )
         # A round that lost workers has waited for others itself; of one that was ended, Ray
         # is still taking the room back.
         settle_s = 0.0 if error else cluster.settle_s

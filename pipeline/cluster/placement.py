@@ -1,11 +1,12 @@
-"""Placement: how many workers there is room for, found by reserving it.
+"""Placement: the stages that a group of workers trains, and how many workers there is room for.
 
-A reservation (a placement group) counts what is really free, leaves out hosts that are being
-drained, and, while it waits, is what an autoscaler adds hosts for.
+Room is found by reserving it.  A reservation (a placement group) counts what is really free, leaves
+out hosts that are being drained, and, while it waits, is what an autoscaler adds hosts for.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 
 import ray
 from ray.util.placement_group import (
@@ -15,14 +16,30 @@ from ray.util.placement_group import (
     remove_placement_group,
 )
 
+from pipeline.config import RunConfig
 from stylealae.errors import ConfigError
 
-__all__ = ["Bundle", "ScaleUp", "choose_workers", "draining_hosts", "has_room"]
+__all__ = [
+    "Bundle",
+    "ScaleUp",
+    "choose_workers",
+    "draining_hosts",
+    "has_room",
+    "stages_together",
+]
 
 Bundle = Mapping[str, float]
 """What one worker takes, by Ray's names of resources."""
 POLL_S = 1.0
 RETRY_S = 2.0
+
+
+def stages_together(cfg: RunConfig, stage: int) -> range:
+    """This stage and those after it that may have the same numbers of workers, so one group."""
+    if cfg.engine.zero_stage == 3:  # DeepSpeed would keep every stage's networks in memory
+        return range(stage, stage + 1)
+    counts, onwards = cfg.worker_counts(stage), range(stage, cfg.last_stage + 1)
+    return range(stage, max(takewhile(lambda s: cfg.worker_counts(s) == counts, onwards)) + 1)
 
 
 def choose_workers(

@@ -1,8 +1,9 @@
-"""A round: one Ray Train `fit()` of a stage with a number of workers that Ray has room for.
+"""A round: one Ray Train `fit()` of stages with a number of workers that Ray has room for.
 
-Inside it Ray Train puts a new group of workers in the place of one that was lost.  It ends when the
-stage is done, when the driver requests it (to stop, because a host is being drained, because there
-is room for more workers), or when lost workers are not replaced in time.
+A group of workers trains stage after stage, as its processes take long to start.  Inside the round
+Ray Train puts a new group in the place of one that has lost a worker.  It ends when its stages are
+done, when the driver requests it (to stop, because a host is being drained, because there is room
+for more workers), or when lost workers are not replaced in time.
 """
 
 import os
@@ -62,13 +63,13 @@ class _Trainer(TorchTrainer):  # type: ignore[misc]
         return [callback for callback in made if not isinstance(callback, DatasetsCallback)]
 
 
-def run_round(run: Rounds, stage: int, workers: int, lacking: int) -> Exception | None:
+def run_round(run: Rounds, stages: range, workers: int, lacking: int) -> Exception | None:
     """One `fit()`; how it failed, if it did.
 
     Args:
         run: what its rounds share.
-        stage: the stage that is trained.
-        workers: how many train it.
+        stages: the stages that are trained.
+        workers: how many train them.
         lacking: how many more it should have: room for them ends the round.
     """
     cluster, token = run.cluster, run.fence.token
@@ -77,7 +78,7 @@ def run_round(run: Rounds, stage: int, workers: int, lacking: int) -> Exception 
     # Its controller takes this from the driver's environment, there is no argument for it.
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(max(cluster.settle_s, 1.0))
     arguments: WorkerArguments = {
-        "config": run.config, "stage": stage, "coordinator": run.coordinator, "token": token,
+        "config": run.config, "stages": stages, "coordinator": run.coordinator, "token": token,
     }  # fmt: skip
     trainer = _Trainer(
         train_worker,
@@ -91,7 +92,7 @@ def run_round(run: Rounds, stage: int, workers: int, lacking: int) -> Exception 
             resources_per_worker=bundle_of(cluster),
         ),
         run_config=ray.train.RunConfig(
-            name=f"{4 << stage:04d}-{token}-{time.time_ns()}",
+            name=f"{4 << stages.start:04d}-{token}-{time.time_ns()}",
             storage_path=run.scratch,
             failure_config=ray.train.FailureConfig(
                 max_failures=cluster.max_failures,

@@ -1,8 +1,10 @@
 """One trainer process: what Ray Train starts on every worker."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import ray
 import ray.train
@@ -13,6 +15,11 @@ from pipeline.cluster.gauges import Gauges
 from pipeline.config import parse
 from pipeline.training.progress import ProgressUpdate
 
+if TYPE_CHECKING:
+    from pipeline.storage import Storage
+    from pipeline.training.fencing import Fence
+    from pipeline.world import World
+
 __all__ = ["WorkerArguments", "train_worker"]
 
 
@@ -21,40 +28,36 @@ class WorkerArguments(TypedDict):
 
     config: str
     """The run's config as YAML."""
-    stage: int
+    stages: range
+    """The stages to train, one after the other."""
     coordinator: CoordinatorHandle
     token: str
     """The driver's fencing token."""
 
 
 def train_worker(arguments: WorkerArguments) -> None:
-    """Trains a stage until it ends or the driver requests it to stop."""
+    """Trains stages until they end or the driver requests it to stop."""
     import torch
 
     from pipeline.storage import open_storage
-    from pipeline.training.fencing import Fence, FencedError
-    from pipeline.training.trainer import train_stage
+    from pipeline.training.trainer import train_stages
     from pipeline.world import joined
 
-    cfg, stage = parse(arguments["config"]), arguments["stage"]
-    coordinator = arguments["coordinator"]
+    cfg, coordinator = parse(arguments["config"]), arguments["coordinator"]
     if ray.get(coordinator.failure.remote()):
         return  # a retry of something that another try does not mend
     logging.basicConfig(level=logging.WARNING)
     context = ray.train.get_context()
     share = max(1, int(cfg.cluster.cpus_per_worker))  # Ray sets OMP_NUM_THREADS=1
     torch.set_num_threads(cfg.engine.threads or share)
-    fence, group = None, 0
-    try:
+    attempts = Attempts(coordinator, context.get_world_rank())
+    with attempts.failures_reported():
         storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
-        if context.get_world_rank() == 0:  # it writes
-            group = ray.get(coordinator.begin_group.remote())
-            fence = Fence(storage, arguments["token"]).group(group, stage)
+        attempts.begin()
         ray.get(coordinator.register_host.remote(ray.get_runtime_context().get_node_id()))
         world = joined(
             cfg.engine, gpu=cfg.cluster.gpus_per_worker > 0, local_rank=context.get_local_rank()
         )
-        group = round(world.each(float(group))[0])  # for all to know
         gauges = Gauges(Path(cfg.run_dir).name)
 
         def report(update: ProgressUpdate) -> None:
@@ -62,22 +65,52 @@ def train_worker(arguments: WorkerArguments) -> None:
             coordinator.report.remote(update)
 
         with stop_event(coordinator) as stop:
-            train_stage(
+            train_stages(
                 cfg,
-                stage,
+                arguments["stages"],
                 world,
                 storage,
+                fence_of=lambda stage: attempts.fence(stage, arguments["token"], storage, world),
                 stop=stop.is_set,
                 report=report,
-                fence=fence,
             )
-    except FencedError:
-        raise  # the run is well, in other hands: perhaps in those of this very driver
-    except Exception as error:
-        if reason := reason_to_stop(error):
-            ray.get(coordinator.fail_run.remote(group, context.get_world_rank(), reason))
-        elif not is_network(error):
-            where = " ".join([type(error).__name__, *getattr(error, "__notes__", [])])
-            message = f"{type(error).__name__}: {error}"
-            ray.get(coordinator.worker_crashed.remote(group, where, message))
-        raise
+
+
+class Attempts:
+    """What a rank knows of its group's attempts: each stage is another, with its own number."""
+
+    def __init__(self, coordinator: CoordinatorHandle, rank: int) -> None:
+        self._coordinator, self._rank = coordinator, rank
+        self._number = 0
+
+    def begin(self) -> None:
+        """On rank zero: a number for what is to come; whoever had one before is out."""
+        if self._rank == 0:
+            self._number = ray.get(self._coordinator.begin_attempt.remote())
+
+    def fence(self, stage: int, token: str, storage: "Storage", world: "World") -> "Fence | None":
+        """The right to write a stage, on rank zero, by a number that all then know.  Collective."""
+        from pipeline.training.fencing import Fence
+
+        self.begin()
+        fence = Fence(storage, token).group(self._number, stage) if self._rank == 0 else None
+        self._number = round(world.each(float(self._number))[0])
+        return fence
+
+    @contextmanager
+    def failures_reported(self) -> Iterator[None]:
+        """Reports to the coordinator why the block failed, if that is the run's own matter."""
+        from pipeline.training.fencing import FencedError
+
+        try:
+            yield
+        except FencedError:
+            raise  # the run is well, in other hands: perhaps in those of this very driver
+        except Exception as error:
+            if reason := reason_to_stop(error):
+                ray.get(self._coordinator.fail_run.remote(self._number, self._rank, reason))
+            elif not is_network(error):
+                where = " ".join([type(error).__name__, *getattr(error, "__notes__", [])])
+                message = f"{type(error).__name__}: {error}"
+                ray.get(self._coordinator.worker_crashed.remote(self._number, where, message))
+            raise

@@ -1,17 +1,17 @@
 """Who may write a run: of all drivers and worker groups that ever began, the one that began last.
 
     fence = Fence.claim(storage, "host a, pid 17")     a driver; the drivers before it are out
-    fence.group(3, stage=1)                            its third group of workers; its second is out
+    fence.group(3, stage=1)                            its third attempt at one; its second is out
     fence.require()                                    raises FencedError when somebody came later
 
 A lock goes with its process and knows one host.  What has to be kept out here is the orphan: the
 workers of a driver or head that was killed, which may train and save for a minute and more, and
 those of a host that was cut off and that nobody can reach to stop.  So every driver takes the next
-number, every group of workers a number below it, and whoever writes looks first if a higher one is
-there.
+number, every group of workers a number below it for each of its stages, and whoever writes looks
+first if a higher one is there.
 
     <run>/fence/00000007            the seventh driver of the run
-    <run>/fence/00000007.0002       its second group
+    <run>/fence/00000007.0002       its second attempt
 
 Numbers compare as text.  A driver's file is made with O_EXCL, in an object store with a
 conditional put, so two drivers never hold the same number; the group's number comes from its
@@ -67,7 +67,7 @@ class Fence:
         """Takes up a token that was claimed, perhaps by another process."""
         self.storage, self.token = storage, token
         self.restarts = restarts
-        """Groups of workers that this run had before, less one for each stage that was done."""
+        """Attempts at stages that this run had before, less one for each stage that was done."""
 
     @classmethod
     def claim(cls, storage: Storage) -> "Fence":
@@ -91,7 +91,7 @@ class Fence:
         return None if world.rank else cls.claim(storage)
 
     def group(self, number: int, stage: int) -> "Fence":
-        """The fence of this driver's so-manieth group of workers, made known to all before it."""
+        """The fence of this driver's so-manieth attempt at a stage, made known to all before it."""
         token = f"{self.token.partition('.')[0]}.{number:04d}"
         starts = _starts(self.storage, _tokens(self.storage)) + 1
         _made(self.storage, token, _about(starts))
@@ -141,7 +141,7 @@ def _about(starts: int) -> bytes:
 
 
 def _starts(storage: Storage, tokens: list[str]) -> int:
-    """How many groups of workers the run has had, as far as that can be read."""
+    """How many attempts at stages the run has had, as far as that can be read."""
     try:
         return int(json.loads(storage.read(f"{FOLDER}/{tokens[-1]}"))["starts"])
     except (OSError, ValueError, KeyError, TypeError, IndexError):

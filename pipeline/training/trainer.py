@@ -1,4 +1,4 @@
-"""The loop: one stage of a run, from its newest checkpoint to the stage's end.
+"""The loop: stages of a run, each from its newest checkpoint to the stage's end.
 
 It knows nothing of Ray: it is given a config, a World, a stop flag and someone to report to.
 """
@@ -12,13 +12,43 @@ from pipeline.training import checkpoints
 from pipeline.training.fencing import Fence
 from pipeline.training.logs import due
 from pipeline.training.progress import ProgressUpdate
+from pipeline.training.resume import next_stage
 from pipeline.training.stage import Stage, open_stage
 from pipeline.world import World
 from stylealae.errors import DivergenceError
 
-__all__ = ["iterate", "train_stage"]
+__all__ = ["iterate", "train_stage", "train_stages"]
 
 STOP_POLL_IMG = 256
+
+
+def train_stages(
+    cfg: RunConfig,
+    stages: range,
+    world: World,
+    storage: Storage,
+    *,
+    fence_of: Callable[[int], Fence | None],
+    stop: Callable[[], bool] = lambda: False,
+    report: Callable[[ProgressUpdate], None] = lambda _: None,
+) -> bool:
+    """Trains those of some stages that are not done; False if `stop` said so first.  Collective.
+
+    Args:
+        cfg: the run.
+        stages: consecutive ones; where the run goes on with another, this is over.
+        world: the ranks.
+        storage: where the run lies.
+        fence_of: the right to write a stage, asked for when it begins; None but on rank 0.
+        stop: whether to save and leave.
+        report: called with the progress, on rank 0.
+    """
+    while (stage := next_stage(cfg, storage, world)) is not None and stage in stages:
+        fence = fence_of(stage)
+        if not train_stage(cfg, stage, world, storage, stop=stop, report=report, fence=fence):
+            return False
+        world.free_memory()
+    return True
 
 
 def train_stage(

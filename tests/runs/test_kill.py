@@ -33,10 +33,11 @@ CONFIG = [
 ]
 
 
-def started(run_dir: Path, data: Path) -> subprocess.Popen[str]:
+def started(run_dir: Path, data: Path, *keys: str) -> subprocess.Popen[str]:
     """The command under test, the same every time."""
+    places = [f"run_dir={run_dir}", f"data.path={data}"]
     return subprocess.Popen(
-        [sys.executable, "launch/demo.py", *CONFIG, f"run_dir={run_dir}", f"data.path={data}"],
+        [sys.executable, "launch/demo.py", *CONFIG, *places, *keys],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -72,7 +73,7 @@ def kill_driver(job: subprocess.Popen[str]) -> None:
     below = psutil.Process(job.pid).children(recursive=True)
     job.kill()
     job.wait()
-    until, alive = time.monotonic() + 20, below
+    until, alive = time.monotonic() + 60, below
     while any(not idle_agent(p) for p in alive):
         assert time.monotonic() < until, [p.cmdline() for p in alive]
         _, alive = psutil.wait_procs(alive, timeout=1)
@@ -108,10 +109,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_killed_anywhere_the_same_command_gives_the_same_weights(tmp_path: Path, data: Path):
-    alone = started(tmp_path / "alone", data)
-    out, _ = alone.communicate(timeout=240)
+    alone = started(tmp_path / "alone", data, f"log.batches={tmp_path / 'batches'}")
+    out, _ = alone.communicate(timeout=1200)
     assert alone.returncode == 0, out
     assert "snapshot" in out
+    trainers = {file.name.split("-")[3] for file in (tmp_path / "batches").iterdir()}
+    assert len(trainers) == 2  # the same two processes trained both stages
     assert "complete after 5,120 images" in (tmp_path / "alone" / "report.html").read_text()
 
     killed = tmp_path / "killed"
@@ -123,7 +126,7 @@ def test_killed_anywhere_the_same_command_gives_the_same_weights(tmp_path: Path,
     job = started(killed, data)
     wait_for(job, 4160)
     kill_worker(job)
-    out, _ = job.communicate(timeout=240)
+    out, _ = job.communicate(timeout=1200)
     assert job.returncode == 0, out
 
     left_alone, survived = tensors(tmp_path / "alone"), tensors(killed)
@@ -132,6 +135,6 @@ def test_killed_anywhere_the_same_command_gives_the_same_weights(tmp_path: Path,
     assert not different
 
     again = started(killed, data)
-    out, _ = again.communicate(timeout=60)
+    out, _ = again.communicate(timeout=300)
     assert again.returncode == 0
     assert "complete" in out

@@ -96,8 +96,7 @@ def train(config: Path, overrides: Sequence[str]) -> None:
     from pipeline.data.prepare.from_hub import with_hub_data
     from pipeline.storage import open_storage
     from pipeline.training.fencing import Fence
-    from pipeline.training.resume import next_stage
-    from pipeline.training.trainer import train_stage
+    from pipeline.training.trainer import train_stages
     from pipeline.training.weights import resolved
     from pipeline.world import joined, leave
 
@@ -118,17 +117,14 @@ def train(config: Path, overrides: Sequence[str]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    claimed = None
-    is_complete(cfg, storage, world)
+    claimed = None if is_complete(cfg, storage, world) else Fence.claimed_by(world, storage)
     with Console() as console:
-        while (stage := next_stage(cfg, storage, world)) is not None:
-            claimed = claimed or Fence.claimed_by(world, storage)
-            fence = claimed and claimed.group(stage + 1, stage)
-            if not train_stage(
-                cfg, stage, world, storage,
-                stop=stopping.is_set, report=console.show, fence=fence,
-            ):  # fmt: skip
-                raise KeyboardInterrupt
+        if not train_stages(
+            cfg, cfg.stages, world, storage,
+            fence_of=lambda stage: claimed and claimed.group(stage + 1, stage),
+            stop=stopping.is_set, report=console.show,
+        ):  # fmt: skip
+            raise KeyboardInterrupt
     leave(world)
 
 

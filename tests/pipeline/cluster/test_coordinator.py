@@ -9,11 +9,11 @@ from pipeline.cluster.coordinator import Coordinator
 
 def test_the_rank_that_writes_knows_the_reason_best() -> None:
     coordinator = Coordinator()
-    group = coordinator.begin_group()
+    group = coordinator.begin_attempt()
     coordinator.fail_run(group, 1, "saving failed: see rank 0")
     coordinator.fail_run(group, 0, "no space left")
     assert coordinator.failure() == "no space left"
-    coordinator.begin_group()
+    coordinator.begin_attempt()
     coordinator.fail_run(group, 0, "of a group before")
     assert coordinator.failure() == "no space left"
 
@@ -22,12 +22,12 @@ def test_the_controller_is_told_when_no_other_group_can_do_better() -> None:
     coordinator = Coordinator()
     told = []
     for _ in range(2):
-        group = coordinator.begin_group()
+        group = coordinator.begin_attempt()
         coordinator.worker_crashed(group, "ValueError after 640 images", "ValueError: bad")
         told.append(coordinator.group_failed(lost=False))
     assert told[0] == ""
     assert "twice in a row in the same place (ValueError after 640 images)" in told[1]
 
     coordinator = Coordinator()
-    coordinator.fail_run(coordinator.begin_group(), 0, "no space left")
+    coordinator.fail_run(coordinator.begin_attempt(), 0, "no space left")
     assert coordinator.group_failed(lost=False) == "no space left"

@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
+from pipeline.config import parse
 from stylealae.errors import ConfigError
 
 pytest.importorskip("ray")
 
 from pipeline.cluster import placement
 from pipeline.cluster.coordinator import Coordinator
-from pipeline.cluster.placement import choose_workers
+from pipeline.cluster.placement import choose_workers, stages_together
 
 
 class Cluster:
@@ -44,6 +45,34 @@ class Cluster:
             counts, self.room, settle_s=settle_s, patience_s=patience_s, waiting=waiting,
             stopped=lambda: self.now > 10_000, clock=lambda: self.now, sleep=sleep,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("workers", "batch", "zero_stage", "groups"),
+    [
+        ("[2]", "[32]", 2, ["0-3"]),
+        ("[2]", "[32]", 3, ["0-0", "1-1", "2-2", "3-3"]),
+        ("[1,1,2,2]", "[32]", 1, ["0-1", "2-3"]),
+        ("[1,2,1]", "[32]", 1, ["0-0", "1-1", "2-3"]),
+        ("['2..8']", "[32,16]", 1, ["0-3"]),
+        ("['2..8']", "[32,32,4]", 1, ["0-1", "2-3"]),  # 8 cannot share 4 images
+        ("['2..4',4]", "[32]", 1, ["0-0", "1-3"]),
+    ],
+)
+def test_stages_that_may_have_the_same_numbers_of_workers_share_a_group(
+    workers: str, batch: str, zero_stage: int, groups: list[str]
+) -> None:
+    cfg = parse(
+        f"model: {{resolution: 32}}\ncluster: {{workers: {workers}}}\n"
+        f"loss: {{r1_gamma: 0}}\nengine: {{zero_stage: {zero_stage}}}\n"
+        f"schedule: {{batch: {batch}, stage_img: [960], lr: [0.001]}}"
+    )
+    found, stage = [], 0
+    while stage <= cfg.last_stage:
+        together = stages_together(cfg, stage)
+        found.append(f"{together[0]}-{together[-1]}")
+        stage = together.stop
+    assert found == groups
 
 
 def test_all_the_workers_if_there_is_room() -> None:

@@ -6,7 +6,11 @@ Each probe spoils the end of stage 0 of a run in miniature, and gives the same c
 import json
 import logging
 import shutil
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,8 +21,10 @@ from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
 from pipeline.storage import open_storage
 from pipeline.training.checkpoints import latest
+from pipeline.training.fencing import Fence
 from pipeline.training.resume import next_stage
-from pipeline.training.trainer import train_stage
+from pipeline.training.stage import Stage, open_stage
+from pipeline.training.trainer import train_stage, train_stages
 from pipeline.world import World
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig, ScheduleConfig
@@ -86,6 +92,60 @@ def assert_same_end(cfg: RunConfig, other: RunConfig) -> None:
     mine, theirs = weights(cfg), weights(other)
     assert mine.keys() == theirs.keys()
     assert not [name for name in mine if not torch.equal(mine[name], theirs[name])]
+
+
+def test_stages_in_turn_end_as_each_alone(
+    left_alone: RunConfig, faces: Path, world: World, tmp_path: Path
+) -> None:
+    cfg = config(tmp_path / "run", faces)
+    storage, attempts = open_storage(cfg.run_dir), []
+    driver = Fence.claim(storage)
+
+    def fence_of(stage: int) -> Fence:
+        attempts.append(stage)
+        return driver.group(len(attempts), stage)
+
+    assert train_stages(cfg, range(2), world, storage, fence_of=fence_of)
+    assert attempts == [0, 1]
+    assert_same_end(cfg, left_alone)
+
+
+@pytest.mark.parametrize("zero_stage", [1, 2])
+def test_a_stage_holds_no_memory_of_the_one_before(
+    zero_stage: int, faces: Path, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = config(tmp_path / "run", faces)
+    cfg = replace(cfg, engine=replace(cfg.engine, zero_stage=zero_stage))
+    alive: list[Callable[[], object]] = []
+
+    def opened(*args: Any, **given: Any) -> Stage:
+        assert not [ref for ref in alive if ref() is not None]
+        s = open_stage(*args, **given)
+        alive.extend(map(weakref.ref, (s.state.nets, s.state.ema, s.state.engine, s.loader)))
+        return s
+
+    monkeypatch.setattr("pipeline.training.trainer.open_stage", opened)
+    storage = open_storage(cfg.run_dir)
+    assert train_stages(cfg, range(2), world, storage, fence_of=lambda _: None)
+    assert len(alive) == 8
+
+
+def test_a_group_of_stages_ends_where_the_run_goes_on_with_another(
+    half: RunConfig, left_alone: RunConfig, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.training.trainer.STOP_POLL_IMG", 8)
+    storage = open_storage(half.run_dir)
+
+    def trained(stages: range, *, stopped: bool = False) -> bool:
+        return train_stages(
+            half, stages, world, storage, fence_of=lambda _: None, stop=lambda: stopped
+        )
+
+    assert trained(range(1))
+    assert next_stage(half, storage) == 1  # the first is done, the second is not asked for
+    assert not trained(range(2), stopped=True)
+    assert trained(range(2))
+    assert_same_end(half, left_alone)
 
 
 def flip(file: Path) -> None:
