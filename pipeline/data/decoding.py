@@ -19,7 +19,8 @@ from PIL import Image, UnidentifiedImageError
 from pipeline.data.colour import to_srgb
 from pipeline.data.mending import HARMLESS, LOST_PROFILE, mended_jpeg, mended_png
 from pipeline.data.pixels import Pixels
-from pipeline.data.signatures import is_heif, naming
+from pipeline.data.signatures import is_heif, naming, unread_jpeg
+from pipeline.data.tags import is_deep, untold_colours
 from stylealae.errors import DataError
 
 __all__ = ["decode", "open_header"]
@@ -32,6 +33,8 @@ MENDINGS = 4  # faults of one JPEG
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 """Formats of Pillow that start no other program, as its EPS does, whatever a file is called."""
 SECOND = "read by the second decoder"
+_SIXTEEN = re.compile("(RGBA?|LA|CMYK);16")
+_BITS = 258  # tag of TIFF
 _ORIENTATION = 0x0112  # EXIF tag
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -61,15 +64,16 @@ def decode(data: bytes, channels: int) -> tuple[Pixels, tuple[str, ...]]:
     try:
         if getattr(image, "is_animated", False):
             changes.append("first of several frames")
-        if image.mode.startswith("I") or re.search(
-            "(RGBA?|LA|CMYK);16", str(getattr(image, "tile", ""))
-        ):
+        if image.mode.startswith("I") or _SIXTEEN.search(str(getattr(image, "tile", ""))):
             changes.append("16 bits to 8")
+        elif is_deep(image, data):
+            changes.append("more than 8 bits to 8")
         turn, odd = _orientation(image)
         if turn is not None:
             changes.append("turned upright")
         faults += odd
         icc = image.info.get("icc_profile")
+        changes += () if icc else untold_colours(image, data)
         loaded, odd = _loaded(image, data)
         if turn is not None:  # TIFF turns itself in loading
             turn, _ = _orientation(image)
@@ -78,6 +82,8 @@ def decode(data: bytes, channels: int) -> tuple[Pixels, tuple[str, ...]]:
     except DataError:
         raise
     except Exception as error:  # damaged files make Pillow raise nearly anything, from any format
+        if image.format == "JPEG" and (odd_kind := unread_jpeg(data)):
+            raise DataError(odd_kind) from error
         raise DataError(f"it cannot be decoded ({type(error).__name__}: {error})") from error
     if turn is not None:
         plain = plain.transpose(turn)
@@ -236,6 +242,12 @@ def _plain(image: Image.Image, mode: str, icc: bytes | None) -> tuple[Image.Imag
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """16 bits of grey, scaled to 8."""
+    bits = max(getattr(image, "tag_v2", {}).get(_BITS, (16,)))
+    if bits > 16:
+        raise DataError(
+            f"its pixels are whole numbers of {bits} bits, of which nobody knows what is white: "
+            "save it with 8 or 16 bits"
+        )
     deep: NDArray[Any] = np.asarray(image)
     if deep.min() < 0 or deep.max() > 65535:
         raise DataError(f"its values span {deep.min()} to {deep.max()}: save it with 8 or 16 bits")

@@ -10,6 +10,11 @@ __all__ = [
 ]
 
 _HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_TIFF = (
+    "it is a TIFF that is cut short or of a kind that is not read here (of floating point, say), "
+    "or a camera's raw file: export it as PNG or JPEG"
+)
+_TEXT = "it is an image that was written as text (base64): decode it first"
 _BEGINNINGS = {
     b"version https://git-lfs": "it is a Git LFS pointer, not the image: run `git lfs pull`",
     b"\xff\x0a": "it is JPEG XL, which is not read here: export it as JPEG or PNG",
@@ -26,11 +31,27 @@ _BEGINNINGS = {
     b"IIU\0": "it is a camera's raw file, which is not read here: export it as JPEG",
     b"\xff\xd8\xff": "it begins as a JPEG, and its header is damaged: fetch it again",
     b"\x89PNG": "it begins as a PNG, and its header is damaged: fetch it again",
-    b"II*\0": "it is a TIFF that is cut short, or a camera's raw file: export it as JPEG",
-    b"MM\0*": "it is a TIFF that is cut short, or a camera's raw file: export it as JPEG",
+    b"II*\0": _TIFF,
+    b"MM\0*": _TIFF,
+    b"\0\0\1\0": "it is an icon (ICO): export it as PNG",
+    b"\x76\x2f\x31\x01": "it is OpenEXR, of floating point: export it as PNG",
+    b"#?RADIANCE": "it is Radiance HDR, of floating point: export it as PNG",
+    b"qoif": "it is QOI, which is not read here: export it as PNG",
+    b"DDS ": "it is a texture (DDS): export it as PNG",
+    b"HTTP/": "it is an answer of a web server with its head: fetch it again",
+    b"data:image": _TEXT,
+    b"/9j/": _TEXT,
+    b"iVBORw0KGgo": _TEXT,
     b"{": "it is JSON, not an image: the download failed",
     b"[": "it is JSON, not an image: the download failed",
 }
+_FRAMES = {
+    **dict.fromkeys((0xC0, 0xC1, 0xC2), ""),
+    0xC3: "without loss",
+    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), "of several sizes"),
+    **dict.fromkeys((0xC9, 0xCA, 0xCB), "of arithmetic coding"),
+}
+"""Markers that begin the frame of a JPEG, and what a frame of theirs is; nothing for usual ones."""
 _COMPRESSED = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
@@ -99,6 +120,18 @@ def _is_text(start: bytes) -> bool:
     return all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start)
 
 
+def unread_jpeg(data: bytes) -> str | None:
+    """What kind of JPEG it is, if its frame is of one that few programs write; None if not."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and at + 5 < len(data):
+        marker = data[at + 1]
+        if marker in _FRAMES:
+            kind = _FRAMES[marker] or (f"of {data[at + 4]} bits" if data[at + 4] != 8 else "")
+            return f"it is a JPEG {kind}, which is not read here: save it anew" if kind else None
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return None
+
+
 def is_heif(data: bytes) -> bool:
     """Whether the bytes begin as an HEIC or HEIF image, which Pillow does not read by itself."""
     return data[4:8] == b"ftyp" and data[8:12] in _HEIF
@@ -128,6 +161,8 @@ def naming(data: bytes) -> str:
         return _naming_media(data[8:12])
     if b"/annex/objects/" in start[:512]:
         return "it is a git-annex pointer, not the image: run `git annex get`"
+    if start.startswith(b"\xff\xd8\xff") and (kind := unread_jpeg(data)):
+        return kind
     for beginning, said in _BEGINNINGS.items():
         if start.startswith(beginning):
             return said
@@ -151,7 +186,7 @@ def _naming_media(brand: bytes) -> str:
             "(pip install 'stylealae[heic]')"
         )
     if brand in (b"avif", b"avis"):
-        return "it is AVIF, which this Pillow cannot read: install a newer one"
+        return "it is AVIF: cut short or damaged, or this Pillow cannot read it: fetch it again"
     if brand == b"crx ":
         return "it is a camera's raw file, which is not read here: export it as JPEG"
     return "it is a video, not an image: export its frames as PNG"

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from pipeline.data.decoding import HARMLESS, SECOND, decode, open_header
+from pipeline.data.tags import is_deep
 from stylealae.errors import DataError
 
 CASES = Path(__file__).resolve().parents[2] / "cases" / "pixels"
@@ -276,3 +277,76 @@ def test_nothing_of_the_decoders_reaches_the_terminal(capfd: pytest.CaptureFixtu
         decode(saved(noise(), "JPEG", exif=exif), 3)
         decode(saved(noise().quantize(8), "PNG", transparency=bytes(8)), 3)
     assert capfd.readouterr() == ("", "")
+
+
+def deep_png(*tags: bytes) -> bytes:
+    """A picture of noise with chunks between its head and its pixels."""
+    whole = saved(noise(), "PNG")
+    at = whole.index(b"IDAT") - 4
+    return whole[:at] + b"".join(tags) + whole[at:]
+
+
+@pytest.mark.parametrize(
+    ("tags", "change"),
+    [
+        ([chunk(b"cICP", bytes([12, 13, 0, 1]))], ("Display P3 taken for sRGB",)),
+        ([chunk(b"cICP", bytes([9, 16, 0, 1]))], ("Rec. 2020, PQ taken for sRGB",)),
+        ([chunk(b"cICP", bytes([1, 13, 0, 1]))], ()),
+        ([chunk(b"gAMA", struct.pack(">I", 100_000))], ("gamma 1.00 taken for sRGB",)),
+        ([chunk(b"gAMA", struct.pack(">I", 45_455))], ()),
+        ([chunk(b"sRGB", b"\0"), chunk(b"gAMA", struct.pack(">I", 100_000))], ()),
+    ],
+)
+def test_colours_without_a_profile_are_said(tags: list[bytes], change: tuple[str, ...]) -> None:
+    found, changes = decode(deep_png(*tags), 3)
+    assert changes == change
+    assert (found == np.asarray(noise())).all()
+
+
+def test_adobe_rgb_of_a_camera_is_said() -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA001] = 2
+    assert decode(saved(noise(), "JPEG", exif=exif.tobytes()), 3)[1] == (
+        "Adobe RGB of EXIF taken for sRGB",
+    )
+
+
+def test_bits_beyond_eight_are_counted_in_formats_that_pillow_cuts() -> None:
+    deep = np.asarray(noise()).astype(">u2") * 257
+    found, changes = decode(b"P6\n32 32\n65535\n" + deep.tobytes(), 3)
+    assert changes == ("more than 8 bits to 8",)
+    assert np.abs(found.astype(int) - np.asarray(noise())).max() <= 1
+    assert decode(saved(noise(), "PPM"), 3)[1] == ()
+    plain = saved(noise(), "AVIF", quality=90)
+    at = plain.index(b"av1C") + 6
+    high = plain[:at] + bytes([plain[at] | 0x40]) + plain[at + 1 :]
+    assert is_deep(open_header(plain)[0], high)
+    assert not is_deep(open_header(plain)[0], plain)
+
+
+def test_whole_numbers_of_32_bits_are_not_taken_for_16() -> None:
+    data = saved(Image.fromarray(np.arange(256, dtype=np.int32).reshape(16, 16)), "TIFF")
+    with pytest.raises(DataError, match=r"of 32 bits, .* save it with 8 or 16"):
+        decode(data, 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"\xff\xc3", "a JPEG without loss"),
+        (b"\xff\xc9", "a JPEG of arithmetic coding"),
+        (b"\xff\xc0\0\x11\x0c", "a JPEG of 12 bits"),
+        (b"II*\0\x08\0\0\0", "of a kind that is not read here"),
+        (b"\0\0\1\0\1\0", "an icon"),
+        (b"\x76\x2f\x31\x01", "OpenEXR"),
+        (b"/9j/4AAQSkZJRgABAQ", "base64.*: decode it first"),
+        (b"data:image/png;base64,iVBOR", "base64.*: decode it first"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", "answer of a web server"),
+    ],
+)
+def test_kinds_that_are_not_read_are_named(data: bytes, said: str) -> None:
+    if data.startswith(b"\xff"):
+        whole = saved(noise(), "JPEG")
+        data = whole.replace(b"\xff\xc0\0\x11\x08"[: len(data)], data, 1)
+    with pytest.raises(DataError, match=said):
+        decode(data, 3)
