@@ -1,11 +1,14 @@
 """What is looked at before a run begins or goes on: whether it is the one that is asked for."""
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config import RunConfig
+from stylealae.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from pipeline.data.format.manifest import Manifest
     from pipeline.storage import Storage
     from pipeline.world import World
 
@@ -24,14 +27,24 @@ def is_complete(cfg: RunConfig, storage: "Storage", world: "World | None" = None
 
     Raises:
         CheckpointError: the run there is another one.
-        DataError: there is no data set at data.path.
+        ConfigError: run_dir is a data set's.
+        DataError: there is no data set at data.path, or one without an image size of the run.
     """
     from pipeline.data.format.manifest import Manifest
+    from pipeline.data.prepare.destination import NOTES
     from pipeline.training.resume import next_stage
     from pipeline.training.same_run import require_same_request
 
-    complete = next_stage(cfg, storage, world) is None
+    if not storage.remote and (Path(storage.where) / NOTES).is_dir():
+        raise ConfigError(
+            f"run_dir is {storage.where}, and a data set is there: name another folder, as in "
+            "run_dir=runs/mine"
+        )
+    stage = next_stage(cfg, storage, world)
+    complete = stage is None
     manifest = Manifest.read(cfg.data.path)
+    if stage is not None:
+        _require_sizes(cfg, manifest, stage)
     require_same_request(cfg, storage, manifest.digest, complete=complete)
     if not complete and (world is None or world.rank == 0):
         shown, images = cfg.span(cfg.last_stage)[1], manifest.samples(cfg.data.split)
@@ -42,3 +55,14 @@ def is_complete(cfg: RunConfig, storage: "Storage", world: "World | None" = None
                 *(cfg.data.path, f"{images:,}", f"{shown:,}", f"{shown / images:,.0f}"),
             )
     return complete
+
+
+def _require_sizes(cfg: RunConfig, manifest: "Manifest", stage: int) -> None:
+    """Refuses, before the first of them, stages of which one has no images of its size."""
+    sides = [4 << s for s in cfg.stages if s >= stage]
+    if missing := [f"{side}x{side}" for side in sides if side not in manifest.resolutions]:
+        raise DataError(
+            f"{cfg.data.path} has no images of {', '.join(missing)}, only of "
+            f"{', '.join(map(str, manifest.resolutions))}: prepare it with all resolutions, into a "
+            "new folder, or change model.resolution"
+        )

@@ -44,6 +44,12 @@ def snapshot_of(path: Path) -> Path:
     found = _snapshots(path)
     if not found:
         raise CheckpointError(_nearest(path))
+    begun = [stage / "snapshot" for stage in _stages(path) if (stage / "snapshot").is_dir()]
+    if begun[-1] != found[-1]:
+        raise CheckpointError(
+            f"{begun[-1]} is the newest snapshot of the run and has no config.json: copy the "
+            f"folder again, or name an earlier one, {found[-1]}"
+        )
     return found[-1]
 
 
@@ -69,9 +75,14 @@ def _is_snapshot(path: Path) -> bool:
 
 def _snapshots(run: Path) -> list[Path]:
     """The snapshots of a run, in the order of its stages."""
-    stages = (stage for stage in run.glob("[0-9]*") if stage.name.isdecimal())
-    found = (stage / "snapshot" for stage in sorted(stages, key=lambda stage: int(stage.name)))
+    found = (stage / "snapshot" for stage in _stages(run))
     return [snapshot for snapshot in found if _is_snapshot(snapshot)]
+
+
+def _stages(run: Path) -> list[Path]:
+    """The folders of a run's stages, in order."""
+    stages = (stage for stage in run.glob("[0-9]*") if stage.name.isdecimal())
+    return sorted(stages, key=lambda stage: int(stage.name))
 
 
 def _nearest(path: Path) -> str:

@@ -1,7 +1,9 @@
 """`traverse`, `edit`: faces moved along directions in w."""
 
 import logging
+import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,10 +153,12 @@ def _amounts(attributes: Sequence[str]) -> dict[str, float]:
     found: dict[str, float] = {}
     for text in attributes:
         name, _, amount = text.rpartition("=")
-        try:
-            found[name] = float(amount)
-        except ValueError:
-            name = ""
-        if not name:
+        value = math.nan
+        with suppress(ValueError):
+            value = float(amount)
+        if not name or not math.isfinite(value):
             raise ConfigError(f"--attribute is {text!r}: write a name and an amount, smile=+2 say")
+        if name in found:
+            raise ConfigError(f"--attribute {name} is given twice: write it once, with its amount")
+        found[name] = value
     return found

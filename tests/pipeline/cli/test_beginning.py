@@ -10,6 +10,7 @@ from pipeline.cli.beginning import is_complete
 from pipeline.config import parse
 from pipeline.data.format.manifest import Manifest
 from pipeline.storage import open_storage
+from stylealae.errors import ConfigError, DataError
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ def test_a_data_set_that_is_small_for_its_schedule_is_told(
     images: int, shown: int, warned: bool, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    there = SimpleNamespace(digest="a" * 64, samples=lambda split: images)
+    there = SimpleNamespace(digest="a" * 64, samples=lambda split: images, resolutions=(4,))
     monkeypatch.setattr(Manifest, "read", lambda path: there)
     cfg = parse("", [f"run_dir={tmp_path}", "model.resolution=4", f"schedule.stage_img={shown}",
                      "schedule.total_img=0", "data.path=photos"])  # fmt: skip
@@ -33,3 +34,20 @@ def test_a_data_set_that_is_small_for_its_schedule_is_told(
         assert not is_complete(cfg, open_storage(tmp_path))
     said = f"photos has {images:,} images, and the schedule shows {shown:,}: each"
     assert (said in caplog.text) is warned
+
+
+def test_what_a_later_stage_lacks_is_said_before_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = SimpleNamespace(digest="a" * 64, samples=lambda split: 1, resolutions=(4, 8))
+    monkeypatch.setattr(Manifest, "read", lambda path: there)
+    cfg = parse("", [f"run_dir={tmp_path}", "model.resolution=32", "data.path=photos"])
+    with pytest.raises(DataError, match=r"photos has no images of 16x16, 32x32, only of 4, 8"):
+        is_complete(cfg, open_storage(tmp_path))
+
+
+def test_no_run_is_begun_in_the_folder_of_a_data_set(tmp_path: Path) -> None:
+    (tmp_path / ".prepare").mkdir()
+    cfg = parse("", [f"run_dir={tmp_path}", f"data.path={tmp_path}"])
+    with pytest.raises(ConfigError, match="a data set is there: name another folder"):
+        is_complete(cfg, open_storage(tmp_path))

@@ -55,3 +55,10 @@ def test_what_is_far_from_any_snapshot_has_its_reason(tmp_path: Path) -> None:
     released.write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"is a file.*stylealae import.*--directions"):
         snapshot_of(released)
+
+
+def test_a_newest_snapshot_that_is_half_copied_is_not_passed_over(run: Path) -> None:
+    (run / "16384/snapshot/config.json").rename(run / "16384/snapshot/model.safetensors")
+    with pytest.raises(CheckpointError, match=r"16384/snapshot .* no config\.json.*0008/snapshot"):
+        snapshot_of(run)
+    assert snapshot_of(run / "0008/snapshot") == run / "0008/snapshot"
