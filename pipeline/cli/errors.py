@@ -38,6 +38,11 @@ def reporting(interrupted: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             except UserError as error:
                 show_error(error)
                 sys.exit(1)
+            except PermissionError as error:  # of files that no one has looked at before
+                show_error(
+                    f"{error.filename}: {error.strerror}: mend the permissions, or name another"
+                )
+                sys.exit(1)
             except MemoryError:
                 show_error("the memory of this machine does not suffice: ask for less at a time")
                 sys.exit(1)

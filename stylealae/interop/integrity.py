@@ -36,8 +36,14 @@ def require_file(path: Path, *, advice: str, text: bool = False) -> None:
     if not path.is_file():
         said = "is no file" if path.exists() else "is missing"
         raise CheckpointError(f"{path.parent} cannot be used: {path.name} {said}; {advice}")
-    with path.open("rb") as stream:
-        head = stream.read(HEAD)
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(HEAD)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} is there and cannot be read ({error.strerror}): mend its permissions or the "
+            "file system"
+        ) from error
     if not head:
         raise CheckpointError(f"{path} is empty (0 bytes): copy or download it again; {advice}")
     if head.startswith(POINTER):

@@ -226,11 +226,19 @@ def test_a_tilde_is_the_home_where_the_shell_leaves_it(
     assert next(read_images(["~/set"], 4)).planes.shape == (3, 4, 4)
 
 
-def test_memory_that_does_not_suffice_is_a_sentence() -> None:
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (MemoryError(), "the memory of this machine does not suffice"),
+        (PermissionError(13, "Permission denied", "x.png"), "x.png: Permission denied: mend the"),
+    ],
+)
+def test_what_the_machine_refuses_is_a_sentence(fault: Exception, says: str) -> None:
     @click.command()
     @reports_errors
     def command() -> None:
-        raise MemoryError
+        raise fault
 
     ended = CliRunner().invoke(command)
-    assert (ended.exit_code, "does not suffice" in ended.output) == (1, True)
+    assert ended.exit_code == 1
+    assert ended.output.startswith(f"error: {says}")
