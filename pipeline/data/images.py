@@ -21,6 +21,8 @@ from pipeline.data.format.types import Label
 from pipeline.data.loader.shard_reader import ShardReader
 from pipeline.data.pixels import Pixels
 from pipeline.data.sources.containers import is_zip
+from pipeline.data.sources.files import SUFFIXES
+from pipeline.data.sources.left_aside import suffix_of
 from pipeline.data.sources.registry import open_source
 from pipeline.data.sources.source import Sample, Source
 from pipeline.storage import is_url, local_path
@@ -111,6 +113,8 @@ def load_images(
 
 
 def _images(path: str | Path, resolution: int, channels: int, labels: Path | None) -> Images:
+    if is_url(str(path)) and suffix_of(str(path).partition("?")[0]) in SUFFIXES:
+        raise DataError(f"{path} is the address of one image: download it, and name the file")
     if is_url(str(path)) or (Path(path) / MANIFEST).is_file():
         return _prepared(str(path), resolution, channels)
     return _plain(Path(path), resolution, channels, labels)

@@ -34,7 +34,7 @@ def _of(name: str, suffixes: Collection[str]) -> str:
     suffix = PurePosixPath(name).suffix.lower()
     if name.removesuffix(".gz").endswith("-ubyte"):
         return "give the folder in which the -ubyte files lie"
-    if ".tfrecord" in name:
+    if ".tfrecord" in name and suffix != ".gz":
         return "StyleGAN's TFRecords are read, whose names end in -r02.tfrecords and the like"
     if not suffix or any(suffix.startswith(known) for known in suffixes):
         return "if they are images, give their names an ending such as .jpg"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pipeline.data.images import read_images
 from pipeline.data.sources.registry import open_source
 from stylealae.errors import DataError
 
@@ -142,6 +143,7 @@ def test_names_that_lead_up_are_not_hidden_ones(tmp_path: Path) -> None:
         ("in/x", png(), "1 files without a suffix: .* an ending such as"),
         ("in/x.jpg?w=200", png(), "an ending such as"),
         ("in/x.arrow", b"ARROW1", "Dataset.to_parquet"),
+        ("in/x-r02.tfrecords.gz", b"", "unpack them first"),
         ("in/raw/train-images-idx3-ubyte", b"", "folder in which the -ubyte files lie"),
     ],
 )
@@ -166,6 +168,8 @@ def test_an_input_may_be_written_as_people_write_it(
         open_source("")
     with pytest.raises(DataError, match="copy it to this host"):
         open_source("https://example.com/faces.zip")
+    with pytest.raises(DataError, match="address of one image: download it"):
+        next(read_images(["https://example.com/me.jpg?size=9"], 4))
     with pytest.raises(DataError, match="a file, not a folder"):
         open_source(str(tmp_path / "a #1/a.png"), "folder")
 
