@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["LOOPBACK", "Access", "Guard", "sentence"]
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-COOKIE = "stylealae-studio"
+COOKIE = "stylealae-studio-"
+"""Its name ends in the port: browsers keep those of all ports of a host together."""
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -82,26 +83,37 @@ class Guard:
 
     def _refusal(self, request: Request) -> Response | None:
         """The answer to who may not ask; to who brings the token, a cookie to keep it in."""
-        host = _host(request.headers.get("host", ""))
+        host, port = _called(request.headers.get("host", ""))
+        cookie = f"{COOKIE}{port or ''}"
         if not self.access.answers_to(host):
-            return sentence(403, f"this studio does not answer to the name {host[:80]!r}: start it "
-                            "with --host to open it to others, with --allow-host for a name"
-            )  # fmt: skip
+            return _refused(
+                request,
+                f"this studio does not answer to the name {host[:80]!r}: start it with --host to "
+                "open it to others, with --allow-host for a name",
+            )
         if _foreign(request):
-            return sentence(403, "this studio takes no requests from other sites")
-        if self.access.knows(request.cookies.get(COOKIE, "")):
+            return _refused(request, "this studio takes no requests from other sites")
+        if self.access.knows(request.cookies.get(cookie)):
             return None
         if self.access.knows(request.query_params.get("token")):
-            answer = RedirectResponse(request.url.path, 303)  # the token leaves the address bar
-            answer.set_cookie(COOKIE, self.access.token, httponly=True, samesite="lax")
+            path = "/" + request.url.path.lstrip("/")  # two slashes would lead to another host
+            answer = RedirectResponse(path, 303)  # the token leaves the address bar
+            answer.set_cookie(cookie, self.access.token, httponly=True, samesite="lax")
             return answer
-        return sentence(403, "open the whole address that the studio's terminal shows, with its "
-                             "token: it is asked for beyond the studio's own machine")  # fmt: skip
+        return _refused(request, "open the whole address that the studio's terminal shows, with "
+                        "its token: it is asked for beyond the studio's own machine")  # fmt: skip
 
 
 def sentence(status: int, text: str) -> Response:
     """An error as the page shows it."""
     return JSONResponse({"error": text[:1].upper() + text[1:]}, status)
+
+
+def _refused(request: Request, text: str) -> Response:
+    """The sentence as it is for a person who opens an address, as JSON for the page."""
+    if "text/html" in request.headers.get("accept", ""):
+        return PlainTextResponse(f"{text[:1].upper()}{text[1:]}.", 403)
+    return sentence(403, text)
 
 
 def _foreign(request: Request) -> bool:
@@ -113,12 +125,13 @@ def _foreign(request: Request) -> bool:
     return other or request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
 
 
-def _host(header: str) -> str:
-    """The name in a Host header, without port and brackets."""
+def _called(header: str) -> tuple[str, int | None]:
+    """The name and port of a Host header, without brackets."""
     try:
-        return (urlsplit(f"//{header}").hostname or "").lower()
+        called = urlsplit(f"//{header}")
+        return (called.hostname or "").lower(), called.port
     except ValueError:
-        return ""
+        return "", None
 
 
 def _is_address(host: str) -> bool:

@@ -1,7 +1,7 @@
 // What is saved of a picture: itself enlarged, and the styles that G was given.
-import { ask, painted } from "./requests.js";
+import { ask, fileOf, painted } from "./requests.js";
 import { recipe } from "./picture.js";
-import { SUFFIX, fileNamed } from "./tunings.js";
+import { SUFFIX, uriOf } from "./tunings.js";
 
 export const LARGE = 1024;
 
@@ -25,7 +25,7 @@ export async function enlarged() {
   save(await new Promise((made) => canvas.toBlob(made)), name);
 }
 
-export const tuning = (name) => save(fileNamed(name), `face${SUFFIX}`);
+export const tuning = (name) => save(fileOf(uriOf(name)), `face${SUFFIX}`);
 
 export async function styles() {
   const name = `${nameOf()}.npy`;

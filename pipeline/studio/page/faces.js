@@ -1,5 +1,5 @@
 // Where faces come from: photos, seeds, examples, the strip of those before.
-import { ask, fileOf, painted } from "./requests.js";
+import { ask, fileOf, painted, read } from "./requests.js";
 import * as tunings from "./tunings.js";
 import { askForCrop } from "./crop.js";
 import { guarded, recipe, repaint, repaintPlain, shown, tell } from "./picture.js";
@@ -11,6 +11,7 @@ import * as refinement from "./refine.js";
 
 const $ = (id) => document.getElementById(id);
 const EXAMPLES = [1, 2, 3, 4, 5, 6];
+const asked = { face: 0, other: 0 };  // how often one was: the last counts, whatever comes later
 let drawn = 0;
 
 // Of the face and the second face: the photo's file, its picture as the model sees it, the name of
@@ -24,15 +25,16 @@ const chosen = () => $("draw-as").querySelector(":checked").value;
 
 // ---- one face ---------------------------------------------------------------------------------
 
-export async function take(slot, face, photo = null) {
+export async function take(slot, face, photo = null, how = "") {
+  asked[slot]++;
   recipe[slot] = { ...face };
   photos[slot] = photo;
   if (slot === "face") {
     showFace();
     repaint();
-    await repaintPlain();
-    const name = "seed" in face ? `Face ${face.seed}` : `Photo ${photo?.file?.name || ""}`.trim();
-    remember(face, photo?.picture || shown.plain, name, guarded(() => { tell([]); return take("face", face, photo); }));
+    const plain = await repaintPlain();
+    const name = "seed" in face ? `Face ${face.seed}` : `Photo ${photo?.file?.name || ""}`.trim() + how;
+    remember(face, photo?.picture || plain, name, guarded(() => { tell([]); return take("face", face, photo, how); }));
   } else {
     $("other-thumb").src = photo?.picture || (await painted({ face })).url;
     showOther();
@@ -78,8 +80,10 @@ export function showTruncation() {
 
 async function load(slot, file, crop) {
   const query = crop ? `?${new URLSearchParams(crop)}` : "";
+  const mine = ++asked[slot];
   document.body.classList.add("working");
   const answer = await (await ask(`api/face${query}`, file)).json();
+  if (mine !== asked[slot]) return;
   tell(answer.notes);
   await take(slot, { w: answer.w }, { file, picture: answer.picture });
 }
@@ -106,15 +110,16 @@ export async function refine() {
   const photo = photos.face, found = await refinement.followed("api/refine", photo.picture);
   if (!found || photos.face !== photo) return;  // stopped, or another face by now
   tell([`Refined: ${gain(found)}.`]);
-  await take("face", { w: found.w }, photo);
+  await take("face", { w: found.w }, photo, ", refined");
 }
 
 export async function tune() {
   const photo = photos.face, found = await refinement.followed("api/tune", photo.picture);
   if (!found || photos.face !== photo) return;
-  const tuned = tunings.keep(found.tuned, found.file);
-  tell([`Tuned: ${gain(found)}.`, `Other faces stay within ${found.far_db.toFixed(1)} dB of what they were.`]);
-  await take("face", { w: found.w, tuned }, { ...photo, tuned });
+  const { tuned } = found;
+  tunings.keep(tuned, `data:application/octet-stream;base64,${found.file}`);
+  tell([`Tuned: ${gain(found)}.`, `The model’s other faces are ${found.far_db.toFixed(1)} dB from what they were.`]);
+  await take("face", { w: found.w, tuned }, { ...photo, tuned }, ", tuned");
 }
 
 // The face with the generator that is tuned to it, or with the model's own.
@@ -127,9 +132,9 @@ export async function switchTuning(on) {
 
 async function takeTuning(slot, file) {
   if (slot !== "face") throw new Error("A tuning is of the first face: choose a photo for the second.");
-  const { w, tuned } = await tunings.give(file);
+  const { w, tuned } = await tunings.taken(file);
   tell([]);
-  await take("face", { w, tuned }, { tuned });
+  await take("face", { w, tuned }, { tuned }, `, ${file.name}`);
 }
 
 // ---- seeds ------------------------------------------------------------------------------------
@@ -155,23 +160,20 @@ export async function drawSix() {
   const mine = ++drawn;
   $("gallery").hidden = false;
   $("gallery").replaceChildren();
-  for (let k = 0; k < 6; k++) {
-    const item = await thumbnailOf(ofSeed(seed()));
-    if (mine !== drawn) return;
-    $("gallery").append(item);
-  }
+  const six = await Promise.all(Array.from({ length: 6 }, () => thumbnailOf(ofSeed(seed()))));
+  if (mine === drawn) $("gallery").append(...six);
 }
 
 // Held-out images of the model's data set, where the studio has them; else faces of seeds.
 export async function showExamples() {
-  const answer = await fetch("api/examples"), { pictures } = answer.ok ? await answer.json() : { pictures: [] };
+  const { pictures } = await read("api/examples");
   $("examples-hint").textContent = pictures.length ? "Or begin with an image that the model has not been trained on:"
     : "Or begin with one of these faces of the model’s own:";
   if (pictures.length) {
     $("examples").append(...pictures.map((picture, k) =>
       thumbnail(`Example ${k + 1}`, picture, () => load(chosen(), new File([fileOf(picture)], `example-${k + 1}.png`)))));
   } else {
-    for (const number of EXAMPLES) $("examples").append(await thumbnailOf({ seed: number, truncation: 0.7 }));
+    $("examples").append(...await Promise.all(EXAMPLES.map((number) => thumbnailOf({ seed: number, truncation: 0.7 }))));
   }
   $("examples-row").hidden = false;
 }

@@ -14,6 +14,8 @@ export const shown = { photo: null, plain: null, compareWith: "original" };
 
 // ---- what is said ------------------------------------------------------------------------------
 
+let unpainted = false;  // what is said is of a picture that could not be made
+
 function say(error) {
   $("message").textContent = error.message || String(error);
   $("message").hidden = false;
@@ -53,19 +55,24 @@ async function pump() {
     try {
       const { url, ms } = await painted(recipe, draft);
       $("after").src = url;
-      $("took").textContent = ms ? `${ms} ms` : "";
+      $("took").textContent = ms > 0 ? `${ms} ms` : "";
+      if (unpainted) $("message").hidden = true;
+      unpainted = false;
       if (!draft) $("save-picture").href = url;
-      sweep(url);
+      made.add(url);
+      sweep();
       document.body.dataset.painted = String(Number(document.body.dataset.painted || 0) + 1);
-    } catch (error) { say(error); }
+    } catch (error) {
+      say(error);
+      unpainted = true;
+    }
   }
   busy = false;
   document.body.classList.remove("working");
 }
 
 // Frees the pictures that are no longer shown, compared with or offered to be saved.
-function sweep(url) {
-  made.add(url);
+function sweep() {
   const used = ["after", "before", "plain", "other-thumb"].map((id) => $(id).src);
   used.push($("save-picture").href, shown.plain, ...[...$("history").querySelectorAll("img")].map(({ src }) => src));
   for (const old of made) {
@@ -73,11 +80,15 @@ function sweep(url) {
   }
 }
 
+// The picture of the face without edits; not shown if the face is another by then.
 export async function repaintPlain() {
-  const { url } = await painted({ face: recipe.face });
+  const { face } = recipe, { url } = await painted({ face });
+  made.add(url);
+  if (recipe.face !== face) return url;
   shown.plain = $("plain").src = url;
   compare();
-  sweep(url);
+  sweep();
+  return url;
 }
 
 function describe(draft) {
@@ -87,7 +98,7 @@ function describe(draft) {
     : `Random face ${recipe.face.seed}, ψ ${recipe.face.truncation.toFixed(2)}`;
   $("caption").textContent = from + (mixed ? ", mixed" : "") + (edits ? ", edited" : "");
   $("reset").disabled = !(edits || mixed);
-  if ("seed" in recipe.face) $("seed").value = recipe.face.seed;
+  $("seed").value = recipe.face.seed ?? "";
   $("save-picture").download = "seed" in recipe.face ? `face-${recipe.face.seed}.png` : "face.png";
   described(draft);
   for (const zero of document.querySelectorAll(".zero")) zero.hidden = !zero.input.valueAsNumber;

@@ -30,7 +30,9 @@ export async function followed(path, photo) {
   const bar = $("refine-bar"), state = $("refine-state");
   bar.value = 0;
   state.textContent = "";
+  const from = document.activeElement;
   show(true);
+  if (from.disabled) $("refine-stop").focus();  // nobody at a keyboard is left without a place
   try {
     let last = null, left = timer();
     for await (last of lines(await ask(path, fileOf(photo), stopping.signal))) {
@@ -49,6 +51,8 @@ export async function followed(path, photo) {
     throw error;
   } finally {
     stopping = null;
+    const back = document.activeElement === $("refine-stop");
     show(false);
+    if (back) from.focus();
   }
 }

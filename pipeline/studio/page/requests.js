@@ -1,17 +1,28 @@
 // Requests to the server, and its errors as sentences.
-import { fileNamed, give } from "./tunings.js";
+import { give, uriOf } from "./tunings.js";
 
 const BUSY_TRIES = 5, BUSY_MS = 1000;
+
+async function fetched(path, how) {
+  try {
+    return await fetch(path, how);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Error("The studio does not answer: is its command still running?");
+  }
+}
+
+// The JSON of an address; throws a sentence.
+export async function read(path) {
+  const answer = await fetched(path);
+  if (!answer.ok) throw new Error("The studio's model could not be read: reload the page.");
+  return answer.json();
+}
 
 export async function ask(path, body, signal) {
   let answer;
   for (let tries = 1; ; tries++) {
-    try {
-      answer = await fetch(path, { method: "POST", body, signal });
-    } catch (error) {
-      if (error.name === "AbortError") throw error;
-      throw new Error("The studio does not answer: is its command still running?");
-    }
+    answer = await fetched(path, { method: "POST", body, signal });
     if (answer.status !== 503 || tries === BUSY_TRIES) break;
     await new Promise((again) => setTimeout(again, BUSY_MS));
   }
@@ -24,10 +35,10 @@ export async function ask(path, body, signal) {
 const took = (answer) => /dur=(\d+)/.exec(answer.headers.get("server-timing") || "")?.[1];
 
 export async function painted(what, draft = false) {
-  const asked = () => ask("api/picture", JSON.stringify({ ...what, draft })), file = fileNamed(what.face.tuned);
+  const asked = () => ask("api/picture", JSON.stringify({ ...what, draft })), { tuned } = what.face;
   const answer = await asked().catch(async (error) => {
-    if (error.status !== 410 || !file) throw error;
-    await give(file);  // the studio has let go of the tuning
+    if (error.status !== 410 || !uriOf(tuned)) throw error;
+    await give(tuned);  // the studio has let go of the tuning
     return asked();
   });
   return { url: URL.createObjectURL(await answer.blob()), ms: took(answer) };

@@ -4,12 +4,13 @@ import { compare, guarded, onDescribe, recipe, repaint, repaintPlain, shown } fr
 import { buildSliders, placeSliders } from "./controls.js";
 import { fill, leaveToScrolling, setSlider } from "./sliders.js";
 import { choose, cropped, drawSix, photos, random, refine, showExamples, showFace, showOther, showTruncation,
-  switchTuning, takeSeed, truncation, tune } from "./faces.js";
+  switchTuning, take, takeSeed, truncation, tune } from "./faces.js";
 import { model, read } from "./model.js";
 import * as address from "./address.js";
 import * as downloads from "./downloads.js";
 import * as history from "./history.js";
 import * as refinement from "./refine.js";
+import * as tab from "./tab.js";
 import { toggle } from "./animation.js";
 
 const $ = (id) => document.getElementById(id);
@@ -37,16 +38,18 @@ async function walk(by) {
   if (then) await show(then);
 }
 
-// What the address says, or a first face.
+// What the address says, and of photos this tab; or a first face.
 async function restore() {
-  const { seed = 1, psi = 0.7, other, psi2 = psi, mix, by, grain } = address.read();
+  const { seed, psi = 0.7, other, psi2 = psi, mix, by, grain } = address.read();
+  const face = seed === undefined && tab.restored("face"), second = other === undefined && tab.restored("other");
   $("truncation").value = psi;
   placeSliders({ mix, amounts: by, noise: Boolean(grain) });
-  recipe.other = other === undefined ? null : { seed: other, truncation: psi2 };
-  photos.other = null;
+  recipe.other = second ? second.face : other === undefined ? null : { seed: other, truncation: psi2 };
+  photos.other = second ? second.photo : null;
   showOther();
-  await takeSeed("face", seed);
-  if (recipe.other) $("other-thumb").src = (await painted({ face: recipe.other })).url;
+  if (face) await take("face", face.face, face.photo);
+  else await takeSeed("face", seed ?? 1);
+  if (recipe.other) $("other-thumb").src = photos.other?.picture || (await painted({ face: recipe.other })).url;
 }
 
 // ---- the controls -----------------------------------------------------------------------------
@@ -152,6 +155,7 @@ guarded(async () => {
   const grown = model.seen ? `${model.seen.toLocaleString("en")} images shown` : "imported";
   $("model").textContent = [model.name, `${model.resolution}×${model.resolution}`, grown].filter(Boolean).join(" · ");
   if (model.aligns) $("photo-hint").textContent = "Or drop or paste one anywhere. The largest face in it is found, turned upright and cropped.";
+  document.title = [model.name, document.title].filter(Boolean).join(" · ");
   if (model.data) $("trained").textContent = model.data;
   $("trained").hidden = !model.data;
   buildSliders(model);
@@ -162,6 +166,7 @@ guarded(async () => {
     showTruncation();
     if (draft) return;
     address.write();
+    tab.save(recipe, photos);
     history.mark(recipe.face);
     history.note(state());
   });

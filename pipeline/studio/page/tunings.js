@@ -1,22 +1,22 @@
 // Generators tuned to photos: this page holds their files, the studio those that it draws with.
 import { ask, fileOf } from "./requests.js";
 
-const files = new Map();  // by name
+const uris = new Map();  // of files, by name
 
 export const SUFFIX = ".safetensors";
-export const fileNamed = (name) => files.get(name);
-export const names = () => [...files.keys()];
+export const names = () => [...uris.keys()];
+export const uriOf = (name) => uris.get(name);
+export const keep = (name, uri) => uris.set(name, uri);
 
-// A tuning that the studio has made: its name, the file in base64.
-export function keep(name, file) {
-  files.set(name, fileOf(`data:application/octet-stream;base64,${file}`));
-  return name;
+export async function give(name) {
+  await ask("api/tunings", fileOf(uris.get(name)));
 }
 
-// {tuned, w} of a tuning's file, which the studio has from now on.
-export async function give(file) {
-  const given = await (await ask("api/tunings", file)).json();
-  files.set(given.tuned, file);
+// {tuned, w} of a tuning's file, which studio and page have from now on.
+export async function taken(file) {
+  const given = await (await ask("api/tunings", file)).json(), reader = new FileReader();
+  await new Promise((read) => { reader.onload = read; reader.readAsDataURL(file); });
+  keep(given.tuned, reader.result);
   return given;
 }
 

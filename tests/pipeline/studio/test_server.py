@@ -263,7 +263,13 @@ def test_beyond_this_machine_a_token_is_asked_for(studio: Studio) -> None:
     assert visitor("evil.example").get(f"/?token={access.token}").status_code == 403
     given = friend.get(f"/?token={access.token}")
     assert (given.status_code, given.headers["location"]) == (303, "/")
+    assert given.headers["set-cookie"].startswith("stylealae-studio-7860=")  # one a port
     assert "HttpOnly" in given.headers["set-cookie"]
+    elsewhere = friend.get(f"//evil.example/?token={access.token}")
+    assert elsewhere.headers["location"] == "/evil.example/"
+    opened = stranger.get("/", headers={"accept": "text/html"})
+    assert (opened.status_code, opened.text[:22]) == (403, "Open the whole address")
+    assert stranger.get("/", headers={"host": "faces.example:port"}).status_code == 403
     assert friend.get("/").status_code == friend.get("/api/model").status_code == 200
     assert len(access.token) > 30
     assert access.token not in repr(access)
