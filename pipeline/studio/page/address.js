@@ -15,8 +15,9 @@ export function write() {
   if (face("other")) {
     state.set("other", recipe.other.seed);
     state.set("psi2", recipe.other.truncation);
-    for (const [band, share] of Object.entries(recipe.mix)) if (share) state.set(`mix.${band}`, share);
   }
+  const mix = recipe.other ? Object.entries(recipe.mix) : [];
+  for (const [band, share] of mix) if (share) state.set(`mix.${band}`, share);
   for (const [name, amount] of Object.entries(recipe.amounts)) if (amount) state.set(`by.${name}`, amount);
   if (recipe.noise) state.set("grain", 1);
   written = `#${state}`;

@@ -392,7 +392,7 @@ def test_a_generator_is_tuned_switched_off_saved_and_given_again(
     page.locator("#refine-stop").click()
     visit.until(f"document.getElementById('refine-bar').hidden && {REST}")
     assert visit.pixels("after") == encoded
-    monkeypatch.setattr(refining, "TUNING_STEPS", 20)
+    monkeypatch.setattr(refining, "TUNING_STEPS", 5)
     tuned = visit.after(lambda: page.locator("#tune").click())
     assert re.search(r"Tuned: [\d.]+ dB became [\d.]+ dB", page.locator("#note").inner_text())
     assert page.locator("#caption").inner_text() == "Reconstruction of the photo, tuned"
@@ -430,7 +430,7 @@ def test_photos_edits_and_a_tuning_outlive_a_reload(
 ) -> None:
     page = visit.page
     monkeypatch.setattr(refining, "STEPS", 2)
-    monkeypatch.setattr(refining, "TUNING_STEPS", 20)
+    monkeypatch.setattr(refining, "TUNING_STEPS", 3)
     visit.after(lambda: page.locator("#file").set_input_files(photo(40, 40)))
     visit.after(lambda: page.locator("#file-other").set_input_files(photo(50, 50)))
     visit.after(lambda: page.locator("#tune").click())
