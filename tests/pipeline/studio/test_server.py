@@ -265,7 +265,8 @@ def test_beyond_this_machine_a_token_is_asked_for(studio: Studio) -> None:
     assert (given.status_code, given.headers["location"]) == (303, "/")
     assert given.headers["set-cookie"].startswith("stylealae-studio-7860=")  # one a port
     assert "HttpOnly" in given.headers["set-cookie"]
-    elsewhere = friend.get(f"//evil.example/?token={access.token}")
+    home = "http://192.0.2.7:7860"
+    elsewhere = visitor("192.0.2.7:7860").get(f"{home}//evil.example/?token={access.token}")
     assert elsewhere.headers["location"] == "/evil.example/"
     opened = stranger.get("/", headers={"accept": "text/html"})
     assert (opened.status_code, opened.text[:22]) == (403, "Open the whole address")
