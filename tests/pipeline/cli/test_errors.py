@@ -4,12 +4,14 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import progress
+from pipeline.cli.__main__ import main as begin
 from pipeline.cli.app import main
 from pipeline.cli.arguments import PATH
 from pipeline.cli.errors import reporting, reports_errors, resumable, show_error
@@ -242,3 +244,20 @@ def test_what_the_machine_refuses_is_a_sentence(fault: Exception, says: str) -> 
     ended = CliRunner().invoke(command)
     assert ended.exit_code == 1
     assert ended.output.startswith(f"error: {says}")
+
+
+class Loading(ModuleType):
+    """A module in whose loading Ctrl-C is pressed."""
+
+    def __getattr__(self, name: str) -> None:
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_the_commands_are_loaded_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pipeline.cli.app", Loading("pipeline.cli.app"))
+    with pytest.raises(SystemExit) as ended:
+        begin()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "interrupted: nothing was begun\n"
