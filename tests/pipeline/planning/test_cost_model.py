@@ -31,7 +31,12 @@ KNOWN = Rates(
 def demo() -> RunConfig:
     return load(
         ROOT / "configs/demo.yaml",
-        ["model.resolution=16", "model.max_channels=32", "schedule.stage_img=[3200]"],
+        [
+            "model.resolution=16",
+            "model.max_channels=32",
+            "schedule.stage_img=[3200]",
+            "schedule.batch=[32]",
+        ],
     )
 
 
