@@ -83,17 +83,17 @@ class StyleALAE(OnHub):
         nets, model, w_mean = released_to_ours(read_released(Path(path), ema=ema))
         return cls(nets.to(device), model, w_mean.to(device), stage=model.blocks - 1)
 
-    def save(self, folder: Path, *, origin: str = "") -> None:
-        """Writes weights, config and model card into an existing folder.
+    def save(self, folder: Path, *, origin: str = "", half: bool = False) -> None:
+        """Writes weights, in half precision if `half`, config and card into an existing folder.
 
         `origin` is a sentence for the card on where the weights are from, if not from training.
         """
-        tensors = {**self.nets.state_dict(), "w_mean": self.w_mean}
         whole = snapshot.Snapshot(
-            family=self.family, model=self.model, tensors=tensors, stage=self.stage,
-            seen=self.seen, origin=origin,
+            family=self.family, model=self.model, stage=self.stage, seen=self.seen, origin=origin,
+            tensors={**self.nets.state_dict(), "w_mean": self.w_mean},
         )  # fmt: skip
-        snapshot.write(folder, whole, style_card(self.model, self.resolution, self.seen, origin))
+        card = style_card(self.model, self.resolution, self.seen, origin)
+        snapshot.write(folder, whole, card, half=half)
 
     @property
     def device(self) -> torch.device:

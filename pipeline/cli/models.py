@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import PICTURES
 from stylealae.errors import CheckpointError, ConfigError, alike
+from stylealae.interop.pretrained import DEFAULT, pretrained
 
 if TYPE_CHECKING:
     from stylealae import StyleALAE
@@ -32,6 +33,8 @@ def open_model(path: Path, device: str = "auto") -> "StyleALAE":
 def snapshot_of(path: Path) -> Path:
     """The snapshot folder at a path: itself, the newest of a run, or hf://owner/name[@revision].
 
+    A name such as rendered_64, where nothing lies, is that of a model which comes with the package.
+
     Raises:
         CheckpointError: there is none; it names the nearest that there is.
     """
@@ -41,6 +44,8 @@ def snapshot_of(path: Path) -> Path:
         return hub.model("/".join(path.parts[1:]))
     if _is_snapshot(path):
         return path
+    if not path.exists() and (with_package := pretrained(str(path))):
+        return with_package
     found = _snapshots(path)
     if not found:
         raise CheckpointError(_nearest(path))
@@ -56,16 +61,12 @@ def snapshot_of(path: Path) -> Path:
 def newest_run(folder: Path) -> Path:
     """The run in a folder whose newest snapshot is the newest of all.
 
-    Raises:
-        CheckpointError: none has finished a stage.
+    Where none has finished a stage, the model that comes with the package.
     """
     found = {run: _snapshots(run) for run in folder.glob("*")}
     written = {run: (s[-1] / "config.json").stat().st_mtime for run, s in found.items() if s}
     if not written:
-        raise CheckpointError(
-            f"no run in {folder.absolute()} has finished a stage: name a model, or train one with "
-            "`make demo`"
-        )
+        return Path(DEFAULT)
     return max(written, key=lambda run: written[run])
 
 

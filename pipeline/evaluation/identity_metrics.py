@@ -80,7 +80,7 @@ def identity_rendered(context: EvaluationContext[Reconstructs]) -> Values:
 
     k = len(PARAMETERS)
     found = context.gathered(n, 2 * k, "parameters", row)  # [n, 2P]
-    known = _known(context, split, context.ids(split, SampleRange(0, n)))
+    known = _known(context, split, context.ids(split, SampleRange(0, len(found))))
     of_x, of_again = (correlations(part, known) for part in (found[:, :k], found[:, k:]))
     name = "identity-rendered"
     return {

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import torch
 
 from stylealae.errors import CheckpointError, ConfigError, DataError, UserError
+from stylealae.interop.pretrained import pretrained
 
 __all__ = ["SCHEME", "HubDataset", "HubFile", "OnHub", "dataset", "dataset_commit", "model"]
 __all__ += ["push", "repository"]
@@ -44,7 +45,8 @@ class OnHub:
     def from_pretrained(cls, name: str, device: str | torch.device = "cpu") -> Self:
         """The model of a repository: `owner/name`, or `owner/name@revision` for good.
 
-        A branch moves; a commit's hash is the same weights tomorrow.
+        A branch moves; a commit's hash is the same weights tomorrow.  `rendered_64` comes with the
+        package.
 
         Raises:
             CheckpointError: there is none, it cannot be reached, or it is no snapshot.
@@ -66,8 +68,11 @@ class OnHub:
 
 
 def model(name: str) -> Path:
-    """A folder with the snapshot `owner/name[@revision]`, from the cache if it is there."""
-    return _fetched(name, "model", SNAPSHOT, CheckpointError)
+    """A folder with the snapshot `owner/name[@revision]`, from the cache if it is there.
+
+    A name without an owner is that of a model that comes with the package.
+    """
+    return pretrained(name) or _fetched(name, "model", SNAPSHOT, CheckpointError)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,10 +57,19 @@ class Snapshot(Generic[M]):
     """Where the weights are from, if not from a training that drew the first ones."""
 
 
-def write(folder: Path, snapshot: Snapshot[M], card: str) -> None:
-    """Writes a snapshot into an existing folder; a manifest of what was there before goes."""
+def write(folder: Path, snapshot: Snapshot[M], card: str, *, half: bool = False) -> None:
+    """Writes a snapshot into an existing folder; a manifest of what was there before goes.
+
+    `half` keeps the weights in half precision, which are read in float32 again.
+
+    Raises:
+        CheckpointError: a weight is too large for half precision.
+    """
+    tensors = snapshot.tensors
+    if half:
+        tensors = {name: _halved(name, tensor) for name, tensor in tensors.items()}
     (folder / MANIFEST).unlink(missing_ok=True)
-    write_tensors(folder / WEIGHTS, snapshot.tensors)
+    write_tensors(folder / WEIGHTS, tensors)
     about: dict[str, object] = {
         "format": FORMAT,
         "family": snapshot.family,
@@ -115,10 +124,21 @@ def read(
     except (*TORN, ConfigError, SafetensorError) as error:
         raise CheckpointError(f"{folder} is no whole snapshot: {error}") from error
     require_finite(folder / WEIGHTS, tensors)
+    tensors = {name: t.float() if t.dtype == torch.half else t for name, t in tensors.items()}
     return Snapshot(
         family=family, model=model, tensors=tensors, stage=int(stage), seen=int(seen),
         origin=origin,
     )  # fmt: skip
+
+
+def _halved(name: str, tensor: Tensor) -> Tensor:
+    half = tensor.half()
+    if not bool(torch.isfinite(half).all()):
+        raise CheckpointError(
+            f"{name} holds {float(tensor.abs().max()):g}, and half precision ends at 65,504: write "
+            "the weights in full precision"
+        )
+    return half
 
 
 def _shapes(weights: Path) -> dict[str, tuple[int, ...]]:

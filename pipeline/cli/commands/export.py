@@ -27,6 +27,8 @@ FACES = 8
 @click.option("--name", help="Heading of the card; default: the folder's name.")
 @click.option("--data", help="The prepared data set: its licence goes onto the card, and faces of "
               "it, reconstructed.")  # fmt: skip
+@click.option("--half", is_flag=True, help="Weights in half precision: half the size. They are "
+              "read in float32 again.")  # fmt: skip
 @click.option("--metrics", type=PATH,
               help="What `stylealae evaluate --out` wrote, for the card.")  # fmt: skip
 @click.option("--format", "formats", multiple=True, type=click.Choice(["onnx", "torch"]),
@@ -37,8 +39,8 @@ FACES = 8
 @OVERWRITE
 @reports_errors
 def export(
-    model: Path, out: Path, name: str | None, data: str | None, metrics: Path | None,
-    formats: Sequence[str], push: str, private: bool, overwrite: bool,
+    model: Path, out: Path, name: str | None, data: str | None, half: bool,
+    metrics: Path | None, formats: Sequence[str], push: str, private: bool, overwrite: bool,
 ) -> None:  # fmt: skip
     """Write a folder ready for the Hugging Face hub: weights, config, pictures, a model card.
 
@@ -59,7 +61,7 @@ def export(
     figures = read_metrics(metrics) if metrics else []
     licence, about = _data(data) if data else ("", "")
     with published(out) as folder, progress("parts", 1 + len(formats)) as advance:
-        m.save(folder)
+        m.save(folder, half=half)
         pictures = _pictures(m, data, folder)
         if not model.is_file():
             for file in snapshot_of(model).glob("directions.*"):

@@ -52,7 +52,8 @@ def studio(
 ) -> None:  # fmt: skip
     """Serve the studio: a web page to reconstruct, edit, mix and draw faces.
 
-    Without MODEL it opens the newest run in runs/.
+    Without MODEL it opens the newest run in runs/, and if there is none rendered_64, which comes
+    with the package: StyleALAE on rendered faces.
 
     \b
     stylealae studio

@@ -18,6 +18,7 @@ from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
 from pipeline.evaluation.context import EvaluationContext
 from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.forecast import seconds_of
 from pipeline.evaluation.identity_metrics import PARAMETERS
 from pipeline.evaluation.requirements import require
 from pipeline.faces import dlib_models
@@ -61,6 +62,11 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("faces") / "rendered"
     prepare(open_source("160", "rendered", test_fraction=1 / 4), out, (4, 8, 16), workers=1)
     return out
+
+
+def test_how_long_it_takes_is_told_by_the_first_of_many_batches(faces: Path) -> None:
+    context = replace(context_of(faces, lambda x: x, 16), batch=2)  # 20 batches held out
+    assert seconds_of(["identity-rendered"], context) > 0
 
 
 def test_rendered_faces_are_read_and_what_a_reconstruction_loses_is_not(faces: Path) -> None:

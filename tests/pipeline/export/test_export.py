@@ -14,7 +14,7 @@ from pipeline.data.sources.registry import open_source
 from pipeline.export.model_card import LICENCES, Figure, read_metrics
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
-from stylealae.errors import DataError
+from stylealae.errors import CheckpointError, DataError
 from stylealae.networks import build
 
 SMALL = ModelConfig(
@@ -51,6 +51,28 @@ def test_an_export_is_whole(snapshot: Path, tmp_path: Path):
         assert (out / name).exists()
     m, again = StyleALAE.load(snapshot), StyleALAE.load(out)
     assert torch.equal(m.sample(2), again.sample(2))
+
+
+def test_half_precision_is_half_the_size_and_close(snapshot: Path, tmp_path: Path):
+    out = tmp_path / "half"
+    words = ("export", snapshot, "--half", "--out", out)
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+    small, large = ((folder / "model.safetensors").stat().st_size for folder in (out, snapshot))
+    assert small < 0.6 * large
+    m, again = StyleALAE.load(snapshot), StyleALAE.load(out)
+    assert again.w_mean.dtype == torch.float32
+    w = m.map(torch.randn(4, 8))
+    torch.testing.assert_close(
+        again.generate(w, noise=False), m.generate(w, noise=False), rtol=0, atol=0.01
+    )
+
+
+def test_a_weight_too_large_for_half_precision_is_named(snapshot: Path, tmp_path: Path):
+    m = StyleALAE.load(snapshot)
+    m.nets.D.layers[0].bias.data[0] = 1e5
+    with pytest.raises(CheckpointError, match=r"D\.layers.* holds 100000, and half precision"):
+        m.save(tmp_path, half=True)
 
 
 def test_onnx_computes_what_torch_does_on_other_inputs(snapshot: Path, tmp_path: Path):

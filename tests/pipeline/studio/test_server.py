@@ -749,3 +749,4 @@ def test_without_a_model_the_newest_run_is_opened(tmp_path: Path) -> None:
             (snapshot / "config.json").write_text("{}")
             os.utime(snapshot / "config.json", (1e9 + at, 1e9 + at))
     assert newest_run(tmp_path) == tmp_path / "new"
+    assert newest_run(tmp_path / "nothing") == Path("rendered_64")  # comes with the package
