@@ -11,6 +11,7 @@ _UNKNOWN = re.compile(
 _MISTYPED = re.compile(
     r"Value '(.*)' of type '\w+' could not be converted to (\w+).*full_key: (.+)"
 )
+_NO_SECTION = re.compile(r"Merge error: \w+ is not a subclass of \w+\. value: ([^;]*)")
 _WANTED = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
 
@@ -24,6 +25,11 @@ def explained(error: Exception, origin: str, overrides: Sequence[str]) -> str:
     elif found := _MISTYPED.search(told):
         value, kind, key = found.groups()
         said = f"{key} is {value!r}, and {_WANTED.get(kind, kind)} is wanted"
+    elif found := _NO_SECTION.search(told):
+        return (
+            f"{origin}: {found[1]} stands where a section is wanted, whose keys have values of their "
+            "own: write schedule.lr=[0.002], say"
+        )
     else:
         return f"{origin}: {told}"
     given = any(override.partition("=")[0].strip() == key for override in overrides)

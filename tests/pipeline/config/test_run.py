@@ -115,6 +115,8 @@ def test_an_override_knows_the_keys_of_the_family_that_another_names() -> None:
         ("", "data.patience_s=900", "engine.timeout_s is 600 and data.patience_s 900"),
         ("engine: {zero_stage: 0, offload: true}", "", "engine.offload needs"),
         ("", "loss.r1_every=0", "loss.r1_every"),
+        ("", "schedule=1", "1 stands where a section is wanted"),
+        ("loss: 3", "", "3 stands where a section is wanted"),
         ("", "loss.likeness_rate=-1", "loss.likeness_rate"),
         ("", "loss.likeness_structure=2", "loss.likeness_structure is 2.0: it is a share"),
         ("", "engine.micro_batch=[-1]", "engine.micro_batch"),
