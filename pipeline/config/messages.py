@@ -27,8 +27,8 @@ def explained(error: Exception, origin: str, overrides: Sequence[str]) -> str:
         said = f"{key} is {value!r}, and {_WANTED.get(kind, kind)} is wanted"
     elif found := _NO_SECTION.search(told):
         return (
-            f"{origin}: {found[1]} stands where a section is wanted, whose keys have values of their "
-            "own: write schedule.lr=[0.002], say"
+            f"{origin}: {found[1]} stands where a section is wanted: give a value to one of its "
+            "keys, schedule.lr=[0.002] say"
         )
     else:
         return f"{origin}: {told}"
