@@ -11,6 +11,7 @@ from pipeline.cli.arguments import DEVICE, PATH
 from pipeline.cli.errors import reports_errors
 from pipeline.cli.models import newest_run, open_model, snapshot_of
 from stylealae.errors import ConfigError, UserError
+from stylealae.interop.pretrained import trained_on
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,7 +89,7 @@ def studio(
     cfg = _config_of(model)
     about = About(
         name=_name_of(model.resolve()),
-        data=_trained_on(cfg),
+        data=_trained_on(cfg) or trained_on(str(model)),
         detector=detector,
         examples=_examples(m, examples, None if access.token else cfg),
     )

@@ -663,7 +663,6 @@ def test_the_command_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.Monk
         (["demo", str(tmp_path), "--port", "0", "--directions", str(tmp_path)], "no directions"),
         (["studio", str(tmp_path), "--port", "0", "--host", "no.such.host.invalid"], "cannot list"),
         (["studio", str(tmp_path), "--port", "0", "--examples", str(tmp_path)], "holds no images"),
-        (["studio"], "has finished a stage: name a model, or train one with `make demo`"),
     ):
         shown = CliRunner().invoke(main, arguments)
         assert shown.exit_code == 1

@@ -7,7 +7,7 @@ import torch
 
 from pipeline.cli.models import snapshot_of
 from stylealae import StyleALAE
-from stylealae.interop.pretrained import DEFAULT, names, pretrained
+from stylealae.interop.pretrained import DEFAULT, names, pretrained, trained_on
 
 
 @pytest.mark.parametrize("name", names())
@@ -31,3 +31,8 @@ def test_a_command_takes_it_by_name_and_a_folder_before_it(
     own.mkdir(parents=True)
     (own / "config.json").write_text("{}")
     assert snapshot_of(Path(DEFAULT)) == own
+
+
+def test_what_each_was_trained_on_is_said() -> None:
+    assert all(trained_on(name).endswith(".") for name in names())
+    assert trained_on("runs/demo") == ""
