@@ -13,6 +13,7 @@ from pipeline.cli.errors import reports_errors
 from pipeline.cli.models import open_model, snapshot_of
 from pipeline.cli.output import JSON, print_numbers, print_table, wants_tables
 from stylealae.errors import ConfigError, DataError
+from stylealae.interop.pretrained import pretrained
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,7 +82,7 @@ def directions(
 
     if bool(data) + bool(principal) + bool(sefa) != 1:
         raise ConfigError("give one of these: labelled DATA, --principal K or --sefa K")
-    home = out or snapshot_of(model)
+    home = out or _home_of(model)
     there = None
     if (home / "directions.json").exists() and not overwrite:
         there = Directions.load(home)
@@ -105,6 +106,18 @@ def directions(
     (there.joined(found) if there else found).save(home)
     click.echo(home / "directions.safetensors")
     _tell(found, there.names if there else (), table=wants_tables(as_json))
+
+
+def _home_of(model: Path) -> Path:
+    """The folder of a model, where its directions lie.
+
+    Raises:
+        ConfigError: it is the package's own, which stays as it is.
+    """
+    home = snapshot_of(model)
+    if home == pretrained(str(model)):
+        raise ConfigError(f"{model} comes with the package: name a folder of your own with --out")
+    return home
 
 
 def _tell(found: "Directions", beside: Sequence[str], *, table: bool) -> None:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from pipeline.cli.app import main
 from pipeline.cli.models import snapshot_of
 from stylealae import StyleALAE
 from stylealae.interop.pretrained import DEFAULT, names, pretrained, trained_on
@@ -31,6 +33,18 @@ def test_a_command_takes_it_by_name_and_a_folder_before_it(
     own.mkdir(parents=True)
     (own / "config.json").write_text("{}")
     assert snapshot_of(Path(DEFAULT)) == own
+
+
+def test_its_directions_are_not_written_into_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["directions", DEFAULT, "--sefa", "2"]
+    shown = CliRunner().invoke(main, words)
+    assert shown.exit_code == 1
+    assert "rendered_64 comes with the package: name a folder of your own" in shown.output
+    assert CliRunner().invoke(main, [*words, "--out", "own"]).exit_code == 0
+    assert (tmp_path / "own/directions.json").exists()
 
 
 def test_what_each_was_trained_on_is_said() -> None:
