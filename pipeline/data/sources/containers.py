@@ -7,7 +7,7 @@ import struct
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import cast
@@ -16,6 +16,7 @@ from pipeline.data.format import tar
 from pipeline.data.signatures import compression, instead_of_container, stand_in
 from pipeline.data.sources.digest import digest_of
 from pipeline.data.sources.left_aside import LeftAside
+from pipeline.data.sources.zip_names import zip_names
 from pipeline.storage.publish import regular
 from stylealae.errors import DataError
 
@@ -126,7 +127,7 @@ class ZipOfFiles(Container):
         super().__init__()
         self._zip = _opened_zip(path)
         whole = [info for info in self._zip.infolist() if not info.is_dir()]
-        files = list(zip(_zip_names(whole), whole, strict=True))
+        files = list(zip(zip_names(whole), whole, strict=True))
         _require_distinct(path, (name for name, _ in files))
         self._members = dict(files)
         for name, info in files:
@@ -264,34 +265,6 @@ def _opened_zip(path: str) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read as a zip: {error}") from error
-
-
-def _zip_names(files: Sequence[zipfile.ZipInfo]) -> list[str]:
-    """The members' names with slashes, in the alphabet that those not said to be UTF-8 are in.
-
-    That is UTF-8, as macOS writes it, else Windows-1252 or, where any name has a byte that is no
-    letter there, the code page 850 of Windows' own zips.
-    """
-    names = [info.filename.replace("\\", "/") for info in files]
-    undeclared = {
-        name: name.encode("cp437")  # as zipfile has decoded it
-        for name, info in zip(names, files, strict=True)
-        if not (name.isascii() or info.flag_bits & 0x800)
-    }
-    found = {name: _utf8(raw) for name, raw in undeclared.items()}
-    high = {
-        byte for name, raw in undeclared.items() if not found[name] for byte in raw if byte > 127
-    }
-    single = "cp1252" if min(high, default=0) >= 0xC0 and high != {0xE1} else "cp850"  # 0xe1: ß
-    found |= {name: raw.decode(single) for name, raw in undeclared.items() if not found[name]}
-    return [found.get(name) or name for name in names]
-
-
-def _utf8(raw: bytes) -> str | None:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def _require_distinct(path: str, names: Iterable[str]) -> None:
