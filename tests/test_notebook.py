@@ -35,4 +35,4 @@ def test_every_cell_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     shown = [picture for picture in pictures if isinstance(picture, Image.Image)]
     assert len(shown) == 3
     assert all(min(picture.size) > 16 for picture in shown)
-    assert names["w"].shape == (8, 128)
+    assert names["w"].shape == (8, names["m"].code_width)
