@@ -17,7 +17,6 @@ from ray.util.placement_group import (
 )
 
 from pipeline.config import RunConfig
-from pipeline.storage import is_url
 from stylealae.errors import ConfigError
 
 __all__ = [
@@ -38,8 +37,6 @@ RETRY_S = 2.0
 def stages_together(cfg: RunConfig, stage: int) -> range:
     """This stage and those after it that may have the same numbers of workers, so one group."""
     if cfg.engine.zero_stage == 3:  # DeepSpeed would keep every stage's networks in memory
-        return range(stage, stage + 1)
-    if is_url(cfg.run_dir):  # a trial whose store was down ended with other moments: not shown yet
         return range(stage, stage + 1)
     counts, onwards = cfg.worker_counts(stage), range(stage, cfg.last_stage + 1)
     return range(stage, max(takewhile(lambda s: cfg.worker_counts(s) == counts, onwards)) + 1)

@@ -75,11 +75,6 @@ def test_stages_that_may_have_the_same_numbers_of_workers_share_a_group(
     assert found == groups
 
 
-def test_of_a_run_in_a_store_each_stage_has_a_group_of_its_own() -> None:
-    cfg = parse("run_dir: s3://bucket/run\ncluster: {workers: [1]}")
-    assert stages_together(cfg, 2) == range(2, 3)
-
-
 def test_all_the_workers_if_there_is_room() -> None:
     c = Cluster(lambda now: 8)
     assert c.choose(2, 4, 8) == 8
