@@ -32,6 +32,7 @@ def settings(steps: int, overrides: Sequence[str] = ()) -> tuple[str, ...]:
         "model.mapping_layers=2", f"schedule.stage_img=[{steps * BATCH}]",
         f"schedule.batch=[{BATCH}]", f"checkpoint.every_img={EVERY_IMG}",
         f"log.scalars_img={EVERY_IMG}", "log.grid_img=100000000", "log.grid_size=1",
+        "schedule.lr_final=1",  # a rate that falls to a run's end is another where it is shorter
         "engine.threads=1", "engine.precision=fp32", *overrides,
     )  # fmt: skip
 
