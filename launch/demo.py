@@ -62,7 +62,8 @@ def from_weights(path: str, side: str, name: str) -> list[str]:
         name: what the run is called without the weights.
     """
     from pipeline.cli.models import snapshot_of
-    from pipeline.training.weights import is_weights, opened, shape_overrides
+    from pipeline.training.origin import is_weights, opened
+    from pipeline.training.weights import shape_overrides
 
     weights = Path(path).expanduser().resolve()
     if not is_weights(weights):

@@ -136,13 +136,10 @@ def audit(stretch: Stretch, world: World, tolerance: float = TOLERANCE) -> Certi
             shutil.copytree(stretch.start.folder, folder / stretch.start.name)
         world.any(False)  # it is there
         cfg, replay = replace(stretch.cfg, run_dir=str(folder)), open_storage(folder)
-        opened = open_stage(cfg, stage, world, replay, report=lambda _: None, fence=None)
-        s = replace(opened, end=last)
-        try:
+        with open_stage(cfg, stage, world, replay, report=lambda _: None, fence=None) as opened:
+            s = replace(opened, end=last)
             iterate(s, world)
             s.saver.finish()
-        finally:
-            s.close()
         if world.rank:
             return None
         order, draws = _shown(cfg, stage, first, last)

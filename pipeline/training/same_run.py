@@ -12,8 +12,9 @@ from typing import Any
 
 from pipeline.config import RunConfig, as_dict
 from pipeline.storage import Storage
-from pipeline.training import checkpoints, weights
+from pipeline.training import checkpoints
 from pipeline.training.checkpoints import Checkpoint
+from pipeline.training.origin import label
 from stylealae.errors import CheckpointError
 
 __all__ = ["require_same_request", "require_same_run"]
@@ -121,7 +122,7 @@ def _init_of(init: Mapping[str, Any]) -> dict[str, Any]:
         return {"init.from": "none"}
     saved = json.loads(json.dumps(init))
     kept = {f"init.{key}": saved.get(key) for key in ("networks", "stage", "freeze", "freeze_img")}
-    return {"init.from": weights.label(saved["from"]), **kept}
+    return {"init.from": label(saved["from"]), **kept}
 
 
 def _as_saved(section: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Setting up a stage: everything that the loop calls, opened once and closed together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,15 +84,8 @@ class Stage:
         with state.gathered() as parts:
             self.saver.save(parts, about)  # copies; a thread publishes
 
-    def close(self) -> None:
-        """Waits for a save under way, and gives everything back."""
-        self.profiler.close()
-        self.saver.close()
-        self.loader.close()
-        self.log.close()
-        self.state.close()
 
-
+@contextmanager
 def open_stage(
     cfg: RunConfig,
     stage: int,
@@ -100,8 +94,10 @@ def open_stage(
     *,
     report: Callable[[ProgressUpdate], None],
     fence: Fence | None,
-) -> Stage:
+) -> Iterator[Stage]:
     """A stage from the newest checkpoint of its run, its loader begun.  Collective.
+
+    The end of the block waits for a save under way, and gives everything back.
 
     Raises:
         UserError: the config, the data set or a checkpoint do not fit each other.
@@ -138,7 +134,11 @@ def open_stage(
         profiler=Profiler(cfg.engine.profile, log.run_dir / "profile", stage, world),
     )
     loader.start(state.seen, batch, span[1])
-    return opened
+    try:
+        yield opened
+    finally:
+        for service in (opened.profiler, opened.saver, loader, log, state):
+            service.close()
 
 
 def readable_by(cfg: RunConfig, stage: int) -> Dataset:

@@ -62,18 +62,18 @@ def train_stage(
     fence: Fence | None = None,
 ) -> bool:
     """Trains one stage; True when it is done, False if `stop` said so first.  Collective."""
-    s = open_stage(cfg, stage, world, storage, report=report, fence=fence)
-    try:
-        iterate(s, world, stop)
-        s.saver.finish()
-    except Exception as error:
-        error.add_note(f"after {s.state.seen:,} images")  # the same again is no accident
-        if not isinstance(error, DivergenceError):
-            raise
-        good = checkpoints.latest(storage)
-        raise DivergenceError(f"{error}. Last good checkpoint: {good and good.where}") from error
-    finally:
-        s.close()
+    with open_stage(cfg, stage, world, storage, report=report, fence=fence) as s:
+        try:
+            iterate(s, world, stop)
+            s.saver.finish()
+        except Exception as error:
+            error.add_note(f"after {s.state.seen:,} images")  # the same again is no accident
+            if not isinstance(error, DivergenceError):
+                raise
+            good = checkpoints.latest(storage)
+            raise DivergenceError(
+                f"{error}. Last good checkpoint: {good and good.where}"
+            ) from error
     done = s.state.seen >= s.end
     if done:
         s.saver.finish_stage(stage, s.state.model(), s.state.origin)

@@ -7,7 +7,8 @@ import json
 import logging
 import shutil
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -118,11 +119,12 @@ def test_a_stage_holds_no_memory_of_the_one_before(
     cfg = replace(cfg, engine=replace(cfg.engine, zero_stage=zero_stage))
     alive: list[Callable[[], object]] = []
 
-    def opened(*args: Any, **given: Any) -> Stage:
+    @contextmanager
+    def opened(*args: Any, **given: Any) -> Iterator[Stage]:
         assert not [ref for ref in alive if ref() is not None]
-        s = open_stage(*args, **given)
-        alive.extend(map(weakref.ref, (s.state.nets, s.state.ema, s.state.engine, s.loader)))
-        return s
+        with open_stage(*args, **given) as s:
+            alive.extend(map(weakref.ref, (s.state.nets, s.state.ema, s.state.engine, s.loader)))
+            yield s
 
     monkeypatch.setattr("pipeline.training.trainer.open_stage", opened)
     storage = open_storage(cfg.run_dir)

@@ -1,0 +1,185 @@
+"""Weights of others that a run may begin with: a snapshot, another run's checkpoint, the authors'.
+
+    origin = opened(Path("runs/ffhq/0064/snapshot"))
+    origin.trained.stage, origin.trained.alpha     what they are of
+    trained, averaged = origin.parts()             the tensors, by the names that ours have
+
+A kind of weights is a class here; what is wanted of a file is read when it is asked for, once.
+"""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from torch import Tensor
+
+from pipeline.config import parse
+from pipeline.training.checkpoints import NETWORKS, STATE, Checkpoint
+from stylealae.config import ModelConfig, ShapeConfig
+from stylealae.errors import CheckpointError, ConfigError
+from stylealae.families import FAMILIES, sections
+from stylealae.interop import snapshot
+from stylealae.interop.integrity import require_file, require_manifest
+from stylealae.interop.released import model_of, read_released, released_to_ours
+from stylealae.interop.snapshot import Snapshot
+
+__all__ = ["Origin", "Tensors", "Trained", "is_weights", "label", "opened"]
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What some weights are of."""
+
+    family: str
+    model: ShapeConfig
+    stage: int
+    """The last stage that they were trained at."""
+    alpha: float = 1.0
+    """Weight of its newest block."""
+    seen: int = 0
+    """Images that they were trained on; 0 where that is not known."""
+
+
+class Origin(ABC):
+    """Weights of others at a path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def where(self) -> str:
+        """How they are called in a run's records."""
+        return label(str(self.path))
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the file that holds the weights: of a checkpoint, those in training."""
+        with self._file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+    @property
+    @abstractmethod
+    def trained(self) -> Trained:
+        """What they are of.
+
+        Raises:
+            CheckpointError: the files are torn, or no weights.
+        """
+
+    @abstractmethod
+    def parts(self) -> tuple[Tensors, Tensors]:
+        """The networks in training and their running averages; a snapshot holds the latter."""
+
+    @property
+    def _file(self) -> Path:
+        return self.path
+
+
+class SnapshotWeights(Origin):
+    """The averages of a snapshot's folder."""
+
+    @cached_property
+    def trained(self) -> Trained:
+        """What they are of."""
+        found = self._held
+        return Trained(family=found.family, model=found.model, stage=found.stage, seen=found.seen)
+
+    def parts(self) -> tuple[Tensors, Tensors]:
+        """The averages twice: there are no others."""
+        return self._held.tensors, self._held.tensors
+
+    @cached_property
+    def _held(self) -> Snapshot[ShapeConfig]:
+        return snapshot.read(
+            self.path,
+            lambda name: sections(name).model,
+            lambda name, model: FAMILIES[name].build(model),
+        )
+
+    @property
+    def _file(self) -> Path:
+        return self.path / snapshot.WEIGHTS
+
+
+class CheckpointWeights(Origin):
+    """The networks and averages of a checkpoint's folder."""
+
+    @cached_property
+    def trained(self) -> Trained:
+        """What they are of."""
+        state = self._held.state
+        try:
+            cfg = parse(json.dumps(state["config"]), origin=f"{self.path}/{STATE}")
+            stage, seen = int(state["stage"]), int(state["seen"])
+            at = cfg.progress(min(seen, cfg.span(stage)[1] - 1))
+        except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+            raise self._torn(error) from error
+        return Trained(family=cfg.family, model=cfg.model, stage=stage, alpha=at.alpha, seen=seen)
+
+    def parts(self) -> tuple[Tensors, Tensors]:
+        """The networks in training and their running averages."""
+        return self._held.tensors("networks"), self._held.tensors("ema")
+
+    @cached_property
+    def _held(self) -> Checkpoint:
+        require_file(self.path / STATE, advice="copy the folder again", text=True)
+        require_manifest(self.path)
+        try:
+            state = json.loads((self.path / STATE).read_text())
+        except ValueError as error:
+            raise self._torn(error) from error
+        return Checkpoint(self.path, state, str(self.path))
+
+    def _torn(self, error: Exception) -> CheckpointError:
+        return CheckpointError(f"{self.path} is no whole checkpoint: {error}")
+
+    @property
+    def _file(self) -> Path:
+        return self.path / NETWORKS
+
+
+class ReleasedWeights(Origin):
+    """A file of the authors' code."""
+
+    @cached_property
+    def trained(self) -> Trained:
+        """What they are of."""
+        return Trained(family="stylealae", model=self._model, stage=self._model.last_stage)
+
+    def parts(self) -> tuple[Tensors, Tensors]:
+        """The weights of the last step and their running averages."""
+        trained, _, _ = released_to_ours(read_released(self.path, ema=False))
+        ours, _, w_mean = released_to_ours(self._averaged)
+        return trained.state_dict(), {**ours.state_dict(), "w_mean": w_mean}
+
+    @cached_property
+    def _averaged(self) -> dict[str, Tensor]:
+        return read_released(self.path)
+
+    @cached_property
+    def _model(self) -> ModelConfig:
+        return model_of(self._averaged)
+
+
+def opened(path: Path) -> Origin:
+    """The weights at a path, by what lies there; nothing is read yet."""
+    path = path.expanduser()
+    if path.is_file():
+        return ReleasedWeights(path)
+    return CheckpointWeights(path) if (path / STATE).is_file() else SnapshotWeights(path)
+
+
+def is_weights(path: Path) -> bool:
+    """Whether a file or a checkpoint lies at a path."""
+    return path.is_file() or (path / STATE).is_file()
+
+
+def label(path: str) -> str:
+    """How weights are called in a run's records: the last parts of their path."""
+    return "/".join(Path(path).parts[-3:])
