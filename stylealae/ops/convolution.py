@@ -17,6 +17,7 @@ import torch.nn.functional as fn
 from torch import Tensor
 
 from stylealae.ops.layout import is_channels_last
+from stylealae.ops.wanted import wanted_of
 
 __all__ = ["convolved", "convolved_up"]
 
@@ -57,12 +58,13 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         stride, adjoint = ctx.how
+        wanted = wanted_of(ctx)  # R1's first pass wants the images' gradient alone
         if not torch.is_grad_enabled():  # nobody differentiates this: both at once are cheaper
-            return *_both(g, x, weight, stride, adjoint, ctx.needs_input_grad[:2]), None, None
+            return *_both(g, x, weight, stride, adjoint, wanted), None, None
         d_x = d_weight = None
-        if ctx.needs_input_grad[0]:
+        if wanted[0]:
             d_x = _Convolution.apply(g, weight, stride, not adjoint)  # type: ignore[no-untyped-call]
-        if ctx.needs_input_grad[1]:
+        if wanted[1]:
             d_weight = _WeightGradient.apply(g, x, weight, stride, adjoint)  # type: ignore[no-untyped-call]
         return d_x, d_weight, None, None
 
@@ -84,10 +86,11 @@ class _WeightGradient(torch.autograd.Function):
     def backward(ctx: Any, gg: Tensor) -> tuple[Tensor | None, ...]:
         g, x = ctx.saved_tensors
         stride, adjoint = ctx.how
+        wanted = wanted_of(ctx)
         d_g = d_x = None
-        if ctx.needs_input_grad[0]:
+        if wanted[0]:
             d_g = _Convolution.apply(x, gg, stride, adjoint)  # type: ignore[no-untyped-call]
-        if ctx.needs_input_grad[1]:
+        if wanted[1]:
             d_x = _Convolution.apply(g, gg, stride, not adjoint)  # type: ignore[no-untyped-call]
         return d_g, d_x, None, None, None
 

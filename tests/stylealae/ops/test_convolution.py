@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as fn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from stylealae.ops.convolution import convolved, convolved_up
 
@@ -46,6 +47,44 @@ def test_second_derivatives_are_right(case):
     x = torch.randn(1, 2, 4, 4, dtype=torch.float64, requires_grad=True)
     w = torch.randn(2, 2, k, k, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(ours, (x, w))
+
+
+class GradientsTaken(TorchDispatchMode):
+    """What convolutions' backward passes give: the image's gradient, the weight's, or both."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func == torch.ops.aten.convolution_backward.default:
+            self.found.append(tuple(args[-1][:2]))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("asked", ["x", "w", "both"])
+@pytest.mark.parametrize("leaf", [True, False])
+def test_gradients_that_nobody_asks_for_are_not_computed(asked, leaf):
+    x = torch.randn(1, 2, 8, 8, requires_grad=True)
+    w = torch.randn(2, 2, 3, 3, requires_grad=True)
+    y = convolved(x, w if leaf else w * 2).square().sum()
+    with GradientsTaken() as taken:
+        if asked == "both":
+            y.backward()
+        else:
+            torch.autograd.grad(y, x if asked == "x" else w)
+    assert taken.found == [(asked != "w", asked != "x")]
+
+
+def test_the_gradient_that_r1_takes_leaves_weights_aside():
+    x = torch.randn(1, 2, 8, 8, requires_grad=True)
+    w = torch.randn(2, 2, 3, 3, requires_grad=True)
+    logit = convolved(convolved(x, w).sin(), w).sum()
+    with GradientsTaken() as taken:
+        (grad,) = torch.autograd.grad(logit, x, create_graph=True)
+    assert not any(weight for _, weight in taken.found)
+    grad.square().sum().backward()
+    assert w.grad is not None
 
 
 def test_autocast_computes_in_half_and_keeps_the_weights_gradient_in_float32():
