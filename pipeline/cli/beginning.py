@@ -1,6 +1,7 @@
 """What is looked at before a run begins or goes on: whether it is the one that is asked for."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from pipeline.storage import Storage
     from pipeline.world import World
 
-__all__ = ["is_complete"]
+__all__ = ["RequestedRun", "is_complete"]
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +21,16 @@ FEW_IMG, OFTEN = 10_000, 100
 """A data set with fewer images, each shown more often, is learnt by heart."""
 
 
-def is_complete(cfg: RunConfig, storage: "Storage", world: "World | None" = None) -> bool:
+@dataclass(frozen=True)
+class RequestedRun:
+    """A run that is asked for: its config, with all that was left open decided, and its place."""
+
+    cfg: RunConfig
+    storage: "Storage"
+    """Where it lies."""
+
+
+def is_complete(run: RequestedRun, world: "World | None" = None) -> bool:
     """Whether there is nothing left to train; says what has changed, and if the images are few.
 
     Collective, with a world.
@@ -35,6 +45,7 @@ def is_complete(cfg: RunConfig, storage: "Storage", world: "World | None" = None
     from pipeline.training.resume import next_stage
     from pipeline.training.same_run import require_same_request
 
+    cfg, storage = run.cfg, run.storage
     if not storage.remote and (Path(storage.where) / NOTES).is_dir():
         raise ConfigError(
             f"run_dir is {storage.where}, and a data set is there: name another folder, as in "

@@ -68,9 +68,8 @@ def dry_run(cfg: RunConfig, request: PlanRequest) -> None:
 
     from pipeline.planning.advice import advice
     from pipeline.planning.devices import GPUS, Rates
-    from pipeline.planning.forecast import shared_among
+    from pipeline.planning.forecast import Outlook, shared_among
     from pipeline.planning.memory import GIB, fitted
-    from pipeline.planning.stage_plan import stage_plans
     from pipeline.planning.tables import forecast_table, plan_rows, plan_table
 
     if request.gpus:
@@ -81,16 +80,16 @@ def dry_run(cfg: RunConfig, request: PlanRequest) -> None:
     gib = request.gpu_gib or (GPUS[request.gpu].memory_gib if request.gpu in GPUS else 0.0)
     if gib:
         cfg = fitted(cfg, int(gib * GIB))
-    terminal, plans = Console(soft_wrap=True), stage_plans(cfg)
-    paid = request.gpus or max(plan.workers for plan in plans)
+    outlook = Outlook(cfg=cfg, rates=rates, gpus=request.gpus, price=request.price)
     if request.as_json:
-        stages = plan_rows(plans, rates, paid, request.price)
+        stages = plan_rows(outlook)
         click.echo(json.dumps({"run_dir": cfg.run_dir, "stages": stages, "config": as_dict(cfg)}))
         return
-    terminal.print(plan_table(cfg.run_dir, plans))
+    terminal = Console(soft_wrap=True)
+    terminal.print(plan_table(outlook))
     if rates is not None:
-        terminal.print(forecast_table(cfg.run_dir, plans, rates, paid, request.price))
-        for sentence in advice(cfg, paid, rates):
+        terminal.print(forecast_table(outlook))
+        for sentence in advice(outlook):
             click.echo(f"* {sentence}")
     if gib:
         micro = ",".join(map(str, cfg.engine.micro_batch))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.beginning import is_complete
+from pipeline.cli.beginning import RequestedRun, is_complete
 from pipeline.cli.dry_run import dry_run, parse_request
 from pipeline.cli.errors import resumable
 from pipeline.cli.progress import bars
@@ -59,12 +59,12 @@ def launch(
         _prepare(input_, kind, cfg.data.path, [4 << stage for stage in stages])
     cfg = _with_data(cfg)
     storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
-    cfg = _resolved(cfg, storage)
-    complete = is_complete(cfg, storage)
+    run = RequestedRun(_resolved(cfg, storage), storage)
+    complete = is_complete(run)
     if not complete:
-        _train(cfg, storage)
+        _train(run)
     headline = "this run is complete" if complete else "done"
-    print_summary(headline, storage, snapshot(storage, cfg.last_stage), cfg)
+    print_summary(headline, run, snapshot(run.storage, run.cfg.last_stage))
 
 
 def _prepare(input_: str, source: str, out: str, resolutions: Sequence[int]) -> None:
@@ -85,12 +85,13 @@ def _with_data(cfg: RunConfig) -> RunConfig:
         return with_hub_data(cfg, partial(update, "images"))
 
 
-def _train(cfg: RunConfig, storage: "Storage") -> None:
+def _train(run: RequestedRun) -> None:
     """Trains every stage that is not done; leaves with 130 if the run was stopped before."""
     from pipeline.cli.console import Console
     from pipeline.cluster import driver
     from pipeline.cluster.connection import connected
 
+    cfg, storage = run.cfg, run.storage
     most = max(cfg.worker_counts(stage)[-1] for stage in cfg.stages)
     cores = max(1, int(most * cfg.cluster.cpus_per_worker))
     with Console() as console, connected(cores):

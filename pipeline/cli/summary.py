@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from pipeline.config import RunConfig
+    from pipeline.cli.beginning import RequestedRun
     from pipeline.config.sections import DataConfig
     from pipeline.storage import Storage
 
@@ -19,13 +19,14 @@ IMAGES = 32
 """Images of the data set that are drawn beside their reconstructions."""
 
 
-def print_summary(headline: str, storage: "Storage", snapshot: Path, cfg: "RunConfig") -> None:
+def print_summary(headline: str, run: "RequestedRun", snapshot: Path) -> None:
     """Draws pictures of a run's snapshot, unless they are newer; prints where all lies, what next.
 
     Commands are printed as they must be typed here: with the .venv's path where it is not active.
     """
     from pipeline.report.page import write_report
 
+    cfg, storage = run.cfg, run.storage
     folder = storage.working
     if _written(folder / "samples.png") <= _written(snapshot / "model.safetensors"):
         _draw(snapshot, cfg.data, folder)

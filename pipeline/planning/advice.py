@@ -7,7 +7,7 @@ from dataclasses import replace
 from pipeline.config import RunConfig
 from pipeline.planning.cost_model import iteration_s, split_s
 from pipeline.planning.devices import Rates
-from pipeline.planning.forecast import HOUR_S, shared_among
+from pipeline.planning.forecast import HOUR_S, Outlook, shared_among
 from pipeline.planning.stage_plan import StagePlan, stage_plans
 from stylealae.schedule import at_stage
 
@@ -17,12 +17,13 @@ WORTHWHILE = 0.01
 """Shares of an iteration below this are not mentioned."""
 
 
-def advice(cfg: RunConfig, gpus: int, rates: Rates) -> Iterator[str]:
-    """What to know of a run that is shared among so many GPUs."""
-    plans = stage_plans(cfg)
+def advice(outlook: Outlook) -> Iterator[str]:
+    """What to know of a run that is shared among its devices."""
+    plans, gpus, rates = outlook.plans, outlook.paid, outlook.rates
+    assert rates is not None, "without rates nothing is known of what a change would bring"
     if idle := [plan for plan in plans if plan.workers < gpus]:
         yield _idle(idle, gpus)
-        yield _larger_batch(cfg, plans, gpus, rates)
+        yield _larger_batch(outlook.cfg, plans, gpus, rates)
         yield _split(idle[-1], rates)
     if faster := [plan for plan in plans if _replicated(plan, rates) > WORTHWHILE]:
         most = max(_replicated(plan, rates) for plan in faster)

@@ -1,17 +1,18 @@
 """What a run will take: hours, money, memory, data and checkpoints of every stage."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from pipeline.config import RunConfig
 from pipeline.config.world_sizes import allowed
 from pipeline.planning.cost_model import checkpoint_bytes, iteration_s
 from pipeline.planning.devices import Rates
 from pipeline.planning.memory import need
-from pipeline.planning.stage_plan import StagePlan
+from pipeline.planning.stage_plan import StagePlan, stage_plans
 from stylealae.errors import ConfigError
 from stylealae.schedule import at_stage
 
-__all__ = ["HOUR_S", "Forecast", "forecast", "shared_among"]
+__all__ = ["HOUR_S", "Forecast", "Outlook", "forecast", "shared_among"]
 
 RAW_UP_TO = 256
 """Resolution up to which images are stored as raw pixels."""
@@ -32,6 +33,29 @@ class Forecast:
     read_bytes: int
     """Stored size of the images shown; what a host keeps in memory or cache is fetched once."""
     checkpoint_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """A run, the devices that are to train it, and what they cost: what is asked of a forecast."""
+
+    cfg: RunConfig
+    rates: Rates | None = None
+    """Speed of a device; without it only the stages and their memory are known."""
+    gpus: int = 0
+    """Devices that are paid for; 0: as many as the stage with the most of them has."""
+    price: float = 0.0
+    """Of one device and hour, in any currency."""
+
+    @cached_property
+    def plans(self) -> tuple[StagePlan, ...]:
+        """The stages of the run."""
+        return stage_plans(self.cfg)
+
+    @property
+    def paid(self) -> int:
+        """Devices that are paid for."""
+        return self.gpus or max(plan.workers for plan in self.plans)
 
 
 def shared_among(cfg: RunConfig, gpus: int) -> RunConfig:

@@ -1,6 +1,5 @@
 """The plan of a run as tables for a terminal: its stages, and what they will take."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 
 from rich.box import SIMPLE_HEAD
@@ -8,8 +7,8 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from pipeline.planning.devices import ASSUMED_ERROR, Rates
-from pipeline.planning.forecast import forecast
+from pipeline.planning.devices import ASSUMED_ERROR
+from pipeline.planning.forecast import Outlook, forecast
 from pipeline.planning.memory import GIB, need
 from pipeline.planning.stage_plan import StagePlan
 from stylealae.errors import printable
@@ -17,15 +16,15 @@ from stylealae.errors import printable
 __all__ = ["forecast_table", "plan_rows", "plan_table"]
 
 
-def plan_table(run_dir: str, plans: Sequence[StagePlan]) -> Table:
+def plan_table(outlook: Outlook) -> Table:
     """The stages of a run: resolution, images, batches, how the workers share them, memory."""
-    table = _table(f"stages of {run_dir}")
+    table = _table(f"stages of {outlook.cfg.run_dir}")
     for heading in (
         "stage", "size", "images", "fading", "batch", "rate",
         "workers", "micro x accum.", "GiB",
     ):  # fmt: skip
         table.add_column(heading, justify="right")
-    for plan in plans:
+    for plan in outlook.plans:
         table.add_row(
             str(plan.stage), f"{plan.resolution}x{plan.resolution}", f"{plan.images:,}",
             f"{plan.fading_img:,}", str(plan.batch), f"{plan.lr:g}",
@@ -34,13 +33,12 @@ def plan_table(run_dir: str, plans: Sequence[StagePlan]) -> Table:
     return table
 
 
-def plan_rows(
-    plans: Sequence[StagePlan], rates: Rates | None, paid: int, price: float
-) -> list[dict[str, object]]:
+def plan_rows(outlook: Outlook) -> list[dict[str, object]]:
     """The numbers of both tables, a stage each; those of the forecast with rates alone.
 
-    Memory is in bytes, time in hours, cost in the currency of `price`.
+    Memory is in bytes, time in hours, cost in the currency of the price.
     """
+    rates, paid, price = outlook.rates, outlook.paid, outlook.price
     return [
         {
             "stage": plan.stage, "resolution": plan.resolution, "images": plan.images,
@@ -49,26 +47,26 @@ def plan_rows(
             "worker_bytes": need(plan),
             **(asdict(forecast(plan, rates, paid=paid, price=price)) if rates else {}),
         }
-        for plan in plans
+        for plan in outlook.plans
     ]  # fmt: skip
 
 
-def forecast_table(
-    run_dir: str, plans: Sequence[StagePlan], rates: Rates, paid: int, price: float
-) -> Table:
-    """The stages of a run on `paid` devices: how they share it, memory, speed, time and cost."""
+def forecast_table(outlook: Outlook) -> Table:
+    """The stages of a run on its devices: how they share it, memory, speed, time and cost."""
+    rates, paid, price = outlook.rates, outlook.paid, outlook.price
+    assert rates is not None, "without rates there is no forecast"
     origin = (
         f"rates of {rates.device} measured, typical error {rates.error:.0%}"
         if rates.error
         else f"ESTIMATED: data sheet of {rates.device}, assumed efficiencies, counted operations; "
         f"nothing was measured, and it may be off by {ASSUMED_ERROR:.0%}"
     )
-    table = _table(f"{run_dir} on {paid} x {rates.device}", origin)
+    table = _table(f"{outlook.cfg.run_dir} on {paid} x {rates.device}", origin)
     for heading in ("size", "images", "batch", "micro x\naccum. x\nworkers", "GiB", "images\n/s",
                     "s\n/1,000", "hours", "cost", "read\nGiB", "check-\npoint\nGiB"):  # fmt: skip
         table.add_column(heading, justify="right")
     hours = cost = read = 0.0
-    for plan in track(plans, "counting", transient=True):
+    for plan in track(outlook.plans, "counting", transient=True):
         f = forecast(plan, rates, paid=paid, price=price)
         hours, cost, read = hours + f.hours, cost + f.cost, read + f.read_bytes
         table.add_row(

@@ -18,7 +18,7 @@ from PIL import Image
 
 from pipeline.config import RunConfig, as_dict
 from pipeline.config.leaves import leaves
-from pipeline.planning.stage_plan import stage_plans
+from pipeline.planning.forecast import Outlook
 from pipeline.planning.tables import plan_table
 from pipeline.report.charts import Curve, Mark, chart, short
 from pipeline.report.growth import growth_table
@@ -238,7 +238,7 @@ def _metrics(run: Run) -> str:
 
 
 def _plan(cfg: RunConfig) -> str:
-    table = plan_table(cfg.run_dir, stage_plans(cfg))
+    table = plan_table(Outlook(cfg=cfg))
     rows = zip(*(column.cells for column in table.columns), strict=True)
     return _table([str(c.header) for c in table.columns], [[str(v) for v in row] for row in rows])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli.arguments import CONFIG, OVERRIDES, OVERWRITE, PATH, require_free
-from pipeline.cli.beginning import is_complete
+from pipeline.cli.beginning import RequestedRun, is_complete
 from pipeline.cli.dry_run import PlanRequest, dry_run
 from pipeline.cli.errors import reports_errors, resumable
 from pipeline.cli.output import JSON
@@ -117,7 +117,8 @@ def train(config: Path, overrides: Sequence[str]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    claimed = None if is_complete(cfg, storage, world) else Fence.claimed_by(world, storage)
+    complete = is_complete(RequestedRun(cfg, storage), world)
+    claimed = None if complete else Fence.claimed_by(world, storage)
     with Console() as console:
         if not train_stages(
             cfg, cfg.stages, world, storage,

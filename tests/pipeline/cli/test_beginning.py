@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.cli.beginning import is_complete
+from pipeline.cli.beginning import RequestedRun, is_complete
 from pipeline.config import parse
 from pipeline.data.format.manifest import Manifest
 from pipeline.storage import open_storage
@@ -31,7 +31,7 @@ def test_a_data_set_that_is_small_for_its_schedule_is_told(
     cfg = parse("", [f"run_dir={tmp_path}", "model.resolution=4", f"schedule.stage_img={shown}",
                      "schedule.total_img=0", "data.path=photos"])  # fmt: skip
     with caplog.at_level(logging.WARNING):
-        assert not is_complete(cfg, open_storage(tmp_path))
+        assert not is_complete(RequestedRun(cfg, open_storage(tmp_path)))
     said = f"photos has {images:,} images, and the schedule shows {shown:,}: each"
     assert (said in caplog.text) is warned
 
@@ -43,11 +43,11 @@ def test_what_a_later_stage_lacks_is_said_before_the_first(
     monkeypatch.setattr(Manifest, "read", lambda path: there)
     cfg = parse("", [f"run_dir={tmp_path}", "model.resolution=32", "data.path=photos"])
     with pytest.raises(DataError, match=r"photos has no images of 16x16, 32x32, only of 4, 8"):
-        is_complete(cfg, open_storage(tmp_path))
+        is_complete(RequestedRun(cfg, open_storage(tmp_path)))
 
 
 def test_no_run_is_begun_in_the_folder_of_a_data_set(tmp_path: Path) -> None:
     (tmp_path / ".prepare").mkdir()
     cfg = parse("", [f"run_dir={tmp_path}", f"data.path={tmp_path}"])
     with pytest.raises(ConfigError, match="a data set is there: name another folder"):
-        is_complete(cfg, open_storage(tmp_path))
+        is_complete(RequestedRun(cfg, open_storage(tmp_path)))

@@ -14,7 +14,7 @@ from pipeline.planning import fusion
 from pipeline.planning.advice import advice
 from pipeline.planning.cost_model import iteration_s, operations, sections, split_s
 from pipeline.planning.devices import Rates
-from pipeline.planning.forecast import shared_among
+from pipeline.planning.forecast import Outlook, shared_among
 from pipeline.planning.stage_plan import stage_plan
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -36,7 +36,9 @@ def cfg() -> RunConfig:
 
 
 def test_idle_gpus_are_named_with_what_would_use_them(cfg: RunConfig) -> None:
-    idle, larger, split, *_ = advice(shared_among(cfg, 128), 128, SLOW_LINKS)
+    idle, larger, split, *_ = advice(
+        Outlook(cfg=shared_among(cfg, 128), gpus=128, rates=SLOW_LINKS)
+    )
     assert idle.startswith("up to 64 of 128 GPUs are idle (8x8)")
     assert "schedule.batch=[128,128]" in larger
     assert f"schedule.lr=[0.001,{0.002 * math.sqrt(2):.3g}]" in larger
@@ -46,7 +48,11 @@ def test_idle_gpus_are_named_with_what_would_use_them(cfg: RunConfig) -> None:
 
 
 def test_a_run_that_uses_all_of_its_gpus_is_told_nothing_of_that(cfg: RunConfig) -> None:
-    assert not [said for said in advice(shared_among(cfg, 64), 64, SLOW_LINKS) if "idle" in said]
+    assert not [
+        said
+        for said in advice(Outlook(cfg=shared_among(cfg, 64), gpus=64, rates=SLOW_LINKS))
+        if "idle" in said
+    ]
 
 
 def test_zero_0_is_named_where_many_small_collectives_cost_more(cfg: RunConfig) -> None:
@@ -56,7 +62,11 @@ def test_zero_0_is_named_where_many_small_collectives_cost_more(cfg: RunConfig) 
     fast = replace(SLOW_LINKS, inside_byte_s=1e15)
     plain = replace(plan, engine=replace(plan.engine, zero_stage=0))
     assert iteration_s(plain, 2, SLOW_LINKS) > iteration_s(plan, 2, SLOW_LINKS)
-    named = [said for said in advice(pieces, 2, fast) if said.startswith("engine.zero_stage=0")]
+    named = [
+        said
+        for said in advice(Outlook(cfg=pieces, gpus=2, rates=fast))
+        if said.startswith("engine.zero_stage=0")
+    ]
     assert bool(named) == (iteration_s(plain, 2, fast) < 0.99 * iteration_s(plan, 2, fast))
 
 
