@@ -48,8 +48,12 @@ class InitConfig:
                 f"init.freeze_img {self.freeze_img}: none can be negative, and layers that are not "
                 "updated need both keys"
             )
-        for entry in self.freeze:
-            Layers.parse(entry)
+        _ = self.frozen_layers  # an entry that names none is refused
+
+    @property
+    def frozen_layers(self) -> dict[str, Layers]:
+        """The layers that are not updated for a while, by the entry of `freeze` that names them."""
+        return {entry: Layers.parse(entry) for entry in self.freeze}
 
     def require_stage(self, first: int, last: int) -> None:
         """Refuses a stage that the networks of the run do not have, or that cannot fade in."""

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.config import RunConfig
 from pipeline.data.loader.batch import on_device
 from pipeline.data.loader.dataset import Dataset
 from pipeline.training.logs import Log, due
@@ -26,7 +25,7 @@ from pipeline.training.progress import READINGS
 from pipeline.training.state import TrainState
 from pipeline.world import World
 from stylealae.augment import transformed
-from stylealae.config import MAX_P
+from stylealae.config import MAX_P, AugmentConfig
 from stylealae.networks.group import AlaeNetworks
 from stylealae.phase_inputs import InputSampler, PhaseInputs, StyleInputs
 from stylealae.schedule import Progress
@@ -41,14 +40,17 @@ class CriticWatch:
 
     def __init__(
         self,
-        cfg: RunConfig,
+        cfg: AugmentConfig,
         state: TrainState,
         world: World,
         dataset: Dataset,
         inputs: InputSampler[Any],
         log: Log,
+        *,
+        every_img: int,
     ) -> None:
-        self._cfg, self._state, self._world = cfg, state, world
+        """`every_img`: images between two notes of what the critic makes of images."""
+        self._cfg, self._every_img, self._state, self._world = cfg, every_img, state, world
         self._dataset, self._inputs, self._log = dataset, inputs, log
         self._nets = state.nets if isinstance(state.nets, AlaeNetworks) else None
         self._held_out = dataset.count(HELD_OUT)
@@ -56,7 +58,7 @@ class CriticWatch:
 
     def shown(self, r: PhaseInputs, phase: str, seen: int, at: Progress) -> PhaseInputs:
         """The inputs of a phase, with how its images are transformed for D∘E."""
-        cfg, p = self._cfg.augment, self._state.augment_p
+        cfg, p = self._cfg, self._state.augment_p
         if cfg.mode == "none" or not isinstance(r, StyleInputs):
             return r
         t = (self._inputs.transforms(f"{phase}/{x}", seen, at, cfg, p) for x in ("real", "fake"))
@@ -69,7 +71,7 @@ class CriticWatch:
         """
         if self._nets is None:
             return
-        cfg, every = self._cfg.augment, self._cfg.log.scalars_img
+        cfg = self._cfg
         if cfg.mode == "adaptive" and due(seen, cfg.every_img, at.batch):
             t = self._inputs.transforms("watch", seen, at, cfg, self._state.augment_p)
             sign, _ = self._read(self._nets, transformed(x, t), at)
@@ -77,7 +79,7 @@ class CriticWatch:
             step = max(cfg.every_img, at.batch) / cfg.rise_img
             p = self._state.augment_p + step * ((sign > cfg.target) - (sign < cfg.target))
             self._state.augment_p = min(max(p, 0.0), MAX_P)
-        if due(seen, every, at.batch) or seen >= self._log.span[1]:
+        if due(seen, self._every_img, at.batch) or seen >= self._log.span[1]:
             self._note(self._nets, seen, x, at)
 
     def _note(self, nets: AlaeNetworks, seen: int, x: Tensor, at: Progress) -> None:

@@ -33,7 +33,8 @@ def parameter_groups(
     grown = {a: list(nets.grown(a, growth)) for a in nets.networks}
     if cfg.span(at.stage)[0] >= cfg.init.freeze_img:
         return grown
-    kept = {p for entry in cfg.init.freeze for p in _layers(nets, entry)}
+    frozen = cfg.init.frozen_layers.items()
+    kept = {p for entry, layers in frozen for p in _parameters(nets, entry, layers)}
     groups: dict[str, list[nn.Parameter]] = {}
     for network, params in grown.items():
         groups[network] = [p for p in params if p not in kept]
@@ -62,9 +63,8 @@ def trained_by(phase: AnyPhase, groups: Iterable[str], *, frozen: bool) -> list[
     ]
 
 
-def _layers(nets: NetworkGroup, entry: str) -> list[nn.Parameter]:
-    """The parameters that an entry of init.freeze names."""
-    layers = Layers.parse(entry)
+def _parameters(nets: NetworkGroup, entry: str, layers: Layers) -> list[nn.Parameter]:
+    """The parameters of some layers, which an entry of init.freeze names."""
     if layers.network not in nets.networks:
         raise ConfigError(f"init.freeze has {entry}, and the networks are {nets.networks}")
     if layers.stages is None:

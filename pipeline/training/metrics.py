@@ -9,15 +9,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
-from pipeline.config import RunConfig
+from pipeline.config.sections import MetricConfig
 from pipeline.data.loader.dataset import Dataset
 from pipeline.evaluation.context import EvaluationContext
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.requirements import require
 from pipeline.training.logs import Log, due
 from pipeline.world import World
+from stylealae.capabilities import Model
 from stylealae.metrics.features import extractors
 from stylealae.schedule import Progress
 
@@ -28,24 +28,31 @@ class Metrics:
     """The metrics of one stage of a run."""
 
     def __init__(
-        self, cfg: RunConfig, dataset: Dataset, world: World, log: Log, model: Callable[[], Any]
+        self,
+        cfg: MetricConfig,
+        dataset: Dataset,
+        world: World,
+        log: Log,
+        model: Callable[[], Model],
+        *,
+        seed: int,
     ) -> None:
         """Refuses, before the first step, metrics that cannot be computed; opens nothing if off."""
-        self.cfg, self.log, self.model = cfg.metrics, log, model
-        if not cfg.metrics.every_img:
+        self.cfg, self.log, self.model = cfg, log, model
+        if not cfg.every_img:
             return
         self.context = EvaluationContext(
             model=model(),
             dataset=dataset,
             world=world,
-            extractors=extractors(cfg.metrics.features, world.device),
-            labels=cfg.metrics.labels,
-            samples=cfg.metrics.samples,
-            batch=cfg.metrics.batch,
-            seed=cfg.seed,
-            cache=Path(cfg.metrics.cache).expanduser(),
+            extractors=extractors(cfg.features, world.device),
+            labels=cfg.labels,
+            samples=cfg.samples,
+            batch=cfg.batch,
+            seed=seed,
+            cache=Path(cfg.cache).expanduser(),
         )
-        require(cfg.metrics.names, self.context)
+        require(cfg.names, self.context)
 
     def write_if_due(self, seen: int, at: Progress) -> None:
         """Measures and writes, if their interval has passed or the stage ends.  Collective."""

@@ -128,8 +128,10 @@ def open_stage(
         inputs=inputs,
         log=log,
         saver=Saver(storage, cfg.checkpoint, world, fence, log.note),
-        metrics=Metrics(cfg, dataset, world, log, state.model),
-        critic=CriticWatch(cfg, state, world, dataset, inputs, log),
+        metrics=Metrics(cfg.metrics, dataset, world, log, state.model, seed=cfg.seed),
+        critic=CriticWatch(
+            cfg.augment, state, world, dataset, inputs, log, every_img=cfg.log.scalars_img
+        ),
         originals=originals,
         profiler=Profiler(cfg.engine.profile, log.run_dir / "profile", stage, world),
     )

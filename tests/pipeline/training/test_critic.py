@@ -136,7 +136,8 @@ def test_p_stays_between_0_and_its_most(
         seed=0, z_width=8, mine=slice(0, BATCH), device=torch.device("cpu")
     )
     log: Any = SimpleNamespace(span=(0, IMAGES), note=lambda *_: None)
-    watch = CriticWatch(cfg, state, ONE, Dataset.open(cfg.data, 4), sampler, log)
+    dataset = Dataset.open(cfg.data, 4)
+    watch = CriticWatch(cfg.augment, state, ONE, dataset, sampler, log, every_img=16)
     for seen in (8, 16):
         watch.look_if_due(seen, torch.zeros(BATCH, 3, 4, 4), AT)
     assert state.augment_p == end
@@ -147,8 +148,8 @@ def test_two_ranks_read_what_one_does(faces: Path) -> None:
     nets, x = build(MODEL), torch.rand(BATCH, 3, 4, 4)
     state: Any = SimpleNamespace(nets=nets, engine=SimpleNamespace(micro=3))
     cfg = config(Path("run"), faces)
-    given: Any = (cfg, state, ONE, Dataset.open(cfg.data, 4), None, None)
-    watch = CriticWatch(*given)
+    given: Any = (cfg.augment, state, ONE, Dataset.open(cfg.data, 4), None, None)
+    watch = CriticWatch(*given, every_img=16)
     whole, *halves = (watch._read(nets, part, AT) for part in (x, x[:4], x[4:]))
     assert [sum(pair) / 2 for pair in zip(*halves, strict=True)] == pytest.approx(whole, rel=1e-5)
     assert sum(half[0] for half in halves) / 2 == whole[0]
