@@ -70,7 +70,9 @@ class Engine:
         self.micro = min(at_stage(cfg.engine.micro_batch, at.stage) or share, share)
         self.names = {p: name for name, p in nets.named_parameters()}
         phases = FAMILIES[cfg.family].phases(cfg.loss, 0)
-        self.params = parameter_groups(nets, at, cfg, phases)
+        begins = cfg.span(at.stage)[0]
+        kept = cfg.init.frozen_layers if begins < cfg.init.freeze_img else {}
+        self.params = parameter_groups(nets, at, phases, kept)
         nets.recompute_from(cfg.engine.recompute_from)
         how = _worthwhile(cfg.engine, world)
         self._zero = how.zero_stage

@@ -4,12 +4,11 @@ Layers that are not updated for a while have step counts of their own, and so a 
 skips it whole, whichever part of it a rank holds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from torch import nn
 
-from pipeline.config import RunConfig
 from pipeline.config.layers import Layers
 from stylealae.errors import ConfigError
 from stylealae.networks.group import NetworkGroup
@@ -22,28 +21,33 @@ FROZEN = ".frozen"
 
 
 def parameter_groups(
-    nets: NetworkGroup, at: Progress, cfg: RunConfig, phases: Iterable[AnyPhase]
+    nets: NetworkGroup, at: Progress, phases: Iterable[AnyPhase], kept: Mapping[str, Layers]
 ) -> dict[str, list[nn.Parameter]]:
     """What has grown of every network in this stage, by group; empty groups are left out.
+
+    Args:
+        nets: the networks.
+        at: a moment of the stage.
+        phases: what updates them.
+        kept: layers that are not updated at first, by the entry of init.freeze that names them.
 
     Raises:
         ConfigError: init.freeze names layers that there are not, or all that a phase trains.
     """
     growth = replace(at, alpha=0.0) if at.stage else at  # the entrances that fade out included
     grown = {a: list(nets.grown(a, growth)) for a in nets.networks}
-    if cfg.span(at.stage)[0] >= cfg.init.freeze_img:
+    if not kept:
         return grown
-    frozen = cfg.init.frozen_layers.items()
-    kept = {p for entry, layers in frozen for p in _parameters(nets, entry, layers)}
+    frozen = {p for entry, layers in kept.items() for p in _parameters(nets, entry, layers)}
     groups: dict[str, list[nn.Parameter]] = {}
     for network, params in grown.items():
-        groups[network] = [p for p in params if p not in kept]
-        groups[network + FROZEN] = [p for p in params if p in kept]
+        groups[network] = [p for p in params if p not in frozen]
+        groups[network + FROZEN] = [p for p in params if p in frozen]
     groups = {name: params for name, params in groups.items() if params}
     for phase in phases:
         if not trained_by(phase, groups, frozen=True):
             raise ConfigError(
-                f"init.freeze is {list(cfg.init.freeze)}, which leaves the phase {phase.name} "
+                f"init.freeze is {list(kept)}, which leaves the phase {phase.name} "
                 f"nothing to train: it updates {phase.trains}, leave some layers out"
             )
     return groups
