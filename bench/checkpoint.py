@@ -15,6 +15,7 @@ from pipeline.config.sections import CheckpointConfig, EngineConfig
 from pipeline.storage import open_storage
 from pipeline.training import checkpoints
 from pipeline.training.async_checkpoint import Saver
+from pipeline.training.description import describe
 from pipeline.training.engine import Engine
 from pipeline.training.fencing import Fence
 from pipeline.world import World
@@ -45,7 +46,7 @@ def bench_checkpoint(world: World, model: ModelConfig, rounds: int) -> list[dict
             adam = engine.state_dict()
             with engine.gathered():
                 parts = {"networks": nets.state_dict(), "ema": ema.state_dict(), "adam": adam}
-                saver.save(parts, checkpoints.describe(cfg, stage, number, "none"))
+                saver.save(parts, describe(cfg, stage, number, "none"))
             took["blocked"].append(time.monotonic() - since)
             took["stall"].append(_longest_stall(saver))
             saver.finish()

@@ -4,7 +4,6 @@ Heavy homes (ray, deepspeed, torch) are imported by the subcommand that needs th
 """
 
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import click
 
@@ -53,7 +52,7 @@ class Commands(click.Group):
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None,
-        **extra: Any,
+        **extra: object,
     ) -> click.Context:  # fmt: skip
         """Parses the words before a subcommand."""
         try:

@@ -15,7 +15,7 @@ def as_yaml(cfg: RunConfig) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(as_dict(cfg)))
 
 
-def as_dict(cfg: RunConfig) -> dict[str, Any]:
+def as_dict(cfg: RunConfig) -> dict[str, object]:
     """The resolved config as plain dicts and lists."""
     found = cast(dict[str, Any], _plain(cfg))
     found["init"] = {key.rstrip("_"): value for key, value in found["init"].items()}

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -278,8 +279,12 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._off = False
 
     def __torch_dispatch__(
-        self, op: Any, types: Any, given: tuple[Any, ...] = (), named: dict[str, Any] | None = None
-    ) -> Any:
+        self,
+        op: OpOverload[..., object],
+        types: Sequence[type],
+        given: tuple[object, ...] = (),
+        named: dict[str, object] | None = None,
+    ) -> object:
         """Runs an operation and counts it."""
         out = meta.result_of(op, given, named or {})
         if not self._off and not op.is_view:

@@ -6,7 +6,7 @@ test compares), not measured.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -38,7 +38,9 @@ COSTS = {
 
 
 @contextmanager
-def fused(note: Callable[[int, float], Any], unnoted: Callable[[], Any]) -> Iterator[None]:
+def fused(
+    note: Callable[[int, float], object], unnoted: Callable[[], AbstractContextManager[object]]
+) -> Iterator[None]:
     """Inside, steps between convolutions of tensors without content are fused.
 
     Args:

@@ -4,12 +4,13 @@ torch works out the shapes of most results in Python, up to a millisecond each; 
 operations of the stages before it again, so what an operation gives is remembered by its arguments.
 """
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stylealae.config import ShapeConfig
@@ -69,14 +70,20 @@ class Remembered(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(
-        self, op: Any, types: Any, given: tuple[Any, ...] = (), named: dict[str, Any] | None = None
-    ) -> Any:
+        self,
+        op: OpOverload[..., object],
+        types: Sequence[type],
+        given: tuple[object, ...] = (),
+        named: dict[str, object] | None = None,
+    ) -> object:
         """The operation's result."""
         return result_of(op, given, named or {})
 
 
-def result_of(op: Any, given: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
-    """What an operation gives; from the second time on made by its shape alone.  Any, as in torch.
+def result_of(
+    op: OpOverload[..., object], given: tuple[object, ...], named: Mapping[str, object]
+) -> object:
+    """What an operation gives; from the second time on made by its shape alone.
 
     Only of operations that make something new: neither views nor changes in place.
     """

@@ -14,7 +14,6 @@ untouched.
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +21,7 @@ from torch import Tensor
 from pipeline.config.sections import CheckpointConfig
 from pipeline.storage import Storage
 from pipeline.training import checkpoints, snapshots
+from pipeline.training.description import CheckpointState
 from pipeline.training.fencing import Fence
 from pipeline.world import World
 from stylealae.capabilities import Model
@@ -61,13 +61,13 @@ class Saver:
         self._buffers: dict[str, dict[str, Tensor]] = {}
         self._mirrored: dict[str, float] = {}
 
-    def save(self, parts: Parts, about: Mapping[str, Any]) -> None:
+    def save(self, parts: Parts, about: CheckpointState) -> None:
         """Begins to save what the parts hold now; they may change when this returns."""
         since = time.monotonic()
         self._settle()
         if self._world.rank == 0:
             held = self._copied(parts)
-            self._thread = threading.Thread(target=self._publish, args=(held, dict(about)))
+            self._thread = threading.Thread(target=self._publish, args=(held, about.copy()))
             self._thread.start()
         if not self._cfg.asynchronous:
             self._settle()
@@ -151,7 +151,7 @@ class Saver:
             torch.cuda.synchronize()
         return self._buffers
 
-    def _publish(self, parts: Parts, about: Mapping[str, Any]) -> None:
+    def _publish(self, parts: Parts, about: CheckpointState) -> None:
         since = time.monotonic()
         try:
             checkpoints.save(self._storage, parts, about, self._fence)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from safetensors.torch import load_file
@@ -52,9 +52,9 @@ class Certificate:
     """SHA-256 of every file of the run's checkpoints, by the checkpoint's name."""
     data: str
     """Digest of the data set."""
-    here: Mapping[str, Any]
+    here: Mapping[str, object]
     """The machine that replayed."""
-    there: Mapping[str, Any]
+    there: Mapping[str, object]
     """The machine that trained, as far as the run says."""
 
     @property
@@ -68,6 +68,18 @@ class Certificate:
         file.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
 
+class Circumstances(TypedDict):
+    """What a certificate says of the replay beside its result; its fields say what each is."""
+
+    iterations: int
+    order: str
+    draws: str
+    data: str
+    ranks: int
+    here: Mapping[str, object]
+    there: Mapping[str, object]
+
+
 def compared(
     storage: Storage,
     replay: Storage,
@@ -75,7 +87,7 @@ def compared(
     tolerance: float,
     *,
     exact: bool,
-    about: Mapping[str, Any],
+    about: Circumstances,
 ) -> Certificate:
     """The certificate of a replay that has ended; `about` goes into it as it is.
 

@@ -13,17 +13,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pipeline.config import RunConfig, as_dict
 from pipeline.storage import Storage
 from pipeline.training import run_files
+from pipeline.training.description import CheckpointState, Handed
 from pipeline.training.fencing import Fence
 from pipeline.world import World
 from stylealae.errors import CheckpointError, DivergenceError
@@ -34,7 +32,6 @@ __all__ = [
     "STATE",
     "Checkpoint",
     "Handover",
-    "describe",
     "every",
     "furthest",
     "has_ended",
@@ -56,7 +53,7 @@ class Checkpoint:
 
     folder: Path
     """Its files on this host."""
-    state: Mapping[str, Any]
+    state: CheckpointState
     where: str
     """Where it lies, for messages."""
 
@@ -76,7 +73,7 @@ class Checkpoint:
 class Handover:
     """Weights that a stage begins with, in the place of a checkpoint."""
 
-    state: Mapping[str, Any]
+    state: Handed
     where: str
     parts: Mapping[str, dict[str, Tensor]]
 
@@ -85,22 +82,10 @@ class Handover:
         return self.parts[part]
 
 
-def describe(
-    cfg: RunConfig, stage: int, seen: int, data: str, state: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """What a checkpoint says of itself: stage, images seen, config, data digest, versions.
-
-    `state` is what the train state adds, TrainState.about.
-    """
-    versions = {name: version(name) for name in ("torch", "deepspeed", "safetensors")}
-    about = {"stage": stage, "seen": seen, "config": as_dict(cfg), "data": data}
-    return {**about, **(state or {}), "versions": versions}
-
-
 def save(
     storage: Storage,
     parts: Mapping[str, Mapping[str, Tensor]],
-    state: Mapping[str, Any],
+    state: CheckpointState,
     fence: Fence | None = None,
 ) -> str:
     """Writes a checkpoint, verifies what lies on disk and publishes it; its name in the run.
@@ -108,7 +93,7 @@ def save(
     Args:
         storage: where the run lies.
         parts: the gathered tensors of `networks`, `ema` and `adam`, on the CPU.
-        state: what `describe` gives.
+        state: what `description.describe` gives.
         fence: the right to write; without one nobody else may be writing.
 
     Raises:

@@ -12,7 +12,6 @@ looked at is drawn beside the training, so a run trains as it would without.
 
 from collections import deque
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +43,7 @@ class CriticWatch:
         state: TrainState,
         world: World,
         dataset: Dataset,
-        inputs: InputSampler[Any],
+        inputs: InputSampler[PhaseInputs],
         log: Log,
         *,
         every_img: int,

@@ -81,8 +81,8 @@ class Engine:
         nets.requires_grad_(False)
         self._unfreeze()
         self._partition = self._partitioned(how, world)
-        groups = [{"params": self._partition.held(a), "owner": None} for a in self.params]
-        self._optimizer = KINDS[cfg.optimizer.kind](groups, cfg.optimizer)
+        held = [self._partition.held(a) for a in self.params]
+        self._optimizer = KINDS[cfg.optimizer.kind](held, cfg.optimizer)
         self._engine, _, _, _ = self._deepspeed.initialize(
             model=PhaseLoss(nets, cfg.loss, cfg.engine.precision),
             optimizer=self._optimizer,

@@ -7,11 +7,11 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import torch
 
-__all__ = ["environment", "kernels", "memory_scalars"]
+__all__ = ["Environment", "environment", "kernels", "memory_scalars"]
 
 GIB = 1 << 30
 VECTOR = ("sse", "ssse", "avx", "amx", "fma", "sve", "asimd")
@@ -20,7 +20,23 @@ CHOOSE = ("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
 PACKAGES = ("stylealae", "torch", "deepspeed", "webdataset", "ray", "numpy", "safetensors")
 
 
-def environment(device: torch.device) -> dict[str, Any]:
+class Environment(TypedDict):
+    """Where a process runs, and with what: a row of environment.jsonl."""
+
+    time: str
+    host: str
+    system: str
+    processor: str
+    cores: int | None
+    gpu: str | None
+    cuda: str | None
+    python: str
+    kernels: dict[str, str]
+    """What decides in which order it adds."""
+    versions: dict[str, str]
+
+
+def environment(device: torch.device) -> Environment:
     """Host, processor, GPU, versions and the time, as JSON."""
     gpu = torch.cuda.get_device_properties(device) if device.type == "cuda" else None
     return {

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -53,7 +53,7 @@ class Log:
         report: Callable[[ProgressUpdate], None],
         fence: Fence | None = None,
         scalars: Callable[[], Mapping[str, float]] = dict,
-        config: Mapping[str, Any] | None = None,
+        config: Mapping[str, object] | None = None,
     ) -> None:
         self.cfg, self.world, self.run_dir = cfg, world, storage.working
         self.span, self.total, self._report, self._scalars = span, total, report, scalars

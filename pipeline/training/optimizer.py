@@ -5,7 +5,7 @@ whose moments the step goes by, or None for a network that is not updated.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -34,11 +34,12 @@ class ByNetwork(torch.optim.Optimizer):
     found_inf: Tensor | None = None
     """1 where the next step is to be skipped, for the gradients are not finite."""
 
-    def __init__(self, groups: Any, cfg: OptimizerConfig) -> None:
-        super().__init__(groups, {"lr": 1.0})
+    def __init__(self, held: Iterable[Sequence[Tensor]], cfg: OptimizerConfig) -> None:
+        """A group for each sequence of tensors; none has an owner, so `step` leaves all alone."""
+        super().__init__([{"params": list(p), "owner": None} for p in held], {"lr": 1.0})
         self.cfg = cfg
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
+    def add_param_group(self, param_group: dict[str, object]) -> None:
         """As torch does, without its compiler."""
         inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)
 

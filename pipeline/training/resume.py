@@ -21,6 +21,7 @@ from pipeline.config import RunConfig
 from pipeline.storage import Storage
 from pipeline.training import checkpoints, snapshots, weights
 from pipeline.training.checkpoints import Checkpoint, Handover
+from pipeline.training.description import Handed
 from pipeline.training.same_run import require_same_run
 from pipeline.world import World
 from stylealae.errors import CheckpointError
@@ -140,5 +141,5 @@ def _from_snapshot(cfg: RunConfig, stage: int, storage: Storage) -> Handover:
     with torch.device("meta"):
         beside = frozenset(FAMILIES[cfg.family].build(cfg.model).means())
     networks = {name: t for name, t in found.tensors.items() if name not in beside}
-    state = {"stage": stage - 1, "seen": cfg.span(stage)[0], "origin": found.origin}
+    state: Handed = {"stage": stage - 1, "seen": cfg.span(stage)[0], "origin": found.origin}
     return Handover(state, str(folder), {"networks": networks, "ema": found.tensors})

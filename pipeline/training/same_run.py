@@ -8,12 +8,13 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 from pipeline.config import RunConfig, as_dict
 from pipeline.storage import Storage
 from pipeline.training import checkpoints
 from pipeline.training.checkpoints import Checkpoint
+from pipeline.training.description import CheckpointState
 from pipeline.training.origin import label
 from stylealae.errors import CheckpointError
 
@@ -99,11 +100,11 @@ def _identity(cfg: RunConfig, data: str) -> dict[str, Any]:
         **_as_saved(cfg.model),
         "seed": cfg.seed,
         "data set": data,
-        **_init_of(as_dict(cfg)["init"]),
+        **_init_of(cast(Mapping[str, Any], as_dict(cfg)["init"])),
     }
 
 
-def _identity_there(cfg: RunConfig, state: Mapping[str, Any]) -> dict[str, Any]:
+def _identity_there(cfg: RunConfig, state: CheckpointState) -> dict[str, Any]:
     """The same of a checkpoint; of keys that came after it, the defaults."""
     config = state["config"]
     return {

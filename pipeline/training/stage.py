@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
@@ -12,9 +11,9 @@ from pipeline.data.loader.batch import on_device
 from pipeline.data.loader.dataset import Dataset
 from pipeline.data.loader.loader import Loader
 from pipeline.storage import Storage
-from pipeline.training import checkpoints
 from pipeline.training.async_checkpoint import Saver
 from pipeline.training.critic import CriticWatch
+from pipeline.training.description import describe
 from pipeline.training.fencing import Fence
 from pipeline.training.logs import Log
 from pipeline.training.metrics import Metrics
@@ -44,7 +43,7 @@ class Stage:
     """Digest of the data set's manifest."""
     state: TrainState
     loader: Loader
-    inputs: InputSampler[Any]
+    inputs: InputSampler[PhaseInputs]
     log: Log
     saver: Saver
     metrics: Metrics
@@ -80,7 +79,7 @@ class Stage:
         """Begins to save a checkpoint.  Collective."""
         self.log.require_finite(self.state.seen)
         state = self.state
-        about = checkpoints.describe(self.cfg, self.number, state.seen, self.data, state.about())
+        about = describe(self.cfg, self.number, state.seen, self.data, state.about())
         with state.gathered() as parts:
             self.saver.save(parts, about)  # copies; a thread publishes
 

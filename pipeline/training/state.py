@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from torch import Tensor
 
 from pipeline.config import RunConfig
 from pipeline.training.checkpoints import Checkpoint, Handover
+from pipeline.training.description import StateNotes
 from pipeline.training.engine import Engine
 from pipeline.world import World
 from stylealae.capabilities import Model
@@ -58,7 +58,7 @@ class TrainState:
         if isinstance(found, Checkpoint) and found.state["stage"] == stage:
             self.engine.load_state_dict(found.tensors("adam"))
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> StateNotes:
         """What a checkpoint says of the state beside its tensors."""
         return {"origin": self.origin, "augment_p": self.augment_p}
 

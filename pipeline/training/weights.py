@@ -19,6 +19,7 @@ from pipeline.config import RunConfig
 from pipeline.storage import Storage
 from pipeline.training import checkpoints
 from pipeline.training.checkpoints import Handover
+from pipeline.training.description import Handed
 from pipeline.training.origin import Origin, Tensors, opened
 from stylealae.config import ModelConfig
 from stylealae.errors import CheckpointError, ConfigError
@@ -102,7 +103,7 @@ def begin(cfg: RunConfig) -> Handover:
         + (f" after {there.seen:,} images" if there.seen else "")
         + (f", networks {taken}" if cfg.init.networks else "")
     )
-    state = {"stage": cfg.first_stage - 1, "seen": 0, "origin": known}
+    state: Handed = {"stage": cfg.first_stage - 1, "seen": 0, "origin": known}
     return Handover(state, origin.where, {"networks": networks, "ema": {**ema, **means}})
 
 

@@ -214,7 +214,7 @@ def placed(
     *,
     scorers: Tensor | None = None,
     layers: tuple[int, int] | None = None,
-    about: Mapping[str, Any] | None = None,
+    about: Mapping[str, object] | None = None,
 ) -> Directions:
     """Directions with their units taken from styles; without scorers a direction scores itself.
 

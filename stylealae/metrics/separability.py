@@ -39,7 +39,7 @@ def separability(latents: Floats, has: Bools) -> float:
     return conditional_entropy(_svm().fit(latents, has).predict(latents), has)
 
 
-def conditional_entropy(x: NDArray[Any], y: NDArray[Any]) -> float:
+def conditional_entropy(x: NDArray[np.generic], y: NDArray[np.generic]) -> float:
     """H(Y | X) in bits of two paired columns of classes.  [n] twice"""
     _, ix = np.unique(x, return_inverse=True)
     _, iy = np.unique(y, return_inverse=True)

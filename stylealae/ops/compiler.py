@@ -12,13 +12,14 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FunctionType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 __all__ = ["Fuse", "compiled", "fuse", "fuses", "planned"]
 
+T = TypeVar("T")
 Fuse = Literal["auto", "on", "off"]
 """On GPUs, on CPUs as well, nowhere."""
 
@@ -61,7 +62,7 @@ def fuse(mode: Fuse, cache: Path | None = None) -> None:
 
 
 @contextmanager
-def planned(device: str, call: Callable[..., Any]) -> Iterator[None]:
+def planned(device: str, call: Callable[..., object]) -> Iterator[None]:
     """Inside, steps on a kind of device are fused by `call(formula, tensors, constants)`.
 
     Nothing is compiled: for those who count what would be.
@@ -82,9 +83,7 @@ def fuses(x: Tensor) -> bool:
     return x.device.type in _devices and x.shape[0] > 0
 
 
-def compiled(
-    formula: Callable[..., Any], tensors: Sequence[Tensor | None], *constants: float
-) -> Any:
+def compiled(formula: Callable[..., T], tensors: Sequence[Tensor | None], *constants: float) -> T:
     """What the formula gives for tensors and constants, by kernels made for their shapes.
 
     A tensor of two dimensions or more has the batch in the first.
@@ -92,22 +91,24 @@ def compiled(
     given = [None if t is None else t.detach() for t in tensors]
     if _plans:
         with torch.no_grad():
-            return _plans[-1](formula, given, constants)
+            counted: T = _plans[-1](formula, given, constants)
+            return counted
     key = formula.__name__, constants, *(None if t is None else _kind(t) for t in given)
     with torch.no_grad():
         if call := _calls.get(key):
-            return call(*given, *constants)
+            found: T = call(*given, *constants)
+            return found
         if not _devices:  # the way back of what went forwards before a compiler failed
             return formula(*given, *constants)
         return _first(formula, key, given, constants)
 
 
 def _first(
-    formula: Callable[..., Any],
+    formula: Callable[..., T],
     key: Hashable,
     given: Sequence[Tensor | None],
     constants: Sequence[float],
-) -> Any:
+) -> T:
     """The first call of its kind, which compiles; if that fails the formula itself."""
     import torch._dynamo  # a second of a start: only where something is compiled
 
@@ -117,7 +118,7 @@ def _first(
         if t is not None and t.ndim > 1 and t.shape[0] > 1:
             torch._dynamo.mark_dynamic(t, 0)
     try:
-        found = call(*given, *constants)
+        found: T = call(*given, *constants)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:

@@ -6,7 +6,7 @@ Legend: N batch, C channels, R resolution. Every layer is twice differentiable (
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as fn
@@ -29,6 +29,8 @@ __all__ = [
     "pixel_norm",
     "recomputed",
 ]
+
+T = TypeVar("T")
 
 NEVER = 1 << 30
 """A resolution that no network reaches."""
@@ -149,7 +151,7 @@ def _shifted(kernel: Tensor, shifts: Tensor) -> Tensor:
         return (kernel.reshape(-1, 9) @ shifts).view(*kernel.shape[:2], 4, 4)
 
 
-def recomputed(block: nn.Module, on: bool) -> Callable[..., Any]:
+def recomputed(block: Callable[..., T], on: bool) -> Callable[..., T]:
     """The block; if `on`, one that keeps its input alone and computes the rest once more backwards.
 
     Saves memory for about a third more time (activation checkpointing, Chen et al. 2016).

@@ -38,8 +38,7 @@ class Engine:
         fading = replace(at, alpha=0.0) if at.stage else at
         self.params = {a: list(nets.grown(a, fading)) for a in nets.networks}
         nets.recompute_from(cfg.engine.recompute_from)
-        groups = [{"params": params, "owner": None} for params in self.params.values()]
-        self._optimizer = KINDS[cfg.optimizer.kind](groups, cfg.optimizer)
+        self._optimizer = KINDS[cfg.optimizer.kind](self.params.values(), cfg.optimizer)
         phases = FAMILIES[cfg.family].phases(cfg.loss, 0)
         for network, params in self.params.items():
             owners = {p.moments for p in phases if network in p.trains}

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import asdict
-from typing import Any
+from typing import TypedDict
 
 from pipeline.data import pixels
 from pipeline.data.format.manifest import (
@@ -35,7 +35,7 @@ from pipeline.data.sources.source import Source
 from pipeline.storage import Where
 from stylealae.errors import DataError
 
-__all__ = ["REPORT", "prepare", "read_report"]
+__all__ = ["REPORT", "PreparationReport", "prepare", "read_report"]
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,22 @@ def prepare(
     return manifest
 
 
-def read_report(out: Where) -> dict[str, Any]:
+class PreparationReport(TypedDict):
+    """What became of every file of a source, and of its labels: report.json."""
+
+    images: int
+    used: int
+    converted: dict[str, int]
+    """Images by what was done to them."""
+    refused: list[dict[str, str]]
+    """Name and reason of every input that was left out."""
+    left_aside: object
+    """Files that are no images, counted by the reason."""
+    labels: object
+    notes: object
+
+
+def read_report(out: Where) -> PreparationReport:
     """What report.json of a data set says.
 
     Raises:
@@ -97,7 +112,7 @@ def read_report(out: Where) -> dict[str, Any]:
     """
     storage = open_destination(out).storage
     try:
-        found: dict[str, Any] = json.loads(storage.read(REPORT))
+        found: PreparationReport = json.loads(storage.read(REPORT))
     except (OSError, ValueError) as error:
         raise DataError(f"{storage.at(REPORT)} cannot be read ({error})") from error
     return found
@@ -253,7 +268,7 @@ def _changes(notes: Iterable[ShardNote]) -> Counter[str]:
     return sum((Counter(note["changes"]) for note in notes), Counter())
 
 
-def _report(source: Source, notes: list[ShardNote]) -> dict[str, object]:
+def _report(source: Source, notes: list[ShardNote]) -> PreparationReport:
     """What became of every file of the source, and of its labels."""
     return {
         "images": len(source),

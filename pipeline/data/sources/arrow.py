@@ -34,11 +34,11 @@ def is_label(types: Any, kind: Any) -> bool:
     return any(check(kind) for check in checks) or (views is not None and views(kind))
 
 
-def label_of(value: Any, classes: list[str] | None = None) -> Label:
+def label_of(value: object, classes: list[str] | None = None) -> Label:
     """A value of a column of labels; a number of `classes` by its name."""
     if value is None:
         return None
-    if classes is not None:
+    if classes is not None and isinstance(value, int):
         return classes[value] if 0 <= value < len(classes) else None  # -1 is unlabelled
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")

@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,7 +147,7 @@ def _require_values(where: str, table: Labels, said: set[str]) -> None:
         )
 
 
-def vectors_of(keys: Sequence[str], vectors: NDArray[Any]) -> Labels:
+def vectors_of(keys: Sequence[str], vectors: NDArray[np.generic]) -> Labels:
     """Classes [N] or vectors [N, K]; those with a single 1 become the `class` that they mean."""
     if not np.isfinite(vectors).all():
         raise DataError("some of its labels are no finite numbers")

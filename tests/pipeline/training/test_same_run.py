@@ -10,6 +10,7 @@ import torch
 from pipeline.config import RunConfig, parse
 from pipeline.storage import open_storage
 from pipeline.training import checkpoints, snapshots
+from pipeline.training.description import describe
 from pipeline.training.resume import next_stage
 from pipeline.training.same_run import require_same_request
 from stylealae import StyleALAE
@@ -37,7 +38,7 @@ def finished(tmp_path: Path) -> Path:
     assert isinstance(cfg.model, ModelConfig)
     for stage, seen in enumerate((FIRST, FIRST + SECOND)):
         weights = {name: {"weight": torch.zeros(1)} for name in ("networks", "ema", "adam")}
-        checkpoints.save(storage, weights, checkpoints.describe(cfg, stage, seen, DATA))
+        checkpoints.save(storage, weights, describe(cfg, stage, seen, DATA))
         m = StyleALAE(build(cfg.model), cfg.model, torch.zeros(4, 8), stage=stage, seen=seen)
         snapshots.finish_stage(storage, stage, m)
     return tmp_path / "run"
