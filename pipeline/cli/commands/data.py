@@ -37,6 +37,8 @@ __all__ = ["inspect", "prepare", "verify"]
 @click.option("--labels", type=PATH,
               help="File of labels for INPUT: a CSV (first column: file name), "
                    "list_attr_celeba.txt, ffhq-dataset-v2.json, StyleGAN's .labels.")  # fmt: skip
+@click.option("--folder-labels", is_flag=True,
+              help="Make the folder that an image lies in a label too, called folder.")  # fmt: skip
 @click.option("--test-fraction", type=float,
               help="Share of the images, from the end, kept for tests; default: as INPUT itself "
                    "splits them, else 0.02.")  # fmt: skip
@@ -63,8 +65,8 @@ __all__ = ["inspect", "prepare", "verify"]
 @resumable
 def prepare(
     input_: str, out: str, source: str, resolutions: str, fit: "Fit", channels: int | None,
-    labels: Path | None, test_fraction: float | None, licence: str | None, max_broken: int | None,
-    strict: bool, shard_img: int, workers: int, ray: str,
+    labels: Path | None, folder_labels: bool, test_fraction: float | None, licence: str | None,
+    max_broken: int | None, strict: bool, shard_img: int, workers: int, ray: str,
 ) -> None:  # fmt: skip
     """Turn images into verified, multi-resolution WebDataset tars, once.
 
@@ -96,7 +98,7 @@ def prepare(
         input_ = str(Path(input_).absolute())  # tasks run in folders of their own
     opened = open_source(
         input_, source, channels=channels, test_fraction=test_fraction, licence=licence,
-        labels=str(labels.absolute()) if labels else None,
+        labels=str(labels.absolute()) if labels else None, folder_labels=folder_labels,
     )  # fmt: skip
     with _runner(ray) as runner, bars() as update:
         made = shards.prepare(

@@ -18,6 +18,7 @@ from pipeline.data.sources.containers import (
     is_zip,
     open_container,
 )
+from pipeline.data.sources.folders import classes_told, labels_by_folder, split_folders
 from pipeline.data.sources.labels import Labels, joined, labels_of
 from pipeline.data.sources.left_aside import hidden, suffix_of
 from pipeline.data.sources.names import Names
@@ -42,7 +43,6 @@ LABELS = "labels.csv"
 EXPECTED = (LABELS, "labels.json", "metadata.csv", "metadata.jsonl", "metadata.parquet")
 """Tables of labels by their very names: one that cannot be read or names no image is an error."""
 
-SPLITS = frozenset(("train", "training", "test", "testing", "val", "valid", "validation"))
 EXAMPLE = "sample_submission"
 """How tables begin that name images beside made-up labels."""
 
@@ -73,7 +73,7 @@ class Files(Source):
                 f"{self.left_aside or 'no files at all'}{advice(others, SUFFIXES)}"
             )
         self._names = Names(self._keys, str(Path(input).absolute()))
-        if together := _split_folders(self._keys):
+        if together := split_folders(self._keys):
             self.notes.append(
                 f"{input}: {', '.join(together)} are taken as one set, and the images for tests "
                 "from its end: prepare them one by one to keep them apart"
@@ -135,6 +135,12 @@ class Files(Source):
 
     def joined(self, tables: Sequence[tuple[str, Labels]]) -> Labels:
         """The labels of all tables together, with notes of what is missing in them."""
+        if self.options.folder_labels:
+            tables = [*tables, (self.input, labels_by_folder(self.input, self._keys))]
+        elif not any(table.names for _, table in tables) and (
+            told := classes_told(self.input, self._keys)
+        ):
+            self.notes.append(told)
         for where, table in tables:
             if table.rows and not table.names:
                 self.notes.append(f"{where} names images and has no column of labels")
@@ -260,13 +266,6 @@ class Tar(Files):
     def chosen(self, images: list[str]) -> list[str]:
         """All images; of a sample with labels, the one with the shortest ending."""
         return one_of_each_sample(images, self.files.sizes)
-
-
-def _split_folders(keys: Sequence[str]) -> list[str]:
-    """The folders, two or more, that are called as the splits of a data set are."""
-    parts = {part for key in keys for part in PurePosixPath(key).parts[:-1]}
-    found = sorted(part for part in parts if part.lower() in SPLITS)
-    return found if len(found) > 1 else []
 
 
 def _sheet(path: Path) -> Sheet:

@@ -10,7 +10,7 @@ from pipeline.data.pixels import recoloured
 from pipeline.data.sources.celebahq import CelebaHQ
 from pipeline.data.sources.containers import entries_of, open_container
 from pipeline.data.sources.ffhq import Ffhq
-from pipeline.data.sources.files import SUFFIXES, Folder, Tar, Zip
+from pipeline.data.sources.files import SUFFIXES, Files, Folder, Tar, Zip
 from pipeline.data.sources.hub_parquet import HubParquet
 from pipeline.data.sources.idx import Idx
 from pipeline.data.sources.left_aside import suffix_of
@@ -86,6 +86,7 @@ def open_source(
     test_fraction: float | None = None,
     licence: str | None = None,
     labels: str | None = None,
+    folder_labels: bool = False,
 ) -> Source:
     """The images of `input`: a path, `rendered:6000`, or `hf://datasets/owner/name[@revision]`.
 
@@ -93,18 +94,22 @@ def open_source(
 
     `channels` 1 or 3 overrides the source's own. `test_fraction` of the images, from the end, form
     the test split; without it, those that the input sets aside itself, else 1/50, but at least 16
-    of 64 and more. `labels` is a file of labels to take instead of the source's own.
+    of 64 and more. `labels` is a file of labels to take instead of the source's own; with
+    `folder_labels` the folder that an image lies in is one too.
     """
     input = _located(input)
     options = Options(
-        channels=channels, test_fraction=test_fraction, licence=licence, labels=labels
-    )
+        channels=channels, test_fraction=test_fraction, licence=licence, labels=labels,
+        folder_labels=folder_labels,
+    )  # fmt: skip
     try:
         kind = _kind_of(input, name)
         if labels is not None and not kind.takes_labels:
             raise DataError(
                 f"{input} brings its own labels, {labels} cannot replace them: leave it out"
             )
+        if folder_labels and not issubclass(kind, Files):
+            raise DataError(f"{input} has no folders of images: leave --folder-labels out")
         source = kind(input, options)
     except OSError as error:
         raise DataError(f"{input} cannot be read ({error})") from error

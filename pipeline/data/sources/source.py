@@ -51,6 +51,8 @@ class Options:
     """Licence of the images; None is the source's own."""
     labels: str | None = None
     """A file of labels to take instead of the source's own."""
+    folder_labels: bool = False
+    """Whether the folder that an image lies in is a label too."""
 
     def __post_init__(self) -> None:
         """Refuse values that mean nothing."""

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -232,3 +233,53 @@ def test_metadata_of_parquet_that_is_none_is_refused(tmp_path: Path) -> None:
     huge = pa.table({"file_name": pa.array(["a.png"]).take(pa.array([0] * 10))})
     folder(tmp_path, metadata_parquet=written(huge.select(["file_name"])))
     assert open_source(str(root)).label_names == ()
+
+
+SORTED = ("faces/smiling/a.png", "faces/smiling/more/b.png", "faces/serious/a.png", "faces/c.png")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_folder_of_an_image_becomes_a_label_where_that_is_asked_for(
+    packed: bool, tmp_path: Path
+) -> None:
+    root = folder(tmp_path / "in", *SORTED)
+    if packed:
+        root = Path(shutil.make_archive(str(tmp_path / "in"), "zip", root))
+    source = open_source(str(root), folder_labels=True)
+    assert source.label_names == ("folder",)
+    found = {source.key(i): value for i, value in enumerate(values(source, "folder"))}
+    kinds = ("smiling", "smiling", "serious", None)
+    assert found == dict(zip(SORTED, kinds, strict=True)) or found == {
+        name.removeprefix("faces/"): kind for name, kind in zip(SORTED, kinds, strict=True)
+    }
+
+
+def test_folders_and_tables_are_labels_together(tmp_path: Path) -> None:
+    names = ("smiling/a.png", "serious/b.png")
+    root = folder(tmp_path, *names, labels_csv="file,age\na.png,30\nb.png,40\n")
+    source = open_source(str(root), folder_labels=True)
+    assert [source.read(i).labels for i in range(2)] == [
+        {"age": 40.0, "folder": "serious"}, {"age": 30.0, "folder": "smiling"}
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("smiling/a.png", "serious/b.png"), True),
+        (("00000/a.png", "01000/b.png"), False),
+        (("photos/a.png", "photos/b.png"), False),
+    ],
+)
+def test_folders_that_may_be_classes_are_told(
+    names: tuple[str, ...], told: bool, tmp_path: Path
+) -> None:
+    source = open_source(str(folder(tmp_path, *names)))
+    assert source.label_names == ()
+    assert any("--folder-labels" in note for note in source.notes) == told
+
+
+def test_one_folder_is_no_label(tmp_path: Path) -> None:
+    root = folder(tmp_path, "photos/a.png", "photos/b.png")
+    with pytest.raises(DataError, match="in one folder"):
+        open_source(str(root), folder_labels=True)

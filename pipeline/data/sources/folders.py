@@ -1,0 +1,65 @@
+"""Folders that images lie in: classes, where people sort images so (as torchvision's ImageFolder).
+
+They become a label when that is asked for, and are told where nothing else is known: folders may as
+well be dates, or parts of one set.
+"""
+
+from collections.abc import Sequence
+from os.path import commonpath
+from pathlib import PurePosixPath
+
+from pipeline.data.sources.labels import Labels
+from stylealae.errors import DataError
+
+__all__ = ["CLASS", "classes_told", "labels_by_folder", "split_folders"]
+
+CLASS = "folder"
+"""The label."""
+FEW = 100
+"""Folders, up to which they may be classes."""
+SPLITS = frozenset(("train", "training", "test", "testing", "val", "valid", "validation"))
+
+
+def split_folders(keys: Sequence[str]) -> list[str]:
+    """The folders, two or more, that are called as the splits of a data set are."""
+    parts = {part for key in keys for part in PurePosixPath(key).parts[:-1]}
+    found = sorted(part for part in parts if part.lower() in SPLITS)
+    return found if len(found) > 1 else []
+
+
+def labels_by_folder(where: str, keys: Sequence[str]) -> Labels:
+    """The folder that parts images, as the label `folder`; images beside these folders have none.
+
+    Raises:
+        DataError: all images lie in one folder.
+    """
+    folders = _folders(keys)
+    if len(set(folders.values())) < 2:
+        raise DataError(
+            f"{where} has its images in one folder, which tells nothing about them: sort them into "
+            "two folders and more, or leave --folder-labels out"
+        )
+    return Labels((CLASS,), {key: (folder,) for key, folder in folders.items()})
+
+
+def classes_told(where: str, keys: Sequence[str]) -> str | None:
+    """A sentence where images lie in a few folders with names; None elsewhere."""
+    found = sorted(set(_folders(keys).values()))
+    numbered = all(name.isdecimal() for name in found)
+    if not 2 <= len(found) <= FEW or numbered or split_folders(keys):
+        return None
+    some = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+    return (
+        f"{where}: images lie in {len(found)} folders ({some}), which are no labels: "
+        f"--folder-labels makes them the label {CLASS!r}"
+    )
+
+
+def _folders(keys: Sequence[str]) -> dict[str, str]:
+    """Of each image that lies below the folder of all, the next one on its way."""
+    parents = [PurePosixPath(key).parent for key in keys]
+    above = PurePosixPath(commonpath(parents) if parents else "")
+    below = {
+        key: parent.relative_to(above).parts for key, parent in zip(keys, parents, strict=True)
+    }
+    return {key: parts[0] for key, parts in below.items() if parts}
