@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 
 FEW_IMG, OFTEN = 10_000, 100
 """A data set with fewer images, each shown more often, is learnt by heart."""
+BEGUN = frozenset(("environment.jsonl", "fence", "images", "metrics.jsonl", "tensorboard"))
+"""What a run's folder has one of as soon as it has begun, or else the folders of its stages."""
+SOME = 3
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ def is_complete(run: RequestedRun, world: "World | None" = None) -> bool:
         _require_sizes(cfg, manifest, stage)
     require_same_request(cfg, storage, manifest.digest, complete=complete)
     if not complete and (world is None or world.rank == 0):
+        if not storage.remote:
+            _tell_of_strangers(Path(storage.where))
         shown, images = cfg.span(cfg.last_stage)[1], manifest.samples(cfg.data.split)
         if images and images < FEW_IMG and shown > OFTEN * images:
             log.warning(
@@ -66,6 +71,17 @@ def is_complete(run: RequestedRun, world: "World | None" = None) -> bool:
                 *(cfg.data.path, f"{images:,}", f"{shown:,}", f"{shown / images:,.0f}"),
             )
     return complete
+
+
+def _tell_of_strangers(run_dir: Path) -> None:
+    """Warns of a run that is about to begin in a folder of something else."""
+    names = sorted(path.name for path in run_dir.iterdir()) if run_dir.is_dir() else []
+    if names and BEGUN.isdisjoint(names) and not any(name.isdecimal() for name in names):
+        some = ", ".join(names[:SOME]) + (", ..." if len(names) > SOME else "")
+        log.warning(
+            "run_dir is %s, which holds %d files and folders that are of no run (%s): the run is "
+            "written beside them; name a new folder to keep them apart", run_dir, len(names), some,
+        )  # fmt: skip
 
 
 def _require_sizes(cfg: RunConfig, manifest: "Manifest", stage: int) -> None:

@@ -51,3 +51,23 @@ def test_no_run_is_begun_in_the_folder_of_a_data_set(tmp_path: Path) -> None:
     cfg = parse("", [f"run_dir={tmp_path}", f"data.path={tmp_path}"])
     with pytest.raises(ConfigError, match="a data set is there: name another folder"):
         is_complete(RequestedRun(cfg, open_storage(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [((), False), (("thesis.tex", "photos"), True), (("thesis.tex", "metrics.jsonl"), False),
+     (("0004",), False)],
+)  # fmt: skip
+def test_a_run_in_a_folder_of_something_else_is_told(
+    files: tuple[str, ...], told: bool, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    there = SimpleNamespace(digest="a" * 64, samples=lambda split: 60_000, resolutions=(4,))
+    monkeypatch.setattr(Manifest, "read", lambda path: there)
+    for name in files:
+        (tmp_path / name).mkdir()
+    cfg = parse("", [f"run_dir={tmp_path}", "model.resolution=4", "schedule.stage_img=100",
+                     "data.path=photos"])  # fmt: skip
+    with caplog.at_level(logging.WARNING):
+        is_complete(RequestedRun(cfg, open_storage(tmp_path)))
+    assert ("of no run (photos, thesis.tex)" in caplog.text) is told
