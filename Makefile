@@ -5,7 +5,8 @@
 # make docs    the documentation as a site, build/site; a broken link is an error
 # make fakegpu what a GPU would refuse, and what it would be asked for, without one (a C++ compiler)
 # make faults  hosts die, links break, disks fill, and nothing is lost (Linux, root)
-.PHONY: setup demo test test-portable check bench docs fakegpu faults
+# make trials  a run in Azure's and Google's stores, by their emulators
+.PHONY: setup demo test test-portable check bench docs fakegpu faults trials
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -47,3 +48,6 @@ fakegpu: setup
 
 faults: setup
 	@$(BIN)/python -m trials.faults $(or $(ARGS),--quick)
+
+trials: setup
+	@$(BIN)/python -m trials.stores

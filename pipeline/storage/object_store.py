@@ -7,8 +7,8 @@ writer puts them in a folder of its own, so two writers of one checkpoint never 
     0064/seen-0000012800/manifest.json                              the one that counts
     0064/seen-0000012800/00000007.0002-.../networks.safetensors     what it names
 
-`create` is a conditional put.  s3:// is tested against moto, gs:// against an emulator that knows
-no conditional put; az:// takes the same way, with adlfs installed, and is not.
+`create` is a conditional put.  s3:// is tested against moto, az:// against azurite, gs:// against
+an emulator that knows no conditional put.
 """
 
 import copy
@@ -89,10 +89,16 @@ class ObjectStorage(Storage):
 
     def sizes(self, below: str = "") -> Mapping[str, int]:
         """Name and length of every file in a folder, or of the file of this name."""
-        found: dict[str, dict[str, Any]] = self._retry(
-            below,
-            lambda: self._call("find", self._path(below), detail=True, timeout=10 * STALL_S),
-        )
+
+        def find() -> Mapping[str, Mapping[str, Any]]:
+            found: dict[str, dict[str, Any]] | list[str] = self._call(
+                "find", self._path(below), detail=True, timeout=10 * STALL_S
+            )
+            if isinstance(found, list):  # adlfs gives of a file, or of nothing, no more than this
+                return {path: self._call("info", path) for path in found}
+            return found
+
+        found = self._retry(below, find)
         skip = len(self._root) + 1
         return {path[skip:]: int(about["size"]) for path, about in found.items()}
 
@@ -249,7 +255,7 @@ def _filesystem(where: str) -> tuple[Any, str]:
     except (ImportError, ValueError, OSError) as error:
         raise DataError(
             f"{where} cannot be opened ({error}): install what reads {protocol}:// "
-            "(s3fs, gcsfs or adlfs), or correct the URL"
+            "(s3fs, gcsfs or adlfs), give it credentials, or correct the URL"
         ) from error
     if hasattr(fs, "retries"):
         fs.retries = 1

@@ -21,6 +21,8 @@ __all__ = ["Retry"]
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+DENIED = 401, 403
+"""Answers of HTTP to credentials that are missing, wrong or not enough."""
 
 
 @dataclass(kw_only=True)
@@ -104,10 +106,11 @@ def _may_pass(error: BaseException) -> bool:
 def _hopeless(error: BaseException) -> bool:
     """Whether trying again cannot help: no or wrong credentials, or a library that is too old."""
     never = PermissionError, TypeError, NotImplementedError
-    return isinstance(error, never) or "redential" in type(error).__name__
+    denied = getattr(error, "status_code", 0) in DENIED  # as adlfs passes Azure's errors on
+    return isinstance(error, never) or denied or "redential" in type(error).__name__
 
 
 def _described(error: BaseException) -> str:
-    """The kind of an error, and what it says."""
-    text = str(error).strip()
+    """The kind of an error, and the first line of what it says; Azure's go on with the answer."""
+    text = str(error).strip().partition("\n")[0].rstrip()
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -73,6 +73,17 @@ def test_what_cannot_pass_is_refused_at_once() -> None:
     assert not clock.slept
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_answer_that_denies_is_refused_at_once_by_its_first_line(status: int) -> None:
+    class Answer(Exception):  # noqa: N818
+        status_code = status
+
+    clock = Clock()
+    with pytest.raises(DataError, match=r"\(Answer: no\), tried for 0 s.*credentials"):
+        retry(clock)("x", failing(1, Answer("no\nRequestId: 7\nContent: <Error/>")))
+    assert not clock.slept
+
+
 def test_whoever_sleeps_can_give_up() -> None:
     class StopError(Exception):
         pass

@@ -1,18 +1,21 @@
 """A run's place keeps its promises, in a folder and in an object store alike.
 
-Object stores are moto behind a proxy that misbehaves, and an emulator of Google's, on loopback;
-`run` is any of them.
+Object stores are moto behind a proxy that misbehaves, and emulators of Google's and Azure's, on
+loopback; `run` is any of them.
 """
 
 import json
 import logging
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from fsspec.implementations.memory import MemoryFileSystem
 
 from pipeline.storage import Storage, open_storage
 from pipeline.storage.publish import MANIFEST
@@ -32,7 +35,7 @@ def running() -> Iterator[object]:
         yield found
 
 
-@pytest.fixture(params=["folder", "bucket", "gcs"])
+@pytest.fixture(params=["folder", "bucket", "gcs", "azure"])
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     """An empty run."""
     if request.param == "folder":
@@ -80,6 +83,31 @@ def in_gcs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]
     monkeypatch.setattr(object_store, "SPOOL", tmp_path / "spool")
     yield open_storage("gs://runs/some/run", 60.0)
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def azure() -> Iterator[Mapping[str, str]]:
+    pytest.importorskip("adlfs")
+    from tests.pipeline.storage.azurite import azurite, program
+
+    if program() is None:
+        pytest.skip("no azurite: npm install --prefix build/azurite azurite")
+    with azurite() as env:
+        yield env
+
+
+@pytest.fixture
+def in_azure(azure: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    """An empty run in a container of az://, through the real adlfs."""
+    import adlfs
+
+    from pipeline.storage import object_store
+
+    for name, value in azure.items():
+        monkeypatch.setenv(name, value)
+    adlfs.AzureBlobFileSystem.clear_instance_cache()
+    monkeypatch.setattr(object_store, "SPOOL", tmp_path / "spool")
+    return open_storage(f"az://runs/{tmp_path.name}/run", 60.0)
 
 
 def put(run: Storage, name: str, text: str, **options: object) -> None:
@@ -131,6 +159,34 @@ def test_a_file_is_created_once(run: Storage) -> None:
     assert run.read("fence/1") == b"now theirs"
     with pytest.raises(FileNotFoundError):
         run.read("fence/2")
+
+
+class Terse(MemoryFileSystem):
+    """Finds of a file its own name alone, and of nothing a list, as adlfs does."""
+
+    protocol = "terse"
+    store: ClassVar[dict[str, object]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+
+    def find(self, path: str, **options: Any) -> Any:
+        """As said above."""
+        return [path] if self.isfile(path) else super().find(path, **options) or []
+
+
+def test_a_store_that_finds_a_files_name_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.storage import object_store
+
+    monkeypatch.setitem(sys.modules["fsspec.registry"]._registry, "terse", Terse)
+    monkeypatch.setattr(object_store, "SPOOL", tmp_path / "spool")
+    run = open_storage("terse://runs/some/run")
+    put(run, "0004/one", "first")
+    assert run.names("0004") == ["one"]
+    run.remove(f"0004/one/{MANIFEST}")
+    assert not run.is_whole("0004/one")
+    run.remove("0004/one")
+    assert run.names() == []
 
 
 def test_what_was_damaged_since_is_refused(run: Storage) -> None:

@@ -1,0 +1,1 @@
+"""A run in Azure's and Google's stores, as far as emulators are those."""
