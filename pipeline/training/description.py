@@ -1,27 +1,21 @@
 """What a checkpoint says of itself, beside its tensors: state.json."""
 
+from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 from pipeline.config import RunConfig, as_dict
 
-__all__ = ["CheckpointState", "Handed", "StateNotes", "describe"]
+__all__ = ["CheckpointState", "Handed", "describe"]
 
 
-class StateNotes(TypedDict, total=False):
-    """What the train state adds to a checkpoint's description."""
-
-    origin: str
-    """The weights that the run began with, and their hash; empty if they were drawn."""
-    augment_p: float
-    """Probability of each kind of transform that D∘E is shown."""
-
-
-class Handed(StateNotes):
-    """What one stage tells the next."""
+class Handed(TypedDict):
+    """What one stage hands to the next beside tensors; the train state adds keys of its own."""
 
     stage: int
     seen: int
+    origin: NotRequired[str]
+    """The weights that the run began with, and their hash; empty if they were drawn."""
 
 
 class CheckpointState(Handed):
@@ -35,15 +29,12 @@ class CheckpointState(Handed):
 
 
 def describe(
-    cfg: RunConfig, stage: int, seen: int, data: str, notes: StateNotes | None = None
+    cfg: RunConfig, stage: int, seen: int, data: str, notes: Mapping[str, object] | None = None
 ) -> CheckpointState:
     """What a checkpoint says of itself: stage, images seen, config, data digest, versions.
 
     `notes` are what the train state adds, TrainState.about.
     """
     versions = {name: version(name) for name in ("torch", "deepspeed", "safetensors")}
-    said: StateNotes = notes or {}
-    return {
-        "stage": stage, "seen": seen, "config": as_dict(cfg), "data": data,
-        **said, "versions": versions,
-    }  # fmt: skip
+    about = {"stage": stage, "seen": seen, "config": as_dict(cfg), "data": data}
+    return cast(CheckpointState, {**about, **(notes or {}), "versions": versions})

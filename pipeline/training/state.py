@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypedDict, cast
 
 from torch import Tensor
 
 from pipeline.config import RunConfig
 from pipeline.training.checkpoints import Checkpoint, Handover
-from pipeline.training.description import StateNotes
 from pipeline.training.engine import Engine
 from pipeline.world import World
 from stylealae.capabilities import Model
@@ -15,10 +15,17 @@ from stylealae.ema import Ema
 from stylealae.families import FAMILIES
 from stylealae.schedule import Progress
 
-__all__ = ["Parts", "TrainState"]
+__all__ = ["Parts", "StateNotes", "TrainState"]
 
 Parts = Mapping[str, Mapping[str, Tensor]]
 """Tensors by part of the state and by name."""
+
+
+class StateNotes(TypedDict, total=False):
+    """What a checkpoint says of the state beside its tensors."""
+
+    origin: str
+    augment_p: float
 
 
 class TrainState:
@@ -44,7 +51,8 @@ class TrainState:
         self.augment_p = cfg.augment.p
         """Probability of each kind of transform that D∘E is shown."""
         if found is not None and cfg.augment.mode == "adaptive":
-            self.augment_p = float(found.state.get("augment_p", cfg.augment.p))
+            notes = cast(StateNotes, found.state)
+            self.augment_p = float(notes.get("augment_p", cfg.augment.p))
         self.nets = self._family.build(cfg.model, cfg.seed)
         self.ema = Ema(self.nets, cfg.schedule)
         if found is not None:  # before the engine makes its copies
