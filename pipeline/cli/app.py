@@ -1,6 +1,6 @@
 """The command line: its subcommands, in the order of a project.
 
-Heavy homes (ray, deepspeed, torch) are imported by the subcommand that needs them.
+Heavy libraries (ray, deepspeed, torch) are imported by the subcommand that needs them.
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -1,6 +1,6 @@
 """What every launch script does: prepare the images if asked, train on Ray, print what is there.
 
-Heavy homes (ray, deepspeed, torch) are imported by the function that needs them.
+Heavy libraries (ray, deepspeed, torch) are imported by the function that needs them.
 """
 
 import sys

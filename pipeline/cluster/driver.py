@@ -65,7 +65,7 @@ def run(
 def _train(run: Rounds, cfg: RunConfig, storage: Storage, stages: range) -> bool:
     """Rounds of stages that may have the same numbers of workers; False if it was stopped."""
     counts = cfg.worker_counts(stages.start)
-    cluster, barren, settle_s = run.cluster, 0, run.cluster.settle_s
+    cluster, without_progress, settle_s = run.cluster, 0, run.cluster.settle_s
     while (stage := next_stage(cfg, storage)) is not None and stage in stages:
         workers = choose_workers(
             counts,
@@ -90,9 +90,11 @@ def _train(run: Rounds, cfg: RunConfig, storage: Storage, stages: range) -> bool
         reason: str = answer(run.coordinator.failure.remote())
         if reason:
             raise UserError(reason) from error
-        barren = 0 if error is None or furthest(storage) > before else barren + 1
-        if barren > cluster.max_failures or (
-            barren and isinstance(error, ray.train.WorkerGroupError)
+        without_progress = (
+            0 if error is None or furthest(storage) > before else without_progress + 1
+        )
+        if without_progress > cluster.max_failures or (
+            without_progress and isinstance(error, ray.train.WorkerGroupError)
         ):
             assert error is not None
             raise UserError(_innermost(error)) from error

@@ -84,12 +84,12 @@ class Attempts:
         self._number = 0
 
     def begin(self) -> None:
-        """On rank zero: a number for what is to come; whoever had one before is out."""
+        """On rank zero: takes a new attempt number; earlier attempts lose the right to write."""
         if self._rank == 0:
             self._number = ray.get(self._coordinator.begin_attempt.remote())
 
     def fence(self, stage: int, token: str, storage: "Storage", world: "World") -> "Fence | None":
-        """The right to write a stage, on rank zero, by a number that all then know.  Collective."""
+        """Rank zero's fence of a stage, under a new number that all ranks learn.  Collective."""
         from pipeline.training.fencing import Fence
 
         self.begin()

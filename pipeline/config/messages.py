@@ -17,21 +17,21 @@ _WANTED = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or
 
 def explained(error: Exception, origin: str, overrides: Sequence[str]) -> str:
     """The error by its key; of one that no override gave, the file before it."""
-    told = first_lines(error)
-    if found := _UNKNOWN.search(told):
+    message = first_lines(error)
+    if found := _UNKNOWN.search(message):
         _, near, key = found.groups()
         whole = ".".join([*key.split(".")[:-1], near or ""])
         said = f"there is no key {key}" + (f". Did you mean {whole}?" if near else "")
-    elif found := _MISTYPED.search(told):
+    elif found := _MISTYPED.search(message):
         value, kind, key = found.groups()
         said = f"{key} is {value!r}, and {_WANTED.get(kind, kind)} is wanted"
-    elif found := _NO_SECTION.search(told):
+    elif found := _NO_SECTION.search(message):
         return (
             f"{origin}: {found[1]} stands where a section is wanted: give a value to one of its "
             "keys, schedule.lr=[0.002] say"
         )
     else:
-        return f"{origin}: {told}"
+        return f"{origin}: {message}"
     given = any(override.partition("=")[0].strip() == key for override in overrides)
     return said if given else f"{origin}: {said}"
 

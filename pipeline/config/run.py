@@ -226,10 +226,10 @@ def parse(
     except YAMLError as error:
         raise ConfigError(f"{origin}: {first_lines(error)}") from error
     except OmegaConfBaseException as error:
-        told = explained(error, origin, overrides)
-        if "$VALUE" in told:  # omegaconf names neither key nor value for an entry of a tuple
-            told = f"{origin}: a value of the wrong type in {', '.join(_wrong(given))}"
-        raise ConfigError(told) from error
+        message = explained(error, origin, overrides)
+        if "$VALUE" in message:  # omegaconf names neither key nor value for an entry of a tuple
+            message = f"{origin}: a value of the wrong type in {', '.join(_wrong(given))}"
+        raise ConfigError(message) from error
 
 
 def _with_from(given: Any) -> Any:

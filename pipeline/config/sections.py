@@ -173,7 +173,7 @@ class LogConfig:
     grid_size: int = 16
     """Originals, and as many samples, in the picture."""
     to: tuple[str, ...] = ("tensorboard",)
-    """Who is told: tensorboard, wandb, mlflow, or the dotted name of an observer of one's own."""
+    """Observers: tensorboard, wandb, mlflow, or the dotted name of one of one's own."""
     batches: str = ""
     """Local folder where each worker writes which images it was shown, for audits; empty: none."""
 

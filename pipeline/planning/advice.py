@@ -1,4 +1,4 @@
-"""What a plan leaves idle, and what would use it: sentences, each with what it is reckoned from."""
+"""What a plan leaves idle, and what would use it: sentences, each with its numbers."""
 
 import math
 from collections.abc import Iterator, Sequence

@@ -100,7 +100,7 @@ def state_bytes(plan: StagePlan) -> int:
 
 
 def activation_bytes(plan: StagePlan) -> int:
-    """What the hungriest phase keeps of one image until its backward pass, and works with.
+    """Activation bytes per image of the phase that needs the most, its working tensors included.
 
     Batch norm takes no batch of one, so that of two and of three are counted.
     """
@@ -108,7 +108,7 @@ def activation_bytes(plan: StagePlan) -> int:
 
 
 def _kept(plan: StagePlan, n: int) -> int:
-    """What the hungriest phase holds of n images, and of the weights that it rescales."""
+    """Bytes that the phase that needs the most holds of n images and of rescaled weights."""
     engine = EngineConfig(precision=plan.engine.precision)  # all of it that counts here
     plain = replace(plan, engine=engine)
     (everything, largest), first = _saved(plain, n, 0), plan.engine.recompute_from

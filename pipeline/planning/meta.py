@@ -46,12 +46,12 @@ def progress_of(stage: int, n: int) -> Progress:
 
 
 def at_work(nets: NetworkGroup, networks: Iterable[str], at: Growth) -> list[nn.Parameter]:
-    """The parameters of some of the networks that are at work at a growth."""
+    """The parameters of some networks that the forward pass uses at this growth."""
     return [p for network in networks for p in nets.grown(network, at)]
 
 
 def freeze_all_but(nets: NetworkGroup, trained: str, at: Growth) -> None:
-    """Has the parameters of the trained networks alone take gradients, of which there are none."""
+    """Makes only the parameters of the trained networks require gradients, and clears those."""
     nets.zero_grad(set_to_none=True)
     for network in nets.networks:
         for p in nets.grown(network, at):

@@ -19,7 +19,7 @@ Gate = Callable[[], None]
 
 
 def nothing() -> None:
-    """A gate that is always open."""
+    """The default gate of `published`: nothing is checked before the rename."""
 
 
 @contextmanager

@@ -180,8 +180,8 @@ class Studio:
             if not noise:
                 return list(to_uint8(brush.G(w)))
             m = brush.m
-            grain = (rng(0, "studio/grain", 0, m.device) for _ in w)
-            pictures = [m.generate(one[None], noise=n) for one, n in zip(w, grain, strict=True)]
+            sources = (rng(0, "studio/grain", 0, m.device) for _ in w)
+            pictures = [m.generate(one[None], noise=n) for one, n in zip(w, sources, strict=True)]
             return list(to_uint8(torch.cat(pictures)))
 
     def _styles_of(self, face: Face) -> Tensor:

@@ -142,7 +142,7 @@ def audit(stretch: Stretch, world: World, tolerance: float = TOLERANCE) -> Certi
             s.saver.finish()
         if world.rank:
             return None
-        order, draws = _shown(cfg, stage, first, last)
+        order, draws = _input_hashes(cfg, stage, first, last)
         here = environment(world.device)
         return compared(
             storage, replay, (stretch.start, stretch.end), tolerance,
@@ -156,14 +156,14 @@ def audit(stretch: Stretch, world: World, tolerance: float = TOLERANCE) -> Certi
 
 
 def _as_trained(there: Mapping[str, Any], here: Mapping[str, Any], world: World) -> bool:
-    """Whether a replay is the training again, bit for bit: on a GPU it never is."""
+    """Whether a replay has to equal the training in every bit: same kernels, ranks and no GPU."""
     on_cpus = there.get("gpu") is None and here["gpu"] is None
     alike = (there.get("ranks"), there.get("kernels")) == (world.size, here["kernels"])
     return on_cpus and alike
 
 
 def _config(end: Checkpoint, data: str, there: Mapping[str, Any]) -> RunConfig:
-    """The config of a replay: what it draws, measures, keeps and tells beside is left out."""
+    """The config of a replay, without image grids, metrics, checkpoints and observers."""
     cfg = parse(json.dumps(end.state["config"]), origin=end.where)
     threads = int(there.get("kernels", {}).get("threads", cfg.engine.threads))
     return replace(
@@ -178,7 +178,7 @@ def _config(end: Checkpoint, data: str, there: Mapping[str, Any]) -> RunConfig:
 
 @contextmanager
 def _scratch(world: World) -> Iterator[Path]:
-    """A folder that all ranks know and nobody else can guess.  Collective."""
+    """A temporary folder with a random name that all ranks share.  Collective."""
     number = int(world.each(float(secrets.randbits(48)))[0])
     folder = Path(gettempdir(), f"stylealae-audit-{number:012x}")
     if world.rank == 0:
@@ -190,8 +190,8 @@ def _scratch(world: World) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _shown(cfg: RunConfig, stage: int, first: int, last: int) -> tuple[str, str]:
-    """SHA-256 of the order and of the draws of all ranks together, which are pure functions."""
+def _input_hashes(cfg: RunConfig, stage: int, first: int, last: int) -> tuple[str, str]:
+    """SHA-256 of the sample ids and of the phase inputs of all ranks, computed without training."""
     loader = Loader(readable_by(cfg, stage), seed=cfg.seed)
     batch = at_stage(cfg.schedule.batch, stage)
     order, draws = loader.sample_ids(first, batch, (last - first) // batch), sha256()

@@ -130,7 +130,7 @@ def save(
 def latest(
     storage: Storage, world: World | None = None, *, upto: int | None = None
 ) -> Checkpoint | None:
-    """The newest whole checkpoint of a run, found by looking; torn ones are named and left.
+    """The newest checkpoint of a run that verifies; torn ones are logged and skipped.
 
     With a world it is the one that rank 0 finds, on every rank.  Collective then.
 
@@ -178,9 +178,9 @@ def every(storage: Storage) -> list[Checkpoint]:
 
 
 def newest(storage: Storage) -> Checkpoint | None:
-    """The newest checkpoint that was published, as it describes itself; its tensors unverified."""
+    """The newest published checkpoint, its state.json read, its tensors not verified."""
     for name in _names(storage):
-        with suppress(OSError, ValueError):  # torn: the one before it tells
+        with suppress(OSError, ValueError):  # torn: the one before it is used
             if storage.is_whole(name):
                 files = storage.hashes(name)  # in a bucket they lie in a folder of their writer's
                 state_file = next((f for f in files if Path(f).name == STATE), STATE)
@@ -190,12 +190,12 @@ def newest(storage: Storage) -> Checkpoint | None:
 
 
 def furthest(storage: Storage) -> int:
-    """Images seen by the newest checkpoint, by its name; what lies in it is not looked at."""
+    """Images seen by the newest checkpoint, by its name alone; its files are not read."""
     return max((int(name[-10:]) for name in _names(storage) if storage.is_whole(name)), default=0)
 
 
 def prune(storage: Storage, stage: int, seen: int, keep: int, fence: Fence | None = None) -> None:
-    """Drops what a checkpoint that was just saved makes superfluous.
+    """Removes the checkpoints that one that was just saved makes superfluous.
 
     Of its stage it and the `keep` - 1 before it are kept, of earlier stages the last.  One of more
     images, which the run did not go on from as it is damaged, does not count and is left.

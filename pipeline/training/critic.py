@@ -1,4 +1,4 @@
-"""A watch over the critic D∘E: does it know the training images by heart?
+"""Measurements of the critic D∘E: has it memorized the training images?
 
     critic/real_sign        r_t, the mean sign of D(E(x)) on training images: 1 when sure of all
     critic/held_out_sign    the same of images that are not trained on
@@ -6,8 +6,8 @@
     augment/p               the probability of each kind of transform that it is shown
     augment/real_sign       r_t of transformed training images, which an adaptive p follows
 
-The signs part when it has learned the training images instead of what they have in common.  What is
-looked at is drawn beside the training, so a run trains as it would without.
+The two signs diverge when the critic memorizes the training images.  The measurements have draws of
+their own, so a run trains as it would without them.
 """
 
 from collections import deque
@@ -35,7 +35,7 @@ HELD_OUT = "test"
 
 
 class CriticWatch:
-    """The watch over one stage of a run.  `look_if_due` is collective."""
+    """The measurements of one stage of a run.  `measure_if_due` is collective."""
 
     def __init__(
         self,
@@ -48,23 +48,23 @@ class CriticWatch:
         *,
         every_img: int,
     ) -> None:
-        """`every_img`: images between two notes of what the critic makes of images."""
+        """`every_img`: images between two measurements that are logged."""
         self._cfg, self._every_img, self._state, self._world = cfg, every_img, state, world
         self._dataset, self._inputs, self._log = dataset, inputs, log
         self._nets = state.nets if isinstance(state.nets, AlaeNetworks) else None
         self._held_out = dataset.count(HELD_OUT)
         self._apart: deque[float] = deque(maxlen=READINGS)
 
-    def shown(self, r: PhaseInputs, phase: str, seen: int, at: Progress) -> PhaseInputs:
-        """The inputs of a phase, with how its images are transformed for D∘E."""
+    def with_transforms(self, r: PhaseInputs, phase: str, seen: int, at: Progress) -> PhaseInputs:
+        """The inputs of a phase, and the transforms of the images that D∘E is shown."""
         cfg, p = self._cfg, self._state.augment_p
         if cfg.mode == "none" or not isinstance(r, StyleInputs):
             return r
         t = (self._inputs.transforms(f"{phase}/{x}", seen, at, cfg, p) for x in ("real", "fake"))
         return replace(r, t=next(t), t_fake=next(t))
 
-    def look_if_due(self, seen: int, x: Tensor, at: Progress) -> None:
-        """Moves p, and notes for the log what D∘E makes of images, where that is due.
+    def measure_if_due(self, seen: int, x: Tensor, at: Progress) -> None:
+        """Adapts p and logs the mean sign and logit of D∘E, each if its interval has passed.
 
         x is this rank's share of the images just trained on [n, C, R, R].
         """

@@ -99,7 +99,7 @@ class Engine:
         dist.distributed_c10d._set_pg_timeout(timeout, self._engine.data_parallel_group)
         if isinstance(self._partition, Sharded) or (world.size == 1 and not self._zero):
             self._engine.enable_backward_allreduce = False  # done, or nobody to average with
-        if not how.zero_stage or _by_us(how):  # its own walks through all modules
+        if not how.zero_stage or _is_sharded(how):  # its own walks through all modules
             self._engine.zero_grad = self._forget_gradients
         self._partition.attach(self._optimizer, self._engine)
         self._scaler = (
@@ -193,8 +193,8 @@ class Engine:
         self._engine.destroy()
 
     def _partitioned(self, cfg: EngineConfig, world: World) -> Partition:
-        """Who updates what."""
-        if _by_us(cfg):
+        """The partition: which rank updates which parameters."""
+        if _is_sharded(cfg):
             return Sharded(
                 self.params,
                 world,
@@ -213,12 +213,12 @@ class Engine:
             )
 
     def _forget_gradients(self) -> None:
-        """Drops all gradients there are."""
+        """Sets every gradient to None."""
         for p in self.names:
             p.grad = None
 
     def _unfreeze(self) -> None:
-        """Every parameter can have a gradient: DeepSpeed knows no others."""
+        """Makes every parameter require a gradient: DeepSpeed ignores the others."""
         for params in self.params.values():
             for p in params:
                 p.requires_grad_(True)
@@ -231,8 +231,8 @@ class Engine:
                     yield network, count, held
 
 
-def _by_us(cfg: EngineConfig) -> bool:
-    """Whether ZeRO is `Sharded`'s: stage 1, but for offload."""
+def _is_sharded(cfg: EngineConfig) -> bool:
+    """Whether `Sharded` does ZeRO in DeepSpeed's place: stage 1 without offload."""
     return cfg.zero_stage == 1 and not cfg.offload
 
 
@@ -244,7 +244,7 @@ def _deepspeed(cfg: EngineConfig) -> Any:
     # On CPUs it would compile a shared-memory all-reduce, which needs a C++ compiler and leaves
     # 69 MB a rank in /dev/shm when a process is killed; gloo does.  There is no setting for it.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    if cfg.zero_stage and not _by_us(cfg):
+    if cfg.zero_stage and not _is_sharded(cfg):
         # ZeRO loads Muon, which compiles functions as it is imported and so takes torch's compiler,
         # seconds of every start.  It is imported here without, and not used.
         compiler = deepspeed.runtime.compiler
@@ -268,7 +268,7 @@ def _worthwhile(cfg: EngineConfig, world: World) -> EngineConfig:
 def _deepspeed_config(
     cfg: EngineConfig, batch: int, micro: int, share: int, parameters: int, *, on_gpu: bool
 ) -> dict[str, Any]:
-    zero: dict[str, Any] = {"stage": 0 if _by_us(cfg) else cfg.zero_stage}
+    zero: dict[str, Any] = {"stage": 0 if _is_sharded(cfg) else cfg.zero_stage}
     if zero["stage"]:
         # A bucket is allocated anew in every phase: no larger than what it can hold.  Nothing is
         # clipped, so the norm, a collective for every network, is left out.

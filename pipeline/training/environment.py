@@ -16,7 +16,7 @@ __all__ = ["Environment", "environment", "kernels", "memory_scalars"]
 GIB = 1 << 30
 VECTOR = ("sse", "ssse", "avx", "amx", "fma", "sve", "asimd")
 CHOOSE = ("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
-"""Variables with which MKL and oneDNN are told what to use; torch's own is in its capability."""
+"""Variables that choose the kernels of MKL and oneDNN; torch's own shows in its capability."""
 PACKAGES = ("stylealae", "torch", "deepspeed", "webdataset", "ray", "numpy", "safetensors")
 
 
@@ -54,7 +54,7 @@ def environment(device: torch.device) -> Environment:
 
 
 def kernels() -> dict[str, str]:
-    """What decides in which order this process adds: where it is the same, so is every bit.
+    """What determines the order of summation, and so every bit of a result.
 
     The libraries choose their kernels by the processor, by its vector instructions, by the number
     of threads and by a few variables of the environment.
@@ -81,7 +81,7 @@ def memory_scalars(device: torch.device) -> dict[str, float]:
 
 
 def _resident() -> int:
-    """Bytes of this process that are in memory; where only that is told, its peak."""
+    """Resident memory of this process in bytes; its peak where the system reports only that."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
@@ -97,7 +97,7 @@ def _processor() -> str:
 
 
 def _cpuinfo() -> dict[str, str]:
-    """What Linux tells of the first core; nothing elsewhere."""
+    """The fields of /proc/cpuinfo for the first core; empty where there is no such file."""
     try:
         first, _, _ = Path("/proc/cpuinfo").read_text().partition("\n\n")
     except OSError:

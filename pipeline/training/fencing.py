@@ -61,7 +61,7 @@ class FencedError(CheckpointError):
 
 
 class Fence:
-    """The right to write a run, as long as nobody has come later."""
+    """The right to write a run, until a higher token is claimed."""
 
     def __init__(self, storage: Storage, token: str, restarts: int = 0) -> None:
         """Takes up a token that was claimed, perhaps by another process."""
@@ -71,7 +71,7 @@ class Fence:
 
     @classmethod
     def claim(cls, storage: Storage) -> "Fence":
-        """The next driver's number; every driver and group before is out from now on."""
+        """Takes the next driver's number; earlier drivers and groups lose the right to write."""
         for _ in range(TRIES):
             there = _tokens(storage)
             number = int(there[-1].partition(".")[0]) + 1 if there else 1
@@ -87,11 +87,11 @@ class Fence:
 
     @classmethod
     def claimed_by(cls, world: "World", storage: Storage) -> "Fence | None":
-        """As `claim`, on the rank that writes; None on the others."""
+        """As `claim`, on rank 0; None on the others."""
         return None if world.rank else cls.claim(storage)
 
     def group(self, number: int, stage: int) -> "Fence":
-        """The fence of this driver's so-manieth attempt at a stage, made known to all before it."""
+        """The fence of attempt `number` at a stage; attempts before it lose the right to write."""
         token = f"{self.token.partition('.')[0]}.{number:04d}"
         starts = _starts(self.storage, _tokens(self.storage)) + 1
         _made(self.storage, token, _about(starts))
@@ -100,10 +100,10 @@ class Fence:
         return fence
 
     def require(self) -> None:
-        """Returns if nobody came later.
+        """Returns if no higher token has been claimed.
 
         Raises:
-            FencedError: somebody did.
+            FencedError: one has.
         """
         if not self.storage.remote:
             look = f"{FOLDER}/.look-{self.token}-{os.getpid()}"

@@ -1,4 +1,4 @@
-"""What a run tells: metrics.jsonl, its observers, pictures, and progress for the console.
+"""The log of a run: metrics.jsonl, observers, image grids, and progress for the console.
 
 The axis is images seen.  Tags are grouped: loss/, metric/, image/, time/ (the clock, and where the
 schedule stands), critic/ and augment/ (critic.py), and system/.  Every call is right on every rank;
@@ -173,8 +173,8 @@ class Log:
         rows = model().rows(originals[:n], at.alpha)
         folder = self.run_dir / "images"
         folder.mkdir(exist_ok=True)
-        sheet = image_grid(rows, columns=n)
-        sheet.save(folder / f"{at.resolution:04d}-seen-{seen:010d}.png")
+        grid = image_grid(rows, columns=n)
+        grid.save(folder / f"{at.resolution:04d}-seen-{seen:010d}.png")
         *others, samples = rows  # of every family
         for tag, some in (("image/reconstructions", others), ("image/samples", [samples])):
             self._observers.picture(seen, tag, image_grid(some, columns=n))

@@ -1,4 +1,4 @@
-"""Who a run tells its numbers and pictures: TensorBoard, Weights & Biases, MLflow, or a hook.
+"""Observers, which receive a run's numbers and pictures: TensorBoard, W&B, MLflow, or a hook.
 
 `log.to` names them.  Rank zero alone has observers.  One that fails is dropped with a warning: a
 tracker that is down ends no training, and none of them moves a number of the run.
@@ -28,12 +28,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What an observer is told of the run when its stage begins."""
+    """The run, as it is described to an observer when a stage begins."""
 
     folder: Path
     """The run's local folder, for files of the observer's own."""
     seen: int
-    """Images seen so far: what was told beyond them belongs to an attempt that was cut off."""
+    """Images seen so far: what was reported beyond them belongs to an interrupted attempt."""
     config: Mapping[str, Any]
     """The resolved config as plain dicts and lists; empty where there is none."""
     environment: Mapping[str, Any] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class About:
 
 
 class Observer(Protocol):
-    """Someone who is told what a run comes to; `seen` is the axis of everything."""
+    """Receives the numbers and pictures of a run; `seen` is the axis of all of them."""
 
     def scalars(self, seen: int, values: Mapping[str, float]) -> None:
         """Numbers by tag: loss/, metric/, time/, system/."""
@@ -67,7 +67,7 @@ class TensorBoard:
     """`run_dir/tensorboard/<name of the run>`: `tensorboard --logdir runs`."""
 
     def __init__(self, about: About) -> None:
-        """Goes on with the folder, without what was told beyond `about.seen`."""
+        """Resumes the folder's event files, without what was reported beyond `about.seen`."""
         from torch.utils.tensorboard import SummaryWriter, summary
 
         folder = str(_events_of(about.folder, about.name))
@@ -194,21 +194,21 @@ OBSERVERS: dict[str, Callable[[About], Observer]] = {
 
 
 class Observers:
-    """All observers of a run as one; whoever fails is dropped."""
+    """All observers of a run as one; an observer that raises is dropped."""
 
     def __init__(self, found: Mapping[str, Observer]) -> None:
         self._found = dict(found)
 
     def scalars(self, seen: int, values: Mapping[str, float]) -> None:
-        """Tells everybody numbers by tag."""
+        """Passes numbers by tag to every observer."""
         self._tell(lambda observer: observer.scalars(seen, values))
 
     def picture(self, seen: int, tag: str, picture: Image.Image) -> None:
-        """Shows everybody an image grid."""
+        """Passes an image grid to every observer."""
         self._tell(lambda observer: observer.picture(seen, tag, picture))
 
     def close(self) -> None:
-        """Tells everybody that it is over."""
+        """Closes every observer."""
         self._tell(lambda observer: observer.close())
 
     def _tell(self, call: Callable[[Observer], None]) -> None:

@@ -27,7 +27,7 @@ class Partition:
         self.optimizer: ByNetwork
 
     def held(self, network: str) -> list[Tensor]:
-        """What is updated of a network by this rank: its parameters, or pieces of them."""
+        """The tensors that this rank updates for a network: its parameters, or pieces of them."""
         return list(self.params[network])
 
     def attach(self, optimizer: ByNetwork, engine: Any) -> None:
@@ -35,24 +35,24 @@ class Partition:
         self.optimizer = optimizer
 
     def link(self) -> None:
-        """The optimizer has its moments now."""
+        """Called once the optimizer has created its moments."""
 
     def begin(self, trained: Sequence[str]) -> None:
-        """A phase begins that trains these networks."""
+        """Called before a phase that trains these networks."""
 
     def reduce_from_here(self) -> None:
-        """The next backward pass is the phase's last: what it completes may be averaged."""
+        """Called before the last backward pass of a phase: finished gradients may be averaged."""
 
     def reduced(self) -> None:
-        """The gradients of what is held are averaged over the ranks when this returns."""
+        """Waits until the gradients of the held tensors are averaged over the ranks."""
 
     def gradients(self) -> list[Tensor]:
-        """The averaged gradients of what is held."""
+        """The averaged gradients of the held tensors."""
         held = (h for network in self.params for h in self.held(network))
         return [h.grad for h in held if h.grad is not None]
 
     def stepped(self) -> None:
-        """The optimizer has moved what is held: all ranks have the new weights on return."""
+        """Called after the optimizer's step: distributes the new weights to all ranks."""
 
     def moments(self, network: str, name: str) -> dict[nn.Parameter, Tensor]:
         """One moment of a network, whole, by parameter.  Collective."""

@@ -1,4 +1,4 @@
-"""Whether a run is asked for what it was asked for before, as its newest checkpoint tells.
+"""Whether a run is asked for what it was asked for before, by its newest checkpoint.
 
 Another model, seed or data set make another run, which is refused.  Other settings that shape the
 result are named: the run goes on with them, or, if there is nothing left to train, refuses them.

@@ -23,8 +23,8 @@ from pipeline.world import World
 
 __all__ = ["Sharded"]
 
-GRAIN = {"cuda": 4}
-"""Numbers that parameters and parts are a multiple of: GPUs load 16 bytes at once."""
+ALIGNMENT = {"cuda": 4}
+"""Lengths of parameters and parts are multiples of so many numbers: GPUs load 16 bytes at once."""
 PART = 2
 """The same of parts elsewhere, as DeepSpeed has it."""
 # torch 2.13 calls them by the first names, torch 2.11 by the second.
@@ -37,8 +37,8 @@ class Bucket:
     """Some parameters of a network, one after the other in one vector."""
 
     params: list[nn.Parameter]
-    places: list[slice]
-    """Where each of them lies."""
+    slices: list[slice]
+    """Where each of them lies in the vector."""
     weights: Tensor
     """The vector."""
     part: nn.Parameter
@@ -52,7 +52,7 @@ class Bucket:
 
     def of(self, vector: Tensor) -> list[Tensor]:
         """A vector like `weights` as the parameters that lie in it."""
-        pairs = zip(self.params, self.places, strict=True)
+        pairs = zip(self.params, self.slices, strict=True)
         return [vector[place].view(p.shape) for p, place in pairs]
 
 
@@ -138,16 +138,16 @@ class Sharded(Partition):
         return (bucket for network in self._trained for bucket in self._buckets[network])
 
     def _made(self, params: list[nn.Parameter]) -> Bucket:
-        """A bucket, which the parameters' weights now lie in."""
+        """A new bucket, into whose vector the parameters' weights are moved."""
         device = params[0].device
-        grain, places, end = GRAIN.get(device.type, 1), list[slice](), 0
+        alignment, slices, end = ALIGNMENT.get(device.type, 1), list[slice](), 0
         for p in params:
-            places.append(slice(end, end + p.numel()))
-            end = _rounded(end + p.numel(), grain)
-        whole = _rounded(end, GRAIN.get(device.type, PART) * self._world.size)
+            slices.append(slice(end, end + p.numel()))
+            end = _rounded(end + p.numel(), alignment)
+        whole = _rounded(end, ALIGNMENT.get(device.type, PART) * self._world.size)
         weights = torch.zeros(whole, device=device)
         part = nn.Parameter(self._share(weights))
-        bucket = Bucket(params, places, weights, part)
+        bucket = Bucket(params, slices, weights, part)
         for p, view in zip(params, bucket.of(weights), strict=True):
             p.data = view.copy_(p.data)
             leaf: Any = p
@@ -160,7 +160,7 @@ class Sharded(Partition):
         return vector.chunk(self._world.size)[self._world.rank]
 
     def _arrived(self, bucket: Bucket, _: Tensor) -> None:
-        """A gradient of this bucket has been computed."""
+        """Counts a gradient of this bucket; the last one begins the reduction."""
         if self._reducing:
             bucket.missing -= 1
             if not bucket.missing:
@@ -170,7 +170,7 @@ class Sharded(Partition):
     @torch.no_grad()
     def _reduce(self, bucket: Bucket) -> None:
         """Begins to average a bucket's gradients over the ranks; what has none counts as 0."""
-        pairs = zip(bucket.params, bucket.places, strict=True)
+        pairs = zip(bucket.params, bucket.slices, strict=True)
         grads = [(p.grad, place) for p, place in pairs if p.grad is not None]
         vector = torch.zeros_like(bucket.weights, dtype=self._dtype)
         if grads:
@@ -197,5 +197,5 @@ def _cut(params: list[nn.Parameter], most: int) -> Iterator[list[nn.Parameter]]:
 
 
 def _rounded(n: int, step: int) -> int:
-    """The next multiple of `step`."""
+    """N rounded up to a multiple of `step`."""
     return -(-n // step) * step

@@ -73,7 +73,7 @@ class Stage:
     def draw(self, phase: str, at: Progress, classes: Tensor) -> PhaseInputs:
         """This rank's part of one phase's inputs; `classes` are those of its images [n]."""
         r = self.inputs.draw(phase, self.state.seen, at, classes)
-        return self.critic.shown(r, phase, self.state.seen, at)
+        return self.critic.with_transforms(r, phase, self.state.seen, at)
 
     def save(self) -> None:
         """Begins to save a checkpoint.  Collective."""

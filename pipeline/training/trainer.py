@@ -93,7 +93,7 @@ def iterate(s: Stage, world: World, stop: Callable[[], bool] = lambda: False) ->
             loss = state.engine.step(phase, x, r, at)  # trains the phase's networks and no other
             log.scalar(f"loss/{phase.name}", loss)
         state.advance(s.inputs.z("w_mean", state.seen, at), at)  # averages; images seen
-        s.critic.look_if_due(state.seen, x, at)  # does it know the images by heart?
+        s.critic.measure_if_due(state.seen, x, at)  # has it memorized the images?
         log.write_if_due(state.seen, at, s.loader.waited_s, s.loader.replaced)
         log.grid_if_due(state.seen, at, state.model, s.originals)
         s.metrics.write_if_due(state.seen, at)

@@ -39,8 +39,8 @@ def mig(codes: Floats, factors: Floats) -> float:
     known = np.stack([levels(column) for column in factors.T], 1)
     gaps = []
     for factor in known.T:
-        told = [_information(column, factor) for column in binned.T]
-        gaps.append(_gap(np.array(told)) / _information(factor, factor))
+        shared = [_information(column, factor) for column in binned.T]
+        gaps.append(_gap(np.array(shared)) / _information(factor, factor))
     return float(np.mean(gaps))
 
 
@@ -74,13 +74,13 @@ def dci(codes: Floats, factors: Floats) -> Dci:
         ConfigError: scikit-learn is not installed.
     """
     out = np.random.default_rng(0).permutation(len(codes)) * 4 < len(codes)
-    importance, told = [], []
+    importance, accuracy = [], []
     for factor in _standardised(factors).T:
         forest = _forest().fit(codes[~out], factor[~out])
         importance.append(forest.feature_importances_)
-        told.append(max(0.0, float(forest.score(codes[out], factor[out]))))
+        accuracy.append(max(0.0, float(forest.score(codes[out], factor[out]))))
     apart, whole = dci_of(np.stack(importance, 1))
-    return Dci(apart, whole, float(np.mean(told)))
+    return Dci(apart, whole, float(np.mean(accuracy)))
 
 
 def dci_of(importance: Floats) -> tuple[float, float]:

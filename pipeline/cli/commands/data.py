@@ -107,14 +107,14 @@ def prepare(
             workers=workers, runner=runner, report=partial(update, "images"),
         )  # fmt: skip
     counts = ", ".join(f"{made.samples(split):,} {split}" for split in made.splits)
-    told = [f"{made.broken:,} refused", f"{len(opened.left_aside):,} left aside"]
+    facts = [f"{made.broken:,} refused", f"{len(opened.left_aside):,} left aside"]
     if opened.left_aside:
-        told[-1] += f" ({opened.left_aside})"
+        facts[-1] += f" ({opened.left_aside})"
     if converted := shards.read_report(place)["converted"]:
-        told.append("converted: " + ", ".join(f"{n:,} {how}" for how, n in converted.items()))
+        facts.append("converted: " + ", ".join(f"{n:,} {how}" for how, n in converted.items()))
     if made.labels:
-        told.append(f"labels: {', '.join(made.labels)}")
-    line = printable(f"{out}: {counts}; {'; '.join(told)}; see {place}/{shards.REPORT}")
+        facts.append(f"labels: {', '.join(made.labels)}")
+    line = printable(f"{out}: {counts}; {'; '.join(facts)}; see {place}/{shards.REPORT}")
     click.echo(folded(line, sys.stdout))
 
 

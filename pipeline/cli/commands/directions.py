@@ -90,7 +90,7 @@ def directions(
     names = wanted or [f"pc{k + 1}" for k in range(principal or 0)]
     names = names or [f"sefa{k + 1}" for k in range(sefa or 0)]
     span = _layers(layers) if layers else None
-    _require_room(home, there, names, span)
+    _require_new_names(home, there, names, span)
     m = open_model(model, device)
     if principal:
         found = m.principal(principal)
@@ -99,10 +99,10 @@ def directions(
     else:
         w, columns = _labelled(
             m, data, labels, count,
-            lambda names: _require_room(home, there, names if not wanted else (), span),
+            lambda names: _require_new_names(home, there, names if not wanted else (), span),
         )  # fmt: skip
         found = m.directions(w, _wanted(columns, wanted, data), method=method, separate=separate)
-        _require_room(home, there, found.names, span)
+        _require_new_names(home, there, found.names, span)
     (there.joined(found) if there else found).save(home)
     click.echo(home / "directions.safetensors")
     _tell(found, there.names if there else (), table=wants_tables(as_json))
@@ -142,10 +142,10 @@ def _tell(found: "Directions", beside: Sequence[str], *, table: bool) -> None:
     )
 
 
-def _require_room(
+def _require_new_names(
     home: Path, there: "Directions | None", names: Iterable[str], layers: tuple[int, int] | None
 ) -> None:
-    """Refuses directions that cannot stand beside those that are there.
+    """Refuses directions whose names or layers clash with those that are there.
 
     Raises:
         ConfigError: a name is there already, or those that are there move other layers.

@@ -34,7 +34,7 @@ SHEET_PX = 2048
 MOST_PSI = 4.0
 """Styles of a larger truncation lie where there are none: a decimal comma, say."""
 MOST_PX = 1 << 28
-"""Pixels of a sheet, which are held as floats: 3 GiB."""
+"""Pixels of an image grid, which are held as floats: 3 GiB."""
 AT_ONCE = 16
 """Images that G draws together."""
 
@@ -149,7 +149,7 @@ def sample(
     numbers = _seeds(seeds) if seeds else []
     amounts = _truncations(truncation)
     m = open_model(model, device)
-    _require_room(m.resolution, len(amounts) * (len(numbers) or count))
+    _require_memory(m.resolution, len(amounts) * (len(numbers) or count))
     wanted = [(k, 1) for k in numbers] or [(seed, count)]
     caption = "" if numbers else f"samples G(F(z))\nseed {seed}, "
     rows: list[Row] = []
@@ -159,17 +159,17 @@ def sample(
             rows.append((f"{caption}truncation {psi:g}", torch.cat(drawn)))
     columns = max(4, min(16, SHEET_PX // m.resolution))
     if numbers:
-        sheet = paired_grid(rows, [f"seed {k}" for k in numbers], tile=64, columns=columns)
+        grid = paired_grid(rows, [f"seed {k}" for k in numbers], tile=64, columns=columns)
     else:
-        sheet = image_grid(rows, columns=columns)
-    write_picture(sheet, out)
+        grid = image_grid(rows, columns=columns)
+    write_picture(grid, out)
     spread = {f"{psi:g}": float(x.std(0, correction=0).mean())
               for psi, (_, x) in zip(amounts, rows, strict=True)}  # fmt: skip
     print_numbers(command="sample", images=sum(len(x) for _, x in rows), spread_of_pixels=spread)
 
 
-def _require_room(resolution: int, images: int) -> None:
-    """Refuses a sheet that no memory holds."""
+def _require_memory(resolution: int, images: int) -> None:
+    """Refuses an image grid that is too large to be held in memory."""
     most = MOST_PX // resolution**2
     if images > most:
         raise ConfigError(

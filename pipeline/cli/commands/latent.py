@@ -66,8 +66,8 @@ def mix(
             total += float((x - shown[k]).square().mean())
             rows.append((f"{name}\nwith {band} styles\n{sides}", torch.cat([shown[k : k + 1], x])))
         changed[band] = total / len(names)
-    sheet = image_grid(rows, headings=["", *other_names], columns=len(other_names) + 1, tile=96)
-    write_picture(sheet, out)
+    grid = image_grid(rows, headings=["", *other_names], columns=len(other_names) + 1, tile=96)
+    write_picture(grid, out)
     print_numbers(
         command="mix", faces=len(names), others=len(other_names), mean_squared_change=changed
     )

@@ -78,8 +78,8 @@ def sweep(
     click.echo(table_of(found))
     click.echo(f"{file}, {file.with_suffix('.md')}")
     if failed:
-        told = "; ".join(f"{name}: {error}" for name, error in failed.items())
-        raise DataError(f"{len(failed)} of {len(runs)} runs failed ({told}): mend, run it again")
+        named = "; ".join(f"{name}: {error}" for name, error in failed.items())
+        raise DataError(f"{len(failed)} of {len(runs)} runs failed ({named}): mend, run it again")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The types of what data sets hold, for all rooms of `pipeline.data` to see."""
+"""The types of what data sets hold, for all of `pipeline.data`."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -78,7 +78,7 @@ def overview(dataset: Where) -> list[tuple[str, str]]:
 
 
 def rows_to_draw(dataset: Where, count: int) -> Iterator[tuple[int, list[Row]]]:
-    """For each resolution the first images of every split, as rows of a contact sheet."""
+    """For each resolution the first images of every split, as rows of an image grid."""
     manifest, opened = _opened(dataset)
     for reader in opened:
         rows, resolution = [], reader.shards.resolution

@@ -139,7 +139,7 @@ def test_p_stays_between_0_and_its_most(
     dataset = Dataset.open(cfg.data, 4)
     watch = CriticWatch(cfg.augment, state, ONE, dataset, sampler, log, every_img=16)
     for seen in (8, 16):
-        watch.look_if_due(seen, torch.zeros(BATCH, 3, 4, 4), AT)
+        watch.measure_if_due(seen, torch.zeros(BATCH, 3, 4, 4), AT)
     assert state.augment_p == end
 
 
