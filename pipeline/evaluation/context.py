@@ -6,7 +6,7 @@ of them: an image meets the same batch, and a metric has the same value, on 1 ra
 Legend: N images of a batch, C channels, R resolution, K features.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -22,7 +22,7 @@ from pipeline.world import World
 from stylealae.metrics.features import Extractor
 from stylealae.priors import rng
 
-__all__ = ["EvaluationContext", "ProgressCallback", "SampleRange", "Values"]
+__all__ = ["Evaluation", "EvaluationContext", "ProgressCallback", "SampleRange", "Values"]
 
 M = TypeVar("M", covariant=True)
 BLOCK = 64  # samples that are drawn together
@@ -135,3 +135,11 @@ class EvaluationContext(Generic[M]):
     def held_out(self) -> str:
         """The split that reconstructions are measured on: `test`, or `train` if it has none."""
         return "test" if self.dataset.count("test") else "train"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics by name, and the context that they are computed in."""
+
+    names: Sequence[str]
+    context: EvaluationContext[object]

@@ -1,12 +1,12 @@
 """Metrics of a model: a result each, with all that is needed to know what its numbers mean."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
 
-from pipeline.evaluation.context import EvaluationContext, Values
+from pipeline.evaluation.context import Evaluation, EvaluationContext, Values
 from pipeline.evaluation.forecast import seconds_of
 from pipeline.evaluation.registry import METRICS
 from pipeline.evaluation.requirements import require
@@ -54,17 +54,16 @@ class Result:
 
 
 def evaluate(
-    names: Sequence[str],
-    context: EvaluationContext[object],
-    announce: Callable[[float], None] | None = None,
+    evaluation: Evaluation, announce: Callable[[float], None] | None = None
 ) -> Iterator[Result]:
     """The result of each metric, as it is found.  Collective.
 
     `announce` is called first, with the seconds that the passes over images will take.
     """
-    require(names, context)
+    require(evaluation)
     if announce is not None:
-        announce(seconds_of(names, context))
+        announce(seconds_of(evaluation))
+    names, context = evaluation.names, evaluation.context
     keep = frozenset(METRICS[name].extractor for name in names if METRICS[name].rows)
     context = replace(context, keep_rows=keep, memo={})
     for name in names:

@@ -2,12 +2,11 @@
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 
-from pipeline.evaluation.context import EvaluationContext
+from pipeline.evaluation.context import Evaluation
 from pipeline.evaluation.registry import METRICS
 
 __all__ = ["seconds_of"]
@@ -24,8 +23,9 @@ class _Pass:
     timed_s: list[float] = field(default_factory=list)
 
 
-def seconds_of(names: Sequence[str], context: EvaluationContext[object]) -> float:
+def seconds_of(evaluation: Evaluation) -> float:
     """Seconds that those of the metrics will take that are passes over images.  Collective."""
+    names, context = evaluation.names, evaluation.context
     passes: dict[str, _Pass] = {}
     last = time.monotonic()
 

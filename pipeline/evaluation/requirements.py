@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 from pipeline.data.loader.dataset import Dataset
 from pipeline.evaluation import attribute_metrics
-from pipeline.evaluation.context import EvaluationContext
+from pipeline.evaluation.context import Evaluation
 from pipeline.evaluation.registry import METRICS, Metric, usual
 from pipeline.faces.dlib_models import EXTRA, installed
 from stylealae.capabilities import CAPABILITIES
@@ -50,13 +50,14 @@ def _require_extractors(names: Sequence[str], roles: Set[str], model: object) ->
     )
 
 
-def require(names: Sequence[str], context: EvaluationContext[object]) -> None:
+def require(evaluation: Evaluation) -> None:
     """Refuses, before anything is computed, metrics that cannot be measured in this context.
 
     Raises:
         ConfigError: a name is unknown, a model is of a class that a metric does not take, or an
             extractor, a label or images are missing.
     """
+    names, context = evaluation.names, evaluation.context
     _require_extractors(names, context.extractors.keys(), context.model)
     model, there = context.model, context.dataset.manifest.labels
     for name in names:

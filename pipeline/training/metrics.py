@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.config.sections import MetricConfig
 from pipeline.data.loader.dataset import Dataset
-from pipeline.evaluation.context import EvaluationContext
+from pipeline.evaluation.context import Evaluation, EvaluationContext
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.requirements import require
 from pipeline.training.logs import Log, due
@@ -41,7 +41,7 @@ class Metrics:
         self.cfg, self.log, self.model = cfg, log, model
         if not cfg.every_img:
             return
-        self.context = EvaluationContext(
+        context = EvaluationContext(
             model=model(),
             dataset=dataset,
             world=world,
@@ -52,7 +52,9 @@ class Metrics:
             seed=seed,
             cache=Path(cfg.cache).expanduser(),
         )
-        require(cfg.names, self.context)
+        evaluation = Evaluation(cfg.names, context)
+        require(evaluation)
+        self.evaluation = evaluation
 
     def write_if_due(self, seen: int, at: Progress) -> None:
         """Measures and writes, if their interval has passed or the stage ends.  Collective."""
@@ -60,8 +62,8 @@ class Metrics:
         if not every or not (due(seen, every, at.batch) or at_end):
             return
         began = time.monotonic()
-        context = replace(self.context, model=self.model(), alpha=at.alpha)
-        results = evaluate(self.cfg.names, context)
+        context = replace(self.evaluation.context, model=self.model(), alpha=at.alpha)
+        results = evaluate(replace(self.evaluation, context=context))
         found = {f"metric/{name}": value for r in results for name, value in r.values.items()}
         row = {tag: value for tag, value in found.items() if isfinite(value)}
         self.log.row(seen, {**row, "time/metrics_s": time.monotonic() - began})

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pipeline.config import RunConfig
-from pipeline.evaluation.context import EvaluationContext
+from pipeline.evaluation.context import Evaluation, EvaluationContext
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.registry import METRICS
 from stylealae.metrics.features import extractors
@@ -34,4 +34,4 @@ def measurements(cfg: RunConfig) -> Iterator[tuple[str, Callable[[], Any]]]:
                 samples=IMAGES,
                 batch=BATCH,
             )
-            yield name, lambda n=name, c=context: list(evaluate([n], c))
+            yield name, lambda n=name, c=context: list(evaluate(Evaluation([n], c)))

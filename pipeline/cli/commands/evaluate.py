@@ -98,7 +98,7 @@ def evaluate(
     """  # noqa: D301
     from pipeline.config.sections import DataConfig
     from pipeline.data.loader.dataset import Dataset
-    from pipeline.evaluation.context import EvaluationContext
+    from pipeline.evaluation.context import Evaluation, EvaluationContext
     from pipeline.evaluation.evaluate import evaluate as results_of
     from pipeline.evaluation.registry import needing_files, usual
     from pipeline.report.run import SCORES
@@ -125,7 +125,7 @@ def evaluate(
             batch=batch, seed=seed, cache=cache.expanduser(), on_progress=on_progress,
         )  # fmt: skip
         stack.enter_context(_interruptible(results, wanted, (out, kept)))
-        for result in results_of(wanted, context, _announced(context)):
+        for result in results_of(Evaluation(wanted, context), _announced(context)):
             results.append(result)
             about = {**asdict(result), "snapshot": str(snapshot), "seen": m.seen, "dataset": data}
             values = {k: v if isfinite(v) else None for k, v in result.values.items()}

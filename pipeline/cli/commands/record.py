@@ -41,7 +41,7 @@ def record(
 
     from pipeline.config.sections import DataConfig
     from pipeline.data.loader.dataset import Dataset
-    from pipeline.evaluation.context import EvaluationContext
+    from pipeline.evaluation.context import Evaluation, EvaluationContext
     from pipeline.evaluation.evaluate import evaluate
     from pipeline.report import published_results
     from pipeline.world import World
@@ -52,7 +52,7 @@ def record(
         m = load(snapshot_of(run), world.device)
         dataset = Dataset.open(DataConfig(path=data), m.resolution)
         context = EvaluationContext(model=m, dataset=dataset, world=world, batch=1000)
-        (result,) = evaluate([metric], context)
+        (result,) = evaluate(Evaluation([metric], context))
         found.append(_chosen(result.values, figures))
     entry = published_results.entry_of(
         found,

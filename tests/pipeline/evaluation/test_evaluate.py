@@ -22,7 +22,7 @@ from pipeline.data.loader.dataset import Dataset
 from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
 from pipeline.evaluation.attribute_metrics import attribute_masks
-from pipeline.evaluation.context import EvaluationContext, SampleRange
+from pipeline.evaluation.context import Evaluation, EvaluationContext, SampleRange
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.registry import METRICS, Metric
 from pipeline.evaluation.requirements import require
@@ -78,7 +78,9 @@ def context_of(faces: Path, world: World = ALONE, **given: Any) -> EvaluationCon
 
 def values(names: Sequence[str], context: EvaluationContext[object]) -> dict[str, float]:
     """All numbers of some metrics by name."""
-    return {key: value for r in evaluate(names, context) for key, value in r.values.items()}
+    return {
+        key: value for r in evaluate(Evaluation(names, context)) for key, value in r.values.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +221,7 @@ def test_the_time_is_told_first_and_moves_nothing(faces: Path, tmp_path: Path) -
     for announce in (told.append, None):
         folder = tmp_path / str(announce is None)
         context = context_of(faces, batch=4, cache=folder)
-        numbers = [result.values for result in evaluate(names, context, announce)]
+        numbers = [result.values for result in evaluate(Evaluation(names, context), announce)]
         kept = {file.name: file.read_bytes() for file in folder.iterdir()}
         found.append((numbers, kept))
     assert found[0] == found[1]
@@ -236,7 +238,7 @@ def test_sums_alone_are_not_taken_for_features(faces: Path, tmp_path: Path) -> N
 
 def test_a_missing_extractor_is_named_with_its_file_and_hash(faces: Path) -> None:
     with pytest.raises(ConfigError) as told:
-        require(["fid", "psnr", "ppl-w-end", "kid-custom"], context_of(faces))
+        require(Evaluation(["fid", "psnr", "ppl-w-end", "kid-custom"], context_of(faces)))
     text = str(told.value)
     for known in KNOWN.values():
         assert known.file in text
@@ -261,9 +263,9 @@ def test_a_model_that_a_metric_does_not_take_is_refused(
     with pytest.raises(
         ConfigError, match=r"psnr measures a model that reconstructs, and this is a Other: .*parzen"
     ):
-        require(["psnr"], other)
+        require(Evaluation(["psnr"], other))
     with pytest.raises(ConfigError, match="parzen measures a Other, and this is a StyleALAE"):
-        require(["parzen"], context_of(faces))
+        require(Evaluation(["parzen"], context_of(faces)))
 
 
 @pytest.mark.parametrize(
@@ -279,7 +281,7 @@ def test_what_cannot_be_measured_is_refused(
     faces: Path, names: list[str], given: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(ConfigError, match=told):
-        require(names, context_of(faces, **given))
+        require(Evaluation(names, context_of(faces, **given)))
 
 
 def test_a_data_set_without_the_resolution_is_refused(faces: Path) -> None:
@@ -348,6 +350,6 @@ def test_a_file_of_ones_own_is_used(faces: Path, tmp_path: Path) -> None:
 
     digest = sha256_of(tmp_path / "own.pt")
     found = extractors([tmp_path / "own.pt"], CPU, digest)
-    (result,) = evaluate(["fid-custom"], context_of(faces, extractors=found))
+    (result,) = evaluate(Evaluation(["fid-custom"], context_of(faces, extractors=found)))
     assert result.values["fid-custom"] > 0
     assert result.extractor == {"custom": digest}

@@ -17,7 +17,7 @@ from pipeline.cli.app import main
 from pipeline.config import parse
 from pipeline.config.sections import DataConfig
 from pipeline.data.loader.dataset import Dataset
-from pipeline.evaluation.context import EvaluationContext, SampleRange
+from pipeline.evaluation.context import Evaluation, EvaluationContext, SampleRange
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.figures import figures_of
 from pipeline.evaluation.registry import METRICS
@@ -72,7 +72,7 @@ def test_every_metric_that_suits_a_family_gives_numbers(
     ]  # fmt: skip
     assert "fid-random" in suiting
     assert ("psnr" in suiting) == (name != "gan")
-    for result in evaluate(suiting, context_of(m, digits)):
+    for result in evaluate(Evaluation(suiting, context_of(m, digits))):
         assert result.values
         assert all(np.isfinite(v) for v in result.values.values()), result.metric
 
@@ -81,8 +81,8 @@ def test_a_metric_says_which_capability_a_model_lacks(digits: Path) -> None:
     s = context_of(model("aae"), digits)
     says = "error measures a model that classifies, and this is a CodeModel: choose from fid, "
     with pytest.raises(ConfigError, match=says):
-        require(["error"], s)
-    require(["parzen", "knn-svm"], s)
+        require(Evaluation(["error"], s))
+    require(Evaluation(["parzen", "knn-svm"], s))
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_the_error_is_that_of_the_likeliest_class(digits: Path) -> None:
         m.nets.E.classes.bias.copy_(torch.eye(10)[3])
     context = context_of(m, digits)
     labels = context.dataset.labels("test", "class", np.arange(40))
-    (result,) = evaluate(["error"], context)
+    (result,) = evaluate(Evaluation(["error"], context))
     assert result.values["error"] == pytest.approx(float((labels != 3).mean()))
     train = context.dataset.labels("train", "class", np.arange(200))
     assert result.values["error-validation"] == pytest.approx(float((train[-33:] != 3).mean()))
@@ -125,7 +125,7 @@ def test_codes_that_do_not_come_back_leave_their_own_variance(digits: Path) -> N
         m.nets.E.posterior.mean.weight.zero_()
         m.nets.E.posterior.mean.bias.zero_()
     context = replace(context_of(m, digits), samples=4000)
-    (result,) = evaluate(["reciprocity-z"], context)
+    (result,) = evaluate(Evaluation(["reciprocity-z"], context))
     assert result.values["reciprocity"] == pytest.approx(1.0, abs=0.1)
     assert result.values["reciprocity-share"] == pytest.approx(1.0, abs=0.01)
 
@@ -133,7 +133,7 @@ def test_codes_that_do_not_come_back_leave_their_own_variance(digits: Path) -> N
 def test_the_psnr_of_an_autoencoder_is_that_of_its_reconstructions(digits: Path) -> None:
     m = model("vae")
     context = context_of(m, digits)
-    (result,) = evaluate(["psnr"], context)
+    (result,) = evaluate(Evaluation(["psnr"], context))
     x = context.real("test", SampleRange(0, 40))
     stored = [(y + 1) * 127.5 for y in (x, m.reconstruct(x))]
     mse = (stored[0].round() - stored[1].clamp(0, 255).round()).square().mean((1, 2, 3))

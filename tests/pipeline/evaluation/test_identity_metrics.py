@@ -16,7 +16,7 @@ from pipeline.config.sections import DataConfig
 from pipeline.data.loader.dataset import Dataset
 from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
-from pipeline.evaluation.context import EvaluationContext
+from pipeline.evaluation.context import Evaluation, EvaluationContext
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.forecast import seconds_of
 from pipeline.evaluation.identity_metrics import PARAMETERS
@@ -54,7 +54,9 @@ def context_of(data: Path, made: Any, resolution: int) -> EvaluationContext[Styl
 
 
 def values(name: str, context: EvaluationContext[StyleALAE]) -> dict[str, float]:
-    return {k: v for result in evaluate([name], context) for k, v in result.values.items()}
+    return {
+        k: v for result in evaluate(Evaluation([name], context)) for k, v in result.values.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_how_long_it_takes_is_told_by_the_first_of_many_batches(faces: Path) -> None:
     context = replace(context_of(faces, lambda x: x, 16), batch=2)  # 20 batches held out
-    assert seconds_of(["identity-rendered"], context) > 0
+    assert seconds_of(Evaluation(["identity-rendered"], context)) > 0
 
 
 def test_rendered_faces_are_read_and_what_a_reconstruction_loses_is_not(faces: Path) -> None:
@@ -87,11 +89,11 @@ def test_what_cannot_be_read_is_refused(faces: Path, monkeypatch: pytest.MonkeyP
     context = context_of(faces, lambda x: x, 16)
     monkeypatch.setattr("pipeline.evaluation.requirements.installed", lambda: False)
     with pytest.raises(ConfigError, match=r"identity recognises faces with an extra: pip install"):
-        require(["identity"], context)
+        require(Evaluation(["identity"], context))
     manifest = replace(context.dataset.manifest, source="files")
     monkeypatch.setattr(context.dataset, "manifest", manifest)
     with pytest.raises(ConfigError, match="measures rendered faces, whose parameters are known"):
-        require(["identity-rendered"], context)
+        require(Evaluation(["identity-rendered"], context))
 
 
 @pytest.mark.skipif(not LONDON.exists(), reason="needs ../shared/data/london1024_20.tar")
