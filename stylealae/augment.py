@@ -82,10 +82,10 @@ def transformed(x: Tensor, t: Tensor | None) -> Tensor:
         return _cut(_coloured(_warped(_moved(x, values), values), values), values)
 
 
-Values = dict[str, Tensor]
+TransformValues = dict[str, Tensor]
 
 
-def _moved(x: Tensor, v: Values) -> Tensor:
+def _moved(x: Tensor, v: TransformValues) -> Tensor:
     """Flips, quarter turns and whole pixels: every pixel is one of the image's, mirrored beyond it.
 
     [N, C, R, R] -> same
@@ -113,7 +113,7 @@ def _mirrored(at: Tensor, side: int) -> Tensor:
     return torch.minimum(at, 2 * side - 1 - at)
 
 
-def _warped(x: Tensor, v: Values) -> Tensor:
+def _warped(x: Tensor, v: TransformValues) -> Tensor:
     """Larger or smaller, and rotated by any angle, bilinearly.  [N, C, R, R] -> same"""
     size = torch.exp2(-v["log2_scale"])
     cos, sin, zero = size * v["angle"].cos(), size * v["angle"].sin(), torch.zeros_like(size)
@@ -124,7 +124,7 @@ def _warped(x: Tensor, v: Values) -> Tensor:
     return torch.where(moves[:, None, None, None], warped, x)  # the others stay to the last bit
 
 
-def _coloured(x: Tensor, v: Values) -> Tensor:
+def _coloured(x: Tensor, v: TransformValues) -> Tensor:
     """Saturation and hue about grey, then contrast and brightness.  [N, C, R, R] -> same"""
     value = {name: v[name][:, None, None, None] for name in COLUMNS["colour"]}
     grey = x.mean(1, keepdim=True)
@@ -137,7 +137,7 @@ def _coloured(x: Tensor, v: Values) -> Tensor:
     return torch.where(changes[:, None], shifted, x)
 
 
-def _cut(x: Tensor, v: Values) -> Tensor:
+def _cut(x: Tensor, v: TransformValues) -> Tensor:
     """A square of half the side is grey.  [N, C, R, R] -> same"""
     side = x.shape[-1]
     row = (torch.arange(side, device=x.device) + 0.5) / side

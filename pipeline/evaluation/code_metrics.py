@@ -45,7 +45,7 @@ INVERTED_IMG = 5_000
 """Images whose z is found by an optimization each."""
 
 
-class Encoder(Protocol):
+class Encodes(Protocol):
     """A model that has codes of images."""
 
     @property
@@ -56,7 +56,7 @@ class Encoder(Protocol):
         """The codes of images.  [N, C, R, R] -> [N, W]"""
 
 
-class Decoder(Encoder, Protocol):
+class Decodes(Encodes, Protocol):
     """A model that makes images of codes, and of what else they are made of."""
 
     def latents(self, n: int, source: torch.Generator) -> Tensor:
@@ -133,7 +133,7 @@ def log_likelihood(context: EvaluationContext[Flattens]) -> Values:
     }
 
 
-def code_accuracies(context: EvaluationContext[Encoder]) -> Values:
+def code_accuracies(context: EvaluationContext[Encodes]) -> Values:
     """Accuracy of 1-NN and of a linear SVM on codes."""
     return _accuracies(context, "", lambda here: _codes(context, here))
 
@@ -185,7 +185,7 @@ def reciprocity(context: EvaluationContext[Unmaps]) -> Values:
     return _gap(model.encode(model.generate(w)), w)
 
 
-def reciprocity_in_z(context: EvaluationContext[Decoder]) -> Values:
+def reciprocity_in_z(context: EvaluationContext[Decodes]) -> Values:
     """Mean squared E(G(z)) - z of the prior's samples, and its share of the variance of z."""
     model, part = context.model, SampleRange(0, min(context.samples, 10_000))
     latents = context.draws("reciprocity", part, model.latents)
@@ -244,7 +244,7 @@ def _classes(context: EvaluationContext[Classifies], here: SplitRange) -> Tensor
     )  # fmt: skip
 
 
-def _codes(context: EvaluationContext[Encoder], here: SplitRange) -> Tensor:
+def _codes(context: EvaluationContext[Encodes], here: SplitRange) -> Tensor:
     """Codes of real images.  -> [N, W]"""
     model = context.model
     return context.gathered(

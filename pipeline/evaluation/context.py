@@ -52,7 +52,7 @@ class EvaluationContext(Generic[M]):
     """A model under measurement, and all that its metrics depend on.
 
     Generic in the model, by what a metric calls of it: a metric of codes takes an
-    `EvaluationContext[Encoder]`, one that only reads images an `EvaluationContext[object]`.
+    `EvaluationContext[Encodes]`, one that only reads images an `EvaluationContext[object]`.
     """
 
     model: M

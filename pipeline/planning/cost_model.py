@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from pipeline.arithmetic import may_take_tf32
 from pipeline.planning import fusion, meta
 from pipeline.planning.devices import Rates
+from pipeline.planning.meta import Given, Named, Operation
 from pipeline.planning.stage_plan import StagePlan
 from stylealae.config import LossConfig, ModelConfig
 from stylealae.errors import ConfigError
@@ -279,11 +279,7 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._off = False
 
     def __torch_dispatch__(
-        self,
-        op: OpOverload[..., object],
-        types: Sequence[type],
-        given: tuple[object, ...] = (),
-        named: dict[str, object] | None = None,
+        self, op: Operation, types: Sequence[type], given: Given = (), named: Named = None
     ) -> object:
         """Runs an operation and counts it."""
         out = meta.result_of(op, given, named or {})

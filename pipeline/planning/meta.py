@@ -19,6 +19,9 @@ from stylealae.networks.group import NetworkGroup
 from stylealae.schedule import Growth, Progress
 
 __all__ = [
+    "Given",
+    "Named",
+    "Operation",
     "Remembered",
     "at_work",
     "freeze_all_but",
@@ -28,8 +31,12 @@ __all__ = [
     "result_of",
 ]
 
-Result = tuple[torch.Size, tuple[int, ...], torch.dtype]
-_results: dict[Hashable, Result | list[Result]] = {}
+Operation = OpOverload[..., object]
+Given = tuple[object, ...]
+Named = dict[str, object] | None
+"""What torch calls an operation with: its arguments by place and by name."""
+TensorLayout = tuple[torch.Size, tuple[int, ...], torch.dtype]
+_results: dict[Hashable, TensorLayout | list[TensorLayout]] = {}
 
 
 @cache
@@ -70,19 +77,13 @@ class Remembered(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(
-        self,
-        op: OpOverload[..., object],
-        types: Sequence[type],
-        given: tuple[object, ...] = (),
-        named: dict[str, object] | None = None,
+        self, op: Operation, types: Sequence[type], given: Given = (), named: Named = None
     ) -> object:
         """The operation's result."""
         return result_of(op, given, named or {})
 
 
-def result_of(
-    op: OpOverload[..., object], given: tuple[object, ...], named: Mapping[str, object]
-) -> object:
+def result_of(op: Operation, given: Given, named: Mapping[str, object]) -> object:
     """What an operation gives; from the second time on made by its shape alone.
 
     Only of operations that make something new: neither views nor changes in place.
@@ -118,10 +119,10 @@ def _described(argument: Any) -> Hashable:
     return tuple(map(_described, argument)) if isinstance(argument, list | tuple) else argument
 
 
-def _of(result: Tensor) -> Result:
+def _of(result: Tensor) -> TensorLayout:
     return result.shape, result.stride(), result.dtype
 
 
-def _made(result: Result) -> Tensor:
+def _made(result: TensorLayout) -> Tensor:
     shape, stride, dtype = result
     return torch.empty_strided(shape, stride, dtype=dtype, device="meta")

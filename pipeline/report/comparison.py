@@ -7,11 +7,11 @@ from typing import Any
 from pipeline.config.leaves import leaves
 from pipeline.report.run import Run
 
-__all__ = ["Row", "compared"]
+__all__ = ["ComparedRow", "compared"]
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparedRow:
     """One thing of every run."""
 
     group: str
@@ -21,25 +21,27 @@ class Row:
     """A run each; None where a run has none."""
 
 
-def compared(runs: Sequence[Run]) -> list[Row]:
+def compared(runs: Sequence[Run]) -> list[ComparedRow]:
     """How far they are, config keys that differ, the last losses and metrics, evaluate's scores."""
     rows = [
-        Row("run", "images seen", [run.seen for run in runs]),
-        Row("run", "hours", [run.hours for run in runs]),
-        Row("run", "images/s", [_last(run, "time/img_per_s") for run in runs]),
-        Row("run", "stages done", [" ".join(map(str, run.done)) or None for run in runs]),
+        ComparedRow("run", "images seen", [run.seen for run in runs]),
+        ComparedRow("run", "hours", [run.hours for run in runs]),
+        ComparedRow("run", "images/s", [_last(run, "time/img_per_s") for run in runs]),
+        ComparedRow("run", "stages done", [" ".join(map(str, run.done)) or None for run in runs]),
     ]
     configs = [dict(leaves(run.config)) for run in runs]
     for key in dict.fromkeys(key for config in configs for key in config):
         values = [config.get(key) for config in configs]
         if key not in ("run_dir",) and any(value != values[0] for value in values):
-            rows.append(Row("config", key, values))
+            rows.append(ComparedRow("config", key, values))
     for group in ("loss", "metric"):
         for tag in dict.fromkeys(tag for run in runs for tag in run.tags(group)):
-            rows.append(Row(group, tag.partition("/")[2], [_last(run, tag) for run in runs]))
+            rows.append(
+                ComparedRow(group, tag.partition("/")[2], [_last(run, tag) for run in runs])
+            )
     scores = [{name: value for name, value, _ in run.scores} for run in runs]
     for name in dict.fromkeys(name for found in scores for name in found):
-        rows.append(Row("score", name, [found.get(name) for found in scores]))
+        rows.append(ComparedRow("score", name, [found.get(name) for found in scores]))
     return rows
 
 

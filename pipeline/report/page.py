@@ -21,7 +21,7 @@ from pipeline.config.leaves import leaves
 from pipeline.planning.forecast import Outlook
 from pipeline.planning.tables import plan_table
 from pipeline.report.charts import Curve, Mark, chart, short
-from pipeline.report.growth import growth_table
+from pipeline.report.faces_by_stage import faces_table
 from pipeline.report.run import Run, as_mapping, read_run
 from pipeline.training.progress import READINGS, by_heart
 from stylealae.errors import ConfigError
@@ -58,7 +58,7 @@ def page(run: Run, beside: Path) -> str:
     """The whole page; links are relative to the folder `beside`."""
     cfg, name = run.parsed(), run.folder.resolve().name
     sections = {
-        "Growth": growth_table(run),
+        "Growth": faces_table(run),
         "Pictures": "".join(_pictures(run, beside)),
         "Curves": "".join(_curves(run, _marks(run, cfg))),
         "Scores": _scores(run),

@@ -14,11 +14,11 @@ from pipeline.config import RunConfig, load
 from pipeline.storage import is_url
 from stylealae.errors import ConfigError
 
-__all__ = ["Run", "runs_of"]
+__all__ = ["SweepRun", "runs_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class SweepRun:
     """One run of a sweep."""
 
     config: Path
@@ -41,7 +41,7 @@ class Run:
         return "/".join(part for part in (self.config.stem, folder_name(self.swept)) if part)
 
 
-def runs_of(configs: Sequence[Path], overrides: Sequence[str]) -> list[Run]:
+def runs_of(configs: Sequence[Path], overrides: Sequence[str]) -> list[SweepRun]:
     """Every combination, the last key's values changing fastest; each in a folder of its own.
 
     Raises:
@@ -81,7 +81,7 @@ def values_of(text: str, cfg: RunConfig, key: str) -> list[str]:
     return entries
 
 
-def _combinations(config: Path, overrides: Sequence[str]) -> list[Run]:
+def _combinations(config: Path, overrides: Sequence[str]) -> list[SweepRun]:
     keys = dict(_split(override) for override in overrides)
     alone = load(config, [o for o in overrides if _entries(_split(o)[1]) is None])
     values = {key: values_of(text, alone, key) for key, text in keys.items()}
@@ -94,7 +94,7 @@ def _combinations(config: Path, overrides: Sequence[str]) -> list[Run]:
         plain = [f"{key}={value}" for key, value in given.items() if key != "run_dir"]
         arguments = (*plain, f"run_dir={folder}")
         runs.append(
-            Run(config=config, swept=varied, overrides=arguments, cfg=load(config, arguments))
+            SweepRun(config=config, swept=varied, overrides=arguments, cfg=load(config, arguments))
         )
     return runs
 

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.report.sweep import Run
+from pipeline.report.sweep import SweepRun
 from pipeline.report.sweep_table import EVALUATION
 from pipeline.storage import is_url
 
-__all__ = ["Evaluation", "Job", "absolute", "job_of", "over_processes", "work"]
+__all__ = ["Job", "SweepEvaluation", "absolute", "job_of", "over_processes", "work"]
 
 LOG = "sweep.log"
 """In a run's folder: what its commands printed."""
@@ -25,7 +25,7 @@ _leaving = threading.Event()
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class SweepEvaluation:
     """What is measured of a finished run."""
 
     data: str
@@ -47,7 +47,7 @@ class Job:
     commands: tuple[tuple[str, ...], ...]
 
 
-def job_of(run: Run, evaluation: Evaluation | None) -> Job:
+def job_of(run: SweepRun, evaluation: SweepEvaluation | None) -> Job:
     """What is left to do of a run: nothing where it is trained and measured."""
     commands: list[tuple[str, ...]] = []
     config = str(run.config.absolute() if run.config.exists() else run.config)
@@ -117,7 +117,7 @@ def over_processes(
             raise
 
 
-def _trained(run: Run) -> bool:
+def _trained(run: SweepRun) -> bool:
     """Whether a run has seen its last image and left its snapshot."""
     log = run.folder / "metrics.jsonl"
     stage = run.folder / f"{4 << run.cfg.last_stage:04d}"
@@ -127,7 +127,7 @@ def _trained(run: Run) -> bool:
     return bool(rows) and json.loads(rows[-1])["seen"] >= run.cfg.span(run.cfg.last_stage)[1]
 
 
-def _measured(run: Run, evaluation: Evaluation) -> set[str]:
+def _measured(run: SweepRun, evaluation: SweepEvaluation) -> set[str]:
     """The metrics that an earlier sweep has measured, of these images, of as many samples."""
     file = run.folder / EVALUATION
     if not file.exists():

@@ -9,7 +9,7 @@ from typing import Any
 from safetensors import safe_open
 
 from pipeline.report.published_results import device, rewrite, seconds_of, with_deviation
-from pipeline.report.sweep import Run, folder_name
+from pipeline.report.sweep import SweepRun, folder_name
 from stylealae.errors import CheckpointError
 
 __all__ = ["EVALUATION", "Entry", "cell", "entry_of", "record", "table_of"]
@@ -21,7 +21,7 @@ Entry = Mapping[str, Any]
 """A run: config, swept, seed, images, seconds, parameters, figures by name, device."""
 
 
-def entry_of(run: Run) -> Entry:
+def entry_of(run: SweepRun) -> Entry:
     """A finished run's losses and metrics, and what it cost.
 
     Raises:
@@ -92,7 +92,7 @@ def _measured(file: Path) -> dict[str, float]:
     return values
 
 
-def _parameters(run: Run) -> int:
+def _parameters(run: SweepRun) -> int:
     """Numbers in the weights of a snapshot."""
     snapshots = sorted(run.folder.glob("[0-9]*/snapshot/model.safetensors"))
     if not snapshots:

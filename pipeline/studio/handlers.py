@@ -33,13 +33,13 @@ from pipeline.studio.uploads import (
 from pipeline.studio.work import UPLOADS, BatchQueue, WorkQueue, body, uploading
 from stylealae.errors import ConfigError
 
-__all__ = ["About", "Handlers"]
+__all__ = ["Handlers", "StudioInfo"]
 
 MAX_JSON = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class About:
+class StudioInfo:
     """What a studio knows beyond its model."""
 
     name: str = ""
@@ -55,7 +55,7 @@ class About:
 class Handlers:
     """Answers by request; what computes waits in queues."""
 
-    def __init__(self, studio: Studio, about: About, sandbox: Sandbox) -> None:
+    def __init__(self, studio: Studio, about: StudioInfo, sandbox: Sandbox) -> None:
         self._studio, self._about, self._tunings = studio, about, Tunings(studio)
         self._answers = Answers(studio, self._tunings)
         self._queue, self._reading = BatchQueue(studio.at_once), WorkQueue(DECODERS)

@@ -28,8 +28,8 @@ GIVE_WAY_S = 0.2
 LIMIT_S, JUDGED_AT = 900.0, 5
 """What would take longer is ended, after so many steps, for others wait."""
 
-Report = Callable[[int], None]
-Work = Callable[[Report], Mapping[str, object]]
+OnStep = Callable[[int], None]
+Work = Callable[[OnStep], Mapping[str, object]]
 """Reports each step; what it gives back is the last line."""
 
 
@@ -53,7 +53,7 @@ class Refiner:
     def refined(self, x: Tensor) -> AsyncIterator[bytes]:
         """The steps that are done, then the style and its PSNR before and after; [C, R, R]."""
 
-        def work(report: Report) -> Mapping[str, object]:
+        def work(report: OnStep) -> Mapping[str, object]:
             found = self._studio.refine(x, STEPS, report)
             return {"w": packed(found.w[0])} | _decibels(found.before_db, found.after_db)
 
@@ -62,7 +62,7 @@ class Refiner:
     def tuned(self, x: Tensor) -> AsyncIterator[bytes]:
         """The same of refinement and tuning; then the tuning's name and file too."""
 
-        def work(report: Report) -> Mapping[str, object]:
+        def work(report: OnStep) -> Mapping[str, object]:
             refined = self._studio.refine(x, STEPS, report)
             found = self._studio.tune(x, refined.w, TUNING_STEPS, lambda k: report(STEPS + k))
             data = found.tuning.packed()

@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 from pipeline.data.sandbox import Sandbox
 from pipeline.studio.connections import MAX_CONNECTIONS, BoundedProtocol
 from pipeline.studio.guard import Access, Guard, sentence
-from pipeline.studio.handlers import About, Handlers
+from pipeline.studio.handlers import Handlers, StudioInfo
 from pipeline.studio.studio import Studio
 from pipeline.studio.uploads import decoders
 from pipeline.studio.work import RefusedError
@@ -33,13 +33,13 @@ PAGE = Path(__file__).parent / "page"
 
 def app_of(
     studio: Studio,
-    about: About | None = None,
+    about: StudioInfo | None = None,
     *,
     access: Access | None = None,
     sandbox: Sandbox | None = None,
 ) -> Starlette:
     """The studio as an ASGI application; without an access it is this machine's users'."""
-    answers = Handlers(studio, about or About(), sandbox or decoders())
+    answers = Handlers(studio, about or StudioInfo(), sandbox or decoders())
 
     async def page(_: Request) -> Response:
         return FileResponse(PAGE / "index.html")
@@ -89,7 +89,7 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def serve(
-    studio: Studio, on: socket.socket, access: Access, about: About, sandbox: Sandbox
+    studio: Studio, on: socket.socket, access: Access, about: StudioInfo, sandbox: Sandbox
 ) -> None:
     """Answers until Ctrl-C."""
     config = uvicorn.Config(

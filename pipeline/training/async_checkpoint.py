@@ -13,7 +13,7 @@ untouched.
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from torch import Tensor
 from pipeline.config.sections import CheckpointConfig
 from pipeline.storage import Storage
 from pipeline.training import checkpoints, snapshots
+from pipeline.training.checkpoints import Parts
 from pipeline.training.description import CheckpointState
 from pipeline.training.fencing import Fence
 from pipeline.world import World
@@ -30,8 +31,6 @@ from stylealae.errors import CheckpointError, DivergenceError, UserError
 __all__ = ["Saver"]
 
 LOGS = ("metrics.jsonl", "tensorboard", "images")
-
-Parts = Mapping[str, Mapping[str, Tensor]]
 
 
 class Saver:

@@ -32,6 +32,7 @@ __all__ = [
     "STATE",
     "Checkpoint",
     "Handover",
+    "Parts",
     "every",
     "furthest",
     "has_ended",
@@ -42,6 +43,8 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+Parts = Mapping[str, Mapping[str, Tensor]]
+"""Tensors by part of the state, `networks`, `ema` or `adam`, and by name."""
 STATE, NETWORKS = "state.json", "networks.safetensors"
 VISIBLE_S = 60.0
 """NFS may show other hosts a new folder so much later."""
@@ -84,7 +87,7 @@ class Handover:
 
 def save(
     storage: Storage,
-    parts: Mapping[str, Mapping[str, Tensor]],
+    parts: Parts,
     state: CheckpointState,
     fence: Fence | None = None,
 ) -> str:

@@ -1,13 +1,13 @@
 """What a run goes on from, listed once: networks, their averages, the optimizer, images seen."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypedDict, cast
 
 from torch import Tensor
 
 from pipeline.config import RunConfig
-from pipeline.training.checkpoints import Checkpoint, Handover
+from pipeline.training.checkpoints import Checkpoint, Handover, Parts
 from pipeline.training.engine import Engine
 from pipeline.world import World
 from stylealae.capabilities import Model
@@ -15,10 +15,7 @@ from stylealae.ema import Ema
 from stylealae.families import FAMILIES
 from stylealae.schedule import Progress
 
-__all__ = ["Parts", "StateNotes", "TrainState"]
-
-Parts = Mapping[str, Mapping[str, Tensor]]
-"""Tensors by part of the state and by name."""
+__all__ = ["StateNotes", "TrainState"]
 
 
 class StateNotes(TypedDict, total=False):

@@ -67,7 +67,7 @@ def studio(
     """  # noqa: D301
     try:
         from pipeline.studio.guard import Access
-        from pipeline.studio.handlers import About
+        from pipeline.studio.handlers import StudioInfo
         from pipeline.studio.server import listening, serve
         from pipeline.studio.uploads import decoders
     except ImportError as error:
@@ -87,7 +87,7 @@ def studio(
     m = open_model(model, device)
     access = Access.on(on.getsockname()[0], names)
     cfg = _config_of(model)
-    about = About(
+    about = StudioInfo(
         name=_name_of(model.resolve()),
         data=_trained_on(cfg) or trained_on(str(model)),
         detector=detector,

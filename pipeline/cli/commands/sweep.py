@@ -53,7 +53,7 @@ def sweep(
     and deviation. A run that fails does not end the others; they are named at the end.
     """  # noqa: D301
     from pipeline.report.sweep import runs_of
-    from pipeline.report.sweep_runs import Evaluation, absolute, job_of
+    from pipeline.report.sweep_runs import SweepEvaluation, absolute, job_of
     from pipeline.report.sweep_table import entry_of, record, table_of
 
     configs = [Path(a) for a in arguments if "=" not in a]
@@ -65,7 +65,7 @@ def sweep(
     jobs = []
     for run in runs:
         where = absolute(data or run.cfg.data.path)
-        jobs.append(job_of(run, Evaluation(where, names, samples, labels) if names else None))
+        jobs.append(job_of(run, SweepEvaluation(where, names, samples, labels) if names else None))
     left = [job for job in jobs if job.commands]
     failed: dict[str, str] = {}
     with _interrupted_by_sigterm(), _runner(ray, at_most, cpus, gpus) as runner:

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 READERS = 16  # notes read at once
 NAMED = 100  # refused inputs that the manifest names; report.json names all
 TOO_SLOW = f"it takes more than {LIMIT_S:.0f} seconds to read: save it anew"
-Report = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 """Called with the number of images that are done, and of all."""
 
 
@@ -56,7 +56,7 @@ def prepare(
     max_broken: int | None = None,
     workers: int = 0,
     runner: Runner = over_processes,
-    report: Report = lambda _done, _all: None,
+    report: OnProgress = lambda _done, _all: None,
 ) -> Manifest:
     """Write the images of `source` into `out` at all `resolutions`; gives back the manifest.
 
@@ -125,7 +125,7 @@ def _make(
     max_broken: int | None,
     workers: int,
     runner: Runner,
-    report: Report,
+    report: OnProgress,
 ) -> list[ShardNote]:
     """The notes of all shards in order; those that are not there yet are made."""
     there = destination.files()

@@ -11,7 +11,7 @@ from stylealae.errors import DataError
 
 __all__ = ["Names"]
 
-Parts = tuple[str, ...]
+PathParts = tuple[str, ...]
 
 
 class Names:
@@ -28,14 +28,14 @@ class Names:
         self._keys = frozenset(keys)
         path = PurePosixPath(input)
         self._tops = {_folded(path.name), _folded(path.stem)}
-        self._by_last: defaultdict[str, list[tuple[Parts, str]]] = defaultdict(list)
+        self._by_last: defaultdict[str, list[tuple[PathParts, str]]] = defaultdict(list)
         for key in sorted(self._keys):
             parts = _parts(key)
             self._by_last[parts[-1]].append((parts, key))
 
     @cached_property
-    def _by_stem(self) -> Mapping[str, Sequence[tuple[Parts, str]]]:
-        found: defaultdict[str, list[tuple[Parts, str]]] = defaultdict(list)
+    def _by_stem(self) -> Mapping[str, Sequence[tuple[PathParts, str]]]:
+        found: defaultdict[str, list[tuple[PathParts, str]]] = defaultdict(list)
         for last, images in self._by_last.items():
             found[_stem(last)].extend(images)
         return found
@@ -70,8 +70,8 @@ class Names:
         self,
         name: str,
         base: str,
-        parts: Parts,
-        images: Sequence[tuple[Parts, str]],
+        parts: PathParts,
+        images: Sequence[tuple[PathParts, str]],
         stems: bool = False,
     ) -> str | None:
         """The one of `images` that has the same path as `parts`, as far as both reach."""
@@ -100,7 +100,7 @@ def _folded(text: str) -> str:
     return text.casefold() if text.isascii() else unicodedata.normalize("NFC", text).casefold()
 
 
-def _parts(name: str) -> Parts:
+def _parts(name: str) -> PathParts:
     """The folders and the name, folded: `./Photos/A.JPG` -> photos, a.jpg."""
     plain = _folded(name.strip().replace("\\", "/"))
     return tuple(part for part in plain.split("/") if part not in ("", "."))

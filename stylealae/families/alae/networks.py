@@ -24,7 +24,7 @@ GREY_GAIN = 0.3
 """G begins with grey images, where tanh is not saturated."""
 
 
-class Layers(nn.Module):
+class LinearLayers(nn.Module):
     """Equalised linear layers with leaky ReLUs between; `gain` is the last one's."""
 
     def __init__(self, widths: Sequence[int], *, lrmul: float = 1.0, gain: float = 1.0) -> None:
@@ -42,7 +42,7 @@ class Layers(nn.Module):
         return h
 
 
-class Mapping(Layers):
+class Mapping(LinearLayers):
     """F: a prior sample to a style."""
 
     def forward(self, z: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class Mapping(Layers):
         return super().forward(pixel_norm(z))
 
 
-class LatentDiscriminator(Layers):
+class LatentDiscriminator(LinearLayers):
     """D: a style to the logit of "this came from a real image"."""
 
     def forward(self, w: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class LatentDiscriminator(Layers):
         return super().forward(w).squeeze(1)
 
 
-class Encoder(Layers):
+class Encoder(LinearLayers):
     """E: an image to a style."""
 
     def __init__(self, cfg: AlaeModelConfig) -> None:
@@ -70,7 +70,7 @@ class Encoder(Layers):
         return super().forward(self.crop.rows(x))
 
 
-class Generator(Layers):
+class Generator(LinearLayers):
     """G: a style to an image."""
 
     def __init__(self, cfg: AlaeModelConfig) -> None:

@@ -20,7 +20,7 @@ from pipeline.cli.app import main
 from pipeline.config import RunConfig, as_dict
 from pipeline.config.sections import LogConfig
 from pipeline.report.charts import Curve, Mark, chart, thinned, ticks
-from pipeline.report.growth import growth
+from pipeline.report.faces_by_stage import faces_by_stage
 from pipeline.report.page import write_report
 from pipeline.report.run import read_run
 from pipeline.training.environment import environment, memory_scalars
@@ -184,7 +184,7 @@ def test_the_same_faces_are_cut_out_of_the_grids_of_every_stage(run: Path) -> No
         samples = torch.cat([x[0].flip(0), x[1].flip(0)])
         rows = [("originals", x[0]), ("some words", x[1]), ("samples in several lines", samples)]
         image_grid(rows, columns=4).save(run / "images" / f"{resolution:04d}-seen-0000000{k}00.png")
-    found = growth(read_run(run).grids)
+    found = faces_by_stage(read_run(run).grids)
     assert found is not None
     assert found.resolutions == [4, 8, 128]
 

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from pipeline.cli.app import main
 from pipeline.config import parse
 from pipeline.report import sweep_runs
-from pipeline.report.sweep import Run, runs_of, values_of
-from pipeline.report.sweep_runs import Evaluation, Job, job_of, over_processes, work
+from pipeline.report.sweep import SweepRun, runs_of, values_of
+from pipeline.report.sweep_runs import Job, SweepEvaluation, job_of, over_processes, work
 from pipeline.report.sweep_table import record, table_of
 from stylealae.errors import ConfigError
 
@@ -71,7 +71,7 @@ def test_what_cannot_be_run_is_refused_before_the_first_run(
         runs_of([config], overrides)
 
 
-def finished(run: Run, seen: int, *metrics: str) -> None:
+def finished(run: SweepRun, seen: int, *metrics: str) -> None:
     """What a run of so many images leaves, and its evaluation."""
     (run.folder / "0032/snapshot").mkdir(parents=True)
     (run.folder / "0032/snapshot/config.json").touch()
@@ -87,7 +87,7 @@ def test_what_is_trained_and_measured_is_left_alone(config: Path) -> None:
     done, stopped, fresh = runs_of([config], ["seed=[0,1,2]"])
     finished(done, 48, "psnr")
     finished(stopped, 24, "psnr")
-    wanted = Evaluation("/d", ("psnr", "ssim"), 100)
+    wanted = SweepEvaluation("/d", ("psnr", "ssim"), 100)
     assert [[c[0] for c in job_of(run, None).commands] for run in (done, stopped, fresh)] == [
         [], ["train"], ["train"]
     ]  # fmt: skip

@@ -18,7 +18,7 @@ import uvicorn
 from PIL import Image
 
 from pipeline.studio import refining
-from pipeline.studio.handlers import About
+from pipeline.studio.handlers import StudioInfo
 from pipeline.studio.server import app_of, listening
 from pipeline.studio.studio import Studio
 from stylealae import StyleALAE
@@ -59,7 +59,9 @@ def address(model: StyleALAE) -> Iterator[str]:
     """A studio that answers on a free port."""
     on = listening("127.0.0.1", 0)
     server = uvicorn.Server(
-        uvicorn.Config(app_of(Studio(model), About(name="tiny")), log_level="error", lifespan="off")
+        uvicorn.Config(
+            app_of(Studio(model), StudioInfo(name="tiny")), log_level="error", lifespan="off"
+        )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [on]})
     thread.start()

@@ -33,7 +33,7 @@ from pipeline.faces.landmarks import read_points
 from pipeline.studio import handlers, refining, tunings
 from pipeline.studio.answers import Answers, Kept
 from pipeline.studio.guard import Access
-from pipeline.studio.handlers import About
+from pipeline.studio.handlers import StudioInfo
 from pipeline.studio.recipe import Face, Recipe, bands_of, packed, unpacked
 from pipeline.studio.refining import Refiner
 from pipeline.studio.server import app_of, listening
@@ -715,7 +715,9 @@ def test_what_a_run_was_trained_on_is_said_and_shown(tmp_path: Path) -> None:
     wanted = load_images([tmp_path / "faces"], 16)
     examples = _examples(m, None, found)
     assert torch.equal(torch.from_numpy(np.stack(examples)) / 127.5 - 1, wanted[: len(examples)])
-    client = TestClient(app_of(Studio(m), About(examples=examples)), base_url="http://localhost")
+    client = TestClient(
+        app_of(Studio(m), StudioInfo(examples=examples)), base_url="http://localhost"
+    )
     shown = client.get("/api/examples").json()["pictures"]
     data = base64.b64decode(shown[0].partition(",")[2])
     encoded = client.post("/api/face", content=data).json()

@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline.report.run import ImageGrid, Run
 from stylealae.image_grid import CELL, cell_box
 
-__all__ = ["Growth", "growth", "growth_table"]
+__all__ = ["FacesByStage", "faces_by_stage", "faces_table"]
 
 FACES = 3
 """Reconstructions, and as many samples."""
@@ -25,7 +25,7 @@ RECONSTRUCTIONS, ORIGINALS = 2, 3
 
 
 @dataclass(frozen=True)
-class Growth:
+class FacesByStage:
     """Small pictures, face by face, each at every resolution."""
 
     resolutions: Sequence[int]
@@ -35,9 +35,11 @@ class Growth:
     """Of the reconstructions, at the last resolution."""
 
 
-def growth_table(run: Run) -> str:
+def faces_table(run: Run) -> str:
     """The same faces at every resolution: samples of fixed seeds, held-out images reconstructed."""
-    found = growth(run.grids) if run.config.get("family", "stylealae") == "stylealae" else None
+    found = (
+        faces_by_stage(run.grids) if run.config.get("family", "stylealae") == "stylealae" else None
+    )
     if found is None:
         return ""
     heads = "".join(f"<th>{r}{TIMES}{r}</th>" for r in found.resolutions)
@@ -62,30 +64,30 @@ def _small(picture: Image.Image) -> str:
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def growth(grids: Sequence[ImageGrid]) -> Growth | None:
+def faces_by_stage(grids: Sequence[ImageGrid]) -> FacesByStage | None:
     """The faces of the last grid of every stage, in the order of growth; None of a single stage."""
     last = {grid.resolution: grid for grid in grids}
-    sheets = []
+    pictures = []
     for resolution, grid in sorted(last.items()):
         try:
             with Image.open(grid.path, formats=["PNG"]) as image:
-                sheets.append((resolution, image.convert("RGB")))
+                pictures.append((resolution, image.convert("RGB")))
         except (OSError, ValueError, Image.DecompressionBombError):  # torn
             continue
     least = (CELL * FACES, CELL * (ORIGINALS + 1))
-    if len(sheets) < 2 or any(s.width < least[0] or s.height < least[1] for _, s in sheets):
+    if len(pictures) < 2 or any(s.width < least[0] or s.height < least[1] for _, s in pictures):
         return None
     faces = range(FACES)
-    return Growth(
-        [resolution for resolution, _ in sheets],
-        [[_tile(sheet, r, k, 0) for r, sheet in sheets] for k in faces],
-        [[_tile(sheet, r, k, RECONSTRUCTIONS) for r, sheet in sheets] for k in faces],
-        [_tile(sheets[-1][1], sheets[-1][0], k, ORIGINALS) for k in faces],
+    return FacesByStage(
+        [resolution for resolution, _ in pictures],
+        [[_tile(picture, r, k, 0) for r, picture in pictures] for k in faces],
+        [[_tile(picture, r, k, RECONSTRUCTIONS) for r, picture in pictures] for k in faces],
+        [_tile(pictures[-1][1], pictures[-1][0], k, ORIGINALS) for k in faces],
     )
 
 
-def _tile(sheet: Image.Image, resolution: int, column: int, row: int) -> Image.Image:
+def _tile(picture: Image.Image, resolution: int, column: int, row: int) -> Image.Image:
     """A cell of a grid, counted from its lower right corner."""
-    tile = sheet.crop(cell_box(sheet.size, resolution, column, row))
+    tile = picture.crop(cell_box(picture.size, resolution, column, row))
     way = Image.Resampling.NEAREST if resolution < SHOWN else Image.Resampling.LANCZOS
     return tile.resize((SHOWN, SHOWN), way)
