@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pipeline.data import pixels
 from pipeline.data.decoding import decode
-from pipeline.data.format.manifest import MANIFEST, Manifest, data_storage
+from pipeline.data.format.manifest import MANIFEST, Manifest
 from pipeline.data.format.tar import is_tar
 from pipeline.data.format.types import Label
 from pipeline.data.loader.shard_reader import ShardReader
@@ -25,7 +25,7 @@ from pipeline.data.sources.files import SUFFIXES
 from pipeline.data.sources.left_aside import suffix_of
 from pipeline.data.sources.registry import open_source
 from pipeline.data.sources.source import Sample, Source
-from pipeline.storage import is_url, local_path
+from pipeline.storage import data_storage, is_url, local_path
 from pipeline.storage.pieces import open_pieces
 from stylealae.errors import DataError
 

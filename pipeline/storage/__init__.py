@@ -20,10 +20,10 @@ from pathlib import Path
 
 from pipeline.storage.publish import nothing, published
 from pipeline.storage.storage import Storage
-from stylealae.errors import CheckpointError, UserError
+from stylealae.errors import CheckpointError, DataError, UserError
 
-__all__ = ["PATIENCE_S", "Storage", "Where", "is_url", "local_path", "nothing", "open_storage"]
-__all__ += ["published"]
+__all__ = ["PATIENCE_S", "Storage", "Where", "data_storage", "is_url", "local_path", "nothing"]
+__all__ += ["open_storage", "published"]
 
 PATIENCE_S = 300.0
 Where = str | Path
@@ -58,6 +58,11 @@ def open_storage(
 
     retry = Retry(where=location, setting=setting, error=error, patience_s=patience_s)
     return ObjectStorage(location, retry)
+
+
+def data_storage(where: Where, patience_s: float = PATIENCE_S) -> Storage:
+    """Where a data set lies; if an object store fails for so long, that is a DataError."""
+    return open_storage(where, patience_s, setting="data.patience_s", error=DataError)
 
 
 def is_url(where: Where) -> bool:

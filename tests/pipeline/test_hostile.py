@@ -19,10 +19,10 @@ from PIL import Image
 
 from pipeline.config import parse
 from pipeline.data.decoding import decode
-from pipeline.data.format.manifest import Manifest, data_storage
+from pipeline.data.format.manifest import Manifest
 from pipeline.data.sandbox import Sandbox
 from pipeline.data.sources.registry import open_source
-from pipeline.storage import open_storage
+from pipeline.storage import data_storage, open_storage
 from pipeline.storage.publish import MANIFEST, write_manifest
 from stylealae.errors import UserError
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.storage import PATIENCE_S, Storage, Where, open_storage
+from pipeline.storage import Storage, Where, data_storage
 from stylealae.errors import DataError, did_you_mean
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "Shard",
     "ShardFile",
     "Split",
-    "data_storage",
     "tar_name",
 ]
 
@@ -167,11 +166,6 @@ class Manifest:
     def json(self) -> dict[str, object]:
         """What manifest.json holds."""
         return {"format": FORMAT, **asdict(self)}
-
-
-def data_storage(where: Where, patience_s: float = PATIENCE_S) -> Storage:
-    """Where a data set lies; if an object store fails for so long, that is a DataError."""
-    return open_storage(where, patience_s, setting="data.patience_s", error=DataError)
 
 
 def _unprepared(storage: Storage) -> str:

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from pipeline.config.sections import DataConfig
-from pipeline.data.format.manifest import Manifest, data_storage
+from pipeline.data.format.manifest import Manifest
 from pipeline.data.format.types import Floats, Ints
 from pipeline.data.loader.shard_reader import ShardReader
 from pipeline.data.loader.split_reader import SplitReader
-from pipeline.storage import Storage
+from pipeline.storage import Storage, data_storage
 from pipeline.storage.cache import Cache
 from pipeline.storage.pieces import open_pieces
 from pipeline.storage.storage import Sleep

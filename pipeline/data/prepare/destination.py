@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import cast
 from uuid import uuid4
 
-from pipeline.data.format.manifest import MANIFEST, Manifest, data_storage
+from pipeline.data.format.manifest import MANIFEST, Manifest
 from pipeline.data.format.shard_list import ShardList, list_name
-from pipeline.storage import Storage, Where
+from pipeline.storage import Storage, Where, data_storage
 from pipeline.storage.storage import Sleep
 from stylealae.errors import DataError
 

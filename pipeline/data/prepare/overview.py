@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from pipeline.data.format.manifest import Manifest, data_storage
+from pipeline.data.format.manifest import Manifest
 from pipeline.data.format.types import Label
 from pipeline.data.loader.shard_reader import ShardReader
 from pipeline.data.loader.split_reader import SplitReader
-from pipeline.storage import Where
+from pipeline.storage import Where, data_storage
 from pipeline.storage.pieces import open_pieces
 from stylealae.image_grid import Row
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sized
 from concurrent.futures import ThreadPoolExecutor
 
 from pipeline.data.format.index import Index
-from pipeline.data.format.manifest import MANIFEST, Manifest, data_storage, tar_name
+from pipeline.data.format.manifest import MANIFEST, Manifest, tar_name
 from pipeline.data.format.shard_list import list_name
 from pipeline.data.loader.shard_reader import ShardReader, Span
 from pipeline.data.prepare.destination import REPORT
-from pipeline.storage import Where
+from pipeline.storage import Where, data_storage
 from pipeline.storage.pieces import DamageError, open_pieces
 from stylealae.errors import DataError
 

@@ -23,13 +23,13 @@ from pipeline.data.format.manifest import (
     Manifest,
     Shard,
     ShardFile,
-    data_storage,
     tar_name,
 )
 from pipeline.data.format.shard_list import ShardList, splits_of
 from pipeline.data.loader.dataset import Dataset
 from pipeline.data.loader.loader import Loader
 from pipeline.data.prepare.destination import open_destination
+from pipeline.storage import data_storage
 from pipeline.storage.pieces import open_pieces
 
 Pixels = NDArray[np.uint8]
