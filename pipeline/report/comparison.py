@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.config.leaves import leaves
 from pipeline.report.run import Run
@@ -17,7 +16,7 @@ class ComparedRow:
     group: str
     """config, run, loss, metric or score."""
     name: str
-    values: Sequence[Any]
+    values: Sequence[object]
     """A run each; None where a run has none."""
 
 

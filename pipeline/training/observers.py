@@ -34,9 +34,9 @@ class About:
     """The run's local folder, for files of the observer's own."""
     seen: int
     """Images seen so far: what was reported beyond them belongs to an interrupted attempt."""
-    config: Mapping[str, Any]
+    config: Mapping[str, object]
     """The resolved config as plain dicts and lists; empty where there is none."""
-    environment: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, object] = field(default_factory=dict)
     """Host, processor, GPU, versions: a row of environment.jsonl."""
 
     @property

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from pipeline.training.partition import NetworkParams, Partition
 from pipeline.world import World
@@ -47,8 +48,8 @@ class Bucket:
     """Gradients of this phase that are not there yet."""
     mean: Tensor | None = None
     """The gradient of the part, once its reduction has begun; it has ended after `work.wait()`."""
-    work: Any = None
-    hooks: list[Any] = field(default_factory=list)
+    work: dist.Work | None = None
+    hooks: list[RemovableHandle] = field(default_factory=list)
 
     def of(self, vector: Tensor) -> list[Tensor]:
         """A vector like `weights` as the parameters that lie in it."""
@@ -99,8 +100,9 @@ class Sharded(Partition):
             if bucket.mean is None:  # it has parameters that the loss does not depend on
                 self._reduce(bucket)
         for bucket in self._active():
-            bucket.work.wait()
+            assert bucket.work is not None
             assert bucket.mean is not None
+            bucket.work.wait()
             bucket.part.grad, bucket.mean, bucket.work = bucket.mean.float(), None, None
 
     def stepped(self) -> None:
