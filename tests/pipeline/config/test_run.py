@@ -1,10 +1,11 @@
 """The run's config: what is refused and how, who overrides whom, and what --dry-run shows.
 
 Checked against pipeline/config/run.py as a user meets it: every published YAML, and what a launch
-script prints in a process of its own.
+script prints.
 """
 
 import os
+import runpy
 import subprocess
 import sys
 from dataclasses import asdict
@@ -216,13 +217,17 @@ def bare() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("script", LAUNCHERS, ids=[p.name for p in LAUNCHERS])
-def test_a_dry_run_prints_config_and_plan_and_starts_nothing(script: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(script), "--dry-run", "seed=7"]
-    shown = subprocess.run(
-        command, cwd=tmp_path, env=bare(), capture_output=True, text=True, timeout=120
-    )
-    assert shown.returncode == 0, shown.stderr
-    plan, config = shown.stdout.split("the config, every key of it:")
+def test_a_dry_run_prints_config_and_plan_and_starts_nothing(
+    script: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(script.parent)  # as Python does
+    monkeypatch.setattr(sys, "argv", [str(script), "--dry-run", "seed=7"])
+    runpy.run_path(str(script), run_name="__main__")
+    plan, config = capsys.readouterr().out.split("the config, every key of it:")
     assert plan.lstrip().startswith("stages of ")
     cfg = parse(config)
     assert cfg.seed == 7

@@ -23,6 +23,7 @@ from tests.reference.plain import (
     AT,
     BATCH,
     PHASES,
+    STILL,
     ZERO,
     Plain,
     State,
@@ -38,6 +39,7 @@ from tests.reference.plain import (
     weights,
 )
 
+pytestmark = pytest.mark.slow
 REDUCES = ("all-reduce", "reduce", "reduce-scatter")
 SMALL = 1024
 """Bytes: norms and flags are smaller, gradients are not."""
@@ -124,9 +126,9 @@ def in_buckets(world: World) -> dict[str, Any]:
     for mib, recompute in ((0, 0), (1, 0), (1, 8)):
         what = f"{mib} {recompute}"
         how: dict[str, Any] = {"bucket_mib": mib, "recompute_from": recompute}
-        for phase in PHASES:
-            with engine_of(build(WIDE), world, **how) as engine:
-                iterate(engine, world, 0, phases=[phase], noise=False)
+        with engine_of(build(WIDE), world, **how) as engine:
+            for phase in PHASES:
+                iterate(engine, world, 0, phases=[phase], at=STILL, noise=False)
                 found[f"{what} {phase.name}"] = state_of(engine)
         nets = build(WIDE)
         with engine_of(nets, world, **how) as engine:

@@ -24,6 +24,7 @@ from tests.reference.plain import (
     PHASES,
     ROUNDING,
     SMALL,
+    STILL,
     ZERO,
     Plain,
     agreement,
@@ -41,7 +42,7 @@ from tests.reference.plain import (
     weights,
 )
 
-pytestmark = pytest.mark.usefixtures("world")
+pytestmark = [pytest.mark.usefixtures("world"), pytest.mark.slow]
 
 
 @pytest.mark.parametrize("zero", ZERO)
@@ -65,10 +66,10 @@ def test_one_rank_equals_plain_torch_to_the_bit(world: World, zero: int, at: Pro
 
 @pytest.mark.parametrize("zero", ZERO)
 @pytest.mark.parametrize("at", [GROWING, replace(GROWING, alpha=1.0)], ids=["fading", "grown"])
-@pytest.mark.parametrize("released", [False, True], ids=["paper", "released"])
 def test_a_phase_moves_its_letters_and_only_what_has_grown(
-    world: World, zero: int, at: Progress, released: bool
+    world: World, zero: int, at: Progress
 ) -> None:
+    released = (zero % 2 == 0) == (at.alpha < 1)  # each with each two of the three
     loss = LossConfig(reciprocity_trains_f=released)
     phases = phases_of(loss)
     wanted = {"critic": "ED", "generator": "FG", "reciprocity": "FEG" if released else "EG"}
@@ -116,10 +117,10 @@ def test_what_has_not_grown_has_no_moments(world: World) -> None:
 
 @pytest.mark.parametrize("zero", ZERO)
 @pytest.mark.parametrize("phase", PHASES, ids=[p.name for p in PHASES])
-@pytest.mark.parametrize("micro", [2, 4])
 def test_accumulated_micro_batches_equal_the_full_batch(
-    world: World, zero: int, phase: Phase, micro: int
+    world: World, zero: int, phase: Phase
 ) -> None:
+    micro = (2, 4)[(zero + PHASES.index(phase)) % 2]  # each with each two of the three
     with engine_of(build(SMALL), world, zero, micro_batch=(micro,)) as engine:
         (loss,) = iterate(engine, world, 0, phases=[phase], noise=False)
         state = state_of(engine)
@@ -129,8 +130,9 @@ def test_accumulated_micro_batches_equal_the_full_batch(
     assert all(state[f"step/{a}"] == (a in phase.trains) for a in Networks.networks)
 
 
-@pytest.mark.parametrize("zero", [0, 1, 2])
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(
+    ("zero", "precision"), [(0, "fp16"), (1, "fp32"), (1, "fp16"), (2, "fp16")]
+)
 def test_no_step_waits_for_the_device(
     world: World, zero: int, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,17 +228,17 @@ def test_bf16_computes_in_half_and_keeps_float32(world: World, zero: int) -> Non
 
 
 @pytest.mark.parametrize("zero", ZERO)
-@pytest.mark.parametrize("phase", PHASES, ids=[p.name for p in PHASES])
-def test_bf16_is_no_worse_than_plain_autocast(world: World, zero: int, phase: Phase) -> None:
-    exact, half = plain_gradients(phase), half_gradients(phase)
+def test_bf16_is_no_worse_than_plain_autocast(world: World, zero: int) -> None:
     with engine_of(build(SMALL), world, zero, precision="bf16") as engine:
-        iterate(engine, world, 0, phases=[phase], noise=False)
-        ours = state_of(engine)
-    for network in phase.trains:
-        error, plain = (
-            relative(gradient(s, network), gradient(exact, network)) for s in (ours, half)
-        )
-        assert 0 < error <= 1.001 * plain, network
+        for phase in PHASES:
+            exact, half = plain_gradients(phase), half_gradients(phase)
+            iterate(engine, world, 0, phases=[phase], at=STILL, noise=False)
+            ours = state_of(engine)
+            for network in phase.trains:
+                error, plain = (
+                    relative(gradient(s, network), gradient(exact, network)) for s in (ours, half)
+                )
+                assert 0 < error <= 1.001 * plain, f"{network} in {phase.name}"
 
 
 @pytest.mark.parametrize("zero", [1, 2, 3])
