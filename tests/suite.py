@@ -1,6 +1,7 @@
 """Both parts of the suite, without Ray and with it, side by side, and one summary.
 
 The part with Ray waits for processes most of the time; what it prints is shown after the other's.
+Files stay together, as their fixtures do, and those that take long begin: tests/conftest.py.
 
 python -m tests.suite [what pytest takes]
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import IO
 from xml.etree import ElementTree
 
-WITHOUT_RAY = ("-n", "2", "--dist", "loadfile", "-m", "not ray")
+WITHOUT_RAY = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "-m", "not ray")
 WITH_RAY = ("-m", "ray")
 NO_TESTS = 5
 """Pytest's exit status if none was selected, which is all right for one part."""
