@@ -5,7 +5,7 @@
 # make docs    the documentation as a site, build/site; a broken link is an error
 # make fakegpu what a GPU would refuse, and what it would be asked for, without one (a C++ compiler)
 # make faults  hosts die, links break, disks fill, and nothing is lost (Linux, root)
-# make trials  a run in Azure's and Google's stores, by their emulators
+# make trials  a run in Azure's and Google's stores, by their emulators; what hostile files cost
 .PHONY: setup demo test test-portable check bench docs fakegpu faults trials
 PYTHON ?= python3
 BIN := .venv/bin
@@ -50,4 +50,5 @@ faults: setup
 	@$(BIN)/python -m trials.faults $(or $(ARGS),--quick)
 
 trials: setup
+	@$(BIN)/python -m trials.hostile
 	@$(BIN)/python -m trials.stores

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,12 +20,13 @@ from PIL import Image
 
 from pipeline.config import parse
 from pipeline.data.decoding import decode
-from pipeline.data.format.manifest import Manifest
+from pipeline.data.format.manifest import Manifest, data_storage
+from pipeline.data.format.tar import members_in
 from pipeline.data.sandbox import Sandbox
 from pipeline.data.sources.registry import open_source
-from pipeline.storage import data_storage, open_storage
+from pipeline.storage import open_storage
 from pipeline.storage.publish import MANIFEST, write_manifest
-from stylealae.errors import UserError
+from stylealae.errors import DataError, UserError
 
 PATIENCE_S, MIB, CPU_S = 60.0, 512, 2.0
 Make = Callable[[Path], object]
@@ -128,6 +130,97 @@ def a_plain_picture(form: str, _: Path) -> None:
     decode(stream.getvalue(), 3)
 
 
+def many_strips(_: Path) -> None:
+    """A TIFF of 22,000 strips, each of them the same bytes."""
+    wide, rows = 4000, 22_000
+    tags = {
+        256: (4, 1, wide), 257: (4, 1, rows), 258: (3, 1, 8), 259: (3, 1, 1), 262: (3, 1, 1),
+        273: (4, rows, 200), 277: (3, 1, 1), 278: (4, 1, 1), 279: (4, rows, 200 + 4 * rows),
+    }  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, *value) for tag, value in tags.items())
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4)
+    at = 200 + 8 * rows
+    strips = struct.pack("<I", at) * rows + struct.pack("<I", wide) * rows
+    decode(head.ljust(200, b"\0") + strips + bytes(wide), 3)
+
+
+def an_eps(_: Path) -> None:
+    decode(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n{} loop\n", 3)
+
+
+def an_idx(folder: Path) -> None:
+    claimed = bytes([0, 0, 8, 3]) + struct.pack(">III", (1 << 32) - 1, 28, 28)
+    (folder / "train-images-idx3-ubyte").write_bytes(claimed + bytes(1000))
+    open_source(str(folder))
+
+
+def a_table(name: str, text: str, folder: Path) -> None:
+    """Labels beside an image."""
+    Image.new("L", (8, 8)).save(folder / "a.png")
+    (folder / name).write_text(text)
+    open_source(str(folder))
+
+
+def a_broken_file(name: str, content: bytes, folder: Path) -> None:
+    (folder / name).write_bytes(content)
+    open_source(str(folder / name))
+
+
+def _header(size: bytes) -> bytes:
+    """Of a member of a tar that claims a size."""
+    head = bytearray(tarfile.TarInfo("a.png").tobuf())
+    head[124:136] = size
+    head[148:156] = b"%06o\0 " % (sum(head[:148]) + 8 * 32 + sum(head[156:512]))
+    return bytes(head)
+
+
+def a_tar_of(size: bytes, folder: Path) -> None:
+    a_broken_file("x.tar", _header(size) + bytes(10_240), folder)
+
+
+def a_shard_of(size: bytes, _: Path) -> None:
+    """A part of a tar of ours, likewise."""
+    try:
+        len(list(members_in(memoryview(_header(size) + bytes(1024)))))
+    except ValueError as error:
+        raise DataError(str(error)) from error
+
+
+def a_pth(folder: Path) -> None:
+    """A few kilobytes that ask for 10 GB."""
+    import torch
+
+    from stylealae.api import StyleALAE
+    from tests.released import SMALL, checkpoint
+
+    content = torch.load(checkpoint(SMALL, folder), weights_only=True)
+    large = torch.ones(1, 1).expand(50_000, 50_000)
+    content["models"]["mapping_fl_s"]["map_blocks.0.fc.weight"] = large
+    torch.save(content, folder / "x.pth")
+    StyleALAE.from_released(folder / "x.pth")
+
+
+def a_snapshot(model: str, folder: Path) -> None:
+    """A config that asks for more than its weights hold."""
+    from stylealae.families import load
+
+    head = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    weights = struct.pack("<Q", len(head)) + head + bytes(4)
+    config = f'{{"format": 1, "stage": 0, "seen": 0, "model": {model}}}'
+    (folder / "config.json").write_text(config)
+    (folder / "model.safetensors").write_bytes(weights)
+    load(folder)
+
+
+def a_base_elsewhere(folder: Path) -> None:
+    from pipeline.config import load
+
+    (folder / "in").mkdir()
+    (folder / "secret.yaml").write_text("seed: 1")
+    (folder / "in/x.yaml").write_text("base: ../secret.yaml")
+    load(folder / "in/x.yaml")
+
+
 def many_scans(_: Path) -> None:
     stream = io.BytesIO()
     Image.new("L", (3000, 3000)).save(stream, "JPEG", progressive=True)
@@ -145,6 +238,7 @@ ALIASES = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
 )
 DEEP = "[" * 100_000
 DIGITS = "9" * 100_000
+MINUS_512 = b"\xff" * 10 + b"\xfe\x00"
 CASES: dict[str, tuple[Make, str]] = {
     "a pipe as a tar": (partial(a_pipe, "x.tar"), "a pipe or a device"),
     "a pipe as a zip": (partial(a_pipe, "x.zip"), "a pipe or a device"),
@@ -170,6 +264,31 @@ CASES: dict[str, tuple[Make, str]] = {
     "a plain GIF": (partial(a_plain_picture, "GIF"), "a decompression bomb"),
     "a plain WebP": (partial(a_plain_picture, "WEBP"), "a decompression bomb"),
     "a JPEG of many scans": (many_scans, "scans"),
+    "a TIFF of the same strips": (many_strips, "a decompression bomb"),
+    "an EPS by another name": (an_eps, "PostScript"),
+    "an IDX file that claims": (an_idx, "needs"),
+    "a table of 65 MB": (partial(a_table, "labels.csv", "a.png,1\n" * (65 << 17)), "bytes"),
+    "a deep table": (partial(a_table, "labels.json", DEEP), "recursion"),
+    "a table of a huge number": (
+        partial(a_table, "labels.json", f'{{"labels": [["a.png", {DIGITS}]]}}'), "digits"
+    ),
+    "a broken zip": (partial(a_broken_file, "x.zip", b"PK\3\4" + bytes(1000)), "zip"),
+    "a broken Parquet": (
+        partial(a_broken_file, "x.parquet", b"PAR1" + b"\xff" * 1000 + b"\xff\xff\xff\x7fPAR1"),
+        "cannot be read as Parquet",
+    ),
+    "a TFRecord that claims": (
+        partial(a_broken_file, "x-r02.tfrecords", struct.pack("<Q", 1 << 60) + bytes(100)), "record"
+    ),
+    "a tar that claims": (partial(a_tar_of, b"\x80" + b"\0" * 3 + b"\x7f" * 8), "cannot be read"),
+    "a tar that claims less than nothing": (partial(a_tar_of, MINUS_512), "of -512 bytes"),
+    "a shard that claims less than nothing": (partial(a_shard_of, MINUS_512), "of -512 bytes"),
+    "a .pth that claims": (a_pth, "claim"),
+    "a snapshot of wide layers": (partial(a_snapshot, '{"w_width": 65537}'), "the most is"),
+    "a snapshot of many layers": (partial(a_snapshot, '{"mapping_layers": 257}'), "the most is"),
+    "a snapshot of many pixels": (partial(a_snapshot, '{"resolution": 32768}'), "the most is"),
+    "a config that looks around": (partial(a_config, "run_dir: ${oc.env:HOME}"), "${"),
+    "a config of a base elsewhere": (a_base_elsewhere, "base"),
     "aliases of aliases": (partial(a_config, ALIASES), "limit of 10000"),
     "a deep config": (partial(a_config, f"a: {DEEP}"), "nested too deep"),
     "a deep config of lines": (partial(a_config, "- " * 100_000), "nested too deep"),

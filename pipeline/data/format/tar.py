@@ -70,6 +70,11 @@ def members(path: Path) -> list[Member]:
 
 
 def _member(path: Path, info: tarfile.TarInfo) -> Member:
+    if info.size < 0:  # what follows would be this very header again, without an end
+        raise DataError(
+            f"{path} holds a member {info.name!r} of {info.size:,} bytes: it is damaged, fetch it "
+            "again"
+        )
     if _leads_outside(info.name):
         raise DataError(
             f"{path} holds a member named {info.name!r}, a path outside the archive: do not use "
@@ -127,8 +132,10 @@ def members_in(data: memoryview) -> Iterator[Member]:
                 f"a member named {info.name!r}, which is a path outside the archive or no file"
             )
         at += tarfile.BLOCKSIZE
-        if at + info.size > len(data):
-            raise ValueError(f"{info.name} is cut after {len(data) - at:,} bytes")
+        if not 0 <= info.size <= len(data) - at:
+            raise ValueError(
+                f"{info.name} is of {info.size:,} bytes, and {len(data) - at:,} are there"
+            )
         yield Member(info.name, at, info.size)
         at += info.size + -info.size % tarfile.BLOCKSIZE
 
