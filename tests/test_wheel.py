@@ -64,8 +64,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_configs_are_found_by_name_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     shown = run([installed / "stylealae", "plan", "ffhq_1024", *TINY], tmp_path)
     assert "stages of runs/ffhq_1024" in shown
-    shown = run([installed / "python", "-m", "launch.ffhq_1024", "--dry-run", *TINY], tmp_path)
-    assert f"stages of {tmp_path}/runs/ffhq_1024" in shown
+    shown = run([installed / "python", "-m", "launch.demo", "--dry-run", *TINY], tmp_path)
+    assert f"stages of {tmp_path}/runs/demo" in shown
     assert not list(tmp_path.iterdir())
 
 

@@ -162,10 +162,8 @@ def context_of(m: Model, digits: Path) -> EvaluationContext[Model]:
 @pytest.mark.parametrize(
     "overrides",
     [
-        ("optimizer.kind=sgd", "schedule.lr=[0.001]"),
         ("optimizer.kind=sgd", "schedule.lr=[0.001]", "engine.zero_stage=1"),
         ("optimizer.betas=[0.5,0.99]", "model.class_shares=[2,1,1,1,1,1,1,1,1,1]"),
-        ("optimizer.betas=[0.5,0.99]", "engine.zero_stage=2"),
         ("engine.zero_stage=3", "loss.merged=true"),
     ],
     ids=lambda o: "-".join(o),

@@ -381,7 +381,8 @@ def test_a_released_checkpoint_goes_through_every_tool(photos: Path, tmp_path: P
     assert numbers("refine", released, photo, "--steps", "5", "--out", png)["gain_db"] >= 0
     numbers("sample", released, "--count", "4", "--truncation", "0.7", "--out", png)
     data = tmp_path / "set"
-    assert run("prepare", photos, "--out", data, "--resolutions", "4..32").exit_code == 0
+    made = run("prepare", photos, "--out", data, "--resolutions", "4..32", "--workers", "1")
+    assert made.exit_code == 0
     said = numbers("evaluate", released, "--data", data, "--metrics", "psnr", "--cache", tmp_path)
     assert said["snapshot"] == str(released)
     numbers("mix", released, photo, "--with", "seed:1", "--out", png)

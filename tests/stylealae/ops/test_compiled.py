@@ -33,10 +33,14 @@ Steps = Callable[..., Tensor | tuple[Tensor, ...]]
 
 @pytest.fixture(autouse=True)
 def _off_in_the_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Kernels of this instruction set, kept for the next time; nothing is fused afterwards."""
+    """Kernels of this instruction set, kept for the next time; nothing is fused afterwards.
+
+    They are compiled one after the other: processes that compile would load torch for a few each.
+    """
     kept = Path(tempfile.gettempdir(), f"stylealae-kernels-{getpass.getuser()}")
     instructions = torch.backends.cpu.get_cpu_capability().lower()
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(kept / instructions))
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
     yield
     compiler.fuse("off")
 
