@@ -142,6 +142,21 @@ def test_slurm_starts_ray_with_a_token_of_its_own_and_a_dashboard_on_loopback():
     assert text.index("export RAY_AUTH_MODE") < text.index('"${RAY[@]}"')
 
 
+def test_slurm_queues_again_after_a_time_limit_and_not_when_cancelled():
+    """What the script does at its end, without a Slurm: `trials.slurm` plays it on one."""
+    text = (CLUSTER / "slurm.sh").read_text()
+    assert "--signal=B:USR1@" in text
+    handlers = text[text.index("DRIVER=''") : text.index("python -c")]
+    for signal_, queued in (("USR1", True), ("TERM", False)):
+        script = (
+            f"scontrol() {{ echo QUEUED; }}; SLURM_JOB_ID=7; {handlers}"
+            f"sleep 60 & DRIVER=$!; kill -{signal_} $$; CODE=0; wait $DRIVER || CODE=$?; leave 130"
+        )
+        shown = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=50)
+        assert ("QUEUED" in shown.stdout) == queued, shown.stderr
+        assert shown.returncode == (0 if queued else 130)
+
+
 def test_slurms_steps_have_the_cores_of_their_job():
     text = (CLUSTER / "slurm.sh").read_text()
     assert text.index("export SRUN_CPUS_PER_TASK") < text.index("srun --overlap")

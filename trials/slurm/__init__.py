@@ -1,0 +1,1 @@
+"""The Slurm script on a real Slurm: time limit, requeue, scancel."""
