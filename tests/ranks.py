@@ -1,6 +1,6 @@
 """Starts several real processes that train together over gloo, and collects what each one found.
 
-    results = run_ranks(2, job, tmp_path)      job(world) -> anything torch.save takes
+    results = run_ranks(2, job, tmp_path)      job(world, *given) -> anything torch.save takes
 
 The job is a function at the top of a test file: every process loads that file by its path.  All are
 forks of one that has loaded torch and DeepSpeed and computed nothing: seconds of each one's start.
@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -25,7 +25,11 @@ LOADED = ["deepspeed", "pipeline.training.trainer", "tests.reference.plain"]
 
 
 def run_ranks(
-    n: int, job: Callable[..., Any], folder: Path, timeout_s: float = TIMEOUT_S
+    n: int,
+    job: Callable[..., Any],
+    folder: Path,
+    timeout_s: float = TIMEOUT_S,
+    given: Sequence[str] = (),
 ) -> list[Any]:
     """What `job` gives back on each of n ranks, in their order."""
     with socket.socket() as probe:
@@ -40,6 +44,7 @@ def run_ranks(
                 job.__name__,
                 folder,
                 {**os.environ, **common, "RANK": str(i), "LOCAL_RANK": str(i)},
+                given,
             ),
         )
         for i in range(n)
@@ -71,7 +76,9 @@ def forks() -> ForkServerContext:
     return context
 
 
-def rank(file: str, name: str, folder: Path, environment: dict[str, str]) -> None:
+def rank(
+    file: str, name: str, folder: Path, environment: dict[str, str], given: Sequence[str]
+) -> None:
     """One rank: joins the others, does the job, leaves its result in the folder."""
     os.environ.clear()
     os.environ.update(environment)
@@ -87,7 +94,7 @@ def rank(file: str, name: str, folder: Path, environment: dict[str, str]) -> Non
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    result = getattr(module, name)(world)
+    result = getattr(module, name)(world, *given)
     torch.save(result, folder / f"rank{world.rank}.pt")
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
