@@ -148,13 +148,16 @@ class LossConfig(TermsConfig):
     x: a weight would be lost in Adam's moments, which are its own.  0: there is no such phase."""
     likeness_structure: float = 0.0
     """Share of 1 - SSIM in likeness; the rest is the mean absolute difference of the pixels."""
+    likeness_features: float = 0.0
+    """Weight, in likeness, of the mean absolute difference of E's own features of x and G(E(x)):
+    G and the w of x follow it, and E's features themselves do not (as in VAE/GAN)."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.mixing_prob <= 1.0:
             raise ConfigError(
                 f"loss.mixing_prob is {self.mixing_prob}: it is a probability, 0 to 1"
             )
-        for name in ("r1_gamma", "reciprocity_weight", "likeness_rate"):
+        for name in ("r1_gamma", "reciprocity_weight", "likeness_rate", "likeness_features"):
             if getattr(self, name) < 0.0:
                 raise ConfigError(f"loss.{name} is {getattr(self, name)}: it cannot be negative")
         if not 0.0 <= self.likeness_structure <= 1.0:

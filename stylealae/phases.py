@@ -15,6 +15,7 @@ from stylealae import latents, losses
 from stylealae.augment import transformed
 from stylealae.config import LossConfig, TermsConfig
 from stylealae.networks.group import AlaeNetworks, NetworkGroup
+from stylealae.ops.formulas import wide
 from stylealae.ops.precision import forward_of_r1, full_precision
 from stylealae.phase_inputs import PhaseInputs, StyleInputs
 from stylealae.schedule import Growth
@@ -121,12 +122,32 @@ def merged(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConf
 
 def likeness(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
     """Departure, off by default: G(E(x)) must look like x, in pixels and in structure.  -> []"""
-    x_again, share = n.G(n.E(x, at), at, r.noise), cfg.likeness_structure
+    w, features = n.with_features(x, at)
+    x_again, share = n.G(w, at, r.noise), cfg.likeness_structure
     loss = losses.absolute_error(x_again, x)
     if share:  # as Zhao et al. (arXiv 1511.08861) mix the two
         with full_precision(x):
             loss = torch.lerp(loss, losses.structural_error(x_again.to(x.dtype), x), share)
+    if cfg.likeness_features:
+        return loss.mean() + cfg.likeness_features * _unlike(n, x_again, features, at)
     return loss.mean()
+
+
+def _unlike(n: AlaeNetworks, x_again: Tensor, wanted: list[Tensor], at: Growth) -> Tensor:
+    """How far E's features of G(E(x)) are from those of x, with a gradient to G(E(x)) alone.  -> []
+
+    The similarity that VAE/GAN learns (Larsen et al. 2016, Eq. 7): were E moved by it, it would
+    make all images alike.
+    """
+    shown = x_again.detach().requires_grad_(True)
+    _, found = n.with_features(shown, at)
+    errors = [
+        losses.absolute_error(wide(a), wide(b.detach())).mean()
+        for a, b in zip(found, wanted, strict=True)
+    ]
+    error = torch.stack(errors).mean()
+    (pull,) = torch.autograd.grad(error, shown)
+    return error.detach() + ((x_again - x_again.detach()) * pull).sum()
 
 
 def phases_of(cfg: LossConfig, iteration: int = 0) -> tuple[AlaePhase, ...]:

@@ -49,6 +49,13 @@ class Networks(AlaeNetworks):
             yield from getattr(self, network).blocks[stage].parameters()
             yield from rgb[stage].parameters()
 
+    def with_features(self, x: Tensor, at: Growth) -> tuple[Tensor, list[Tensor]]:
+        """E(x), and the normalised features that leave each of E's blocks.
+
+        [N, C, R, R] -> [N, W], stage + 1 of [N, C', R', R']
+        """
+        return self.E.with_features(x, at)
+
     def means(self) -> dict[str, Tensor]:
         """The mean style, which truncation wants: zeros [L, W]."""
         return {"w_mean": torch.zeros(self.G.layers, self.D.w_width)}

@@ -84,14 +84,24 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, at: Growth) -> Tensor:
         """The style of x: the sum of what every layer gives up.  [N, channels, R, R] -> [N, W]"""
+        w, _ = self.with_features(x, at)
+        return w
+
+    def with_features(self, x: Tensor, at: Growth) -> tuple[Tensor, list[Tensor]]:
+        """The style of x, and what leaves each block on the way to it, in each plane normalised.
+
+        [N, channels, R, R] -> [N, W], stage + 1 of [N, C, R, R] from half of x's side to 2x2
+        """
         features, w = self._block(at.stage)(self.enter(x, at.stage))
         if at.alpha < 1.0:
             features = torch.lerp(self.enter(mean2x2(x), at.stage - 1), features, at.alpha)
             w = w * at.alpha
+        passed = [features]
         for k in range(at.stage - 1, -1, -1):
             features, styles = self._block(k)(features)
             w = w + styles
-        return w
+            passed.append(features)
+        return w, passed
 
     def grown(self, at: Growth) -> list[nn.Module]:
         """The parts that forward uses at this growth."""

@@ -60,3 +60,11 @@ class AlaeNetworks(NetworkGroup):
         """The critic's logit of "this image is real": D(E(x)).  [N, C, R, R] -> [N]"""
         logit: Tensor = self.D(self.E(x, at))
         return logit
+
+    def with_features(self, x: Tensor, at: Growth) -> tuple[Tensor, list[Tensor]]:
+        """E(x), and what E sees in x: tensors that are alike where images are.  Here w itself.
+
+        [N, C, R, R] -> [N, W], some of [N, ...]
+        """
+        w: Tensor = self.E(x, at)
+        return w, [w]

@@ -1,5 +1,6 @@
 """Algorithm 1: who moves, who does not, and what is drawn."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,8 @@ import torch
 from stylealae.config import LossConfig, ModelConfig
 from stylealae.errors import ConfigError
 from stylealae.families import FAMILIES
+from stylealae.families.alae.config import AlaeModelConfig
+from stylealae.families.alae.networks import AlaeMlp
 from stylealae.networks import Networks, build
 from stylealae.phase_inputs import StyleInputSampler
 from stylealae.phases import Phase, phases_of
@@ -116,6 +119,53 @@ def test_likeness_has_the_gradient_that_finite_differences_give(letter, share):
             down = phase.loss(nets, x, r, AT, cfg)
             p += step * way
         torch.testing.assert_close((grad * way).sum(), (up - down) / (2 * step), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("letter", ["E", "G"])
+@pytest.mark.parametrize("family", ["grown", "mlp"])
+def test_likeness_in_features_moves_g_and_w_as_finite_differences_say(letter, family):
+    """By the way of w and G alone: the features that compare stay as they are."""
+    cfg = LossConfig(likeness_rate=1.0, likeness_features=1e6)  # beside it the pixels are nothing
+    if family == "grown":
+        nets = build(SMALL).double()
+        part = getattr(nets, letter).blocks[1]
+    else:
+        nets = AlaeMlp(
+            AlaeModelConfig(
+                resolution=16,
+                side=16,
+                channels=3,
+                z_width=8,
+                w_width=8,
+                hidden=24,
+                mapping_hidden=16,
+            )
+        ).double()
+        part = getattr(nets, letter)
+    judge = deepcopy(nets)
+    x = torch.randn(12, 3, 16, 16, dtype=torch.float64)
+    r = replace(sampler(slice(0, 12)).draw("likeness", 0, AT), noise=None)
+
+    def unlike() -> torch.Tensor:
+        again = nets.G(nets.E(x, AT), AT)
+        found, wanted = (judge.with_features(a, AT)[1] for a in (again, x))
+        errors = [(a - b).abs().mean() for a, b in zip(found, wanted, strict=True)]
+        return 1e6 * torch.stack(errors).mean()
+
+    loss = phases_of(cfg)[-1].loss(nets, x, r, AT, cfg)
+    torch.testing.assert_close(loss.detach(), unlike(), rtol=1e-4, atol=0)
+    for name, p in part.named_parameters():
+        if "noise" in name:
+            continue
+        (grad,) = torch.autograd.grad(loss, p, retain_graph=True)
+        way, step = torch.randn_like(p), 1e-7
+        with torch.no_grad():
+            p += step * way
+            up = unlike()
+            p -= 2 * step * way
+            down = unlike()
+            p += step * way
+        torch.testing.assert_close((grad * way).sum(), (up - down) / (2 * step), rtol=1e-3, atol=1)
 
 
 def test_merged_gives_e_the_gradient_of_reciprocity_and_g_that_of_both():
