@@ -67,8 +67,10 @@ def regressions(row: Row) -> str:
 
 
 def record(rows: list[Row]) -> None:
-    """Puts these counts on record."""
-    RECORD.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+    """Puts these counts on record; those of other stages stay."""
+    known = [*json.loads(RECORD.read_text()), *rows]
+    kept = {(row["stage"], row["fused"]): row for row in known}.values()
+    RECORD.write_text("[\n" + ",\n".join(json.dumps(row) for row in kept) + "\n]\n")
 
 
 def table(rows: list[Row]) -> Iterator[str]:
