@@ -14,10 +14,11 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import torch
-
 from stylealae.errors import CheckpointError, ConfigError, DataError, UserError
 from stylealae.interop.pretrained import pretrained
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["SCHEME", "HubDataset", "HubFile", "OnHub", "dataset", "dataset_commit", "model"]
 __all__ += ["push", "repository"]
@@ -35,14 +36,14 @@ class OnHub:
     if TYPE_CHECKING:
 
         @classmethod
-        def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
+        def load(cls, path: str | Path, device: "str | torch.device" = "cpu") -> Self:
             """The model of a snapshot folder."""
 
         def save(self, folder: Path, *, origin: str = "") -> None:
             """Writes weights, config and model card into an existing folder."""
 
     @classmethod
-    def from_pretrained(cls, name: str, device: str | torch.device = "cpu") -> Self:
+    def from_pretrained(cls, name: str, device: "str | torch.device" = "cpu") -> Self:
         """The model of a repository: `owner/name`, or `owner/name@revision` for good.
 
         A branch moves; a commit's hash is the same weights tomorrow.  `rendered_64` comes with the

@@ -8,12 +8,12 @@ hash. The last member is the index.
 import hashlib
 import io
 import json
+import tarfile
 from collections.abc import Mapping
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 from PIL import Image
-from webdataset.writer import TarWriter
 
 from pipeline.data.format.index import index_tail
 from pipeline.data.format.manifest import ShardFile, tar_name
@@ -51,15 +51,6 @@ class Hashing:
         return self._file.tell()
 
 
-class PlainTarWriter(TarWriter):  # type: ignore[misc]
-    """Webdataset's writer to a file; its own mode, for streams, copies everything twice more."""
-
-    @staticmethod
-    def tarmode(fileobj: object, compress: object = None) -> str:
-        """The mode of tarfile."""
-        return "w"
-
-
 class ShardWriter:
     """Writes aside; `finish` puts the tar in its place, `abandon` removes what is unfinished."""
 
@@ -69,7 +60,9 @@ class ShardWriter:
         self._encoding = encoding_of(resolution)
         self._file = out.scratch(self._name)
         self._hashing = Hashing(self._file)
-        self._tar = PlainTarWriter(self._hashing, encoder=False, mtime=0)
+        self._tar = tarfile.TarFile(
+            mode="w", fileobj=cast(BinaryIO, self._hashing), format=tarfile.USTAR_FORMAT
+        )
         self._held: list[tuple[int, str, Mapping[str, Label], Pixels]] = []
         self._at: list[int] = []  # where each member's span begins
         self._samples: list[int] = []
@@ -84,9 +77,9 @@ class ShardWriter:
     def finish(self) -> ShardFile:
         """Complete the tar under its final name; gives back its hash and length."""
         self._flush()
-        index_at = self._tar.tarstream.offset
+        index_at = self._tar.offset
         tail = index_tail([*self._at, index_at], self._samples, self._sha256)
-        self._hashing.write(tail)  # with the end mark: the TarWriter's own is not wanted
+        self._hashing.write(tail)  # with the end mark: tarfile's own is not wanted
         digest = self._hashing.whole.hexdigest()
         self._out.publish(self._file, self._name, digest)
         return ShardFile(
@@ -120,19 +113,26 @@ class ShardWriter:
                 for name in self._held[0][2]
             },
         }
-        self._at.append(self._tar.tarstream.offset)
+        self._at.append(self._tar.offset)
         self._samples.append(len(images))
         self._hashing.span = hashlib.sha256()
-        self._tar.write(
-            {
-                "__key__": f"{self._held[0][0]:08d}",
-                "u8" if self._encoding == "block" else "webp": data,
-                "json": json.dumps(beside, separators=(",", ":"), default=float).encode(),
-            }
-        )
+        key = f"{self._held[0][0]:08d}"
+        described = json.dumps(beside, separators=(",", ":"), default=float).encode()
+        self._member(f"{key}.json", described)
+        self._member(f"{key}.{'u8' if self._encoding == 'block' else 'webp'}", data)
         self._sha256.append(self._hashing.span.hexdigest())
         self._held.clear()
         self._out.write_back(self._file)
+
+    def _member(self, name: str, data: bytes) -> None:
+        """Append a file with the owner and mode that webdataset's own writer gives it.
+
+        That writer would load torch, seconds of every process that makes shards.
+        """
+        member = tarfile.TarInfo(name)
+        member.size, member.mode = len(data), 0o444
+        member.uname = member.gname = "bigdata"
+        self._tar.addfile(member, io.BytesIO(data))
 
 
 def _webp(image: Pixels) -> bytes:

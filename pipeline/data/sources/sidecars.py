@@ -1,6 +1,7 @@
 """Labels beside an image, by its name: `.cls`, `.json` and `.txt`, as in shards of WebDataset."""
 
 import math
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import cast
 
@@ -14,6 +15,9 @@ __all__ = ["labels_beside", "one_of_each_sample"]
 
 ENDINGS = {"cls": "class", "json": "json", "txt": "text"}
 """Endings that are read, and the label that each is; an object of JSON has names of its own."""
+
+SAMPLE = re.compile(r"((?:.*/|)[^.]+)[.][^/]*$")
+"""A name up to its first point, as webdataset, which loads torch, splits it."""
 
 
 def one_of_each_sample(images: Sequence[str], files: Collection[str]) -> list[str]:
@@ -59,8 +63,8 @@ def labels_beside(
 
 def _sample(name: str) -> str:
     """The name of a sample, which all of its files begin with."""
-    base, _ = needed("webdataset.tariterators", "tars", "train").base_plus_ext(name)
-    return str(base)
+    found = SAMPLE.match(name)
+    return found[1] if found else name
 
 
 def _sidecars(base: str, files: Collection[str]) -> dict[str, str]:

@@ -32,6 +32,16 @@ for zero, kind in ((0, "adam"), (1, "sgd"), (2, "adam")):  # ZeRO 3 loads it in 
 """
 
 HEAVY = {"torch", "ray", "deepspeed", "webdataset", "tensorboard"}
+WORKER = """
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from pipeline.data.prepare.processes import over_processes
+from pipeline.data.prepare.shards import prepare
+from pipeline.data.sources.registry import open_source
+
+with TemporaryDirectory() as folder:
+    prepare(open_source("tests/cases/align/al"), Path(folder), (4,), workers=1)
+"""
 CLI = "from pipeline.cli.app import main; main(['{}'], standalone_mode=False)"
 
 
@@ -43,6 +53,7 @@ CLI = "from pipeline.cli.app import main; main(['{}'], standalone_mode=False)"
         ("the help", CLI.format("--help"), HEAVY),
         ("a command's help", CLI.format("train', '--help"), HEAVY),
         ("a trainer", TRAINER, {"torch._dynamo", "sympy", "pandas", "ray"}),
+        ("a worker of prepare", WORKER, HEAVY),
         ("a launch script", "import pipeline.cli.launching", HEAVY),
         ("the actor", "import pipeline.cluster.coordinator", {"torch", "pandas", "tensorboard"}),
     ],

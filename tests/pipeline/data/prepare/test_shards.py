@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import webdataset as wds
 from PIL import Image
 
 from pipeline.data.format.manifest import MANIFEST, Manifest
@@ -65,6 +64,8 @@ def contents(folder: Path) -> dict[str, str]:
 
 def samples(tar: Path) -> list[dict[str, bytes]]:
     """The samples of a tar as plain webdataset gives them."""
+    import webdataset as wds  # it loads torch, which the processes that make shards do without
+
     return list(wds.WebDataset(str(tar), shardshuffle=False, empty_check=False))
 
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from pipeline.data.sources.registry import open_source
+from pipeline.data.sources.sidecars import _sample
 from stylealae.errors import DataError
 
 
@@ -144,6 +145,13 @@ def test_a_sample_of_a_shard_has_one_image_and_its_labels(tmp_path: Path) -> Non
     tar_of(tmp_path / "y.tar", [("0.png", png()), ("0.cls", b"cat")])
     with pytest.raises(DataError, match=r"0\.cls cannot be read as labels"):
         open_source(str(tmp_path / "y.tar"))
+
+
+@pytest.mark.parametrize("name", ["0.png", "a/0.png", "a.b/c.mask.png", "a.b/.c.png", "./a.tar.gz"])
+def test_a_sample_is_called_what_webdataset_calls_it(name: str) -> None:
+    from webdataset.tariterators import base_plus_ext
+
+    assert _sample(name) == (base_plus_ext(name)[0] or name)
 
 
 def test_a_folder_of_tars_has_all_their_images_and_the_tables_beside_them(tmp_path: Path) -> None:
