@@ -108,6 +108,20 @@ def test_frozen_layers_are_skipped_whole_and_start_afresh_later(world: World, ze
     assert not torch.equal(before["G.blocks.0.const"], weights(nets)["G.blocks.0.const"])
 
 
+def test_gradients_are_asked_for_by_what_a_phase_trains_and_what_is_at_work(world: World) -> None:
+    """An entrance that has faded out belongs to its network and has no gradient any more."""
+    nets, grown = build(SMALL), replace(GROWING, alpha=1.0)
+    names = {p: name for name, p in nets.named_parameters()}
+    faded = {p for a in "GE" for p in nets.grown(a, GROWING)}
+    faded -= {p for a in "GE" for p in nets.grown(a, grown)}
+    assert {names[p].split(".")[0] for p in faded} == {"G", "E"}
+    with engine_of(nets, world, at=GROWING) as engine:
+        for phase in PHASES:
+            iterate(engine, world, 0, phases=[phase], at=grown)
+            at_work = {names[p] for a in phase.trains for p in nets.grown(a, grown)}
+            assert {names[p] for p in names if p.requires_grad} == at_work
+
+
 def test_what_has_not_grown_has_no_moments(world: World) -> None:
     with engine_of(build(SMALL), world, at=GROWING) as engine:
         names = {name.split("/")[1] for name in state_of(engine)}
