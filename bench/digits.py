@@ -12,7 +12,6 @@ import gzip
 from functools import cache
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -44,6 +43,8 @@ def digit(index: int) -> tuple[NDArray[np.uint8], int]:
 @cache
 def _glyph(font: int, kind: int, stroke: int) -> Image.Image:
     """One digit of one font in the middle of a large image, softened against aliasing."""
+    import matplotlib
+
     file = Path(matplotlib.get_data_path(), "fonts", "ttf", f"{FONTS[font]}.ttf")
     large = Image.new("L", (LARGE, LARGE))
     ImageDraw.Draw(large).text(

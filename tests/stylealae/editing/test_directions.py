@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.decomposition import PCA
 from torch import Tensor
 
 from stylealae import StyleALAE
@@ -136,6 +135,8 @@ def test_saved_is_loaded_and_torn_is_refused(tmp_path: Path):
 
 
 def test_principal_directions_are_scikit_learns():
+    from sklearn.decomposition import PCA
+
     w, _, _ = planted()
     d = principal(w, 5)
     theirs = PCA(5).fit(w.double().numpy())

@@ -5,8 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score
-from sklearn.neighbors import KernelDensity, KNeighborsClassifier
 from torch import Tensor
 
 from stylealae.metrics import codes
@@ -21,6 +19,8 @@ def blobs(n: int, seed: int, apart: float = 3.0) -> tuple[Tensor, Tensor]:
 
 
 def test_errors_are_scikit_learns() -> None:
+    from sklearn.metrics import accuracy_score
+
     x, y = blobs(500, 0)
     assert codes.classification_error(x[:, :3], y) == pytest.approx(
         1 - accuracy_score(y, x[:, :3].argmax(1))
@@ -46,6 +46,8 @@ def test_the_majority_is_never_worse() -> None:
 
 
 def test_nearest_neighbours_and_planes_are_scikit_learns() -> None:
+    from sklearn.neighbors import KNeighborsClassifier
+
     (x, y), (x_test, y_test) = blobs(400, 2), blobs(200, 3)
     theirs = KNeighborsClassifier(1).fit(x, y).score(x_test, y_test)
     assert codes.nearest_neighbour_accuracy(x, y, x_test, y_test) == pytest.approx(theirs)
@@ -88,6 +90,8 @@ def test_two_samples_of_one_distribution_are_not_told_apart() -> None:
 
 @pytest.mark.parametrize("sigma", [0.2, 1.3])
 def test_the_window_is_scikit_learns_kernel_density(sigma: float) -> None:
+    from sklearn.neighbors import KernelDensity
+
     source = np.random.default_rng(6)
     samples, tests = source.random((70, 5)), source.random((1100, 5))
     wanted = KernelDensity(bandwidth=sigma).fit(samples).score_samples(tests)

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.kernel_ridge import KernelRidge
 
 from stylealae.metrics.reading import RIDGE, SHARPNESS, Reader, correlations
 
 
 def test_it_is_kernel_ridge_regression() -> None:
+    from sklearn.kernel_ridge import KernelRidge
+
     source = torch.Generator().manual_seed(0)
     x, more = torch.randn(60, 12, generator=source), torch.randn(9, 12, generator=source)
     known = torch.stack([x[:, 0].sin(), 5 + 3 * x[:, 1] * x[:, 2]], dim=1)
