@@ -1,4 +1,7 @@
-"""The studio in a real browser: every control is used, on a desk and on a phone."""
+"""The studio in a real browser: every control is used.
+
+On a phone, where there is least room; what is laid out in another way on a desk, there too.
+"""
 
 import io
 import json
@@ -47,6 +50,7 @@ DROPPED = """() => {
   return given;
 }"""
 DESK, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
+BOTH = pytest.mark.parametrize("visit", [DESK, PHONE], ids=["desk", "phone"], indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -117,10 +121,11 @@ class Visit:
         return self.page.locator("#message").inner_text()
 
 
-@pytest.fixture(params=[DESK, PHONE], ids=["desk", "phone"])
+@pytest.fixture
 def visit(browser: "Browser", address: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
     """The page as it is after its first picture; it must neither fail nor ask the network."""
-    context = browser.new_context(viewport=request.param, accept_downloads=True)
+    size = getattr(request, "param", PHONE)
+    context = browser.new_context(viewport=size, accept_downloads=True)
     context.set_default_timeout(60_000)
     made = Visit(context.new_page())
     made.page.goto(address)
@@ -144,6 +149,7 @@ def file(name: str, content: bytes) -> dict[str, Any]:
     return {"name": name, "mimeType": "image/jpeg", "buffer": content}
 
 
+@BOTH
 def test_every_slider_moves_the_picture_and_reset_brings_it_back(visit: Visit) -> None:
     page, plain = visit.page, visit.pixels("after")
     ids = page.eval_on_selector_all("#attributes input, #styles input", "all => all.map(e => e.id)")
@@ -163,6 +169,7 @@ def test_every_slider_moves_the_picture_and_reset_brings_it_back(visit: Visit) -
     assert visit.after(lambda: page.locator("#noise").check()) == plain  # untrained: it weighs 0
 
 
+@BOTH
 def test_random_faces_truncation_and_mixing(visit: Visit) -> None:
     page, first = visit.page, visit.pixels("after")
     other = visit.after(lambda: page.locator("#random").click())
@@ -186,6 +193,7 @@ def test_random_faces_truncation_and_mixing(visit: Visit) -> None:
     assert page.locator("#mix-fine").is_disabled()
 
 
+@BOTH
 def test_a_photo_is_cropped_reconstructed_compared_and_saved(
     visit: Visit, model: StyleALAE, tmp_path: Path
 ) -> None:
@@ -557,7 +565,12 @@ def test_a_vertical_swipe_scrolls_and_moves_no_slider(browser: "Browser", addres
     context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("visit", "scheme"),
+    [(DESK, "light"), (PHONE, "dark")],
+    ids=["desk light", "phone dark"],
+    indirect=["visit"],
+)
 def test_axe_finds_nothing(visit: Visit, scheme: Any) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe-core here")
     page = visit.page
