@@ -79,7 +79,8 @@ class EngineConfig:
     """How a step is computed."""
 
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
-    """Autocast of the forward pass; weights, Adam and the R1 branch stay float32."""
+    """Autocast of the forward pass; weights, Adam and the R1 branch stay float32.  A CPU without
+    instructions for bf16 computes it in float32, which is several times faster there."""
     tf32: Literal["off", "outside_r1", "derivatives", "on"] = "derivatives"
     """Where convolutions and matrix products of float32 may take TF32 on GPUs, which keeps 10 bits
     of a factor and is several times faster: nowhere; in phases without R1; in R1's derivatives as

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.arithmetic import tf32_of
 from pipeline.config import RunConfig
@@ -24,41 +24,20 @@ from pipeline.config.sections import EngineConfig
 from pipeline.training.groups import network_of, parameter_groups, trained_by
 from pipeline.training.optimizer import KINDS
 from pipeline.training.partition import ByDeepSpeed, Partition
+from pipeline.training.phase_loss import PhaseLoss
 from pipeline.training.scaler import LossScaler
 from pipeline.training.sharding import Sharded
 from pipeline.world import World
-from stylealae.config import TermsConfig
 from stylealae.families import FAMILIES
 from stylealae.networks.group import NetworkGroup
 from stylealae.phase_inputs import PhaseInputs
 from stylealae.phases import AnyPhase
-from stylealae.schedule import Growth, Progress, at_stage
+from stylealae.schedule import Progress, at_stage
 
 __all__ = ["Engine"]
 
 MAX_BUCKET = 64 << 20
 BIASES = 512  # ZeRO 3 keeps tensors of no more numbers whole on every rank
-HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class PhaseLoss(nn.Module):
-    """What DeepSpeed wraps: the networks, whose forward is a phase's loss.
-
-    The autocast is ours: DeepSpeed's own (0.19.8) is a state of the process, so that an engine in
-    float32 after one in float16 scales its losses too, and its scaler never recovers from the first
-    overflow at ZeRO 1 to 3.
-    """
-
-    def __init__(self, nets: NetworkGroup, cfg: TermsConfig, precision: str) -> None:
-        super().__init__()
-        self.nets = nets
-        self.cfg = cfg
-        self.autocast = HALF.get(precision)
-
-    def forward(self, phase: AnyPhase, x: Tensor, r: PhaseInputs, at: Growth) -> Tensor:
-        """The loss of one phase on one micro-batch.  -> []"""
-        with torch.autocast(x.device.type, self.autocast, enabled=self.autocast is not None):
-            return phase.loss(self.nets, x, r, at, self.cfg)
 
 
 class Engine:
@@ -83,8 +62,9 @@ class Engine:
         self._partition = self._partitioned(how, world)
         held = [self._partition.held(a) for a in self.params]
         self._optimizer = KINDS[cfg.optimizer.kind](held, cfg.optimizer)
+        module = PhaseLoss(nets, cfg.loss, cfg.engine.precision, world.device)
         self._engine, _, _, _ = self._deepspeed.initialize(
-            model=PhaseLoss(nets, cfg.loss, cfg.engine.precision),
+            model=module,
             optimizer=self._optimizer,
             config=_deepspeed_config(
                 how,

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from bench.tf32 import rounded
+from pipeline import arithmetic
 from pipeline.config.sections import EngineConfig
 from pipeline.world import World, joined
 from stylealae.networks import build
 from stylealae.ops.precision import tf32
-from tests.reference.plain import PHASES, SMALL, engine_of, iterate, weights
+from tests.reference.plain import PHASES, SMALL, different, engine_of, iterate, weights
 
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 
@@ -118,3 +119,31 @@ def test_a_deterministic_engine_refuses_what_does_not_repeat_itself(world: World
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
     with pytest.raises(RuntimeError, match="does not have a deterministic implementation"):
         torch.zeros(4).put_(torch.tensor([0, 0]), torch.ones(2))
+
+
+@pytest.mark.parametrize("multiplies", [True, False])
+def test_a_cpu_without_bf16_computes_it_in_float32_and_says_so(
+    multiplies: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(arithmetic, "multiplies_bf16", lambda: multiplies)
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert arithmetic.half_of("bf16", cpu) == (torch.bfloat16 if multiplies else None)
+    assert ("bf16 is computed in float32" in caplog.text) is not multiplies
+    caplog.clear()
+    assert arithmetic.half_of("bf16", gpu) == torch.bfloat16
+    assert arithmetic.half_of("fp16", cpu) == torch.float16
+    assert arithmetic.half_of("fp32", cpu) is None
+    assert not caplog.text
+
+
+def test_bf16_on_a_cpu_without_it_is_float32_to_the_bit(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arithmetic, "multiplies_bf16", lambda: False)
+    ends = []
+    for precision in ("fp32", "bf16"):
+        nets = build(SMALL)
+        with engine_of(nets, world, precision=precision, emulated=False) as engine:
+            iterate(engine, world, 0)
+        ends.append(weights(nets))
+    assert not different(*ends)

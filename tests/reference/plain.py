@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as fn
 from torch import Tensor, nn
 
+from pipeline import arithmetic
 from pipeline.config import RunConfig
 from pipeline.config.init import InitConfig
 from pipeline.config.sections import EngineConfig
@@ -63,10 +64,19 @@ def config(
 
 @contextmanager
 def engine_of(
-    nets: Networks, world: World, zero: int = 1, *, at: Progress = AT, **engine: Any
+    nets: Networks,
+    world: World,
+    zero: int = 1,
+    *,
+    at: Progress = AT,
+    emulated: bool = True,
+    **engine: Any,
 ) -> Iterator[Engine]:
-    """An engine that is closed at the end of the block."""
-    made = Engine(nets, at, config(zero, **engine), world)
+    """An engine that is closed at the end of the block; bf16 is bf16, `emulated` on any CPU."""
+    with pytest.MonkeyPatch.context() as patched:
+        if emulated:
+            patched.setattr(arithmetic, "multiplies_bf16", lambda: True)
+        made = Engine(nets, at, config(zero, **engine), world)
     try:
         yield made
     finally:
