@@ -42,6 +42,8 @@ class PhaseInputs:
     """Prior samples [N, Z]."""
     noise: torch.Generator | None
     """Source of all noise inside the networks; None switches it off."""
+    features: Tensor | None = None
+    """What the phase shares of x with the one before or after it, if it has been computed."""
 
     def part(self, part: slice, n: int) -> Self:
         """The same for some of the n images: that share of every tensor."""

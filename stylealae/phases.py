@@ -20,11 +20,24 @@ from stylealae.ops.precision import forward_of_r1, full_precision
 from stylealae.phase_inputs import PhaseInputs, StyleInputs
 from stylealae.schedule import Growth
 
-__all__ = ["AlaePhase", "AnyPhase", "Phase", "phases_of"]
+__all__ = ["AlaePhase", "AnyPhase", "AnySharing", "Phase", "Sharing", "phases_of"]
 
 N = TypeVar("N", bound=NetworkGroup, contravariant=True)
 R = TypeVar("R", bound=PhaseInputs, contravariant=True)
 L = TypeVar("L", bound=TermsConfig, contravariant=True)
+
+
+@dataclass(frozen=True)
+class Sharing(Generic[N, L]):
+    """What phases in a row make of x alike while none of them moves the networks that make it.
+
+    An engine computes it once and gives it to them as `r.features`; without, each makes its own.
+    """
+
+    through: str
+    """The networks that x passes, as in "E"."""
+    of: Callable[[N, Tensor, L], Tensor | None]
+    """(networks, x, loss config) -> [N, ...]; None if the phases make different things of x."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +55,14 @@ class Phase(Generic[N, R, L]):
     """Whose optimiser moments it goes by: phases that name the same share theirs."""
     double_backward: bool = False
     """Whether it takes second derivatives, in float32 whatever the precision: R1 does."""
+    shares: Sharing[N, L] | None = None
+    """What it makes of x as the phase before or after it does."""
 
 
 AnyPhase: TypeAlias = Phase[Any, Any, Any]
 """A phase of a family that is known by name only."""
+AnySharing: TypeAlias = Sharing[Any, Any]
+"""What its phases have in common."""
 AlaePhase: TypeAlias = Phase[AlaeNetworks, StyleInputs, LossConfig]
 """A phase of Algorithm 1, of StyleALAE's networks or others of the same names."""
 

@@ -27,6 +27,7 @@ from pipeline.training.partition import ByDeepSpeed, Partition
 from pipeline.training.phase_loss import PhaseLoss
 from pipeline.training.scaler import LossScaler
 from pipeline.training.sharding import Sharded
+from pipeline.training.shared_pass import SharedPass
 from pipeline.world import World
 from stylealae.families import FAMILIES
 from stylealae.networks.group import NetworkGroup
@@ -63,6 +64,8 @@ class Engine:
         held = [self._partition.held(a) for a in self.params]
         self._optimizer = KINDS[cfg.optimizer.kind](held, cfg.optimizer)
         module = PhaseLoss(nets, cfg.loss, cfg.engine.precision, world.device)
+        whole = self.micro == share and (not how.zero_stage or _is_sharded(how))
+        self._shared = SharedPass(module, self.params) if whole else None
         self._engine, _, _, _ = self._deepspeed.initialize(
             model=module,
             optimizer=self._optimizer,
@@ -109,6 +112,8 @@ class Engine:
             for p in self.params[name]:
                 p.requires_grad_(name in trained and p in working)
         self._partition.begin(trained)
+        if self._shared is not None:
+            r = self._shared.inputs(phase, x, r, at)
         losses = []
         for i in range(0, len(x), self.micro):
             part = slice(i, i + self.micro)

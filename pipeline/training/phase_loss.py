@@ -7,7 +7,7 @@ from pipeline.arithmetic import half_of
 from stylealae.config import TermsConfig
 from stylealae.networks.group import NetworkGroup
 from stylealae.phase_inputs import PhaseInputs
-from stylealae.phases import AnyPhase
+from stylealae.phases import AnyPhase, AnySharing
 from stylealae.schedule import Growth
 
 __all__ = ["PhaseLoss"]
@@ -33,6 +33,11 @@ class PhaseLoss(nn.Module):
         """The loss of one phase on one micro-batch.  -> []"""
         with self.autocast(x):
             return phase.loss(self.nets, x, r, at, self.cfg)
+
+    def shared(self, sharing: AnySharing, x: Tensor) -> Tensor | None:
+        """What phases in a row have in common.  -> [N, ...], None if that is nothing"""
+        with self.autocast(x):
+            return sharing.of(self.nets, x, self.cfg)
 
     def autocast(self, x: Tensor) -> torch.autocast:
         """Half precision where the config and the device have it."""

@@ -11,12 +11,13 @@ from stylealae import losses
 from stylealae.families.aae.networks import Aae
 from stylealae.families.common.config import CodeLossConfig
 from stylealae.families.common.phases import (
+    FEATURES,
     RECONSTRUCTION,
     Encoded,
     Term,
     arranged,
     discrimination,
-    noisy,
+    judged,
 )
 from stylealae.phase_inputs import CodeInputs
 from stylealae.phases import Phase
@@ -33,7 +34,7 @@ def deceive(n: Aae, x: Tensor, e: Encoded, r: CodeInputs, cfg: CodeLossConfig) -
 def critic(n: Aae, x: Tensor, r: CodeInputs, at: Growth, cfg: CodeLossConfig) -> Tensor:
     """D: samples of the prior against codes.  -> []"""
     with torch.no_grad():  # E is not trained here
-        z = n.E(noisy(n.rows(x), r, cfg), r.noise).z
+        z = judged(n, x, r, cfg).z
     return discrimination(n.judge(r.z, r.labels), n.judge(z, r.labels))
 
 
@@ -41,5 +42,7 @@ def aae_phases(
     cfg: CodeLossConfig, iteration: int = 0
 ) -> tuple[Phase[Aae, CodeInputs, CodeLossConfig], ...]:
     """The phases of the plain, the label-informed and the supervised AAE."""
-    judge = Phase("critic", trains="D", loss=critic, rate=cfg.critic_rate)
+    judge: Phase[Aae, CodeInputs, CodeLossConfig] = Phase(
+        "critic", trains="D", loss=critic, rate=cfg.critic_rate, shares=FEATURES
+    )
     return arranged(cfg, judge, RECONSTRUCTION, Term("encoder", "E", deceive))

@@ -16,12 +16,13 @@ from stylealae.families.aae.phases import deceive
 from stylealae.families.aae_classes.config import ClassLossConfig
 from stylealae.families.aae_classes.networks import ClassAae
 from stylealae.families.common.phases import (
+    FEATURES,
     RECONSTRUCTION,
     Encoded,
     Term,
     arranged,
     discrimination,
-    noisy,
+    judged,
 )
 from stylealae.phase_inputs import CodeInputs
 from stylealae.phases import Phase
@@ -54,7 +55,8 @@ def smooth(n: ClassAae, x: Tensor, e: Encoded, r: CodeInputs, cfg: ClassLossConf
         wanted = torch.where(labels[:, None] < 0, own, known)
         spread = (rows[: len(x)] - rows[: len(x)].mean(0)).square().sum(1).mean().sqrt()
     given = torch.cat((e.code.y, e.labelled_y)) if len(r.x_labelled) else e.code.y
-    (away,) = torch.autograd.grad(losses.divergence(wanted, given).sum(), e.rows, retain_graph=True)
+    assert e.slope is not None
+    away = e.slope(losses.divergence(wanted, given).sum())
     step = cfg.smoothness_radius * spread * fn.normalize(away)
     with frozen_statistics(n.E):
         apart = losses.divergence(wanted, n.E(rows + step).y)
@@ -82,7 +84,7 @@ def frozen_statistics(net: nn.Module) -> Iterator[None]:
 def critics(n: ClassAae, x: Tensor, r: CodeInputs, at: Growth, cfg: ClassLossConfig) -> Tensor:
     """D and C: samples of their priors against z and y.  -> []"""
     with torch.no_grad():  # E is not trained here
-        z, logits = n.E(noisy(n.rows(x), r, cfg), r.noise)
+        z, logits = judged(n, x, r, cfg)
         y = blurred(logits.softmax(1), r, cfg)
         sampled = blurred(fn.one_hot(r.y, n.classes).to(y.dtype), r, cfg)
     styles = discrimination(n.judge(r.z, r.labels), n.judge(z, r.labels))
@@ -108,7 +110,7 @@ def class_terms(cfg: ClassLossConfig) -> list[Term[ClassAae, ClassLossConfig]]:
 
 def class_critic(cfg: ClassLossConfig) -> Phase[ClassAae, CodeInputs, ClassLossConfig]:
     """The phase of both discriminators."""
-    return Phase("critic", trains="DC", loss=critics, rate=cfg.critic_rate)
+    return Phase("critic", trains="DC", loss=critics, rate=cfg.critic_rate, shares=FEATURES)
 
 
 def class_phases(

@@ -3,7 +3,7 @@
 Legend: N batch, C channels, R resolution, P numbers in a row, H features, Z width of z, K classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ __all__ = [
     "Code",
     "Encoder",
     "Rows",
+    "Slope",
     "hidden",
     "image_critic",
     "image_decoder",
@@ -31,6 +32,8 @@ __all__ = [
     "mlp",
 ]
 
+Slope = Callable[[Tensor], Tensor]
+"""The gradient of a number with respect to an encoder's input.  [] -> [N, P]"""
 SLOPE = 0.2
 """Of the discriminators' leaky ReLUs: a ReLU that is dead passes no gradient on to the codes."""
 
@@ -97,9 +100,41 @@ class Encoder(nn.Module):
         assert isinstance(self.posterior, GaussianPosterior)
         return self.posterior.moments(self.features(rows, None))
 
+    @property
+    def by_image(self) -> bool:
+        """Whether the features are of an image alone: of no noise, of no other image."""
+        norms = any(isinstance(module, nn.BatchNorm1d) for module in self.trunk.modules())
+        return not self.posterior.eta_width and not norms
+
+    def with_slope(self, rows: Tensor, noise: torch.Generator | None) -> tuple[Code, Slope]:
+        """The code, and what gives a number's gradient with respect to the rows.
+
+        It is taken at the first layer's output where that is linear: at the rows themselves the
+        step's own backward pass would work out another one, which nobody asks for.
+        """
+        if not isinstance(self.trunk, nn.Sequential):
+            rows = rows.requires_grad_(True)
+            return self(rows, noise), lambda number: _gradient(number, rows)
+        first, *rest = self.trunk
+        assert isinstance(first, nn.Linear)
+        h = entered = first(self.posterior.enter(rows, noise))
+        if not h.requires_grad:  # E is not trained
+            h.requires_grad_(True)
+        for layer in rest:
+            h = layer(h)
+
+        def slope(number: Tensor) -> Tensor:
+            whole = _gradient(number, entered) @ first.weight.detach()
+            return whole[:, : rows.shape[1]].to(rows.dtype)
+
+        return self.code(h, noise), slope
+
     def forward(self, rows: Tensor, noise: torch.Generator | None = None) -> Code:
         """The code; without noise the posterior's centre.  [N, P] -> [N, Z], [N, K]"""
-        h = self.features(rows, noise)
+        return self.code(self.features(rows, noise), noise)
+
+    def code(self, h: Tensor, noise: torch.Generator | None) -> Code:
+        """The code of features.  [N, H] -> [N, Z], [N, K]"""
         y = h.new_zeros(len(h), 0) if self.classes is None else self.classes(h)
         return Code(self.posterior(h, noise), y.float())
 
@@ -132,6 +167,12 @@ class Autoencoder(Rows):
         """Logits of grey values.  [N, Z], [N, K] -> [N, P]"""
         logits: Tensor = self.G(torch.cat((z, y), 1)).float()
         return logits
+
+
+def _gradient(number: Tensor, x: Tensor) -> Tensor:
+    """Of a number with respect to x, its graph kept."""
+    (gradient,) = torch.autograd.grad(number, x, retain_graph=True)
+    return gradient
 
 
 def mlp(

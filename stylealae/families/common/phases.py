@@ -5,7 +5,7 @@ or a sum of them with one forward pass of E.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, TypeVar
 
 import torch
@@ -13,17 +13,19 @@ from torch import Tensor
 
 from stylealae import losses
 from stylealae.families.common.config import CodeLossConfig
-from stylealae.families.common.networks import Autoencoder, Code
+from stylealae.families.common.networks import Autoencoder, Code, Slope
 from stylealae.phase_inputs import CodeInputs
-from stylealae.phases import Phase
+from stylealae.phases import Phase, Sharing
 from stylealae.schedule import Growth
 
 __all__ = [
+    "FEATURES",
     "RECONSTRUCTION",
     "Encoded",
     "Term",
     "arranged",
     "discrimination",
+    "judged",
     "noisy",
     "reconstruct",
     "summed",
@@ -36,14 +38,14 @@ L = TypeVar("L", bound=CodeLossConfig, contravariant=True)
 class Encoded(NamedTuple):
     """The batch through E, and the labelled images of the iteration with it."""
 
-    rows: Tensor
-    """E's input: rows with the training noise on them [N + M, P]."""
     code: Code
     """Of the batch, [N, Z] and [N, K]."""
     labelled_y: Tensor
     """Logits of the labelled images' classes [M, K]; of the batch's if it is labelled itself."""
     labels: Tensor
     """Their classes, -1 where unknown."""
+    slope: Slope | None
+    """The gradient of a number with respect to E's input [N + M, P], where a term asks for it."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +68,40 @@ def encoded(
 ) -> Encoded:
     """X through E, the labelled images behind it if they are wanted.
 
-    `by_rows` makes the rows such that a gradient with respect to them can be asked for.
+    `by_rows` is for a term that asks for a gradient with respect to E's input.
     """
-    known = r.x_labelled if labelled else x[:0]
-    rows = noisy(n.rows(torch.cat((x, known))), r, cfg)
-    rows.requires_grad_(by_rows)
-    z, y = n.E(rows, r.noise)
+    known, slope = r.x_labelled if labelled else x[:0], None
+    if r.features is not None and not len(known) and not by_rows:
+        z, y = n.E.code(r.features, r.noise)
+    else:
+        rows = noisy(n.rows(torch.cat((x, known))), r, cfg)
+        if by_rows:
+            (z, y), slope = n.E.with_slope(rows, r.noise)
+        else:
+            z, y = n.E(rows, r.noise)
     code = Code(z[: len(x)], y[: len(x)])
     if len(known):
-        return Encoded(rows, code, y[len(x) :], r.y_labelled)
-    return Encoded(rows, code, code.y, r.labels)
+        return Encoded(code, y[len(x) :], r.y_labelled, slope)
+    return Encoded(code, code.y, r.labels, slope)
+
+
+def judged(n: Autoencoder, x: Tensor, r: CodeInputs, cfg: CodeLossConfig) -> Code:
+    """X through E as the discriminators take it."""
+    if r.features is not None:
+        return n.E.code(r.features, r.noise)
+    code: Code = n.E(noisy(n.rows(x), r, cfg), r.noise)
+    return code
+
+
+def features(n: Autoencoder, x: Tensor, cfg: CodeLossConfig) -> Tensor | None:
+    """E's last hidden layer, if it is of x alone: no noise before it, no other image.  -> [N, H]"""
+    if cfg.input_noise or cfg.input_dropout or not n.E.by_image:
+        return None
+    return n.E.features(n.rows(x), None)
+
+
+FEATURES: Sharing[Autoencoder, CodeLossConfig] = Sharing("E", features)
+"""What a phase of the discriminators and the next one, of E, have in common."""
 
 
 def noisy(rows: Tensor, r: CodeInputs, cfg: CodeLossConfig) -> Tensor:
@@ -114,13 +140,19 @@ def arranged(
     Apart, every phase goes by optimiser moments of its own.
     """
     if cfg.merged:
-        return critic, summed("autoencoder", "EG", first, *rest)
+        return critic, summed("autoencoder", "EG", first, *rest, shares=critic.shares)
     before, *after = (summed(t.phase, t.trains, t, moments=t.phase) for t in (first, *rest))
+    if after:  # E has not moved since the discriminators took its codes
+        after[0] = replace(after[0], shares=critic.shares)
     return before, critic, *after
 
 
 def summed(
-    name: str, trains: str, *terms: Term[N, L], moments: str = ""
+    name: str,
+    trains: str,
+    *terms: Term[N, L],
+    moments: str = "",
+    shares: Sharing[N, L] | None = None,
 ) -> Phase[N, CodeInputs, L]:
     """The phase that minimises the sum of some terms, with one forward pass of E."""
     labelled, by_rows = any(t.labelled for t in terms), any(t.by_rows for t in terms)
@@ -132,4 +164,4 @@ def summed(
         nothing = 0.0 * (e.code.z.sum() + e.code.y.sum())
         return torch.stack([term.loss(n, x, e, r, cfg) for term in terms]).sum() + nothing
 
-    return Phase(name, trains=trains, loss=loss, moments=moments)
+    return Phase(name, trains=trains, loss=loss, moments=moments, shares=shares)

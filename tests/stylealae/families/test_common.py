@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import torch
 
 from stylealae.families.common.config import CodeModelConfig
@@ -49,3 +50,25 @@ def test_the_crop_takes_the_middle_and_gives_it_back() -> None:
     x = torch.full((2, 1, 32, 32), -1.0)
     x[:, :, 2:30, 2:30] = torch.rand(2, 1, 28, 28)
     assert torch.equal(crop.images(crop.rows(x)), x)
+
+
+@pytest.mark.parametrize("more", [{}, {"batch_norm": True}, {"layers": "convolutional"}])
+@pytest.mark.parametrize("posterior", ["deterministic", "universal"])
+def test_the_slope_is_the_gradient_with_respect_to_the_rows(
+    posterior: str, more: dict[str, Any]
+) -> None:
+    e, rows = encoder(posterior, start_channels=4, **more), torch.rand(6, 784)
+    shown = rows.clone().requires_grad_(True)
+    (wanted,) = torch.autograd.grad(e(shown, rng(0, "eta", 0)).z.square().sum(), shown)
+    code, slope = e.with_slope(rows.clone(), rng(0, "eta", 0))
+    found = slope(code.z.square().sum())
+    assert torch.equal(found, wanted)
+    assert not found.requires_grad  # nothing is trained by way of it
+
+
+def test_an_encoder_that_is_not_trained_has_a_slope_too() -> None:
+    e, rows = encoder("deterministic"), torch.rand(6, 784)
+    trained, slope = e.with_slope(rows.clone(), None)
+    wanted = slope(trained.z.sum())
+    code, slope = e.requires_grad_(False).with_slope(rows.clone(), None)
+    assert torch.equal(slope(code.z.sum()), wanted)
