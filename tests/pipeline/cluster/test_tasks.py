@@ -1,9 +1,12 @@
-"""Shards made as Ray tasks are those that processes make, to the last byte."""
+"""Tasks and actors on one Ray: shards as processes make them, a sweep's runs, a run's gauges."""
 
+import re
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from PIL import Image
 from pipeline.cli.app import main
 from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
+from pipeline.training.progress import ProgressUpdate
 from stylealae.errors import DataError
 
 ray = pytest.importorskip("ray")
@@ -23,6 +27,11 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[3]
 SIDES = (4, 8, 16, 32)
+SAYS_WITHIN_S = 90
+UPDATE = ProgressUpdate(
+    resolution=8, alpha=1.0, seen=4096, stage_first=0, stage_end=8000, total=8000, img_per_s=12.5,
+    losses={"critic": 0.75},
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -158,3 +167,33 @@ def test_runs_of_a_sweep_share_cores_and_one_that_dies_ends_no_other(connected: 
     found = dict(over_tasks(whether_odd, range(1, 6), at_most=4, share=Share(0.5, 0.0)))
     assert found.pop(4).startswith("its task died: RayTaskError")
     assert found == {1: "", 2: "2 is even", 3: "", 5: ""}
+
+
+def test_gauges_are_on_the_endpoint_of_the_workers_node(connected: None) -> None:
+    @ray.remote
+    class Worker:
+        def show(self) -> None:
+            from pipeline.cluster.gauges import Gauges
+
+            self.gauges = Gauges("faces")
+            self.gauges.show(UPDATE)
+
+    worker = Worker.remote()
+    ray.get(worker.show.remote())
+    port, text = ray.nodes()[0]["MetricsExportPort"], ""
+    end = time.monotonic() + SAYS_WITHIN_S
+    while "stylealae_loss{" not in text and time.monotonic() < end:
+        time.sleep(0.5)
+        with suppress(OSError):  # it is not up yet
+            asked = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5)
+            text = asked.read().decode()
+    found = {
+        name: (re.findall(r'(run|phase)="(\w+)"', tags), float(value))
+        for name, tags, value in re.findall(r"^ray_stylealae_(\w+){(.*)} (\S+)$", text, re.M)
+    }
+    run = ("run", "faces")
+    assert found == {
+        "images_seen": ([run], 4096), "images_total": ([run], 8000),
+        "images_per_second": ([run], 12.5), "resolution_pixels": ([run], 8),
+        "loss": ([("phase", "critic"), run], 0.75),
+    }  # fmt: skip
