@@ -4,12 +4,11 @@ Nothing is injected: where the pictures of the run belong lies a file, which is 
 picture is due, after 640 images.  Mended, it goes on without Ray: from a checkpoint all the same.
 """
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from launch.demo import main as demo
 from pipeline.config import load
 from pipeline.config.packaged import packaged
 from pipeline.data.prepare.shards import prepare
@@ -24,7 +23,6 @@ from tests.ranks import run_ranks
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = [
     "model.resolution=4",
     "model.max_channels=8",
@@ -44,21 +42,21 @@ def mended(world: World, *words: str) -> bool:
     return train_stages(cfg, cfg.stages, world, storage, fence_of=lambda _: None)
 
 
-def test_the_same_failure_twice_ends_the_run_with_its_reason(tmp_path: Path) -> None:
+def test_the_same_failure_twice_ends_the_run_with_its_reason(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     in_the_way = tmp_path / "run/images"
     in_the_way.parent.mkdir()
     in_the_way.write_text("")
     words = [*CONFIG, f"run_dir={tmp_path / 'run'}", f"data.path={tmp_path / 'faces'}"]
     prepare(open_source("64", "rendered"), tmp_path / "faces", (4,), workers=1)
-    failed = subprocess.run(
-        [sys.executable, "launch/demo.py", "faces=64", *words],
-        cwd=ROOT, capture_output=True, text=True, timeout=1200,
-    )  # fmt: skip
-    assert failed.returncode == 1, failed.stdout + failed.stderr
-    assert "twice in a row in the same place" in failed.stderr
-    assert "after 640 images" in failed.stderr
-    assert "images" in failed.stderr
-    assert "Traceback" not in failed.stderr
+    with pytest.raises(SystemExit) as failed:
+        demo(["faces=64", *words])
+    said = capfd.readouterr().err
+    assert failed.value.code == 1, said
+    assert "twice in a row in the same place" in said
+    assert "after 640 images" in said
+    assert "Traceback" not in said
 
     in_the_way.unlink()
     assert run_ranks(1, mended, tmp_path, given=words) == [True]
