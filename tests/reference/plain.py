@@ -47,6 +47,8 @@ GROWING = Progress(stage=1, alpha=0.4, batch=BATCH, lr=0.002)
 PAPER = LossConfig()
 PHASES = phases_of(PAPER)
 ZERO = (0, 1, 2, 3)
+ALONE = (0, 2, 3)
+"""The ZeRO stages that differ on one rank, where 1 shares out nothing and is 0."""
 ROUNDING = 1e-5
 ONE = World(0, 1, torch.device("cpu"))
 

@@ -17,6 +17,7 @@ from pipeline.world import World
 from stylealae.families import FAMILIES
 from stylealae.phase_inputs import CodeInputs
 from stylealae.priors import rng
+from tests.reference.plain import ALONE
 
 BATCH, STEPS = 8, 4
 FAMILY = FAMILIES["aae_classes"]
@@ -79,7 +80,7 @@ def plain(cfg: RunConfig) -> dict[str, Tensor]:
     return nets.state_dict()
 
 
-@pytest.mark.parametrize("zero", [0, 1, 2, 3])
+@pytest.mark.parametrize("zero", ALONE)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_phase_has_an_optimiser_of_its_own(world: World, kind: str, zero: int) -> None:
     cfg = config(kind, zero)
