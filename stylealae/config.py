@@ -151,13 +151,17 @@ class LossConfig(TermsConfig):
     likeness_features: float = 0.0
     """Weight, in likeness, of the mean absolute difference of E's own features of x and G(E(x)):
     G and the w of x follow it, and E's features themselves do not (as in VAE/GAN)."""
+    likeness_prior: float = 0.0
+    """Weight, in likeness, of the energy distance of E(x) from F(z), as a share of the spread of
+    F(z): the styles of images are to be distributed as those of prior samples (as in a WAE)."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.mixing_prob <= 1.0:
             raise ConfigError(
                 f"loss.mixing_prob is {self.mixing_prob}: it is a probability, 0 to 1"
             )
-        for name in ("r1_gamma", "reciprocity_weight", "likeness_rate", "likeness_features"):
+        weights = "r1_gamma", "reciprocity_weight", "likeness_features", "likeness_prior"
+        for name in (*weights, "likeness_rate"):
             if getattr(self, name) < 0.0:
                 raise ConfigError(f"loss.{name} is {getattr(self, name)}: it cannot be negative")
         if not 0.0 <= self.likeness_structure <= 1.0:

@@ -13,10 +13,12 @@ __all__ = [
     "adversarial",
     "bernoulli",
     "divergence",
+    "energy_distance",
     "gaussian_kl",
     "mmd",
     "moments_kl",
     "r1_penalty",
+    "spread",
     "squared",
     "squared_error",
     "ssim",
@@ -125,6 +127,24 @@ def mmd(x: Tensor, y: Tensor) -> Tensor:
         return (kernel(a, a) - len(KERNEL_SCALES) * len(a)) / (len(a) * (len(a) - 1))
 
     return within(x) + within(y) - 2.0 * kernel(x, y) / (len(x) * len(y))
+
+
+def spread(x: Tensor) -> Tensor:
+    """Mean distance of two samples.  [N, Z], N at least 2 -> []"""
+    return _distances(x, x).sum() / (len(x) * (len(x) - 1))
+
+
+def energy_distance(x: Tensor, y: Tensor) -> Tensor:
+    """Unbiased energy distance of two distributions, 0 for equal ones (Szekely & Rizzo 2013).
+
+    [N, Z], [M, Z], both at least 2 -> []; 2 E|x - y| - E|x - x'| - E|y - y'|
+    """
+    return 2.0 * _distances(x, y).mean() - spread(x) - spread(y)
+
+
+def _distances(x: Tensor, y: Tensor) -> Tensor:
+    """[N, Z], [M, Z] -> [N, M], with a gradient of 0 where two samples are the same."""
+    return (x[:, None] - y).square().sum(2).add(1e-12).sqrt()
 
 
 def too_close(heads: Tensor, apart: float) -> Tensor:

@@ -145,13 +145,28 @@ def likeness(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossCo
     """Departure, off by default: G(E(x)) must look like x, in pixels and in structure.  -> []"""
     w, features = n.with_features(x, at)
     x_again, share = n.G(w, at, r.noise), cfg.likeness_structure
-    loss = losses.absolute_error(x_again, x)
+    errors = losses.absolute_error(x_again, x)
     if share:  # as Zhao et al. (arXiv 1511.08861) mix the two
         with full_precision(x):
-            loss = torch.lerp(loss, losses.structural_error(x_again.to(x.dtype), x), share)
+            errors = torch.lerp(errors, losses.structural_error(x_again.to(x.dtype), x), share)
+    loss = errors.mean()
     if cfg.likeness_features:
-        return loss.mean() + cfg.likeness_features * _unlike(n, x_again, features, at)
-    return loss.mean()
+        loss = loss + cfg.likeness_features * _unlike(n, x_again, features, at)
+    if cfg.likeness_prior and len(x) > 1:  # of one image there is no distribution
+        loss = loss + cfg.likeness_prior * _otherwise_spread(n, w, r, x)
+    return loss
+
+
+def _otherwise_spread(n: AlaeNetworks, w: Tensor, r: StyleInputs, x: Tensor) -> Tensor:
+    """How far the styles w = E(x) are from those of F in their distribution, in its spread.  -> []
+
+    What a WAE asks of its codes, of a prior that F has learned and that does not move by it.
+    """
+    with torch.no_grad():
+        wanted = n.F(r.z)
+    with full_precision(x):
+        w, wanted = w.to(x.dtype), wanted.to(x.dtype)
+        return losses.energy_distance(w, wanted) / losses.spread(wanted)
 
 
 def _unlike(n: AlaeNetworks, x_again: Tensor, wanted: list[Tensor], at: Growth) -> Tensor:

@@ -33,6 +33,10 @@ MIXTURES = {
         "loss.merged=true", "loss.r1_every=2", "engine.recompute_from=8", "engine.micro_batch=[4]",
     ),
     "moving F in parts": ("loss.reciprocity_trains_f=true", "engine.micro_batch=[4]"),
+    "likeness in all its parts": (
+        "loss.likeness_rate=1", "loss.likeness_structure=0.5", "loss.likeness_features=0.2",
+        "loss.likeness_prior=1",
+    ),
 }  # fmt: skip
 """In a fade alone."""
 CODES = {

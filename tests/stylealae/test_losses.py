@@ -3,6 +3,7 @@
 import math
 
 import torch
+from scipy.stats import energy_distance
 
 from stylealae import losses
 from stylealae.config import ModelConfig
@@ -59,3 +60,29 @@ def test_terms_have_their_closed_forms() -> None:
     theirs = torch.distributions.kl_divergence(torch.distributions.Categorical(q), other)
     torch.testing.assert_close(losses.divergence(q, logits), theirs)
     assert float(losses.divergence(torch.eye(7)[:1], 1e3 * torch.eye(7)[:1])) == 0.0
+
+
+def test_energy_distance_is_scipys_without_the_bias() -> None:
+    """Scipy's is the root, in one dimension, and counts the pairs of a sample with itself."""
+    x, y = torch.randn(40, 1, dtype=torch.float64), 1.5 * torch.randn(30, 1, dtype=torch.float64)
+    within = {len(a): (a - a.T).abs().sum() / len(a) ** 2 for a in (x, y)}
+    bias = sum(mean / (n - 1) for n, mean in within.items())
+    biased = energy_distance(x.flatten().numpy(), y.flatten().numpy()) ** 2
+    torch.testing.assert_close(losses.energy_distance(x, y) + bias, torch.tensor(biased))
+
+
+def test_energy_distance_is_near_zero_for_one_distribution_only() -> None:
+    x, y = torch.randn(500, 8), torch.randn(400, 8)
+    same = losses.energy_distance(x, y).abs()
+    assert same < 0.02 < 0.1 < losses.energy_distance(x, 1.5 * y)
+
+
+def test_energy_distance_has_a_gradient_where_samples_coincide() -> None:
+    x = torch.zeros(3, 4, requires_grad=True)
+    losses.energy_distance(x, torch.ones(3, 4)).backward()
+    torch.testing.assert_close(x.grad, torch.full((3, 4), -1 / 3))
+
+
+def test_spread_is_the_mean_distance_of_two_samples() -> None:
+    x = torch.randn(20, 3)
+    torch.testing.assert_close(losses.spread(x), torch.pdist(x).mean())

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from stylealae import losses
 from stylealae.config import LossConfig, ModelConfig
 from stylealae.errors import ConfigError
 from stylealae.families import FAMILIES
@@ -166,6 +167,27 @@ def test_likeness_in_features_moves_g_and_w_as_finite_differences_say(letter, fa
             down = unlike()
             p += step * way
         torch.testing.assert_close((grad * way).sum(), (up - down) / (2 * step), rtol=1e-3, atol=1)
+
+
+def test_likeness_may_ask_that_styles_of_images_are_spread_as_f_s():
+    x, r = torch.randn(12, 3, 16, 16), sampler(slice(0, 12)).draw("likeness", 0, AT)
+    r = replace(r, noise=None)
+    nets, weight = build(SMALL), 0.7
+
+    def loss(prior: float, n: int = 12) -> torch.Tensor:
+        cfg = LossConfig(likeness_rate=1.0, likeness_prior=prior)
+        return phases_of(cfg)[-1].loss(nets, x[:n], r.part(slice(0, n), 12), AT, cfg)
+
+    more = loss(weight) - loss(0.0)
+    wanted, w = nets.F(r.z).detach(), nets.E(x, AT)
+    apart = losses.energy_distance(w, wanted) / torch.pdist(wanted).mean()
+    torch.testing.assert_close(more, weight * apart)
+    of_e = list(nets.grown("E", AT))
+    found, asked = (torch.autograd.grad(a, of_e) for a in (more, weight * apart))
+    torch.testing.assert_close(found, asked, rtol=1e-3, atol=1e-5)
+    loss(weight).backward()
+    assert all(p.grad is None for p in nets.F.parameters())
+    assert loss(weight, 1) == loss(0.0, 1)  # of one image there is no distribution
 
 
 def test_merged_gives_e_the_gradient_of_reciprocity_and_g_that_of_both():
