@@ -121,7 +121,7 @@ def _kept(plan: StagePlan, n: int) -> int:
 
 @lru_cache(maxsize=256)
 def _saved(plan: StagePlan, n: int, recompute_from: int) -> tuple[int, int]:
-    """The most bytes that a phase saves, and of its tensors the largest has in float32.
+    """The bytes that the phase that holds the most saves, and those of its largest in float32.
 
     In half precision all but R1's branch counts half.
     """
@@ -146,7 +146,8 @@ def _saved(plan: StagePlan, n: int, recompute_from: int) -> tuple[int, int]:
         ):
             phase.loss(nets, x, r, at, plan.loss)
         whole = max(size for size, _ in sizes.values())
-        most = max(most, (sum(size // (1 + halved) for size, halved in sizes.values()), whole))
+        saved = sum(size // (1 + halved) for size, halved in sizes.values())
+        most = max(most, (saved, whole), key=lambda held: held[0] + WORKING * held[1])
     return most
 
 
