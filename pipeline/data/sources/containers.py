@@ -1,22 +1,20 @@
 """What holds files: a folder, a zip or uncompressed tars, read in place, nothing extracted."""
 
-import lzma
 import os
 import stat
-import struct
 import zipfile
 import zlib
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import cast
+from typing import BinaryIO, cast
 
 from pipeline.data.format import tar
 from pipeline.data.signatures import compression, instead_of_container, stand_in
+from pipeline.data.sources.container import Container
 from pipeline.data.sources.digest import digest_of
 from pipeline.data.sources.left_aside import LeftAside
-from pipeline.data.sources.zip_names import zip_names
+from pipeline.data.sources.zip_names import ZipNames
 from pipeline.storage.publish import regular
 from stylealae.errors import DataError
 
@@ -31,44 +29,11 @@ __all__ = [
     "open_container",
 ]
 
-MAX_BYTES = 300 << 20
-"""A larger file is no picture, and in a zip it may be a few kilobytes that unpack to it."""
 OPEN = 64  # tars of a folder that are open at a time
 NOWHERE = "links that lead nowhere"
+BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 PIECE = 64
 """Bytes inflated at once by bzip2 and LZMA, whose decoders here know no bound: 90 MB at most."""
-
-
-class Container(ABC):
-    """Files by name, in any order."""
-
-    sizes: Mapping[str, int]
-    """Length of every file."""
-
-    def __init__(self) -> None:
-        """Begin with nothing left aside."""
-        self.left_aside = LeftAside()  # what is there and cannot be read
-
-    def read(self, name: str) -> bytes:
-        """The file's content; DataError says why it cannot be had."""
-        if self.sizes[name] > MAX_BYTES:
-            raise DataError(f"it has {self.sizes[name]:,} bytes, more than {MAX_BYTES:,}")
-        try:
-            return self._bytes(name)
-        except NotImplementedError as error:
-            raise DataError(f"it cannot be read ({error}): pack the zip anew") from error
-        except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
-            raise DataError(f"it cannot be read ({error})") from error
-        except (zlib.error, lzma.LZMAError, struct.error) as error:
-            raise DataError(f"it cannot be unpacked ({error})") from error
-
-    @abstractmethod
-    def _bytes(self, name: str) -> bytes:
-        """The file's content."""
-
-    @abstractmethod
-    def digest(self, name: str) -> bytes:
-        """Equal for equal contents, and quickly had; of a file that cannot be read, a constant."""
 
 
 class FolderOfFiles(Container):
@@ -107,8 +72,11 @@ class FolderOfFiles(Container):
         return Path(path).relative_to(self._path).as_posix()
 
     def _bytes(self, name: str) -> bytes:
-        with open(os.path.join(self._path, name), "rb") as file:
+        with self._stream(name) as file:
             return file.read()
+
+    def _stream(self, name: str) -> BinaryIO:
+        return open(os.path.join(self._path, name), "rb")
 
     def digest(self, name: str) -> bytes:
         """Of parts of the file."""
@@ -125,10 +93,26 @@ class ZipOfFiles(Container):
     def __init__(self, path: str) -> None:
         """List the files."""
         super().__init__()
-        self._zip = _opened_zip(path)
-        whole = [info for info in self._zip.infolist() if not info.is_dir()]
-        files = list(zip(zip_names(whole), whole, strict=True))
-        _require_distinct(path, (name for name, _ in files))
+        self._path, self._zip = path, _opened_zip(path)
+        self._whole = [info for info in self._zip.infolist() if not info.is_dir()]
+        self._names = ZipNames(self._whole)
+        self._list()
+
+    @property
+    def names_guessed(self) -> int:
+        """Files whose names are in a code page that nothing states."""
+        return self._names.guessed
+
+    def name_as(self, said: Collection[str]) -> str:
+        """Reads such names as most are among `said`, by their `forms`; how, for people."""
+        if matched := self._names.match(said):
+            self._list()
+        return f"{self._path}: {self._names.report(matched)}"
+
+    def _list(self) -> None:
+        self.left_aside = LeftAside()
+        files = list(zip(self._names, self._whole, strict=True))
+        _require_distinct(self._path, (name for name, _ in files))
         self._members = dict(files)
         for name, info in files:
             if stat.S_ISLNK(info.external_attr >> 16):
@@ -150,14 +134,19 @@ class ZipOfFiles(Container):
             self._members[name] = found
 
     def _bytes(self, name: str) -> bytes:
+        with self._stream(name) as member:
+            if self._members[name].compress_type in BOUNDED:
+                return member.read(self.sizes[name])  # never inflates beyond what it claims
+            return b"".join(iter(lambda: member.read(PIECE), b""))
+
+    def _stream(self, name: str) -> BinaryIO:
         info = self._members[name]
         if info.flag_bits & 1:
             raise DataError("it cannot be read (it is encrypted): unpack the zip with its password")
-        with self._zip.open(info) as member:
-            if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                return member.read(self.sizes[name])  # never inflates beyond what it claims
-            cast(zipfile.ZipExtFile, member).MIN_READ_SIZE = PIECE
-            return b"".join(iter(lambda: member.read(PIECE), b""))
+        member = cast(zipfile.ZipExtFile, self._zip.open(info))
+        if info.compress_type not in BOUNDED:
+            member.MIN_READ_SIZE = PIECE
+        return cast(BinaryIO, member)
 
     def digest(self, name: str) -> bytes:
         """The checksum that the zip holds."""

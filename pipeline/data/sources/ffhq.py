@@ -9,16 +9,16 @@ beside it, or is given as the file of labels. The first 60,000 images are for tr
 """
 
 import hashlib
-import json
-import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from pipeline.data.decoding import decode
 from pipeline.data.pixels import Pixels
 from pipeline.data.sources.files import Files
+from pipeline.data.sources.json_stream import JsonStream
 from pipeline.data.sources.labels import Labels
 from stylealae.errors import DataError
 
@@ -27,7 +27,7 @@ __all__ = ["Ffhq"]
 FOLDERS = ("images1024x1024", "thumbnails128x128")
 METADATA = "ffhq-dataset-v2.json"
 TRAINING = 60_000
-_BEGIN = re.compile(r'\s*[{,]\s*"(\d+)"\s*:\s*')
+Opened = Callable[[], AbstractContextManager[BinaryIO]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,8 @@ class Ffhq(Files):
 
     def read_labels(self, others: Sequence[str]) -> Labels:
         """Category, licence, author and photo of each image; nothing without the JSON."""
-        self._entries = dict(_entries(*text)) if (text := self._metadata(others)) else {}
+        found = self._metadata(others)
+        self._entries = _entries(*found) if found else {}
         if not self._entries:
             self.notes.append(
                 f"{self.input}: no {METADATA} inside or beside it: hashes are not checked, and "
@@ -76,16 +77,16 @@ class Ffhq(Files):
         rows = {key: e.labels for key in self._keys if (e := self._entries.get(_number(key)))}
         return Labels(("category", "licence", "author", "photo_url"), rows)
 
-    def _metadata(self, names: Sequence[str]) -> tuple[str, bytes] | None:
-        """The JSON: its name and content."""
+    def _metadata(self, names: Sequence[str]) -> tuple[str, Opened] | None:
+        """The JSON: its name, and what opens it."""
         inside = [name for name in names if PurePosixPath(name).name == METADATA]
         beside = Path(self.input).absolute().parent / METADATA
-        if self.options.labels is not None:
-            return self.options.labels, Path(self.options.labels).read_bytes()
+        if (given := self.options.labels) is not None:
+            return given, lambda: Path(given).open("rb")
         if inside:
             self.used.add(inside[0])
-            return inside[0], self.files.read(inside[0])
-        return (str(beside), beside.read_bytes()) if beside.is_file() else None
+            return inside[0], lambda: self.files.opened(inside[0])
+        return (str(beside), lambda: beside.open("rb")) if beside.is_file() else None
 
     @property
     def tests(self) -> int | None:
@@ -116,17 +117,18 @@ def _number(name: str) -> int:
     return int(PurePosixPath(name).stem)
 
 
-def _entries(where: str, data: bytes) -> Iterator[tuple[int, Entry]]:
+def _entries(where: str, opened: Opened) -> dict[int, Entry]:
     """Number and entry of each image, one parsed at a time: all at once would take 2 GB."""
-    text, decoder, at = data.decode("utf-8", "replace"), json.JSONDecoder(), 0
-    try:
-        while begin := _BEGIN.match(text, at):
-            entry, at = decoder.raw_decode(text, begin.end())
-            yield int(begin[1]), _entry(entry)
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{where} cannot be read as {METADATA} ({error!r})") from error
-    if at == 0 or text[at:].strip() != "}":
-        raise DataError(f"{where} is cut short or is not {METADATA}: fetch it again")
+    found: dict[int, Entry] = {}
+    with opened() as stream:
+        for name, about in JsonStream(where, stream).members():
+            try:
+                found[int(name)] = _entry(cast(dict[str, Any], about))
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(f"{where} cannot be read as {METADATA} ({error!r})") from error
+    if not found:
+        raise DataError(f"{where} lists no image and is not {METADATA}: fetch it again")
+    return found
 
 
 def _entry(found: dict[str, Any]) -> Entry:

@@ -3,7 +3,8 @@
 import hashlib
 import json
 from collections.abc import Callable, Collection, Sequence
-from functools import cached_property
+from contextlib import suppress
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 
 from pipeline.data.decoding import decode
@@ -25,7 +26,8 @@ from pipeline.data.sources.names import Names
 from pipeline.data.sources.sheet import Sheet
 from pipeline.data.sources.sidecars import labels_beside, one_of_each_sample
 from pipeline.data.sources.source import Options, Sample, Source
-from pipeline.data.sources.tables import is_table, read_sheet, require_table_size
+from pipeline.data.sources.tables import is_table, read_table
+from pipeline.data.sources.zip_names import forms
 from stylealae.errors import DataError
 
 __all__ = ["SUFFIXES", "Files", "Folder", "Tar", "Zip"]
@@ -59,6 +61,8 @@ class Files(Source):
         """List the images and read what is known about them."""
         super().__init__(input, options)
         self.files = self.container(input)
+        if isinstance(self.files, ZipOfFiles) and self.files.names_guessed:
+            self.notes.append(self._named())
         names = [name for name in self.files.sizes if not hidden(name)]
         images = [name for name in names if suffix_of(name) in SUFFIXES]
         self._keys = self.chosen(images)
@@ -115,9 +119,7 @@ class Files(Source):
         if self.takes_sidecars:
             tables.append((self.input, labels_beside(self.files, self._keys, others, self.used)))
         whole = Path(self.input).absolute()
-        for beside in (whole.parent / LABELS, whole.parent / f"{whole.stem}.csv"):
-            if not beside.is_file():
-                continue
+        for beside in self._tables_beside():
             if inside or whole.is_dir():
                 self.notes.append(f"{beside} is not used: name it with --labels")
             elif table := labels_of(_sheet(beside), self._names):
@@ -160,8 +162,7 @@ class Files(Source):
             self._leave_table(name, f"{where} is Kaggle's example of an answer and is not used")
             return None
         try:
-            require_table_size(where, self.files.sizes[name])
-            sheet = read_sheet(where, self.files.read(name))
+            sheet = self._read_table(name)
         except DataError as error:
             if expected:
                 raise
@@ -176,6 +177,29 @@ class Files(Source):
             return None
         self.used.add(name)
         return where, table
+
+    def _read_table(self, name: str) -> Sheet:
+        return read_table(
+            f"{self.input}: {name}", self.files.sizes[name], lambda: self.files.opened(name)
+        )
+
+    def _named(self) -> str:
+        """Reads names of a zip that do not say their alphabet as tables have them; how it did."""
+        inside = [name for name in self.files.sizes if is_table(name) and not hidden(name)]
+        outside = self.options.labels or next(map(str, self._tables_beside()), None)
+        readers = [partial(self._read_table, name) for name in ([] if outside else inside)]
+        said: set[str] = set()
+        for read in [partial(_sheet, Path(outside))] if outside else readers:
+            with suppress(DataError):  # which it is when it is read for its labels
+                said.update(form for row in read().rows for text in row for form in forms(text))
+        assert isinstance(self.files, ZipOfFiles)
+        return self.files.name_as(said)
+
+    def _tables_beside(self) -> list[Path]:
+        """The tables beside the input that go by its name, or by that of all."""
+        whole = Path(self.input).absolute()
+        beside = (whole.parent / LABELS, whole.parent / f"{whole.stem}.csv")
+        return [path for path in beside if path.is_file()]
 
     def _leave_table(self, table: str, why: str) -> None:
         self.used.add(table)
@@ -270,8 +294,7 @@ class Tar(Files):
 
 def _sheet(path: Path) -> Sheet:
     """A table outside of the input."""
-    require_table_size(str(path), path.stat().st_size)
     try:
-        return read_sheet(str(path), path.read_bytes())
+        return read_table(str(path), path.stat().st_size, lambda: path.open("rb"))
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error})") from error

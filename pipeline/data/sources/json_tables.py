@@ -1,14 +1,20 @@
 """Tables of labels in JSON: an object a line, a list of objects, or an object of images."""
 
 import json
+import sys
+from collections.abc import Iterator
+from typing import BinaryIO
 
+from pipeline.data.sources.json_stream import JsonStream
 from pipeline.data.sources.sheet import FILE_COLUMNS, Sheet, cell
 from stylealae.errors import DataError
 
-__all__ = ["read_json"]
+__all__ = ["read_json", "read_long_json"]
 
 MAX_ENTRIES, MAX_VALUES = 1_000_000, 9_000_000
 """Empty ones of a few bytes take a hundred times as much when they are read."""
+MAX_TEXT = 256 << 20
+"""Characters that the values of a long table have together."""
 WANTED = "write a list of objects, one an image, with its file name and its labels"
 Entry = dict[str, object]
 
@@ -29,6 +35,52 @@ def read_json(where: str, text: str) -> Sheet:
     rows = [[cell(entry.get(name)) for name in flat] for entry in entries]
     notes = tuple(f"{where}: {name} holds lists or objects, left aside" for name in sorted(nested))
     return Sheet(where, tuple(flat), rows, "\n", notes)
+
+
+def read_long_json(where: str, stream: BinaryIO) -> Sheet:
+    """As `read_json`, an entry at a time: what is nested is never held together.
+
+    Raises:
+        DataError: it is none of these, or its values are more than a table may have.
+    """
+    columns: dict[str, int] = {}
+    nested: set[str] = set()
+    rows: list[list[str]] = []
+    cells = held = 0
+    for entry in _entries(JsonStream(where, stream)):
+        row = [""] * len(columns)
+        for name, value in entry.items():
+            if isinstance(value, dict | list):
+                nested.add(name)
+            if name in nested:
+                continue
+            if columns.setdefault(name, len(columns)) == len(row):
+                row.append("")
+            row[columns[name]] = text = sys.intern(cell(value))
+            held += len(text)
+        rows.append(row)
+        cells += len(row)
+        if len(rows) > MAX_ENTRIES or cells > MAX_VALUES or held > MAX_TEXT:
+            raise DataError(
+                f"{where} has more than {MAX_ENTRIES:,} objects, {MAX_VALUES:,} values or "
+                f"{MAX_TEXT:,} characters of them: leave out columns, or split it"
+            )
+    kept = {name: c for name, c in columns.items() if name not in nested}
+    whole = [[row[c] if c < len(row) else "" for c in kept.values()] for row in rows]
+    notes = tuple(f"{where}: {name} holds lists or objects, left aside" for name in sorted(nested))
+    return Sheet(where, tuple(kept), whole, "\n", notes)
+
+
+def _entries(source: JsonStream) -> Iterator[Entry]:
+    """The entries of a table in any of the three forms."""
+    if source.peek() == "{" and not source.is_whole():
+        for name, value in source.members():
+            yield {"file": name, **(value if isinstance(value, dict) else {"label": value})}
+        return
+    for value in source.elements() if source.peek() == "[" else source.values():
+        if not isinstance(value, dict):
+            raise DataError(f"{source.where} is JSON, and no list of objects: {WANTED}")
+        yield value
 
 
 def _require_few(where: str, text: str, values: int) -> None:

@@ -4,22 +4,25 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from pipeline.data.format.types import Label
 from pipeline.data.signatures import instead_of_table
 from pipeline.data.sources.arrow import classes_of, is_label, label_of
-from pipeline.data.sources.json_tables import read_json
+from pipeline.data.sources.json_tables import read_json, read_long_json
 from pipeline.data.sources.sheet import FILE_COLUMNS, Sheet, cell
 from pipeline.data.sources.source import needed
 from stylealae.errors import DataError
 
-__all__ = ["column", "is_table", "read_sheet", "require_table_size"]
+__all__ = ["column", "is_table", "read_sheet", "read_table"]
 
 MAX_BYTES = 64 << 20
-"""A larger table is none of labels."""
+"""A larger table is none of labels, unless it is JSON, which may hold much else."""
+MAX_JSON, LONG = 2 << 30, (".json", ".jsonl", ".ndjson")
+"""Bytes of JSON that are read an entry at a time, and the endings by which it is known."""
 MAX_CELLS = 20_000_000
 """A Parquet file of few bytes may say that it has any number."""
 MAX_HELD = 9_000_000
@@ -46,11 +49,28 @@ def is_table(name: str) -> bool:
     return path.suffix.lower() in SUFFIXES or path.name in (ARROW, *JSON)
 
 
-def require_table_size(where: str, size: int) -> None:
-    """Refuses a table that is too long to be read."""
-    if size > MAX_BYTES:
+def read_table(
+    where: str, size: int, opened: Callable[[], AbstractContextManager[BinaryIO]]
+) -> Sheet:
+    """A table that `opened` opens; a long one of JSON is read an entry at a time.
+
+    Raises:
+        DataError: as `read_sheet`, or it is too long.
+    """
+    long = size > MAX_BYTES and PurePosixPath(where).suffix.lower() in (
+        ".json",
+        ".jsonl",
+        ".ndjson",
+    )
+    _require_size(where, size, MAX_JSON if long else MAX_BYTES)
+    with opened() as stream:
+        return read_long_json(where, stream) if long else read_sheet(where, stream.read(size))
+
+
+def _require_size(where: str, size: int, most: int) -> None:
+    if size > most:
         raise DataError(
-            f"{where} has {size:,} bytes, more than the {MAX_BYTES:,} that a table of labels may "
+            f"{where} has {size:,} bytes, more than the {most:,} that a table of labels may "
             "have: leave out columns, or split the data set"
         )
 
@@ -61,7 +81,7 @@ def read_sheet(where: str, data: bytes) -> Sheet:
     Raises:
         DataError: it is none of them, or its rows have not the header's length.
     """
-    require_table_size(where, len(data))
+    _require_size(where, len(data), MAX_BYTES)
     if data.startswith(b"PAR1"):
         return _read_parquet(where, data)
     if said := instead_of_table(data[:4096]):

@@ -162,7 +162,7 @@ def test_any_folder_takes_attributes_as_celeba_lists_them(photos: Path, tmp_path
 def test_a_zip_cannot_swell_without_bound(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.data.sources.containers.MAX_BYTES", 10_000)
+    monkeypatch.setattr("pipeline.data.sources.container.MAX_BYTES", 10_000)
     path = tmp_path / "bomb.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(photos / "000.v1.png", "a.png")

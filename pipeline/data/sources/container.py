@@ -1,0 +1,67 @@
+"""What holds files, as all kinds of it are read."""
+
+import io
+import lzma
+import struct
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from pipeline.data.sources.left_aside import LeftAside
+from stylealae.errors import DataError
+
+__all__ = ["Container"]
+
+MAX_BYTES = 300 << 20
+"""A larger file is no picture, and in a zip it may be a few kilobytes that unpack to it."""
+
+
+class Container(ABC):
+    """Files by name, in any order."""
+
+    sizes: Mapping[str, int]
+    """Length of every file."""
+
+    def __init__(self) -> None:
+        """Begin with nothing left aside."""
+        self.left_aside = LeftAside()  # what is there and cannot be read
+
+    def read(self, name: str) -> bytes:
+        """The file's content; DataError says why it cannot be had."""
+        if self.sizes[name] > MAX_BYTES:
+            raise DataError(f"it has {self.sizes[name]:,} bytes, more than {MAX_BYTES:,}")
+        with _explained():
+            return self._bytes(name)
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator[BinaryIO]:
+        """The file's content as a stream, however long it is; DataError as of `read`."""
+        with _explained(), self._stream(name) as stream:
+            yield stream
+
+    def _stream(self, name: str) -> BinaryIO:
+        return io.BytesIO(self.read(name))
+
+    @abstractmethod
+    def _bytes(self, name: str) -> bytes:
+        """The file's content."""
+
+    @abstractmethod
+    def digest(self, name: str) -> bytes:
+        """Equal for equal contents, and quickly had; of a file that cannot be read, a constant."""
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Says of what goes wrong in reading a file that it cannot be read."""
+    try:
+        yield
+    except NotImplementedError as error:
+        raise DataError(f"it cannot be read ({error}): pack the zip anew") from error
+    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"it cannot be read ({error})") from error
+    except (zlib.error, lzma.LZMAError, struct.error) as error:
+        raise DataError(f"it cannot be unpacked ({error})") from error
