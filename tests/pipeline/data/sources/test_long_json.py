@@ -123,7 +123,7 @@ def test_what_is_held_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert (len(sheet.rows), sheet.header) == (2000, ("file", "age"))
-    assert most < 8 << 20
+    assert most < 16 << 20
 
 
 def test_numbers_on_the_edge_of_a_piece_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
