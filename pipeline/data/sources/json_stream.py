@@ -95,7 +95,8 @@ class JsonStream:
                 if self._ended or len(self._text) - self._at > MAX_ENTRY:
                     raise self._fault(str(error)) from error
             else:
-                if end < len(self._text) or not self._more(PIECE):  # else 12 may be 123
+                # Behind a number there must be more than `e+`: else 12 may be 123, or 12e+3.
+                if len(self._text) - end > 2 or not self._more(PIECE):
                     self._at = end
                     return value
                 continue
@@ -120,9 +121,12 @@ class JsonStream:
             text = self._decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
             raise DataError(f"{self.where} is not in UTF-8 ({error.reason}): save it so") from error
+        if not data:
+            self._ended = True
+            return False
         self._before += self._at
-        self._text, self._at, self._ended = self._text[self._at :] + text, 0, not data
-        return bool(data)
+        self._text, self._at = self._text[self._at :] + text, 0
+        return True
 
     def _fault(self, why: str) -> DataError:
         place = self._before + self._at
