@@ -15,6 +15,7 @@ from stylealae.config import ModelConfig
 from stylealae.editing import attributes
 from stylealae.editing.directions import Directions, principal, sefa
 from stylealae.editing.inversion import unmapped
+from stylealae.editing.prior import FittedPrior, fit_prior
 from stylealae.editing.refinement import Distance, Refined, refine
 from stylealae.editing.tuning import Tuned, Tuning, tune
 from stylealae.errors import CheckpointError, ConfigError
@@ -200,6 +201,25 @@ class StyleALAE(OnHub):
         nets = copy.deepcopy(n, {id(shared): shared for shared in (n.F, n.E, n.D)})
         nets.G.load_state_dict(found.added_to(n.G))
         return StyleALAE(nets, self.model, self.w_mean, stage=self.stage, seen=self.seen)
+
+    def fit_prior(
+        self, w: Tensor, steps: int = 3000, *, seed: int = 0,
+        report: Callable[[int], None] | None = None,
+    ) -> FittedPrior:  # fmt: skip
+        """An F whose styles are distributed as w, E's of images: see prior.fit_prior."""
+        return fit_prior(
+            self.nets.F, w.to(self.device), self.model.z_width, steps, seed=seed, report=report
+        )
+
+    @torch.no_grad()
+    def with_prior(self, prior: FittedPrior) -> "StyleALAE":
+        """The model with what `fit_prior` has found in the place of F, and the mean style of it."""
+        n = self.nets
+        nets = copy.deepcopy(n, {id(shared): shared for shared in (n.G, n.E, n.D)})
+        nets.F.load_state_dict(prior.F.state_dict())
+        found = StyleALAE(nets, self.model, self.w_mean, stage=self.stage, seen=self.seen)
+        found.w_mean = found.styles(10_000).mean(0).expand_as(self.w_mean).clone()
+        return found
 
     def sample(
         self, n: int, *, seed: int = 0, truncation: float = 1.0, stage: int | None = None,

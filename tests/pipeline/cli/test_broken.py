@@ -39,6 +39,7 @@ COMMANDS = {
     "mix": ["mix", "MODEL", "PHOTO", "--with", "PHOTO", "--out", "OUT.png"],
     "interpolate": ["interpolate", "MODEL", "PHOTO", "PHOTO", "--out", "OUT.png"],
     "directions": ["directions", "MODEL", "PHOTOS", "--labels", "TABLE", "--out", "OUT"],
+    "fit-prior": ["fit-prior", "MODEL", "PHOTOS", "--steps", "1", "--out", "OUT"],
     "traverse": ["traverse", "MODEL", "PHOTO", "--directions", "DIRECTIONS", "--out", "OUT.png"],
     "edit": ["edit", "MODEL", "PHOTO", "-a", "a=1", "--directions", "DIRECTIONS", "--out", "OUT"],
     "evaluate": ["evaluate", "MODEL", "--data", "SET", "--features", "WEIGHTS"],

@@ -28,7 +28,7 @@ SMALL = ModelConfig(
     resolution=16, start_channels=4, max_channels=8, z_width=8, w_width=8, mapping_layers=2
 )
 HELPFUL = ("align", "encode", "reconstruct", "refine", "sample", "mix", "interpolate",
-           "directions", "traverse", "edit", "export")  # fmt: skip
+           "directions", "traverse", "edit", "fit-prior", "export")  # fmt: skip
 
 
 def run(*arguments: str | Path) -> Result:
