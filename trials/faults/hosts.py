@@ -31,6 +31,8 @@ STARTS = 4
 RAY = Path(sys.executable).with_name("ray")
 CLOCK = Path(__file__).with_name("clock.c")
 TRAINER, DRIVER = "RayTrainWorker", "launch/demo.py"
+AS_OTHERS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--")
+"""What follows may read and write as its files' modes say, which do not hold for root otherwise."""
 NOTICES = {"RAY_health_check_timeout_ms": "4000", "RAY_health_check_failure_threshold": "3"}
 """A silent host is given up after 3 times 4 s, 3 s apart; left alone Ray takes a minute."""
 
@@ -170,7 +172,7 @@ class Hosts:
             f"mount --bind {host.folder / 'shm'} /dev/shm && "
             f'mount --bind {host.folder / "ray"} {self.work / "ray"} && exec "$@"'
         )
-        line = ("ip", "netns", "exec", host.space, "sh", "-c", mounts, "sh", *command)
+        line = ("ip", "netns", "exec", host.space, "sh", "-c", mounts, "sh", *AS_OTHERS, *command)
         return run(*line, env={**self.environment(), **(env or {})})
 
     def environment(self) -> dict[str, str]:
@@ -225,7 +227,7 @@ def hosts(work: Path) -> Iterator[Hosts]:
     """The namespaces, gone afterwards with all that ran in them."""
     if os.geteuid() != 0 or not sys.platform.startswith("linux"):
         raise SetUpError("three hosts on one machine take Linux's network namespaces and root")
-    for tool in ("ip", "mount", "cc"):
+    for tool in ("ip", "mount", "setpriv", "cc"):
         if shutil.which(tool) is None:
             raise SetUpError(f"found no `{tool}`: install iproute2, util-linux and a C compiler")
     made = Hosts(work, f"10.213.{os.getpid() % 250}")

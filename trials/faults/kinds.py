@@ -1,6 +1,7 @@
 """What can happen to a run: each fault does its harm, and the repairs that people would make."""
 
 import json
+import os
 import random
 import signal
 import threading
@@ -19,6 +20,7 @@ from trials.faults.scene import PATIENCE_S, Scene
 
 CUT_S, STORE_DOWN_S, DRAIN_S, AHEAD_S = 5, 30, 20, 600
 SLOW_S, ANSWER_S = 120, 10.0
+NOBODY = 65534
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,27 @@ def delete_file(scene: Scene) -> None:
     _newest_weights(scene).unlink()
 
 
+def take_folder(scene: Scene) -> None:
+    """The newest checkpoint belongs to another user, and the driver is dead: the run must not begin
+    anew, but end with the folder's name; then its owner gives it back.
+    """
+    folder = _newest_weights(scene).parent
+    owner = folder.stat()
+    os.chown(folder, NOBODY, NOBODY)
+    folder.chmod(0o700)
+    try:
+        began = len(scene.steps.begun)
+        scene.job.submit()
+        scene.await_end()
+        told = scene.job.reason()
+        if len(scene.steps.begun) > began or folder.name not in told:
+            raise AssertionError(f"the run did not stop at what it cannot read, but told: {told}")
+    finally:
+        os.chown(folder, owner.st_uid, owner.st_gid)
+        folder.chmod(owner.st_mode)
+    scene.lifted()
+
+
 def _newest_weights(scene: Scene) -> Path:
     """A file of the newest checkpoint of the run, which nobody writes any more."""
     kill_driver(scene)
@@ -233,6 +256,7 @@ KINDS = (
     Kind("disk full", fill_disk),
     Kind("a bit of a checkpoint flipped, driver killed", flip_bit, spoils=1),
     Kind("a checkpoint's file deleted, driver killed", delete_file, spoils=1),
+    Kind("a checkpoint of another user's, driver killed", take_folder),
     Kind("Ray on the head, kill -9", kill_head),
     Kind(f"object store down for {STORE_DOWN_S} s", store_down, "store", passes=True, needs=4),
     Kind(
