@@ -186,8 +186,9 @@ def delete_file(scene: Scene) -> None:
 
 
 def take_folder(scene: Scene) -> None:
-    """The newest checkpoint belongs to another user, and the driver is dead: the run must not begin
-    anew, but end with the folder's name; then its owner gives it back.
+    """The driver dies, and the newest checkpoint is another user's, who gives it back later.
+
+    Meanwhile the command must end with the checkpoint's name, and not begin anew.
     """
     folder = _newest_weights(scene).parent
     owner = folder.stat()
