@@ -6,6 +6,7 @@ Legend: N batch, C channels, R resolution, Z and W widths, L layers (two a stage
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -212,12 +213,12 @@ class StyleALAE(OnHub):
         )
 
     @torch.no_grad()
-    def with_prior(self, prior: FittedPrior) -> "StyleALAE":
+    def with_prior(self, prior: FittedPrior) -> Self:
         """The model with what `fit_prior` has found in the place of F, and the mean style of it."""
         n = self.nets
         nets = copy.deepcopy(n, {id(shared): shared for shared in (n.G, n.E, n.D)})
         nets.F.load_state_dict(prior.F.state_dict())
-        found = StyleALAE(nets, self.model, self.w_mean, stage=self.stage, seen=self.seen)
+        found = type(self)(nets, self.model, self.w_mean, stage=self.stage, seen=self.seen)
         found.w_mean = found.styles(10_000).mean(0).expand_as(self.w_mean).clone()
         return found
 

@@ -124,6 +124,10 @@ class ModelConfig(ShapeConfig):
         return min(self.max_channels, self.start_channels << (self.blocks - 1 - stage))
 
 
+LEAST_STYLES = 16
+"""Fewer styles are no distribution that F could be fitted to."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LossConfig(TermsConfig):
     """The weights of Algorithm 1."""
@@ -154,6 +158,9 @@ class LossConfig(TermsConfig):
     likeness_prior: float = 0.0
     """Weight, in likeness, of the energy distance of E(x) from F(z), as a share of the spread of
     F(z): the styles of images are to be distributed as those of prior samples (as in a WAE)."""
+    prior_img: int = 0
+    """Images, at most, to whose styles F is fitted when the last stage ends, in its snapshot alone:
+    samples of a short run are then more like them (`stylealae fit-prior`).  0: F is as trained."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.mixing_prob <= 1.0:
@@ -172,6 +179,10 @@ class LossConfig(TermsConfig):
             raise ConfigError(
                 f"loss.merged takes reciprocity in w and loss.reciprocity_in is "
                 f"{self.reciprocity_in}: set loss.merged=false, or loss.reciprocity_in=w"
+            )
+        if self.prior_img and self.prior_img < LEAST_STYLES:
+            raise ConfigError(
+                f"loss.prior_img is {self.prior_img}: F is fitted to at least {LEAST_STYLES} images"
             )
         if self.r1_every < 1:
             raise ConfigError(f"loss.r1_every is {self.r1_every}: 1 is every iteration")

@@ -87,9 +87,12 @@ class Saver:
         self._settle()
         self._do(self._mirror)
 
-    def finish_stage(self, stage: int, model: Model, origin: str) -> None:
-        """Leaves the stage's snapshot, and in it the mark that the stage is done.  Collective."""
-        self._do(lambda: snapshots.finish_stage(self._storage, stage, model, self._fence, origin))
+    def finish_stage(self, stage: int, model: Callable[[], Model], origin: str) -> None:
+        """Leaves the stage's snapshot, and in it the mark that the stage is done.  Collective.
+
+        `model` makes what it holds, on rank 0.
+        """
+        self._do(lambda: snapshots.finish_stage(self._storage, stage, model(), self._fence, origin))
         self._do(self._mirror)
 
     def close(self) -> None:

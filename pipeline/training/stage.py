@@ -41,6 +41,7 @@ class Stage:
     """Images seen when it is done."""
     data: str
     """Digest of the data set's manifest."""
+    dataset: Dataset
     state: TrainState
     loader: Loader
     inputs: InputSampler[PhaseInputs]
@@ -122,6 +123,7 @@ def open_stage(
         number=stage,
         end=span[1],
         data=digest,
+        dataset=dataset,
         state=state,
         loader=loader,
         inputs=inputs,

@@ -9,6 +9,7 @@ from pipeline.config import RunConfig
 from pipeline.data.loader.batch import on_device
 from pipeline.storage import Storage
 from pipeline.training import checkpoints
+from pipeline.training.ending import finished
 from pipeline.training.fencing import Fence
 from pipeline.training.logs import due
 from pipeline.training.progress import ProgressUpdate
@@ -76,7 +77,7 @@ def train_stage(
             ) from error
     done = s.state.seen >= s.end
     if done:
-        s.saver.finish_stage(stage, s.state.model(), s.state.origin)
+        s.saver.finish_stage(stage, lambda: finished(s), s.state.origin)
     return done
 
 

@@ -16,14 +16,13 @@ import torch
 from torch import Tensor
 
 from stylealae import losses
+from stylealae.config import LEAST_STYLES
 from stylealae.errors import ConfigError
 from stylealae.networks.mapping import Mapping
 from stylealae.priors import normal, rng
 
 __all__ = ["FittedPrior", "fit_prior"]
 
-LEAST = 16
-"""Styles below which there is no distribution to be fitted to."""
 BATCH = 64
 RATE = 0.06
 """Of Adam, at first; it falls to nothing as half a cosine."""
@@ -65,8 +64,10 @@ def fit_prior(
     Raises:
         ConfigError: there are too few images.
     """
-    if len(w) < LEAST:
-        raise ConfigError(f"a prior is fitted to at least {LEAST} images, and there are {len(w)}")
+    if len(w) < LEAST_STYLES:
+        raise ConfigError(
+            f"a prior is fitted to at least {LEAST_STYLES} images, and there are {len(w)}"
+        )
     fitted, held_out, width = w[::2], w[1::2], w.var(0).mean().sqrt()
     source, judge = (rng(seed, f"prior/{use}", 0) for use in ("fit", "judge"))
     shown = normal(JUDGED, z_width, judge).to(w.device)

@@ -290,7 +290,7 @@ def test_a_crash_between_the_last_checkpoint_and_the_snapshot_goes_on(
     cfg = config(tmp_path / "run", faces)
     with monkeypatch.context() as patch:
 
-        def finish(saver: Saver, at: int, model: StyleALAE, origin: str) -> None:
+        def finish(saver: Saver, at: int, model: Callable[[], StyleALAE], origin: str) -> None:
             if at == stage:
                 raise KilledError
             saver_finish(saver, at, model, origin)
@@ -302,6 +302,37 @@ def test_a_crash_between_the_last_checkpoint_and_the_snapshot_goes_on(
     assert not is_done(open_storage(cfg.run_dir), stage)
     train(cfg, world)
     assert_same_end(cfg, unbroken[0])
+
+
+def test_f_is_fitted_to_images_in_the_last_snapshot_alone(
+    unbroken: tuple[RunConfig, list[ProgressUpdate]],
+    faces: Path,
+    world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipeline.training.ending.STEPS", 5)
+    plain = unbroken[0]
+    cfg = config(tmp_path / "run", faces)
+    cfg = replace(cfg, loss=replace(cfg.loss, prior_img=40))
+    train(cfg, world, stops=[FIRST + 24])
+    for name, tensor in found(plain).tensors("ema").items():
+        assert torch.equal(tensor, found(cfg).tensors("ema")[name]), name
+    for stage, moved in ((0, set()), (1, {"F"})):
+        ours, theirs = (
+            StyleALAE.load(stage_folder(Path(c.run_dir), stage) / "snapshot") for c in (cfg, plain)
+        )
+        others = theirs.nets.state_dict()
+        apart = {k[0] for k, v in ours.nets.state_dict().items() if not torch.equal(v, others[k])}
+        assert apart == moved
+    again = config(tmp_path / "again", faces)
+    train(replace(again, loss=cfg.loss), world)
+    assert snapshot_bytes(again) == snapshot_bytes(cfg)
+
+
+def snapshot_bytes(cfg: RunConfig) -> bytes:
+    folder = stage_folder(Path(cfg.run_dir), cfg.last_stage) / "snapshot"
+    return (folder / "model.safetensors").read_bytes()
 
 
 def test_a_torn_last_line_of_the_metrics_is_dropped(
