@@ -98,6 +98,7 @@ def critic_with_r1(
         with forward_of_r1():
             logits = n.judge(transformed(x, r.t), at)
         penalty = losses.r1_penalty(logits, x)
+        x.requires_grad_(False)  # R1 alone asked for the images' gradient
         # Departure, off by default: R1 every few iterations, as much heavier (StyleGAN2, sec. 3.1).
         loss = loss + losses.adversarial(-logits) + cfg.r1_every * cfg.r1_gamma / 2 * penalty
     return loss.mean()

@@ -12,29 +12,49 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from stylealae.ops.compiler import planned
+from stylealae.ops.formulas import normalised_backward
 
-__all__ = ["COSTS", "SMALL", "Cost", "fused"]
+__all__ = ["COSTS", "SMALL", "Cost", "fused", "kind_of"]
 
 SMALL = 8
 """Side of the planes up to which a formula sums them in one kernel."""
 
 
 class Cost(NamedTuple):
-    """A formula's kernels, and the bytes that they move for each number of float32 features."""
+    """Kernels, and what they move: bytes for each number of float32 features, and for each row."""
 
     kernels: int
     bytes: float
+    by_row: float = 0.0
+
+    def of(self, side: int) -> float:
+        """Bytes for each number of planes of this side."""
+        return self.bytes + self.by_row / side
 
 
 COSTS = {
-    "styled": (Cost(1, 9.8), Cost(3, 15.3)),
-    "styled_backward": (Cost(3, 14.2), Cost(5, 22.5)),
-    "normalised": (Cost(1, 8.9), Cost(3, 12.9)),
-    "normalised_backward": (Cost(2, 14.7), Cost(4, 22.6)),
-    "normalised_twice": (Cost(1, 21.3), Cost(3, 33.6)),
+    "styled": (Cost(1, 8.9), Cost(3, 12.8, 22)),
+    "styled blurred": (Cost(1, 12.4), Cost(3, 16.4, 29)),
+    "styled_alone": (Cost(1, 8.6), Cost(4, 12.5, 27)),
+    "styled_backward": (Cost(3, 14.7), Cost(5, 20.6, 59)),
+    "normalised": (Cost(1, 8.8), Cost(3, 12.0, 17)),
+    "normalised_backward": (Cost(2, 13.4), Cost(4, 20.0, 26)),
+    "normalised_backward again": (Cost(2, 17.3), Cost(4, 24.0, 26)),
+    "normalised_twice": (Cost(1, 21.3), Cost(3, 32.0, 44)),
     "blur": (Cost(1, 8.0), Cost(1, 8.0)),
+    "from_image": (Cost(1, 4.5), Cost(1, 4.5)),
+    "to_image": (Cost(1, 8.5), Cost(1, 8.5)),
+    "to_layer": (Cost(3, 8.8), Cost(3, 8.7)),
+    "to_image_again": (Cost(3, 12.7), Cost(3, 12.6)),
 }
-"""Of small planes, and of larger ones."""
+"""Of small planes, and of larger ones; "again": with what the second derivative gave x."""
+
+
+def kind_of(name: str, *, blurred: bool, again: bool) -> str:
+    """By which of the costs a formula is counted."""
+    if name == "styled" and blurred:
+        return "styled blurred"
+    return f"{name} again" if name == "normalised_backward" and again else name
 
 
 @contextmanager
@@ -51,11 +71,16 @@ def fused(
     def call(
         formula: Callable[..., Any], given: Sequence[Tensor | None], constants: Sequence[float]
     ) -> Any:
-        shape = next(t.shape for t in given if t is not None and t.ndim == 4)
-        cost = COSTS[formula.__name__][shape[-1] > SMALL]
-        note(cost.kernels, cost.bytes * math.prod(shape))
         with unnoted():
-            return formula(*given, *constants)
+            out = formula(*given, *constants)
+        parts = (*given, *out) if isinstance(out, tuple) else (*given, out)
+        planes = (t.shape for t in parts if t is not None and t.ndim == 4)
+        shape = max(planes, key=math.prod)  # the features: an image has fewer channels
+        again = formula is normalised_backward and given[4] is not None
+        kind = kind_of(formula.__name__, blurred=True in constants, again=again)
+        cost = COSTS[kind][shape[-1] > SMALL]
+        note(cost.kernels, cost.of(shape[-1]) * math.prod(shape))
+        return out
 
     with planned("meta", call):
         yield

@@ -4,13 +4,14 @@ Legend: N batch, C channels, R resolution, W width of w.
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
-import torch.nn.functional as fn
 from torch import Tensor, nn
 
 from stylealae.config import ModelConfig
-from stylealae.ops.fused import SLOPE, destyled
+from stylealae.ops.entrance import entered
+from stylealae.ops.fused import destyled
 from stylealae.ops.layers import (
     NEVER,
     DownConv2d,
@@ -79,8 +80,8 @@ class Encoder(nn.Module):
 
     def enter(self, x: Tensor, stage: int) -> Tensor:
         """From-RGB and, as released, two leaky ReLUs.  [N, channels, R, R] -> [N, C, R, R]"""
-        x = laid_out(x, x.shape[-1], self.widths[stage])
-        return fn.leaky_relu_(self.from_rgb[stage](x), SLOPE * SLOPE)  # the two in one
+        layer = cast(EqualConv2d, self.from_rgb[stage])
+        return entered(laid_out(x, x.shape[-1], self.widths[stage]), layer)
 
     def forward(self, x: Tensor, at: Growth) -> Tensor:
         """The style of x: the sum of what every layer gives up.  [N, channels, R, R] -> [N, W]"""

@@ -18,9 +18,12 @@ __all__ = [
     "normalised",
     "normalised_backward",
     "normalised_twice",
+    "rows",
     "std_of",
     "styled",
+    "styled_alone",
     "styled_backward",
+    "wide",
 ]
 
 SLOPE = 0.2
@@ -59,11 +62,23 @@ def styled(
     y = _activated(blur(x) if blurred else x, bias, noise, noise_weight)
     kept = y.to(x.dtype) if blurred else None
     y = y if kept is None else wide(kept)
-    var, mean = _moments(y)
-    rstd = torch.rsqrt(var + eps)
-    gain = rstd * (1 + wide(scale))
-    out = (y - _spread(mean, y)) * _spread(gain, y) + _spread(wide(shift), y)
+    out, mean, rstd = _restyled(y, scale, shift, eps)
     return out.to(x.dtype), kept, mean, rstd
+
+
+def styled_alone(
+    x: Tensor,
+    bias: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    noise: Tensor | None,
+    noise_weight: Tensor | None,
+    eps: float,
+    blurred: bool,
+) -> Tensor:
+    """The result of `styled`, where nothing is kept for a gradient: a pass less if `blurred`."""
+    y = _activated(blur(x) if blurred else x, bias, noise, noise_weight)
+    return _restyled(y, scale, shift, eps)[0].to(x.dtype)
 
 
 def styled_backward(
@@ -209,6 +224,15 @@ def _activated(
     return fn.leaky_relu(x, SLOPE)
 
 
+def _restyled(y: Tensor, scale: Tensor, shift: Tensor, eps: float) -> tuple[Tensor, ...]:
+    """Instance norm and style, and the mean and 1 / std before."""
+    var, mean = _moments(y)
+    rstd = torch.rsqrt(var + eps)
+    gain = rstd * (1 + wide(scale))
+    out = (y - _spread(mean, y)) * _spread(gain, y) + _spread(wide(shift), y)
+    return out, mean, rstd
+
+
 def _activation_backward(d: Tensor, y: Tensor) -> Tensor:
     return torch.where(y > 0, d, SLOPE * d)
 
@@ -223,7 +247,7 @@ def _moments(y: Tensor) -> tuple[Tensor, Tensor]:
     return var.mean(2) + (mean - middle[:, :, None]).square().mean(2), middle
 
 
-def _rows(x: Tensor) -> Tensor:
+def rows(x: Tensor) -> Tensor:
     """The sums of the rows, or of planes where these are small.  -> [N, C, R] or [N, C, 1]"""
     return x.sum((2, 3))[..., None] if _is_small(x) else x.sum(3)
 
@@ -244,8 +268,8 @@ def _is_small(x: Tensor) -> bool:
 
 def _sums(g: Tensor, y: Tensor, mean: Tensor, rstd: Tensor) -> tuple[Tensor, Tensor]:
     """In each plane the sum of g, and of g times the normalised features.  -> [N, C] twice"""
-    rows, products = _rows(g), _rows(g * y)
-    return rows.sum(2), (products - mean[:, :, None] * rows).sum(2) * rstd
+    sums, products = rows(g), rows(g * y)
+    return sums.sum(2), (products - mean[:, :, None] * sums).sum(2) * rstd
 
 
 def _line(
@@ -271,4 +295,4 @@ def _line(
 
 def _per_channel(d: Tensor) -> Tensor:
     """The sum over images and pixels.  [N, C, R, R] -> [C]"""
-    return _rows(d).sum((0, 2))
+    return rows(d).sum((0, 2))

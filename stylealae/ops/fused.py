@@ -20,7 +20,7 @@ import torch.nn.functional as fn
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from stylealae.ops import compiled
+from stylealae.ops import compiled, compiler, formulas
 from stylealae.ops.blur import blur
 from stylealae.ops.compiler import fuses
 from stylealae.ops.formulas import SLOPE, std_of
@@ -51,9 +51,10 @@ def styled(
     """
     weight = None if noise is None else noise_weight  # without noise it has no gradient either
     if fuses(x):
-        out: Tensor = compiled.Styled.apply(  # type: ignore[no-untyped-call]
-            x, bias, scale, shift, noise, weight, eps, blurred
-        )
+        given = x, bias, scale, shift, noise, weight
+        if not torch.is_grad_enabled():
+            return compiler.compiled(formulas.styled_alone, given, eps, blurred)
+        out: Tensor = compiled.Styled.apply(*given, eps, blurred)  # type: ignore[no-untyped-call]
         return out
     x = blur(x) if blurred else x
     out = _Styled.apply(x, bias, scale, shift, noise, weight, eps)  # type: ignore[no-untyped-call]

@@ -13,8 +13,10 @@ import torch.nn.functional as fn
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from stylealae.ops.compiler import fuses
 from stylealae.ops.convolution import convolved, convolved_up
 from stylealae.ops.fused import SLOPE
+from stylealae.ops.linear import linear
 from stylealae.ops.precision import full_precision, same_again
 
 __all__ = [
@@ -74,6 +76,8 @@ class EqualLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """X through the layer.  [N, fan_in] -> [N, fan_out]"""
+        if fuses(x) and x.ndim == 2:
+            return linear(x, self.weight, self.bias, scale=self.scale, rate=self.lrmul)
         bias = self.bias if self.lrmul == 1.0 else self.bias * self.lrmul
         return fn.linear(x, self.weight * self.scale, bias)
 

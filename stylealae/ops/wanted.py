@@ -22,7 +22,10 @@ def wanted_of(ctx: Any) -> tuple[bool, ...]:
 
 
 def _is_run(node: Any) -> bool:
-    """Whether the pass under way goes on through a node."""
+    """Whether the pass under way goes on through a node, to a leaf that still wants a gradient."""
+    leaf = getattr(node, "variable", None)
+    if leaf is not None and not leaf.requires_grad:
+        return False
     try:
         return bool(torch._C._will_engine_execute_node(node))  # as torch's own multi-grad hooks
     except RuntimeError:  # of a leaf that is asked for itself torch does not tell

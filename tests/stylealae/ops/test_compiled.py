@@ -131,6 +131,21 @@ def test_styled_formulas_are_the_steps_of_a_cpu(blurred, noise, side):
 
 
 @pytest.mark.usefixtures("formulas_alone")
+@pytest.mark.parametrize("blurred", [False, True])
+@pytest.mark.parametrize("side", [4, R], ids=["small planes", "by rows"])
+def test_without_a_gradient_the_features_are_the_same_and_nothing_is_kept(blurred, side):
+    noise, inputs = torch.randn(N, 1, side, side, dtype=torch.float64), of_styled(torch.float64)
+    inputs[0] = draw(N, C, side, side)
+    steps = styled(blurred, noise)
+    with_graph = steps(*inputs)
+    with torch.no_grad():
+        alone = steps(*inputs)
+    assert with_graph.requires_grad
+    assert not alone.requires_grad
+    torch.testing.assert_close(alone, with_graph, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.usefixtures("formulas_alone")
 @pytest.mark.parametrize("step", [fused.normalised, fused.destyled])
 @pytest.mark.parametrize("blurred", [False, True])
 @pytest.mark.parametrize("side", [4, R], ids=["small planes", "by rows"])
