@@ -113,9 +113,10 @@ def _timed(cfg: RunConfig, stage: int, batch: int, world: World) -> float:
 
 
 def predicted_s(point: Point, rates: Rates) -> float:
-    """Seconds that the model gives the iteration of a point, R1 due."""
-    loss = sections(point.plan)[1]
-    return iteration_s(replace(point.plan, loss=replace(loss, r1_every=1)), 1, rates)
+    """Seconds that the model gives the iteration of a point: R1 due, in the fade as timed."""
+    plan, loss = point.plan, sections(point.plan)[1]
+    fading = replace(plan, loss=replace(loss, r1_every=1), fading_img=plan.images)
+    return iteration_s(fading, 1, rates)
 
 
 def fitted_to(points: Sequence[Point], name: str) -> Rates:

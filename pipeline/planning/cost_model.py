@@ -9,22 +9,19 @@ N images of a micro-batch
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from pipeline.arithmetic import may_take_tf32
 from pipeline.planning import fusion, meta
 from pipeline.planning.devices import Rates
-from pipeline.planning.meta import Given, Named, Operation
+from pipeline.planning.operation_counter import OperationCounter
 from pipeline.planning.stage_plan import StagePlan
 from stylealae.config import LossConfig, ModelConfig
 from stylealae.errors import ConfigError
@@ -61,8 +58,10 @@ class Operations:
     bytes: tuple[Floats, Floats]
     forward: NDArray[np.bool_]
     """Those of the forward pass whose gradient R1 takes."""
-    full: float
-    """Share of the others that stays in float32 in every precision: R1's derivatives."""
+    full: NDArray[np.bool_]
+    """Those in float32 in every precision: these, R1's derivatives, the layers of styles."""
+    cast: NDArray[np.bool_]
+    """Those that float32 does without: casts of weights and of their gradients."""
 
     def seconds(
         self, n: int, rates: Rates, *, half: bool, tf32: bool, exact_forward: bool = False
@@ -86,9 +85,13 @@ class Operations:
             return float(np.maximum(each, rates.launch_s)[which].sum())
 
         first = longest(self.forward, rates.fp32_flop_s if exact_forward else single, 1.0)
-        alone = longest(~self.forward, single, 1.0)
-        other = longest(~self.forward, rates.half_flop_s, 0.5) if half else alone
-        return first + self.full * alone, (1 - self.full) * other
+        full = self.full & ~self.forward & ~self.cast
+        alone, other = longest(full, single, 1.0), ~self.full & ~self.cast
+        if not half:
+            return first + alone, longest(other, single, 1.0)
+        return first + alone, sum((
+            longest(other, rates.half_flop_s, 0.5), longest(self.cast & ~self.full, single, 1.0)
+        ))  # fmt: skip
 
 
 def sections(plan: StagePlan) -> tuple[ModelConfig, LossConfig]:
@@ -109,10 +112,13 @@ def iteration_s(plan: StagePlan, workers: int, rates: Rates) -> float:
     """Seconds of one iteration with so many workers."""
     (model, loss), micro = sections(plan), plan.micro_batch(workers)
     every = loss.r1_every
-    due = phase_s(plan, micro, rates, due=True)
-    compute = due if every == 1 else due / every + (1 - 1 / every) * phase_s(
-        plan, micro, rates, due=False
-    )  # fmt: skip
+    fading = plan.fading_img / plan.images if plan.stage and plan.images else 0.0
+    compute = sum(
+        share * often * phase_s(plan, micro, rates, due=due, fading=fades)
+        for fades, share in ((True, fading), (False, 1 - fading))
+        for due, often in ((True, 1 / every), (False, 1 - 1 / every))
+        if share and often
+    )
     trained = _trained_numbers(model, loss, plan.stage)
     sharded = workers if plan.engine.zero_stage else 1
     adam = 7 * FLOAT * sum(trained) / sharded  # reads p, g, m, v; writes p, m, v
@@ -122,17 +128,19 @@ def iteration_s(plan: StagePlan, workers: int, rates: Rates) -> float:
     )  # fmt: skip
 
 
-def phase_s(plan: StagePlan, micro: int, rates: Rates, *, due: bool) -> float:
+def phase_s(plan: StagePlan, micro: int, rates: Rates, *, due: bool, fading: bool = True) -> float:
     """Seconds of the three phases on a micro-batch, forwards and backwards; `due` is R1."""
-    return sum(phases_s(plan, micro, rates, due=due).values())
+    return sum(phases_s(plan, micro, rates, due=due, fading=fading).values())
 
 
-def phases_s(plan: StagePlan, micro: int, rates: Rates, *, due: bool) -> dict[str, float]:
+def phases_s(
+    plan: StagePlan, micro: int, rates: Rates, *, due: bool, fading: bool = True
+) -> dict[str, float]:
     """Seconds of each phase on a micro-batch, by its name."""
     engine, (model, loss) = plan.engine, sections(plan)
     again = 4 / 3 if engine.recompute_from and engine.recompute_from <= plan.resolution else 1.0
     fused = rates.fuses and engine.fuse != "off"
-    counted = operations(model, loss, plan.stage, due=due, fused=fused)
+    counted = operations(model, loss, plan.stage, due=due, fused=fused, fading=fading)
     return {
         phase.name: again * ops.seconds(
             micro, rates, half=engine.precision != "fp32",
@@ -198,20 +206,23 @@ def _trained_numbers(model: ModelConfig, loss: LossConfig, stage: int) -> tuple[
 
 @lru_cache(maxsize=64)
 def operations(
-    model: ModelConfig, loss: LossConfig, stage: int, *, due: bool, fused: bool = False
-) -> tuple[Operations, ...]:
-    """The operations of each phase of a stage; `due` is R1, `fused` the steps in between."""
+    model: ModelConfig, loss: LossConfig, stage: int, *, due: bool, fused: bool = False,
+    fading: bool = True,
+) -> tuple[Operations, ...]:  # fmt: skip
+    """The operations of each phase of a stage; `due` is R1, `fused` the steps in between.
+
+    In its fade, or after it if not `fading`.
+    """
     iteration = 0 if due else 1
     found = []
     for phase in phases_of(loss, iteration):
         two, three = (  # one image is a special case
-            _count(model, loss, stage, n, phase, fused=fused) for n in (2, 3)
+            _count(model, loss, stage, n, phase, fused=fused, fading=fading) for n in (2, 3)
         )
         assert len(two.flop) == len(three.flop)
         flop, moved = _shares(two.flop, three.flop), _shares(two.bytes, three.bytes)
-        forward = np.asarray(two.forward)
-        full = _real_branch(model, stage, two) if phase.double_backward else 0.0
-        found.append(Operations(flop, moved, forward, full))
+        marks = (np.asarray(marked) for marked in (two.forward, two.full, two.cast))
+        found.append(Operations(flop, moved, *marks))
     return tuple(found)
 
 
@@ -221,25 +232,13 @@ def _shares(two: Sequence[float], three: Sequence[float]) -> tuple[Floats, Float
     return slope, np.maximum(np.asarray(two) - 2 * slope, 0.0)
 
 
-def _real_branch(model: ModelConfig, stage: int, critic: "OperationCounter") -> float:
-    """Share of the critic's arithmetic in the real images' branch, less R1's forward pass."""
-    nets, side = _networks(model), 4 << stage
-    x = torch.empty(2, model.channels, side, side, device="meta", requires_grad=True)
-    meta.freeze_all_but(nets, "ED", meta.progress_of(stage, 2))
-    alone = OperationCounter()
-    with alone:
-        logits = nets.D(nets.E(x, meta.progress_of(stage, 2)))
-        (grad,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
-        torch.autograd.backward(logits.sum() + grad.square().sum())
-    forward = float(np.asarray(critic.flop)[critic.forward].sum())
-    return min((sum(alone.flop) - forward) / (sum(critic.flop) - forward), 1.0)
-
-
 def _count(
-    model: ModelConfig, loss: LossConfig, stage: int, n: int, phase: AlaePhase, *, fused: bool
-) -> "OperationCounter":
+    model: ModelConfig, loss: LossConfig, stage: int, n: int, phase: AlaePhase, *, fused: bool,
+    fading: bool,
+) -> OperationCounter:  # fmt: skip
     """The operations of one phase on n images, forwards and backwards."""
     nets, at, side = _networks(model), meta.progress_of(stage, n), 4 << stage
+    at = at if fading else replace(at, alpha=1.0)
     with torch.device("meta"):
         x = torch.empty(n, model.channels, side, side)
         z, crossover = torch.empty(n, model.z_width), torch.ones(n)
@@ -250,50 +249,3 @@ def _count(
     with tf32(True, exact_forward=True), steps, counter:
         torch.autograd.backward(phase.loss(nets, x, draw, at, loss))
     return counter
-
-
-class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the arithmetic and bytes of every operation; views move nothing and are left out."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.flop: list[float] = []
-        self.bytes: list[float] = []
-        self.forward: list[bool] = []
-        """Whether each is of the forward pass whose gradient R1 takes, where `tf32` tells."""
-        self._off = False
-
-    def add(self, kernels: int, moved: float) -> None:
-        """Counts kernels without arithmetic to speak of, which move so many bytes together."""
-        self.flop += [0.0] * kernels
-        self.bytes += [moved / kernels] * kernels
-        self.forward += [not torch.backends.cudnn.allow_tf32] * kernels
-
-    @contextmanager
-    def off(self) -> Iterator[None]:
-        """Inside, nothing is counted."""
-        self._off = True
-        try:
-            yield
-        finally:
-            self._off = False
-
-    def __torch_dispatch__(
-        self, op: Operation, types: Sequence[type], given: Given = (), named: Named = None
-    ) -> object:
-        """Runs an operation and counts it."""
-        out = meta.result_of(op, given, named or {})
-        if not self._off and not op.is_view:
-            formula = flop_registry.get(op._overloadpacket)
-            flop = formula(*given, **(named or {}), out_val=out) if formula else 0
-            self.flop.append(float(flop))
-            self.bytes.append(float(_bytes(given) + _bytes(out)))
-            self.forward.append(not torch.backends.cudnn.allow_tf32)
-        return out
-
-
-def _bytes(held: Any) -> int:
-    """Of all tensors in arguments or results."""
-    if isinstance(held, torch.Tensor):
-        return held.numel() * held.element_size()
-    return sum(map(_bytes, held)) if isinstance(held, (tuple, list)) else 0

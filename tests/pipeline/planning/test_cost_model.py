@@ -1,5 +1,6 @@
 """What a plan forecasts: counted arithmetic against closed forms, the fit against known rates."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from stylealae.config import LossConfig, ModelConfig
 from stylealae.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
+COUNTS = ROOT / "tests/fakegpu/counts.json"
 KNOWN = Rates(
     device="known", fp32_flop_s=2e11, half_flop_s=5e11, byte_s=2e10, launch_s=2e-5
 )  # fmt: skip
@@ -58,6 +60,28 @@ def test_ffhq_takes_less_arithmetic_than_the_released_step():
     for stage, flop in released.items():
         counted = operations(ModelConfig(), LossConfig(), stage, due=True)
         assert 0.7 < sum(float(phase.flop[0].sum()) for phase in counted) / flop < 0.9
+
+
+def test_each_operation_is_in_the_precision_that_the_fake_gpu_counts_it_in():
+    """Its counts are of the trainer's own autocast, on tensors that have a dtype."""
+    (row,) = (r for r in json.loads(COUNTS.read_text()) if r["stage"] == 4 and r["fused"])
+    phases = operations(ModelConfig(), LossConfig(), 4, due=True, fused=True, fading=False)
+    found = {"fp32": 0.0, "tf32": 0.0, "bf16": 0.0}
+    for ops in phases:
+        flop = row["batch"] * ops.flop[0] + ops.flop[1]
+        found["fp32"] += float(flop[ops.forward].sum())
+        found["tf32"] += float(flop[ops.full & ~ops.forward].sum())
+        found["bf16"] += float(flop[~ops.full].sum())
+        assert ops.full[ops.forward].all()
+    assert found == pytest.approx(row["flop"], rel=0.01)
+
+
+def test_a_stage_that_fades_for_longer_takes_longer(demo: RunConfig):
+    plan = stage_plan(demo, 2)
+    fades = (0, plan.images // 2, plan.images)
+    none, half, whole = (iteration_s(replace(plan, fading_img=n), 1, KNOWN) for n in fades)
+    assert none < whole
+    assert half == pytest.approx((none + whole) / 2)
 
 
 def test_the_fit_finds_the_rates_that_the_points_were_made_with(demo: RunConfig):
