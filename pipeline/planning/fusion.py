@@ -44,8 +44,8 @@ COSTS = {
     "blur": (Cost(1, 8.0), Cost(1, 8.0)),
     "from_image": (Cost(1, 4.5), Cost(1, 4.5)),
     "to_image": (Cost(1, 8.5), Cost(1, 8.5)),
-    "to_layer": (Cost(3, 8.8), Cost(3, 8.7)),
-    "to_image_again": (Cost(3, 12.7), Cost(3, 12.6)),
+    "to_layer": (Cost(3, 11.0), Cost(3, 8.7)),
+    "to_image_again": (Cost(3, 13.5), Cost(3, 12.6)),
 }
 """Of small planes, and of larger ones; "again": with what the second derivative gave x."""
 
