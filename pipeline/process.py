@@ -8,7 +8,8 @@ __all__ = ["keep_freed_memory", "share_cores"]
 
 BUSY = 0.25
 """Share of the host's cores in use by others, from which they are shared."""
-LOOK_S = 0.5
+LOOK_S, LOOKS = 0.5, 4
+"""How often it is looked, for so long each: what has just ended or begins passes meanwhile."""
 
 
 def keep_freed_memory() -> None:
@@ -38,7 +39,7 @@ def share_cores(*, training: bool) -> None:
 
 
 def _is_idle() -> bool:
-    """Whether the others leave the host's cores alone at the moment."""
+    """Whether the others leave the host's cores alone, for a moment at least."""
     import psutil
 
-    return float(psutil.cpu_percent(LOOK_S)) < 100 * BUSY
+    return any(float(psutil.cpu_percent(LOOK_S)) < 100 * BUSY for _ in range(LOOKS))

@@ -31,6 +31,14 @@ def test_a_training_on_a_busy_host_shares_its_cores(monkeypatch: pytest.MonkeyPa
     assert os.environ[POLICY] == "PASSIVE"
 
 
+def test_work_that_has_just_ended_is_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(POLICY, raising=False)
+    shares = iter([90.0, 60.0, 5.0])
+    monkeypatch.setattr("psutil.cpu_percent", lambda interval: next(shares))
+    share_cores(training=True)
+    assert POLICY not in os.environ
+
+
 def test_a_tool_shares_them_always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(POLICY, raising=False)
     share_cores(training=False)
