@@ -5,9 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pipeline.arithmetic import tf32_of
+from pipeline.arithmetic import half_of, tf32_of
 from pipeline.config import RunConfig
-from pipeline.training.engine import HALF
 from stylealae.networks import build
 from stylealae.phase_inputs import StyleInputs
 from stylealae.phases import phases_of
@@ -52,7 +51,7 @@ def gradients(
     crossover = torch.tensor([1, 2, 2 * (at.stage + 1), 1]).to(device)
     r = StyleInputs(z=z[0], z_other=z[1], crossover=crossover, noise=None)
     found = {}
-    half = HALF.get(precision)
+    half = half_of(precision, device)
     for phase in phases_of(cfg.loss):
         params = {network: list(nets.grown(network, at)) for network in nets.networks}
         for network, held in params.items():

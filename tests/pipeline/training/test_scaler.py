@@ -65,7 +65,7 @@ def test_float16_trains_and_its_scales_settle(world: World, zero: int) -> None:
         scale, _, skipped, in_a_row = state[f"scaler/{phase}"].tolist()
         assert 0 < skipped < ITERATIONS / 2
         assert scale == 2.0 ** (16 - skipped)
-        assert in_a_row == 0
+        assert in_a_row <= 1  # the last one may have been skipped, or none
         assert state[f"step/{alone}"] == ITERATIONS - skipped
         assert told[f"system/loss_scale/{phase}"] == scale
     skipped_steps = sum(float(state[f"scaler/{p.name}"][SKIPPED]) for p in PHASES)
