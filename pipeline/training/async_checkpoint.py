@@ -87,12 +87,19 @@ class Saver:
         self._settle()
         self._do(self._mirror)
 
-    def finish_stage(self, stage: int, model: Callable[[], Model], origin: str) -> None:
+    def finish_stage(
+        self, stage: int, finished: Callable[[], tuple[Model, str]], origin: str
+    ) -> None:
         """Leaves the stage's snapshot, and in it the mark that the stage is done.  Collective.
 
-        `model` makes what it holds, on rank 0.
+        `finished` makes the model that it holds, on rank 0, and says what was done to it.
         """
-        self._do(lambda: snapshots.finish_stage(self._storage, stage, model(), self._fence, origin))
+
+        def leave() -> None:
+            model, done = finished()
+            snapshots.finish_stage(self._storage, stage, model, self._fence, origin, done)
+
+        self._do(leave)
         self._do(self._mirror)
 
     def close(self) -> None:

@@ -17,19 +17,23 @@ log = logging.getLogger(__name__)
 
 
 def finish_stage(
-    storage: Storage, stage: int, model: Model, fence: Fence | None = None, origin: str = ""
+    storage: Storage,
+    stage: int,
+    model: Model,
+    fence: Fence | None = None,
+    origin: str = "",
+    done: str = "",
 ) -> None:
     """Leaves the stage's snapshot, and in it the mark that the stage is done.
 
     `origin` names the weights that the run began with, and their hash; empty if they were drawn.
+    `done` says what was done to the model after training, if anything.
     """
-    said = (
-        f"Trained on {model.seen:,} real images, beginning with {origin}; a running average of "
-        "the weights."
-    )
+    began = f", beginning with {origin}" if origin else ""
+    said = f"Trained on {model.seen:,} real images{began}; a running average of the weights. {done}"
 
     def write(folder: Path) -> None:
-        model.save(folder, origin=said if origin else "")
+        model.save(folder, origin=said.rstrip() if origin or done else "")
 
     run_files.publish(storage, _name(stage), write, fence)
     run_files.sweep(storage, run_files.stage_name(stage), fence)

@@ -62,12 +62,14 @@ def fit_prior(
         report: called after each step with the number of those done.
 
     Raises:
-        ConfigError: there are too few images.
+        ConfigError: there are too few images, or all have the same style.
     """
     if len(w) < LEAST_STYLES:
         raise ConfigError(
             f"a prior is fitted to at least {LEAST_STYLES} images, and there are {len(w)}"
         )
+    if not w.var(0).any():
+        raise ConfigError(f"a prior is fitted to images that differ: all {len(w)} have one style")
     fitted, held_out, width = w[::2], w[1::2], w.var(0).mean().sqrt()
     source, judge = (rng(seed, f"prior/{use}", 0) for use in ("fit", "judge"))
     shown = normal(JUDGED, z_width, judge).to(w.device)

@@ -290,7 +290,7 @@ def test_a_crash_between_the_last_checkpoint_and_the_snapshot_goes_on(
     cfg = config(tmp_path / "run", faces)
     with monkeypatch.context() as patch:
 
-        def finish(saver: Saver, at: int, model: Callable[[], StyleALAE], origin: str) -> None:
+        def finish(saver: Saver, at: int, model: Callable[[], Any], origin: str) -> None:
             if at == stage:
                 raise KilledError
             saver_finish(saver, at, model, origin)
@@ -328,6 +328,20 @@ def test_f_is_fitted_to_images_in_the_last_snapshot_alone(
     again = config(tmp_path / "again", faces)
     train(replace(again, loss=cfg.loss), world)
     assert snapshot_bytes(again) == snapshot_bytes(cfg)
+    assert "F was fitted to 40 images afterwards." in card(cfg)
+
+
+def test_f_stays_as_it_is_where_images_are_too_few_to_fit_it_to(
+    faces: Path, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stylealae.editing.prior.LEAST_STYLES", 1000)
+    cfg = config(tmp_path / "run", faces)
+    train(replace(cfg, loss=replace(cfg.loss, prior_img=40)), world)
+    assert "fitted" not in card(cfg)
+
+
+def card(cfg: RunConfig) -> str:
+    return (stage_folder(Path(cfg.run_dir), cfg.last_stage) / "snapshot/README.md").read_text()
 
 
 def snapshot_bytes(cfg: RunConfig) -> bytes:

@@ -56,3 +56,8 @@ def test_the_mean_style_is_that_of_the_fitted_f():
 def test_too_few_images_are_refused():
     with pytest.raises(ConfigError, match="at least 16 images, and there are 15"):
         model().fit_prior(two_heaps(15), 1)
+
+
+def test_images_of_one_style_are_refused():
+    with pytest.raises(ConfigError, match="images that differ: all 20 have one style"):
+        model().fit_prior(torch.ones(20, 8), 1)
