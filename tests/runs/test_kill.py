@@ -34,7 +34,7 @@ pytest.importorskip("ray")
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
-FACES, STAGE_IMG = 64, 1280
+FACES, STAGE_IMG = 64, 640
 CONFIG = [
     "cluster.workers=[2]",
     "cluster.cpus_per_worker=1",
