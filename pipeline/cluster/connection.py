@@ -44,7 +44,6 @@ OWN_RAY = {
     "GLOO_SOCKET_IFNAME": LO,
     "NCCL_SOCKET_IFNAME": LO,
     "RAY_worker_niceness": "0",  # 15 would yield to every other process
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process for each group; this host stays
     "MALLOC_ARENA_MAX": "1",  # Ray trains in a thread, whose memory glibc gives back all the time
 }
 
@@ -59,6 +58,8 @@ def connected(cores: int, address: str | None = None) -> Iterator[None]:
     """A Ray to run on: that at `address` or RAY_ADDRESS, else one of our own for the while."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")
+    # A process for each group: the driver itself looks for hosts that are being drained.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     with ExitStack() as leaving:
         if is_own(address):
             folder = leaving.enter_context(session_folder())

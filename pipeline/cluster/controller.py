@@ -1,4 +1,4 @@
-"""What runs in Ray Train's controller: a callback that reports failed groups of workers.
+"""What runs in Ray Train's controller: its scaling, and callbacks that report to the coordinator.
 
 A group that cannot do better than the one before is never started: the callback raises, which ends
 the round.
@@ -8,10 +8,13 @@ from collections.abc import Mapping
 
 import ray
 from ray.train import UserCallback
+from ray.train.v2._internal.execution.callback import WorkerGroupCallback
+from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
+from ray.train.v2._internal.execution.worker_group import WorkerGroup
 
 from pipeline.cluster.coordinator import CoordinatorHandle
 
-__all__ = ["FailureReporter"]
+__all__ = ["FailureReporter", "FixedScaling", "RoomReporter"]
 
 
 class RunFailedError(Exception):
@@ -35,6 +38,31 @@ class FailureReporter(UserCallback):  # type: ignore[misc]
         lost = any(_is_rays(error) for error in worker_exceptions.values())
         if reason := ray.get(self._coordinator.group_failed.remote(lost)):
             raise RunFailedError(reason)
+
+
+class FixedScaling(FixedScalingPolicy):  # type: ignore[misc]
+    """As many workers as the driver has found room for; nobody is asked for it once more.
+
+    Ray Train's own asks an actor, in which the controller waits for Ray Data to be loaded.
+    """
+
+    def after_controller_start(self, train_run_context: object) -> None:
+        """Requests nothing of an autoscaler."""
+
+    def _maybe_send_resource_request(self) -> None:
+        pass
+
+
+class RoomReporter(WorkerGroupCallback):  # type: ignore[misc]
+    """Reports what is reserved for a group: the driver gives it back if the controller cannot."""
+
+    def __init__(self, coordinator: CoordinatorHandle) -> None:
+        self._coordinator = coordinator
+
+    def after_worker_group_start(self, worker_group: WorkerGroup) -> None:
+        """Before the group trains."""
+        state = worker_group.get_worker_group_state()
+        self._coordinator.occupy.remote(state.placement_group_handle.placement_group)
 
 
 def _is_rays(error: Exception) -> bool:

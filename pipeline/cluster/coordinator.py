@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.cluster.failure_policy import FailurePolicy
@@ -33,6 +34,7 @@ class Coordinator:
         self._updates: deque[ProgressUpdate] = deque(maxlen=KEPT)
         self._policy = FailurePolicy()
         self._hosts: list[str] = []
+        self._room: PlacementGroup | None = None
         self._reasons: dict[int, str] = {}
         self._verdict = ""
         self._stop = False
@@ -56,6 +58,14 @@ class Coordinator:
     def worker_crashed(self, group: int, where: str, message: str) -> None:
         """From a worker, in an attempt of its group: it raised an error."""
         self._policy.crashed(group, where, message)
+
+    def occupy(self, room: PlacementGroup) -> None:
+        """From Ray Train's controller: what is reserved for the group that has begun."""
+        self._room = room
+
+    def room(self) -> PlacementGroup | None:
+        """For the driver: what was reserved last."""
+        return self._room
 
     def group_failed(self, lost: bool) -> str:
         """From Ray Train's controller: the group has failed; why no other can do better, if so."""

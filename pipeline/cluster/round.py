@@ -16,14 +16,16 @@ from typing import Any
 
 import ray
 import ray.train
-from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+from ray.util.placement_group import remove_placement_group
 
 from pipeline.cluster.connection import is_own
-from pipeline.cluster.controller import FailureReporter
+from pipeline.cluster.controller import FailureReporter, FixedScaling, RoomReporter
 from pipeline.cluster.coordinator import CoordinatorHandle
 from pipeline.cluster.placement import Bundle, ScaleUp, draining_hosts
-from pipeline.cluster.rendezvous import rendezvous_config
+from pipeline.cluster.rendezvous import Rendezvous
 from pipeline.cluster.worker import WorkerArguments, train_worker
 from pipeline.config.sections import ClusterConfig
 from pipeline.training.fencing import Fence
@@ -36,6 +38,7 @@ POLL_S = 0.5
 ANSWER_S = 60.0
 WATCH_S = 2.0
 FENCE_S = 10.0
+UNUSED = (DatasetsCallback, PlacementGroupCleanerCallback)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +58,20 @@ class Rounds:
     """Folder for Ray's own notes, which nothing is read back from."""
 
 
-class _Trainer(TorchTrainer):  # type: ignore[misc]
-    """Without Ray Data: a process for each group, and a library that every worker loads."""
+class _Trainer(DataParallelTrainer):  # type: ignore[misc]
+    """Without processes beside the workers that a run has no use for, and what they load.
+
+    Ray Data has nothing to do here; the driver itself asks for room, and gives back what is
+    reserved for a group whose controller has died.
+    """
 
     def _create_default_callbacks(self) -> list[Any]:
         made = super()._create_default_callbacks()
-        return [callback for callback in made if not isinstance(callback, DatasetsCallback)]
+        return [callback for callback in made if not isinstance(callback, UNUSED)]
+
+    def _initialize_and_run_controller(self, **given: Any) -> Any:
+        given["scaling_policy"] = FixedScaling(self.scaling_config)
+        return super()._initialize_and_run_controller(**given)
 
 
 def run_round(run: Rounds, stages: range, workers: int, lacking: int) -> Exception | None:
@@ -83,8 +94,9 @@ def run_round(run: Rounds, stages: range, workers: int, lacking: int) -> Excepti
     trainer = _Trainer(
         train_worker,
         train_loop_config=arguments,
-        torch_config=rendezvous_config(
-            "nccl" if cluster.gpus_per_worker else "gloo", folder=run.scratch if is_own() else ""
+        backend_config=Rendezvous(
+            backend="nccl" if cluster.gpus_per_worker else "gloo",
+            folder=run.scratch if is_own() else "",
         ),
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers,
@@ -99,12 +111,15 @@ def run_round(run: Rounds, stages: range, workers: int, lacking: int) -> Excepti
                 max_preemption_failures=cluster.max_failures,
                 controller_failure_limit=0,
             ),
-            callbacks=[FailureReporter(run.coordinator)],
+            callbacks=[FailureReporter(run.coordinator), RoomReporter(run.coordinator)],
         ),
     )
     scale_up = ScaleUp(bundle_of(cluster), lacking, cluster.settle_s)
     try:
-        return _finished(trainer.fit, _watch(run, scale_up, workers))
+        error = _finished(trainer.fit, _watch(run, scale_up, workers))
+        if error and (room := answer(run.coordinator.room.remote())):
+            remove_placement_group(room)  # again, unless the controller died before it could
+        return error
     finally:
         with suppress(ray.exceptions.RayError):
             scale_up.close()

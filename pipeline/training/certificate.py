@@ -15,7 +15,7 @@ from pipeline.training import checkpoints, snapshots
 from pipeline.training.checkpoints import Checkpoint
 from pipeline.training.logs import ENVIRONMENT, METRICS
 from stylealae.errors import CheckpointError
-from stylealae.interop.snapshot import CONFIG, WEIGHTS
+from stylealae.interop.layout import CONFIG, WEIGHTS
 
 __all__ = ["Certificate", "compared", "log_lines"]
 

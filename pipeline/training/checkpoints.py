@@ -4,6 +4,9 @@
 
 manifest.json comes last and holds the hash of every file: a folder without a manifest that fits is
 torn, and the one before it is used.  Only safetensors and JSON are read back, never a pickle.
+
+torch is imported by what reads or writes tensors: a driver, which looks for the newest checkpoint,
+does without.
 """
 
 import json
@@ -14,18 +17,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-
-import torch
-from safetensors.torch import load_file
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from pipeline.storage import Storage
 from pipeline.training import run_files
 from pipeline.training.description import CheckpointState, Handed
 from pipeline.training.fencing import Fence
-from pipeline.world import World
 from stylealae.errors import CheckpointError, DivergenceError
-from stylealae.tensor_file import write_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pipeline.world import World
 
 __all__ = [
     "NETWORKS",
@@ -43,7 +46,7 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-Parts = Mapping[str, Mapping[str, Tensor]]
+Parts = Mapping[str, Mapping[str, "Tensor"]]
 """Tensors by part of the state, `networks`, `ema` or `adam`, and by name."""
 STATE, NETWORKS = "state.json", "networks.safetensors"
 VISIBLE_S = 60.0
@@ -66,8 +69,10 @@ class Checkpoint:
         stage, seen = self.state["stage"], self.state["seen"]
         return f"{run_files.stage_name(stage)}/{run_files.checkpoint_name(seen)}"
 
-    def tensors(self, part: str) -> dict[str, Tensor]:
+    def tensors(self, part: str) -> dict[str, "Tensor"]:
         """The tensors of `networks`, `ema` or `adam` by name."""
+        from safetensors.torch import load_file
+
         loaded: dict[str, Tensor] = load_file(self.folder / f"{part}.safetensors")
         return loaded
 
@@ -78,9 +83,9 @@ class Handover:
 
     state: Handed
     where: str
-    parts: Mapping[str, dict[str, Tensor]]
+    parts: Mapping[str, dict[str, "Tensor"]]
 
-    def tensors(self, part: str) -> dict[str, Tensor]:
+    def tensors(self, part: str) -> dict[str, "Tensor"]:
         """The tensors of `networks` or `ema` by name."""
         return self.parts[part]
 
@@ -104,6 +109,8 @@ def save(
             it are untouched.
         DivergenceError: a tensor is not finite.
     """
+    from stylealae.tensor_file import write_tensors
+
     seen = state["seen"]
     for part, tensors in parts.items():
         for name, tensor in tensors.items():
@@ -131,7 +138,7 @@ def save(
 
 
 def latest(
-    storage: Storage, world: World | None = None, *, upto: int | None = None
+    storage: Storage, world: "World | None" = None, *, upto: int | None = None
 ) -> Checkpoint | None:
     """The newest checkpoint of a run that verifies; torn ones are logged and skipped.
 
@@ -266,8 +273,11 @@ def _opened(storage: Storage, name: str) -> Checkpoint | str:
         return f"{STATE} is torn ({type(error).__name__}: {error})"
 
 
-def _require_equal(file: Path, tensors: Mapping[str, Tensor]) -> None:
+def _require_equal(file: Path, tensors: Mapping[str, "Tensor"]) -> None:
     """Reads back what was written: its hash must be of the right bytes."""
+    import torch
+    from safetensors.torch import load_file
+
     written = load_file(file)
     wrong = [n for n, t in tensors.items() if not torch.equal(written[n], t.cpu())]
     if wrong or written.keys() != tensors.keys():

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
 from pipeline.config import RunConfig, as_dict
 
-__all__ = ["CheckpointState", "Handed", "describe"]
+__all__ = ["CheckpointState", "Handed", "describe", "label"]
 
 
 class Handed(TypedDict):
@@ -38,3 +39,8 @@ def describe(
     versions = {name: version(name) for name in ("torch", "deepspeed", "safetensors")}
     about = {"stage": stage, "seen": seen, "config": as_dict(cfg), "data": data}
     return cast(CheckpointState, {**about, **(notes or {}), "versions": versions})
+
+
+def label(path: str) -> str:
+    """How weights are called in a run's records: the last parts of their path."""
+    return "/".join(Path(path).parts[-3:])

@@ -19,15 +19,17 @@ from torch import Tensor
 
 from pipeline.config import parse
 from pipeline.training.checkpoints import NETWORKS, STATE, Checkpoint
+from pipeline.training.description import label
 from stylealae.config import ModelConfig, ShapeConfig
 from stylealae.errors import CheckpointError, ConfigError
 from stylealae.families import FAMILIES, sections
 from stylealae.interop import snapshot
 from stylealae.interop.integrity import require_file, require_manifest
+from stylealae.interop.layout import WEIGHTS
 from stylealae.interop.released import model_of, read_released, released_to_ours
 from stylealae.interop.snapshot import Snapshot
 
-__all__ = ["Origin", "Tensors", "Trained", "is_weights", "label", "opened"]
+__all__ = ["Origin", "Tensors", "Trained", "is_weights", "opened"]
 
 Tensors = Mapping[str, Tensor]
 
@@ -104,7 +106,7 @@ class SnapshotWeights(Origin):
 
     @property
     def _file(self) -> Path:
-        return self.path / snapshot.WEIGHTS
+        return self.path / WEIGHTS
 
 
 class CheckpointWeights(Origin):
@@ -178,8 +180,3 @@ def opened(path: Path) -> Origin:
 def is_weights(path: Path) -> bool:
     """Whether a file or a checkpoint lies at a path."""
     return path.is_file() or (path / STATE).is_file()
-
-
-def label(path: str) -> str:
-    """How weights are called in a run's records: the last parts of their path."""
-    return "/".join(Path(path).parts[-3:])

@@ -14,27 +14,27 @@ A run may begin with weights of others (weights.py).
 """
 
 import logging
-
-import torch
+from typing import TYPE_CHECKING
 
 from pipeline.config import RunConfig
 from pipeline.storage import Storage
-from pipeline.training import checkpoints, snapshots, weights
+from pipeline.training import checkpoints, snapshots
 from pipeline.training.checkpoints import Checkpoint, Handover
 from pipeline.training.description import Handed
 from pipeline.training.same_run import require_same_run
-from pipeline.world import World
 from stylealae.errors import CheckpointError
 from stylealae.families import FAMILIES, sections
-from stylealae.interop import snapshot
 from stylealae.schedule import at_stage
+
+if TYPE_CHECKING:
+    from pipeline.world import World
 
 __all__ = ["next_stage", "start_of"]
 
 log = logging.getLogger(__name__)
 
 
-def next_stage(cfg: RunConfig, storage: Storage, world: World | None = None) -> int | None:
+def next_stage(cfg: RunConfig, storage: Storage, world: "World | None" = None) -> int | None:
     """The stage that a run goes on with; None when all are done.
 
     With a world it is what rank 0 finds, on every rank.  Collective then.
@@ -87,7 +87,7 @@ def _is_done(cfg: RunConfig, storage: Storage, stage: int) -> bool:
 
 
 def start_of(
-    cfg: RunConfig, stage: int, storage: Storage, data: str, world: World
+    cfg: RunConfig, stage: int, storage: Storage, data: str, world: "World"
 ) -> Checkpoint | Handover | None:
     """What a stage is taken up from; None where a run begins with drawn weights.  Collective.
 
@@ -107,7 +107,11 @@ def start_of(
     if found is None:
         if stage > cfg.first_stage:
             return _from_snapshot(cfg, stage, storage)
-        return weights.begin(cfg) if cfg.init.from_ else None
+        if not cfg.init.from_:
+            return None
+        from pipeline.training import weights  # loads torch, which next_stage does without
+
+        return weights.begin(cfg)
     require_same_run(cfg, storage, found, data)
     seen = int(found.state["seen"])
     if seen < first:
@@ -124,6 +128,10 @@ def _ended(cfg: RunConfig, storage: Storage, stage: int) -> bool:
 
 def _from_snapshot(cfg: RunConfig, stage: int, storage: Storage) -> Handover:
     """The state that the snapshot of the stage before stands in for."""
+    import torch
+
+    from stylealae.interop import snapshot
+
     folder = snapshots.snapshot(storage, stage - 1)
     found = snapshot.read(
         folder, lambda name: sections(name).model, lambda name, model: FAMILIES[name].build(model)

@@ -14,8 +14,7 @@ from pipeline.config import RunConfig, as_dict
 from pipeline.storage import Storage
 from pipeline.training import checkpoints
 from pipeline.training.checkpoints import Checkpoint
-from pipeline.training.description import CheckpointState
-from pipeline.training.origin import label
+from pipeline.training.description import CheckpointState, label
 from stylealae.errors import CheckpointError
 
 __all__ = ["require_same_request", "require_same_run"]

@@ -3,13 +3,16 @@
 import json
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.storage import Storage
 from pipeline.training import run_files
 from pipeline.training.fencing import Fence
-from stylealae.capabilities import Model
 from stylealae.errors import CheckpointError
-from stylealae.interop.snapshot import CONFIG
+from stylealae.interop.layout import CONFIG
+
+if TYPE_CHECKING:
+    from stylealae.capabilities import Model
 
 __all__ = ["ended_after", "finish_stage", "is_done", "snapshot"]
 
@@ -19,7 +22,7 @@ log = logging.getLogger(__name__)
 def finish_stage(
     storage: Storage,
     stage: int,
-    model: Model,
+    model: "Model",
     fence: Fence | None = None,
     origin: str = "",
     done: str = "",

@@ -24,12 +24,12 @@ from stylealae.interop.integrity import (
     require_shapes,
     shapes_of,
 )
+from stylealae.interop.layout import CARD, CONFIG, WEIGHTS
 from stylealae.networks.group import NetworkGroup
 from stylealae.tensor_file import write_tensors
 
-__all__ = ["CONFIG", "WEIGHTS", "Snapshot", "read", "write"]
+__all__ = ["Snapshot", "read", "write"]
 
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 FORMAT = 1
 TORN = (
     AttributeError,

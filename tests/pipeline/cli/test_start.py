@@ -31,6 +31,11 @@ for zero, kind in ((0, "adam"), (1, "sgd"), (2, "adam")):  # ZeRO 3 loads it in 
     engine.close()
 """
 
+DRIVER = """
+import pipeline.cli.beginning, pipeline.cli.console, pipeline.cluster.connection
+import pipeline.cluster.driver, pipeline.data.format.manifest, pipeline.training.same_run
+from pipeline.training.snapshots import snapshot
+"""
 HEAVY = {"torch", "ray", "deepspeed", "webdataset", "tensorboard"}
 WORKER = """
 from pathlib import Path
@@ -56,6 +61,7 @@ CLI = "from pipeline.cli.app import main; main(['{}'], standalone_mode=False)"
         ("a worker of prepare", WORKER, HEAVY),
         ("a launch script", "import pipeline.cli.launching", HEAVY),
         ("the actor", "import pipeline.cluster.coordinator", {"torch", "pandas", "tensorboard"}),
+        ("the driver", DRIVER, {"torch", "deepspeed", "tensorboard"}),
     ],
 )
 def test_a_process_starts_without(process: str, first: str, without: set[str]) -> None:
