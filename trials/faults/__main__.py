@@ -4,10 +4,12 @@
     sudo python -m trials.faults --quick             every fault once: what `make faults` runs
     sudo python -m trials.faults --only link,head    those whose name holds one of the words
     sudo python -m trials.faults --soak 60           a random fault every minute for 60 minutes
+    sudo python -m trials.faults --lanes 1           one after the other, never two at once
     python -m trials.faults --list
 
-Three hosts in network namespaces, real Ray and gloo, jobs through `ray job submit`. The table is
-also written to build/faults.json; the exit code is 1 if anything is lost. docs/faults.md says more.
+Three hosts a lane in network namespaces, real Ray and gloo, jobs as by `ray job submit`. The table
+is also written to build/faults.json; the exit code is 1 if anything is lost. docs/faults.md says
+more.
 """
 
 import argparse
@@ -21,21 +23,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.pipeline.storage.bucket import bucket
-from trials.faults.hosts import WORKERS, SetUpError, hosts, run
-from trials.faults.job import BATCH, ROOT, STEPS, STOP_IMG, prepared, reference
-from trials.faults.kinds import KINDS, Kind
-from trials.faults.scene import DISK, Scene
-from trials.faults.trial import Outcome, left_behind, sentence, try_all, try_for
+from trials.faults.hosts import SetUpError
+from trials.faults.job import BATCH, ROOT
+from trials.faults.kinds import KINDS
+from trials.faults.lanes import lanes, play
+from trials.faults.reference import STEPS, STOP_IMG
+from trials.faults.tasks import Tasks
+from trials.faults.trial import Outcome, left_behind, sentence, try_for
 
-TIMES = 5
+TIMES, LANES = 5, 2
 console = Console(highlight=False, soft_wrap=True, width=120)
 
 
@@ -48,6 +50,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="faults whose name holds one of these words")
     parser.add_argument("--soak", type=float, default=0, help="minutes of a fault every minute")
     parser.add_argument("--times", type=int, default=TIMES, help="how often each fault is done")
+    parser.add_argument("--lanes", type=int, default=LANES, help="faults that are done at once")
     parser.add_argument("--steps", type=int, default=STEPS, help="of a stage; fewer: faster")
     parser.add_argument("--seed", type=int, default=None, help="of the moments; drawn if not given")
     parser.add_argument("--keep", action="store_true", help="keep the folder with all logs")
@@ -64,15 +67,22 @@ def main() -> None:
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(1 << 32)
     console.print(f"seed {seed}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # not without clearing up
-    since = time.monotonic()
+    since, count = time.monotonic(), 1 if given.soak else given.lanes
     try:
-        with scene(random.Random(seed), given) as made:
+        with (
+            _folder(keep=given.keep) as work,
+            lanes(work, count, given.steps, given.overrides, keep=given.keep) as (scenes, compared),
+        ):
+            console.print(f"{count} times three hosts, after {time.monotonic() - since:.0f} s")
             if given.soak:
                 kinds = [kind for kind in chosen if kind.setting == "folder"]
-                outcomes = try_for(made, kinds, given.soak * 60, console.print)
+                scenes[0].chance = random.Random(seed)
+                outcomes = try_for(scenes[0], kinds, given.soak * 60, console.print)
             else:
-                outcomes = try_all(made, _order(chosen, given, made.chance), console.print)
-            litter = left_behind(made)
+                tasks = Tasks(chosen, 1 if given.quick else given.times, seed)
+                outcomes = play(scenes, tasks, console.print)
+            litter = [name for scene in scenes for name in left_behind(scene)]
+            console.print(f"the undisturbed run took {compared.seconds:.0f} s, beside the others")
     except SetUpError as error:
         console.print(f"error: {error}", style="red")
         sys.exit(2)
@@ -81,62 +91,17 @@ def main() -> None:
     sys.exit(not all(o.survived for o in outcomes))
 
 
-def _order(chosen: Sequence[Kind], given: argparse.Namespace, chance: random.Random) -> list[Kind]:
-    """Every fault as often as asked, those of a setting together; shuffled after the first time."""
-    rounds = []
-    for setting in dict.fromkeys(kind.setting for kind in chosen):
-        kinds = [kind for kind in chosen if kind.setting == setting]
-        for i in range(1 if given.quick else given.times):
-            mixed = chance.sample(kinds, len(kinds)) if i and setting != "elastic" else kinds
-            rounds += mixed
-    return rounds
-
-
 @contextmanager
-def scene(chance: random.Random, given: argparse.Namespace) -> Iterator[Scene]:
-    """Hosts with Ray on them, a small disk, an object store and an undisturbed run to compare."""
+def _folder(*, keep: bool) -> Iterator[Path]:
+    """Where everything lies."""
     work = Path(tempfile.mkdtemp(prefix="sf-", dir="/var/tmp"))  # short: sockets lie below
     try:
-        with (
-            hosts(work) as made,
-            bucket(made.gateway) as store,
-            _disk(work / "disk", keep=given.keep),
-        ):
-            _make_bucket(store.backend)
-            console.print("three hosts, and an undisturbed run of the bare trainer to compare with")
-            with ThreadPoolExecutor() as beside:
-                hosts_are_up = beside.submit(made.power_on, WORKERS)
-                data = prepared(work)
-                undisturbed = reference(work, data, given.steps, given.overrides)
-                hosts_are_up.result()
-            console.print(f"... which took {undisturbed.seconds:.0f} s")
-            yield Scene(made, work, data, undisturbed, store, chance)
+        yield work
     finally:
-        if given.keep:
+        if keep:
             console.print(f"kept {work}")
         else:
             shutil.rmtree(work, ignore_errors=True)
-
-
-@contextmanager
-def _disk(folder: Path, *, keep: bool) -> Iterator[None]:
-    """A small disk of its own at `folder`; what was on it is kept beside it if asked."""
-    folder.mkdir()
-    run("mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder))
-    try:
-        yield
-    finally:
-        if keep:
-            shutil.copytree(folder, folder.with_name("kept"), ignore_dangling_symlinks=True)
-        with suppress(SetUpError):
-            run("umount", "--lazy", str(folder))
-
-
-def _make_bucket(backend: tuple[str, int]) -> None:
-    import fsspec
-
-    client = {"endpoint_url": f"http://{backend[0]}:{backend[1]}"}
-    fsspec.filesystem("s3", client_kwargs=client, skip_instance_cache=True).mkdir("faults")
 
 
 def tell(outcomes: Sequence[Outcome], seed: int, took_s: float) -> None:

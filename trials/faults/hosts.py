@@ -4,6 +4,7 @@ A host has its own address, /dev/shm and temporary folder; the file system is sh
 as an NFS would be. What runs on it is found by `ip netns pids`, so nothing else is ever touched.
 """
 
+import logging
 import os
 import secrets
 import shutil
@@ -19,8 +20,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
 
 HEAD, WORKERS, SPARES = "head", ("one", "two"), ("three", "four")
 NAMES = (HEAD, *WORKERS, *SPARES)
@@ -75,9 +80,11 @@ class Host:
 class Hosts:
     """A head, two workers, and two more that join when asked."""
 
-    def __init__(self, work: Path, subnet: str) -> None:
-        self.work, self.bridge = work, f"sa{os.getpid()}"
-        self.gateway = f"{subnet}.254"
+    def __init__(self, work: Path, number: int) -> None:
+        """None yet; `number` tells apart those that are there at the same time."""
+        self.work, self.bridge = work, f"sa{os.getpid()}{number}"
+        subnet = f"10.213.{(os.getpid() + number) % 250}"
+        self.gateway, self.gone = f"{subnet}.254", False
         self.all = {
             name: Host(name, f"{self.bridge}-{name}", f"{self.bridge}v{i}", f"{subnet}.{i}",
                        work / name)
@@ -114,7 +121,8 @@ class Hosts:
             (self.work / part).mkdir()
 
     def clear(self) -> None:
-        """Kills what is left on the hosts and removes them."""
+        """Kills what is left on the hosts and removes them; nothing is started there any more."""
+        self.gone = True
         for host in self.all.values():
             with suppress(SetUpError):
                 self.kill(host.name)
@@ -167,6 +175,8 @@ class Hosts:
 
     def run(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> str:
         """Runs a command on a host and gives back what it printed."""
+        if self.gone:
+            raise SetUpError(f"host {name} is gone")
         host = self.all[name]
         mounts = (
             f"mount --bind {host.folder / 'shm'} /dev/shm && "
@@ -190,10 +200,7 @@ class Hosts:
 
     def ask(self, path: str) -> str:
         """What the head's dashboard answers; else GONE or UNREACHABLE."""
-        token = Path(self.client_env["RAY_AUTH_TOKEN_PATH"]).read_text()
-        request = urllib.request.Request(
-            f"{self.dashboard}{path}", headers={"Authorization": f"Bearer {token}"}
-        )
+        request = urllib.request.Request(f"{self.dashboard}{path}", headers=self._headers())
         try:
             with urllib.request.urlopen(request, timeout=15) as answer:
                 return str(answer.read().decode())
@@ -201,6 +208,18 @@ class Hosts:
             return GONE if error.code == 404 else UNREACHABLE
         except OSError:
             return UNREACHABLE
+
+    def jobs(self) -> "JobSubmissionClient":
+        """What submits and stops jobs, as `ray job` does in a process of its own."""
+        from ray.job_submission import JobSubmissionClient
+
+        for handler in logging.getLogger("ray").handlers:
+            handler.setLevel(logging.ERROR)  # or each file that is left out is named, every time
+        return JobSubmissionClient(self.dashboard, headers=self._headers())
+
+    def _headers(self) -> dict[str, str]:
+        token = Path(self.client_env["RAY_AUTH_TOKEN_PATH"]).read_text()
+        return {"Authorization": f"Bearer {token}"}
 
     def kill(self, name: str, *words: str) -> None:
         """Kills, with -9, the processes of a host whose command line holds one of the words."""
@@ -223,14 +242,14 @@ class Hosts:
 
 
 @contextmanager
-def hosts(work: Path) -> Iterator[Hosts]:
-    """The namespaces, gone afterwards with all that ran in them."""
+def hosts(work: Path, number: int = 0) -> Iterator[Hosts]:
+    """The namespaces, gone afterwards with all that ran in them; others have other numbers."""
     if os.geteuid() != 0 or not sys.platform.startswith("linux"):
         raise SetUpError("three hosts on one machine take Linux's network namespaces and root")
     for tool in ("ip", "mount", "setpriv", "cc"):
         if shutil.which(tool) is None:
             raise SetUpError(f"found no `{tool}`: install iproute2, util-linux and a C compiler")
-    made = Hosts(work, f"10.213.{os.getpid() % 250}")
+    made = Hosts(work, number)
     try:
         made.lay()
         yield made

@@ -16,7 +16,8 @@ import psutil
 from tests.pipeline.storage.bucket import Bucket
 from trials.faults.audit import Attempt, Hashes, Steps, Watch, checkpoints, hashes_of
 from trials.faults.hosts import SPARES, WORKERS, Hosts, run, wait_until
-from trials.faults.job import BATCH, EVERY_IMG, LONGEST, Job, Reference
+from trials.faults.job import BATCH, EVERY_IMG, Job
+from trials.faults.reference import LONGEST, Reference
 
 DISK = "256m"
 
@@ -26,14 +27,14 @@ class Setting:
     """A kind of run that faults are done to."""
 
     length: int
-    """Images, in stages of the reference."""
+    """Images, in stages of the reference: enough for each fault of the setting once."""
     every_img: int
     overrides: tuple[str, ...]
 
 
 SETTINGS = {
     "folder": Setting(LONGEST, EVERY_IMG, ("cluster.workers=[2]",)),
-    "store": Setting(2, 2 * EVERY_IMG, ("cluster.workers=[2]",)),  # to upload takes longer
+    "store": Setting(3, 2 * EVERY_IMG, ("cluster.workers=[2]",)),  # to upload takes longer
     "elastic": Setting(LONGEST, EVERY_IMG, ("cluster.workers=[1..2]", "cluster.settle_s=5")),
 }
 PATIENCE_S = 400
@@ -46,11 +47,11 @@ class Scene:
     """All that a fault can touch."""
 
     hosts: Hosts
-    work: Path
     data: Path
     reference: Reference
     bucket: Bucket
-    chance: random.Random
+    chance: random.Random = field(default_factory=random.Random)
+    """Of the fault that is being done."""
     members: list[str] = field(default_factory=lambda: list(WORKERS))
     spares: deque[str] = field(default_factory=lambda: deque(SPARES))
     setting: str = ""
@@ -58,6 +59,11 @@ class Scene:
     runs: int = 0
     job: Job = field(init=False)
     watch: Watch = field(init=False)
+
+    @property
+    def work(self) -> Path:
+        """The folder of these hosts."""
+        return self.hosts.work
 
     @property
     def disk(self) -> Path:
@@ -73,7 +79,7 @@ class Scene:
     def begin(self, setting: str) -> None:
         """Submits a new run."""
         self.runs, self.setting = self.runs + 1, setting
-        name, remote = f"run{self.runs}", setting == "store"
+        name, remote = f"{self.work.name}-run{self.runs}", setting == "store"
         run_dir = f"s3://faults/{name}" if remote else str(self.disk / name)
         given = (
             *self.reference.settings, *SETTINGS[setting].overrides,
@@ -84,9 +90,10 @@ class Scene:
 
     def _env(self, remote: bool) -> dict[str, str]:
         """What the workers need to reach the store."""
-        kept = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
-                "AWS_DEFAULT_REGION")  # fmt: skip
-        return {name: os.environ[name] for name in kept} if remote else {}
+        if not remote:
+            return {}
+        kept = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
+        return {"AWS_ENDPOINT_URL": self.bucket.url, **{name: os.environ[name] for name in kept}}
 
     @property
     def every_img(self) -> int:

@@ -15,6 +15,7 @@ from trials.faults.hosts import wait_until
 from trials.faults.job import BATCH
 from trials.faults.kinds import Kind
 from trials.faults.scene import PATIENCE_S, Scene
+from trials.faults.tasks import Tasks
 
 Say = Callable[[str], None]
 POLL_S, STORE_POLL_S = 0.1, 0.5
@@ -40,11 +41,12 @@ class Outcome:
         return asdict(self)
 
 
-def try_all(scene: Scene, kinds: Sequence[Kind], say: Say) -> list[Outcome]:
-    """Does the faults in this order, in as few runs as they take."""
+def try_all(scene: Scene, tasks: Tasks, say: Say) -> list[Outcome]:
+    """Does faults as long as there are some to do, in as few runs as they take."""
     outcomes: list[Outcome] = []
-    for kind in kinds:
-        outcomes += _try(scene, kind, say)
+    while piece := tasks.take(scene.setting):
+        for kind, scene.chance in piece:
+            outcomes += _try(scene, kind, say)
     return [*outcomes, *_try_end(scene, say)]
 
 
@@ -80,7 +82,8 @@ def _try_end(scene: Scene, say: Say) -> list[Outcome]:
     try:
         if scene.setting:
             _finish(scene)
-            say(f"ended     run {scene.runs}: all batches, the right weights, nothing left behind")
+            what = "all batches, the right weights, nothing left behind"
+            say(f"ended     {scene.job.folder.name}: {what}")
     except Exception as error:
         outcome = _lost(scene, "end of a run", error)
         say(sentence(outcome))
@@ -172,10 +175,13 @@ def _wrong(scene: Scene) -> list[str]:
     """What a run shows that an undisturbed one does not."""
     scene.job.steps.update()
     batches, problems = scene.job.steps.global_batches()
-    other = [s for s, ids in batches.items() if scene.reference.batches.get(s) != ids]
+    wanted = scene.reference.batches(max(batches, default=0) + 1)
+    other = [s for s, ids in batches.items() if wanted.get(s) != ids]
     problems += [f"another batch at {seen}" for seen in other[:1]]
     if scene.setting != "elastic":
-        other_weights = differences(scene.published(), scene.reference.checkpoints)
+        theirs = scene.published()
+        ours = scene.reference.checkpoints(max(theirs, default=0))
+        other_weights = differences(theirs, ours)
         problems += [f"other weights: {name}" for name in other_weights[:1]]
     return problems
 
@@ -189,7 +195,8 @@ def _finish(scene: Scene) -> None:
     """
     _await(scene, lambda: scene.job.status() == "SUCCEEDED", "the end of the run")
     problems = _wrong(scene)
-    wanted = {seen for seen in scene.reference.batches if seen < scene.total_img}
+    shown = scene.reference.batches(scene.total_img)
+    wanted = {seen for seen in shown if seen < scene.total_img}
     missing = wanted - scene.job.steps.global_batches()[0].keys()
     if missing:
         problems.append(f"{len(missing)} batches were never shown, the first {min(missing)}")
@@ -200,7 +207,7 @@ def _finish(scene: Scene) -> None:
         scraps = list(Path(scene.job.run_dir).rglob("*.partial"))
         problems += [f"left behind: {scrap.name}" for scrap in scraps]
     if problems:
-        raise AssertionError(f"run {scene.runs} ({scene.setting}): {'; '.join(problems)}")
+        raise AssertionError(f"{scene.job.folder.name} ({scene.setting}): {'; '.join(problems)}")
     scene.setting = ""
 
 

@@ -29,15 +29,8 @@ from rich.console import Console
 
 from trials.faults.audit import Steps, checkpoints, differences
 from trials.faults.hosts import SetUpError, wait_until
-from trials.faults.job import (
-    BATCH,
-    LONGEST,
-    ROOT,
-    STOP_IMG,
-    Reference,
-    prepared,
-    reference,
-)
+from trials.faults.job import BATCH, ROOT
+from trials.faults.reference import LONGEST, STOP_IMG, Reference, prepared, reference
 from trials.slurm.cluster import GPUS, Slurm, slurm
 
 PATIENCE_S = 600
@@ -196,10 +189,11 @@ def equal(play: Play) -> str:
     batches, problems = play.steps.global_batches()
     found = checkpoints(play.run_dir)
     demand(not problems, str(problems[:1]))
-    demand(batches == {k: v for k, v in play.wanted.batches.items() if k < play.total_img},
+    wanted = play.wanted.batches(play.total_img)
+    demand(batches == {k: v for k, v in wanted.items() if k < play.total_img},
            "other batches than the undisturbed run's")  # fmt: skip
     demand(play.total_img in found, "the last checkpoint is missing")
-    other = differences(found, play.wanted.checkpoints)
+    other = differences(found, play.wanted.checkpoints(play.total_img))
     demand(not other, f"other weights: {other[:1]}")
     scraps = [*play.run_dir.rglob("*.partial"), *ROOT.glob(".ray-*")]
     demand(not scraps, f"left behind: {scraps[:1]}")
@@ -231,9 +225,11 @@ def main() -> None:
         with slurm(work / "slurm") as cluster:
             console.print("a Slurm, and an undisturbed run of the bare trainer to compare with")
             data = prepared(work)
-            play = Play(cluster, work, data, reference(work, data, given.steps, ()))
-            for name, act in ACTS.items():
-                console.print(f"survived  {name}: {act(play)}")
+            with reference(work, data, given.steps, ()) as wanted:
+                play = Play(cluster, work, data, wanted)
+                wanted.checkpoints(play.total_img)  # Slurm's limits are no place for company
+                for name, act in ACTS.items():
+                    console.print(f"survived  {name}: {act(play)}")
     except SetUpError as error:
         console.print(f"error: {error}", style="red")
         sys.exit(2)
