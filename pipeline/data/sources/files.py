@@ -26,7 +26,7 @@ from pipeline.data.sources.names import Names
 from pipeline.data.sources.sheet import Sheet
 from pipeline.data.sources.sidecars import labels_beside, one_of_each_sample
 from pipeline.data.sources.source import Options, Sample, Source
-from pipeline.data.sources.tables import is_table, read_table
+from pipeline.data.sources.tables import is_table, may_be_table, read_table
 from pipeline.data.sources.zip_names import forms
 from stylealae.errors import DataError
 
@@ -86,6 +86,7 @@ class Files(Source):
         self.labels = self.read_labels(others)
         self.label_names = self.labels.names
         self.notes.extend(self.labels.notes)
+        self._leave_what_may_be_tables(others)
         self.left_aside.add_by_suffix(set(others) - self.used)
 
     @cached_property
@@ -205,6 +206,21 @@ class Files(Source):
         self.used.add(table)
         self.left_aside.add("tables not used", [table])
         self.notes.append(why)
+
+    def _leave_what_may_be_tables(self, others: Sequence[str]) -> None:
+        """Tells of files that are called as tables are, in a form that is not looked for."""
+        stems = {PurePosixPath(key).stem for key in self._keys}  # what lies beside an image is none
+        found = sorted(
+            name for name in set(others) - self.used
+            if may_be_table(name) and PurePosixPath(name).stem not in stems
+        )  # fmt: skip
+        if found:
+            self.used.update(found)
+            self.left_aside.add("tables not used", found)
+            named = ", ".join(found[:3]) + (", ..." if found[3:] else "")
+            self.notes.append(
+                f"{self.input}: {named} may hold labels and is not used: name it with --labels"
+            )
 
     def _unknown(self, sheet: Sheet) -> DataError:
         row = ", ".join(sheet.rows[0])[:60] if sheet.rows else ""

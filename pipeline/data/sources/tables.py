@@ -17,7 +17,7 @@ from pipeline.data.sources.sheet import FILE_COLUMNS, Sheet, cell
 from pipeline.data.sources.source import needed
 from stylealae.errors import DataError
 
-__all__ = ["column", "is_table", "read_sheet", "read_table"]
+__all__ = ["column", "is_table", "may_be_table", "read_sheet", "read_table"]
 
 MAX_BYTES = 64 << 20
 """A larger table is none of labels, unless it is JSON, which may hold much else."""
@@ -32,6 +32,9 @@ JSON = ("labels.json", "metadata.json")
 """The names by which JSON is a table of images: most that lies beside them is something else."""
 ARROW = "metadata.parquet"
 """The one name by which Parquet is a table of the images beside it, as Hugging Face has it."""
+OTHER_SUFFIXES = (".txt", ".json", ".xml", ".xls", ".xlsx", ".ods", ".parquet", ".yaml", ".yml")
+_CALLED = re.compile(r"(labels?|metadata|attributes?|annotations?|targets?|list_\w+|identity_\w+)")
+"""Stems of what people call their labels, whatever the form."""
 DELIMITERS = ",;\t|"
 UNKNOWN = {"", "nan", "<na>", "#n/a", "n/a", "null"}
 """Cells that say nothing, in lower case; in a column of numbers, those below too."""
@@ -47,6 +50,13 @@ def is_table(name: str) -> bool:
     """Whether a file is called as tables of labels are."""
     path = PurePosixPath(name)
     return path.suffix.lower() in SUFFIXES or path.name in (ARROW, *JSON)
+
+
+def may_be_table(name: str) -> bool:
+    """Whether a file is no table by `is_table`, but bears the name of one."""
+    path = PurePosixPath(name.lower())
+    known = path.suffix in OTHER_SUFFIXES and _CALLED.fullmatch(path.stem) is not None
+    return known and not is_table(name)
 
 
 def read_table(

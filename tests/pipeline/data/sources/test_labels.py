@@ -190,6 +190,19 @@ def test_a_comma_in_a_broken_table_is_not_taken_for_something_else() -> None:
         read_sheet("t.csv", b"file,age\na;b,1\nb,2,3\n")
 
 
+def test_what_is_called_as_a_table_is_and_is_none_that_is_read_is_told(tmp_path: Path) -> None:
+    for name in ("a.png", "list_0.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    for name in ("labels.xlsx", "identity_CelebA.txt", "list_0.txt", "notes.txt"):
+        (tmp_path / name).write_text("a.png 1")
+    source = open_source(str(tmp_path))
+    (note,) = source.notes
+    assert note.endswith(
+        ": identity_CelebA.txt, labels.xlsx may hold labels and is not used: name it with --labels"
+    )
+    assert str(source.left_aside) == "2 .txt files, 2 tables not used"
+
+
 def test_a_table_beside_a_folder_is_said_not_to_be_used(tmp_path: Path) -> None:
     root = folder(tmp_path / "photos", "a.png")
     (tmp_path / "labels.csv").write_text("file,age\na.png,3\n")
