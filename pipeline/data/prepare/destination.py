@@ -15,10 +15,11 @@ import io
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import cast
+from typing import TextIO, cast
 from uuid import uuid4
 
 from pipeline.data.format.manifest import MANIFEST, Manifest
@@ -33,6 +34,7 @@ NOTES = ".prepare"
 RECIPE = f"{NOTES}/recipe.json"
 REPORT = "report.json"  # what became of every input, for people: nothing reads it
 SCRATCH_BYTES = 2 << 20  # written at a time
+LOCK_S, LOCK_POLL_S = 10.0, 0.1
 Scratch = io.BufferedRandom
 
 
@@ -130,12 +132,8 @@ class Destination:
             raise self._foreign()
         notes.mkdir(parents=True, exist_ok=True)
         with (notes / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DataError(
-                    f"another process is preparing {out}: let it finish first"
-                ) from None
+            if not _held(lock):
+                raise DataError(f"another process is preparing {out}: let it finish first")
             known = out / RECIPE
             before = json.loads(known.read_text()) if known.exists() else dict(recipe)
             self._refuse_other(before, recipe)
@@ -176,6 +174,19 @@ class Destination:
             f"{self.storage.where} is not empty and holds no unfinished dataset: "
             "choose an empty folder"
         )
+
+
+def _held(lock: TextIO) -> bool:
+    """Whether the lock was had in time: a run that finds its data set complete holds it shortly."""
+    until = time.monotonic() + LOCK_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(LOCK_POLL_S)
 
 
 def open_destination(where: Where) -> Destination:

@@ -1,5 +1,6 @@
 """Shards: real webdataset tars, the same bytes however made, nothing skipped in silence."""
 
+import fcntl
 import hashlib
 import io
 import json
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,7 +19,7 @@ import pytest
 from PIL import Image
 
 from pipeline.data.format.manifest import MANIFEST, Manifest
-from pipeline.data.prepare import watch
+from pipeline.data.prepare import destination, watch
 from pipeline.data.prepare.shards import REPORT, prepare
 from pipeline.data.prepare.verify import verify
 from pipeline.data.sources.files import Folder
@@ -175,6 +177,23 @@ def test_interrupted_and_run_again(photos: Path, dataset: Path, tmp_path: Path) 
     prepare(open_source(str(photos)), out, SIDES, workers=1, shard_img=20)
     assert contents(out) == contents(dataset)
     assert shard_path(out, 0, 32).stat().st_mtime_ns == first.st_mtime_ns
+
+
+def test_who_holds_the_lock_for_a_moment_is_waited_for_and_nobody_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = (noise("2x8"), tmp_path / "d", (8,))
+    prepare(*given, workers=1)
+    with (tmp_path / "d" / ".prepare" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        leave = threading.Timer(0.3, fcntl.flock, (lock, fcntl.LOCK_UN))
+        leave.start()
+        prepare(*given, workers=1)
+        leave.join()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        monkeypatch.setattr(destination, "LOCK_S", 0.1)
+        with pytest.raises(DataError, match="let it finish first"):
+            prepare(*given, workers=1)
 
 
 def test_ctrl_c_stops_all_processes_cleanly(tmp_path: Path) -> None:
