@@ -37,7 +37,7 @@ from trials.faults.reference import STEPS, STOP_IMG
 from trials.faults.tasks import Tasks
 from trials.faults.trial import Outcome, left_behind, sentence, try_for
 
-TIMES, LANES = 5, 2
+TIMES, LANES = 5, 3
 console = Console(highlight=False, soft_wrap=True, width=120)
 
 

@@ -5,6 +5,7 @@ Most of what follows a fault is waiting: for Ray, for a store, for processes tha
 
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -36,7 +37,9 @@ def lanes(
         undisturbed = leaving.enter_context(reference(work, data, steps, overrides))
         for started in up:
             started.result()
-        yield [Scene(made, data, undisturbed, store) for made, store in laid], undisturbed
+        for made, _ in laid:  # of its own: one process at a time looks whether a data set is made
+            shutil.copytree(data, made.work / "data")
+        yield [Scene(made, store, undisturbed) for made, store in laid], undisturbed
 
 
 def play(scenes: Sequence[Scene], tasks: Tasks, say: Say) -> list[Outcome]:
@@ -61,8 +64,8 @@ def play(scenes: Sequence[Scene], tasks: Tasks, say: Say) -> list[Outcome]:
     ]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    while any(thread.is_alive() for thread in threads):
+        time.sleep(1)  # and not in a lock, where a signal waits
     if errors:
         raise errors[0]
     return outcomes

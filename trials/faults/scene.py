@@ -47,9 +47,8 @@ class Scene:
     """All that a fault can touch."""
 
     hosts: Hosts
-    data: Path
-    reference: Reference
     bucket: Bucket
+    reference: Reference
     chance: random.Random = field(default_factory=random.Random)
     """Of the fault that is being done."""
     members: list[str] = field(default_factory=lambda: list(WORKERS))
@@ -85,7 +84,9 @@ class Scene:
             *self.reference.settings, *SETTINGS[setting].overrides,
             f"checkpoint.every_img={self.every_img}", f"schedule.total_img={self.total_img}",
         )  # fmt: skip
-        self.job = Job(self.hosts, self.data, run_dir, self.work / name, given, self._env(remote))
+        self.job = Job(
+            self.hosts, self.work / "data", run_dir, self.work / name, given, self._env(remote)
+        )
         self.job.submit()
 
     def _env(self, remote: bool) -> dict[str, str]:
