@@ -16,8 +16,10 @@ __all__ = ["OperationCounter"]
 aten = torch.ops.aten
 NO_KERNEL = {
     aten.empty.memory_format, aten.empty_strided.default, aten.empty_like.default,
-    aten.new_empty.default, aten.new_empty_strided.default,
+    aten.new_empty.default, aten.new_empty_strided.default, aten._unsafe_view.default,
+    aten.promote_types.default,
 }  # fmt: skip
+"""What allocates, gives another view or asks about dtypes: nothing that a GPU is told of."""
 PRODUCTS = {aten.addmm.default, aten.mm.default}
 """The layers of styles, and weights of convolutions that resample: in float32 where it fuses."""
 CAST = 1.5
@@ -58,6 +60,8 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, op: Operation, types: Sequence[type], given: Given = (), named: Named = None
     ) -> object:
         """Runs an operation and counts it."""
+        if self._since is None and not torch.backends.cudnn.allow_tf32:
+            self._since = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
         out = meta.result_of(op, given, named or {})
         if not self._off and not op.is_view and op not in NO_KERNEL:
             formula = flop_registry.get(op._overloadpacket)
@@ -68,12 +72,9 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
     def _note(self, flop: float, moved: float, *, full: bool = False, cast: bool = False) -> None:
-        forward = not torch.backends.cudnn.allow_tf32
-        if forward and self._since is None:
-            self._since = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
         self.flop.append(flop)
         self.bytes.append(moved)
-        self.forward.append(forward)
+        self.forward.append(not torch.backends.cudnn.allow_tf32)
         self.full.append(full or self._in_r1())
         self.cast.append(cast)
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from torch import Tensor
 
 from pipeline.cli.app import main
 from pipeline.config import RunConfig, load
+from pipeline.planning import cost_model
 from pipeline.planning.cost_model import (
     OperationCounter,
     checkpoint_bytes,
@@ -21,6 +23,10 @@ from pipeline.planning.forecast import forecast, shared_among
 from pipeline.planning.stage_plan import stage_plan
 from stylealae.config import LossConfig, ModelConfig
 from stylealae.errors import ConfigError
+from stylealae.networks.group import AlaeNetworks
+from stylealae.phase_inputs import StyleInputs
+from stylealae.phases import AlaePhase, fake, phases_of
+from stylealae.schedule import Growth
 
 ROOT = Path(__file__).resolve().parents[3]
 COUNTS = ROOT / "tests/fakegpu/counts.json"
@@ -74,6 +80,24 @@ def test_each_operation_is_in_the_precision_that_the_fake_gpu_counts_it_in():
         found["bf16"] += float(flop[~ops.full].sum())
         assert ops.full[ops.forward].all()
     assert found == pytest.approx(row["flop"], rel=0.01)
+
+
+def test_r1s_branch_is_in_float32_from_its_entrance_to_the_entrances_gradient(monkeypatch):
+    """What is not of it are the features that generated images alone take."""
+
+    def generated(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, _: LossConfig) -> Tensor:
+        with torch.no_grad():
+            shown = fake(n, r, at)
+        return n.judge(shown, at).mean()
+
+    def in_half(phase: AlaePhase) -> list[float]:
+        monkeypatch.setattr(cost_model, "phases_of", lambda *_: (phase,))
+        count = operations.__wrapped__
+        (ops,) = count(ModelConfig(), LossConfig(), 4, due=True, fused=True, fading=False)
+        return sorted(moved for moved in ops.bytes[0][~ops.full] if moved >= 4 * 256 * 64 * 64)
+
+    first = phases_of(LossConfig())[0]
+    assert in_half(first) == pytest.approx(in_half(replace(first, loss=generated)))
 
 
 def test_a_stage_that_fades_for_longer_takes_longer(demo: RunConfig):
