@@ -26,10 +26,12 @@ class Cost(NamedTuple):
     kernels: int
     bytes: float
     by_row: float = 0.0
+    by_image: float = 0.0
+    """Bytes for each number of an image that they are features of."""
 
-    def of(self, side: int) -> float:
-        """Bytes for each number of planes of this side."""
-        return self.bytes + self.by_row / side
+    def of(self, side: int, image: float = 0.0) -> float:
+        """Bytes for each number of planes of this side, of which the image has this share."""
+        return self.bytes + self.by_row / side + self.by_image * image
 
 
 COSTS = {
@@ -42,10 +44,10 @@ COSTS = {
     "normalised_backward again": (Cost(2, 17.3), Cost(4, 24.0, 26)),
     "normalised_twice": (Cost(1, 21.3), Cost(3, 32.0, 44)),
     "blur": (Cost(1, 8.0), Cost(1, 8.0)),
-    "from_image": (Cost(1, 4.5), Cost(1, 4.5)),
-    "to_image": (Cost(1, 8.5), Cost(1, 8.5)),
-    "to_layer": (Cost(3, 11.0), Cost(3, 8.7)),
-    "to_image_again": (Cost(3, 13.5), Cost(3, 12.6)),
+    "from_image": (Cost(1, 4.0, by_image=4), Cost(1, 4.0, by_image=4)),
+    "to_image": (Cost(1, 4.0, by_image=8), Cost(1, 4.0, by_image=8)),
+    "to_layer": (Cost(3, 7.0, by_image=4), Cost(3, 4.0, 46, by_image=4)),
+    "to_image_again": (Cost(3, 9.5, by_image=8), Cost(3, 8.0, 24, by_image=8)),
 }
 """Of small planes, and of larger ones; "again": with what the second derivative gave x."""
 
@@ -74,12 +76,13 @@ def fused(
         with unnoted():
             out = formula(*given, *constants)
         parts = (*given, *out) if isinstance(out, tuple) else (*given, out)
-        planes = (t.shape for t in parts if t is not None and t.ndim == 4)
-        shape = max(planes, key=math.prod)  # the features: an image has fewer channels
+        planes = [t.shape for t in parts if t is not None and t.ndim == 4]
+        image, *_, shape = sorted(planes, key=math.prod)  # of which an image has fewer channels
         again = formula is normalised_backward and given[4] is not None
         kind = kind_of(formula.__name__, blurred=True in constants, again=again)
         cost = COSTS[kind][shape[-1] > SMALL]
-        note(cost.kernels, cost.of(shape[-1]) * math.prod(shape))
+        share = math.prod(image) / math.prod(shape)
+        note(cost.kernels, cost.of(shape[-1], share) * math.prod(shape))
         return out
 
     with planned("meta", call):

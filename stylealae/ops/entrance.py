@@ -7,7 +7,7 @@ number of the result, and of a derivative, is computed where it is written, in f
 Where nothing is fused (`ops.compiler.fuse`), as on CPUs, it is the layer and the leaky ReLU.
 
 Legend: N batch, K channels of an image, C of the features, R resolution.  `g` is the gradient of
-the features y, `h` that of an image's gradient.
+the features, `h` that of an image's gradient.
 """
 
 from typing import Any
@@ -17,7 +17,6 @@ import torch.nn.functional as fn
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from stylealae.ops.compiled import laid_like
 from stylealae.ops.compiler import compiled, fuses
 from stylealae.ops.formulas import SLOPE, rows, wide
 from stylealae.ops.layers import EqualConv2d
@@ -45,68 +44,73 @@ class _Entered(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, scale: float) -> Tensor:
-        y = compiled(from_image, (x, weight, bias), scale)
-        ctx.save_for_backward(x, weight, y)
+        ctx.save_for_backward(x, weight, bias)
         ctx.scale = scale
-        return y
+        return compiled(from_image, (x, weight, bias), scale)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, y = ctx.saved_tensors
+        given, scale = (g.contiguous(), *ctx.saved_tensors), ctx.scale
         image, *layer = wanted_of(ctx)
         d_x = d_weight = d_bias = None
         if image:
-            d_x = _ToImage.apply(laid_like(g, y), y, weight, ctx.scale, x.shape[1])  # type: ignore[no-untyped-call]
+            d_x = _ToImage.apply(*given, scale)  # type: ignore[no-untyped-call]
         if any(layer) and torch.is_grad_enabled():
-            d_weight, d_bias = to_layer(g, y, x, ctx.scale)
+            d_weight, d_bias = to_layer(*given, scale)
         elif any(layer):
-            d_weight, d_bias = compiled(to_layer, (laid_like(g, y), y, x), ctx.scale)
+            d_weight, d_bias = compiled(to_layer, given, scale)
         return d_x, d_weight, d_bias, None
 
 
 class _ToImage(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, g: Tensor, y: Tensor, weight: Tensor, scale: float, channels: int
+        ctx: Any, g: Tensor, x: Tensor, weight: Tensor, bias: Tensor, scale: float
     ) -> Tensor:
-        ctx.save_for_backward(g, y, weight)
+        ctx.save_for_backward(g, x, weight, bias)
         ctx.scale = scale
-        return compiled(to_image, (g, y, weight), scale, channels)
+        return compiled(to_image, (g, x, weight, bias), scale)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, h: Tensor) -> tuple[Tensor | None, ...]:
-        g, y, weight = ctx.saved_tensors
-        d_g, d_weight = compiled(to_image_again, (g, y, h.contiguous(), weight), ctx.scale)
+        given = (*ctx.saved_tensors, h.contiguous())
+        d_g, d_weight = compiled(to_image_again, given, ctx.scale)
         return d_g, None, d_weight, None, None
 
 
 def from_image(x: Tensor, weight: Tensor, bias: Tensor, scale: float) -> Tensor:
     """The features; the weight is [C * K], so that its length is no batch."""
-    y = _spread_over(x, weight, scale) + wide(bias)[:, None, None]
-    return fn.leaky_relu(y, BOTH).to(x.dtype)
+    return fn.leaky_relu(_before(x, weight, bias, scale), BOTH).to(x.dtype)
 
 
-def to_image(g: Tensor, y: Tensor, weight: Tensor, scale: float, channels: int) -> Tensor:
+def to_image(g: Tensor, x: Tensor, weight: Tensor, bias: Tensor, scale: float) -> Tensor:
     """The image's gradient."""
-    d, columns = _before_kink(g, y), _columns(weight, channels, scale)
+    d, columns = _before_kink(g, x, weight, bias, scale), _columns(weight, x.shape[1], scale)
     return torch.stack([(d * w).sum(1).to(g.dtype) for w in columns], 1)
 
 
-def to_layer(g: Tensor, y: Tensor, x: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+def to_layer(
+    g: Tensor, x: Tensor, weight: Tensor, bias: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
     """The gradients of the weight and of the bias."""
-    d = _before_kink(g, y)
+    d = _before_kink(g, x, weight, bias, scale)
     found = _summed([*_products(d, x), d])  # [K + 1, C]
     return found[:-1].t().flatten() * scale, found[-1]
 
 
 def to_image_again(
-    g: Tensor, y: Tensor, h: Tensor, weight: Tensor, scale: float
+    g: Tensor, x: Tensor, weight: Tensor, bias: Tensor, h: Tensor, scale: float
 ) -> tuple[Tensor, Tensor]:
     """The gradients that `to_image` hands to g and to the weight."""
-    d_g = _before_kink(_spread_over(h, weight, scale), y).to(g.dtype)
-    found = _summed(_products(_before_kink(g, y), h))  # [K, C]
-    return d_g, found.t().flatten() * scale
+    to_g = _before_kink(_spread_over(h, weight, scale), x, weight, bias, scale).to(g.dtype)
+    d = _before_kink(g, x, weight, bias, scale)
+    return to_g, _summed(_products(d, h)).t().flatten() * scale
+
+
+def _before(x: Tensor, weight: Tensor, bias: Tensor, scale: float) -> Tensor:
+    """What goes into the leaky ReLU."""
+    return _spread_over(x, weight, scale) + wide(bias)[:, None, None]
 
 
 def _columns(weight: Tensor, channels: int, scale: float) -> list[Tensor]:
@@ -133,7 +137,11 @@ def _summed(parts: list[Tensor]) -> Tensor:
     return torch.stack([rows(part) for part in parts]).sum((1, 3))
 
 
-def _before_kink(d: Tensor, y: Tensor) -> Tensor:
-    """A gradient times the leaky ReLU's slope, by the sign of its result."""
+def _before_kink(d: Tensor, x: Tensor, weight: Tensor, bias: Tensor, scale: float) -> Tensor:
+    """A gradient times the leaky ReLU's slope.
+
+    Which slope it is, is computed again from the image, which has a few channels to be read where
+    the features have many.
+    """
     d = wide(d)
-    return torch.where(y > 0, d, BOTH * d)
+    return torch.where(_before(x, weight, bias, scale) > 0, d, BOTH * d)

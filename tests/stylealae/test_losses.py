@@ -39,6 +39,20 @@ def test_r1_of_a_linear_critic_is_its_weights_square():
     assert torch.allclose(penalty, a.square().sum().expand(5))
 
 
+def test_the_gradient_of_r1_is_to_the_bit_what_torchs_own_rules_give():
+    torch.manual_seed(0)
+    x, weight = torch.randn(3, 12, requires_grad=True), torch.randn(12, 12, requires_grad=True)
+    logits = (x @ weight).tanh().sum(1)
+    (grad,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
+    by_torch = (grad.square().sum(1) * torch.arange(3)).sum()
+    ours = (losses.r1_penalty(logits, x) * torch.arange(3)).sum()
+    assert torch.equal(ours, by_torch)
+    found, wanted = (
+        torch.autograd.grad(loss, [x, weight], retain_graph=True) for loss in (ours, by_torch)
+    )
+    assert all(map(torch.equal, found, wanted))
+
+
 def test_adversarial_is_softplus():
     t = torch.tensor([-2.0, 0.0, 3.0])
     expected = [math.log1p(math.exp(float(v))) for v in t]

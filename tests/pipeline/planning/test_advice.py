@@ -15,6 +15,7 @@ from pipeline.planning.cost_model import iteration_s, operations, sections, spli
 from pipeline.planning.devices import Rates
 from pipeline.planning.forecast import Outlook, shared_among
 from pipeline.planning.stage_plan import stage_plan
+from stylealae.config import ModelConfig
 
 ROOT = Path(__file__).resolve().parents[3]
 RECORD = ROOT / "tests/fakegpu/fused.json"
@@ -104,10 +105,13 @@ def test_what_a_fused_step_is_taken_to_cost_is_what_its_code_does() -> None:
         kind = fusion.kind_of(name, blurred="blurred" in flags, again=again)
         for side, (kernels, moved) in sides.items():
             if 4 <= int(side) <= 1024 and (name, precision) != ("styled", "fp32"):
-                cost = fusion.COSTS[kind][int(side) > fusion.SMALL]
+                stage, cost = (
+                    int(side).bit_length() - 3,
+                    fusion.COSTS[kind][int(side) > fusion.SMALL],
+                )
                 rel = 0.06 if int(side) >= 64 else 0.12 if int(side) > fusion.SMALL else 0.25
                 assert moved * (2 if precision == "bf16" else 1) == pytest.approx(
-                    cost.of(int(side)), rel=rel
+                    cost.of(int(side), 3 / ModelConfig().width(stage)), rel=rel
                 ), (recorded, side)
                 assert kernels <= 2 * cost.kernels
                 compared.add(kind)
