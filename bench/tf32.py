@@ -1,7 +1,7 @@
 """What TF32 does to R1's gradient, told on a CPU: factors rounded to 10 bits, sums in float32."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -11,10 +11,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from stylealae.config import ModelConfig
 from stylealae.losses import r1_penalty
 from stylealae.networks import Networks, build
+from stylealae.ops.compiler import planned
 from stylealae.ops.precision import forward_of_r1, tf32
+from stylealae.ops.tf32x3 import rounded
 from stylealae.schedule import Growth
 
-__all__ = ["Tf32", "bench_tf32", "emulated", "rounded"]
+__all__ = ["Tf32", "bench_tf32", "emulated"]
 
 aten = torch.ops.aten
 FACTORS = {
@@ -24,8 +26,6 @@ FACTORS = {
     aten.addmm.default: (1, 2),
 }
 """What is multiplied, by its place among the arguments."""
-DROPPED = 13
-"""Of the 23 bits of a float32's fraction."""
 
 
 class Tf32(TorchDispatchMode):
@@ -41,16 +41,17 @@ class Tf32(TorchDispatchMode):
 
 
 @contextmanager
-def emulated(*, exact_forward: bool) -> Iterator[None]:
-    """Inside, what may take TF32 is rounded so; `exact_forward`: but not R1's forward pass."""
-    with tf32(True, exact_forward=exact_forward), Tf32():
+def emulated(*, exact_forward: bool, split: bool = False) -> Iterator[None]:
+    """Inside, what may take TF32 is rounded so; `exact_forward`: but not R1's forward pass.
+
+    `split`: but that in 3xTF32, and as where steps are fused, by their formulas.
+    """
+    steps = planned("cpu", lambda formula, given, how: formula(*given, *how))
+    with tf32(True, exact_forward=exact_forward, split=split), ExitStack() as stack:
+        if split:
+            stack.enter_context(steps)
+        stack.enter_context(Tf32())
         yield
-
-
-def rounded(x: Tensor) -> Tensor:
-    """The nearest numbers with a fraction of 10 bits, halves away from zero.  float32 -> float32"""
-    bits = x.contiguous().view(torch.int32) + (1 << (DROPPED - 1))
-    return (bits & -(1 << DROPPED)).view(torch.float32)
 
 
 def bench_tf32(stages: tuple[int, ...]) -> Iterator[dict[str, Any]]:
@@ -66,6 +67,7 @@ def bench_tf32(stages: tuple[int, ...]) -> Iterator[dict[str, Any]]:
             "float32": nullcontext,
             "TF32": lambda: emulated(exact_forward=False),
             "TF32 in derivatives": lambda: emulated(exact_forward=True),
+            "3xTF32 in the forward pass": lambda: emulated(exact_forward=True, split=True),
             "bf16": lambda: torch.autocast("cpu", torch.bfloat16),
         }
         found = {name: _gradient(build(ModelConfig()), x, stage, way) for name, way in ways.items()}

@@ -9,9 +9,18 @@ import torch
 from stylealae.ops.precision import tf32
 from stylealae.phases import AnyPhase
 
-__all__ = ["WORKSPACE", "compute_deterministically", "half_of", "may_take_tf32", "tf32_of"]
+__all__ = [
+    "EXACT_FORWARD",
+    "WORKSPACE",
+    "compute_deterministically",
+    "half_of",
+    "may_take_tf32",
+    "tf32_of",
+]
 
 log = logging.getLogger(__name__)
+EXACT_FORWARD = ("derivatives", "3xtf32")
+"""Values of `engine.tf32` by which the pass that R1 is taken of keeps float32's error."""
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 WORKSPACE = ":4096:8"
@@ -45,7 +54,8 @@ def may_take_tf32(where: str, phase: AnyPhase) -> bool:
 
 def tf32_of(where: str, phase: AnyPhase) -> AbstractContextManager[None]:
     """Lets a phase take TF32 in the block where `engine.tf32` says so."""
-    return tf32(may_take_tf32(where, phase), exact_forward=where == "derivatives")
+    exact = where in EXACT_FORWARD
+    return tf32(may_take_tf32(where, phase), exact_forward=exact, split=where == "3xtf32")
 
 
 def compute_deterministically() -> None:

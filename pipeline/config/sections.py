@@ -81,11 +81,12 @@ class EngineConfig:
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     """Autocast of the forward pass; weights, Adam and the R1 branch stay float32.  A CPU without
     instructions for bf16 computes it in float32, which is several times faster there."""
-    tf32: Literal["off", "outside_r1", "derivatives", "on"] = "derivatives"
+    tf32: Literal["off", "outside_r1", "derivatives", "3xtf32", "on"] = "derivatives"
     """Where convolutions and matrix products of float32 may take TF32 on GPUs, which keeps 10 bits
     of a factor and is several times faster: nowhere; in phases without R1; in R1's derivatives as
     well, which are linear in what is rounded, but not in the forward pass that they are of, which
-    is not; everywhere."""
+    is not; the same, with that pass's convolutions as three of TF32 each, for GPUs whose TF32 is
+    much faster than float32 (A100, H100, H200, B200); everywhere."""
     deterministic: bool = False
     """The same run twice gives the same bits on GPUs too, with slower algorithms; as CPUs do."""
     reduce_dtype: Literal["fp32", "bf16"] = "fp32"

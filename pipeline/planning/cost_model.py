@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.arithmetic import may_take_tf32
+from pipeline.arithmetic import EXACT_FORWARD, may_take_tf32
 from pipeline.planning import fusion, meta
 from pipeline.planning.devices import Rates
 from pipeline.planning.operation_counter import OperationCounter
@@ -140,11 +140,14 @@ def phases_s(
     engine, (model, loss) = plan.engine, sections(plan)
     again = 4 / 3 if engine.recompute_from and engine.recompute_from <= plan.resolution else 1.0
     fused = rates.fuses and engine.fuse != "off"
-    counted = operations(model, loss, plan.stage, due=due, fused=fused, fading=fading)
+    counted = operations(
+        model, loss, plan.stage, due=due, fused=fused, fading=fading,
+        split=engine.tf32 == "3xtf32",
+    )  # fmt: skip
     return {
         phase.name: again * ops.seconds(
             micro, rates, half=engine.precision != "fp32",
-            tf32=may_take_tf32(engine.tf32, phase), exact_forward=engine.tf32 == "derivatives",
+            tf32=may_take_tf32(engine.tf32, phase), exact_forward=engine.tf32 in EXACT_FORWARD,
         )
         for phase, ops in zip(phases_of(loss, 0 if due else 1), counted, strict=True)
     }  # fmt: skip
@@ -157,11 +160,12 @@ def split_s(plan: StagePlan, workers: int, rates: Rates) -> float:
     """
     micro, engine = plan.micro_batch(workers), plan.engine
     counted = operations(
-        *sections(plan), plan.stage, due=True, fused=rates.fuses and engine.fuse != "off"
-    )[0]
+        *sections(plan), plan.stage, due=True, fused=rates.fuses and engine.fuse != "off",
+        split=engine.tf32 == "3xtf32",
+    )[0]  # fmt: skip
     branches = counted.branches(
-        micro, rates, half=engine.precision != "fp32", tf32=engine.tf32 in ("derivatives", "on"),
-        exact_forward=engine.tf32 == "derivatives",
+        micro, rates, half=engine.precision != "fp32",
+        tf32=engine.tf32 in (*EXACT_FORWARD, "on"), exact_forward=engine.tf32 in EXACT_FORWARD,
     )  # fmt: skip
     return plan.share(workers) // micro * min(branches)
 
@@ -207,17 +211,18 @@ def _trained_numbers(model: ModelConfig, loss: LossConfig, stage: int) -> tuple[
 @lru_cache(maxsize=64)
 def operations(
     model: ModelConfig, loss: LossConfig, stage: int, *, due: bool, fused: bool = False,
-    fading: bool = True,
+    fading: bool = True, split: bool = False,
 ) -> tuple[Operations, ...]:  # fmt: skip
     """The operations of each phase of a stage; `due` is R1, `fused` the steps in between.
 
-    In its fade, or after it if not `fading`.
+    In its fade, or after it if not `fading`; `split`: R1's forward pass in 3xTF32.
     """
     iteration = 0 if due else 1
     found = []
     for phase in phases_of(loss, iteration):
         two, three = (  # one image is a special case
-            _count(model, loss, stage, n, phase, fused=fused, fading=fading) for n in (2, 3)
+            _count(model, loss, stage, n, phase, fused=fused, fading=fading, split=split)
+            for n in (2, 3)
         )
         assert len(two.flop) == len(three.flop)
         flop, moved = _shares(two.flop, three.flop), _shares(two.bytes, three.bytes)
@@ -234,7 +239,7 @@ def _shares(two: Sequence[float], three: Sequence[float]) -> tuple[Floats, Float
 
 def _count(
     model: ModelConfig, loss: LossConfig, stage: int, n: int, phase: AlaePhase, *, fused: bool,
-    fading: bool,
+    fading: bool, split: bool,
 ) -> OperationCounter:  # fmt: skip
     """The operations of one phase on n images, forwards and backwards."""
     nets, at, side = _networks(model), meta.progress_of(stage, n), 4 << stage
@@ -246,6 +251,6 @@ def _count(
     draw = StyleInputs(z=z, z_other=z, crossover=crossover, noise=None)
     counter = OperationCounter()
     steps = fusion.fused(counter.add, counter.off) if fused else nullcontext()
-    with tf32(True, exact_forward=True), steps, counter:
+    with tf32(True, exact_forward=True, split=split), steps, counter:
         torch.autograd.backward(phase.loss(nets, x, draw, at, loss))
     return counter

@@ -27,10 +27,10 @@ class Cost(NamedTuple):
     bytes: float
     by_row: float = 0.0
     by_image: float = 0.0
-    """Bytes for each number of an image that they are features of."""
+    """Bytes for each number of the smallest tensor: of an image, or of what is split."""
 
     def of(self, side: int, image: float = 0.0) -> float:
-        """Bytes for each number of planes of this side, of which the image has this share."""
+        """Bytes for each number of planes of this side, of which the smallest has this share."""
         return self.bytes + self.by_row / side + self.by_image * image
 
 
@@ -45,6 +45,8 @@ COSTS = {
     "normalised_twice": (Cost(1, 21.3), Cost(3, 32.0, 44)),
     "blur": (Cost(1, 8.0), Cost(1, 8.0)),
     "from_image": (Cost(1, 4.0, by_image=4), Cost(1, 4.0, by_image=4)),
+    "of_features": (Cost(1, 4.0, by_image=4), Cost(1, 4.0, by_image=4)),
+    "of_weight": (Cost(1, 4.0, by_image=4), Cost(1, 4.0, by_image=4)),
     "to_image": (Cost(1, 4.0, by_image=8), Cost(1, 4.0, by_image=8)),
     "to_layer": (Cost(3, 7.0, by_image=4), Cost(3, 4.0, 46, by_image=4)),
     "to_image_again": (Cost(3, 9.5, by_image=8), Cost(3, 8.0, 24, by_image=8)),
@@ -77,11 +79,11 @@ def fused(
             out = formula(*given, *constants)
         parts = (*given, *out) if isinstance(out, tuple) else (*given, out)
         planes = [t.shape for t in parts if t is not None and t.ndim == 4]
-        image, *_, shape = sorted(planes, key=math.prod)  # of which an image has fewer channels
+        least, *_, shape = sorted(planes, key=math.prod)  # an image has fewer channels
         again = formula is normalised_backward and given[4] is not None
         kind = kind_of(formula.__name__, blurred=True in constants, again=again)
         cost = COSTS[kind][shape[-1] > SMALL]
-        share = math.prod(image) / math.prod(shape)
+        share = math.prod(least) / math.prod(shape)
         note(cost.kernels, cost.of(shape[-1], share) * math.prod(shape))
         return out
 

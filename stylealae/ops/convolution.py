@@ -16,7 +16,9 @@ import torch
 import torch.nn.functional as fn
 from torch import Tensor
 
+from stylealae.ops import tf32x3
 from stylealae.ops.layout import is_channels_last
+from stylealae.ops.precision import tf32
 from stylealae.ops.wanted import wanted_of
 
 __all__ = ["convolved", "convolved_up"]
@@ -51,6 +53,10 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, adjoint: bool) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.how = stride, adjoint
+        if not adjoint and tf32x3.pays(x):
+            x, weight = tf32x3.tripled(x, weight)
+            with tf32(True):
+                return fn.conv2d(x, weight, stride=stride, padding=_padding(weight))
         operation = fn.conv_transpose2d if adjoint else fn.conv2d
         return operation(x, weight, stride=stride, padding=_padding(weight))
 

@@ -50,7 +50,8 @@ class _Entered(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        given, scale = (g.contiguous(), *ctx.saved_tensors), ctx.scale
+        (x, weight, bias), scale = ctx.saved_tensors, ctx.scale
+        given = g.contiguous(), x, weight, bias
         image, *layer = wanted_of(ctx)
         d_x = d_weight = d_bias = None
         if image:

@@ -30,29 +30,32 @@ SLACK = 1.01
 Row = dict[str, Any]
 
 
-def counted(stage: int, folder: Path, *, fuse: bool) -> Row:
-    """One iteration of a grown stage with a whole batch on one GPU, and what it takes."""
-    cfg = load(CONFIG, ONE_GPU)
+def counted(stage: int, folder: Path, *, fuse: bool, tf32: str = "") -> Row:
+    """One iteration of a grown stage with a whole batch on one GPU, and what it takes.
+
+    `tf32`: another value of `engine.tf32`.
+    """
+    cfg = load(CONFIG, (*ONE_GPU, f"engine.tf32={tf32}") if tf32 else ONE_GPU)
     with fused() if fuse else nullcontext():
         count = iterated(cfg, stage, folder, fading=False)
     batch = cfg.progress(cfg.span(stage)[0]).batch
-    return {"stage": stage, "fused": fuse, "batch": batch, **_numbers(count)}
+    told = {"tf32": tf32} if tf32 else {}
+    return {"stage": stage, "fused": fuse, **told, "batch": batch, **_numbers(count)}
 
 
-def with_costs(stage: int, folder: Path, *, fuse: bool) -> Row:
+def with_costs(stage: int, folder: Path, *, fuse: bool, tf32: str = "") -> Row:
     """As `counted`; kernels of fused steps that are not on record are put there."""
-    row = counted(stage, folder / "known", fuse=fuse)
+    row = counted(stage, folder / "known", fuse=fuse, tf32=tf32)
     if fuse and (calls := missing()):
         with _disable_current_modes():
             keep(costs(calls))
-        row = counted(stage, folder / "new", fuse=fuse)
+        row = counted(stage, folder / "new", fuse=fuse, tf32=tf32)
     return row
 
 
 def regressions(row: Row) -> str:
     """What has grown beyond the record; empty if nothing has."""
-    records = {(r["stage"], r["fused"]): r for r in json.loads(RECORD.read_text())}
-    kept = records.get((row["stage"], row["fused"]))
+    kept = {_key(r): r for r in json.loads(RECORD.read_text())}.get(_key(row))
     if kept is None:
         return "there is no record of this stage: make one with --record"
     if row["fused"] and (calls := missing()):
@@ -69,21 +72,25 @@ def regressions(row: Row) -> str:
 def record(rows: list[Row]) -> None:
     """Puts these counts on record; those of other stages stay."""
     known = [*json.loads(RECORD.read_text()), *rows]
-    kept = {(row["stage"], row["fused"]): row for row in known}.values()
+    kept = {_key(row): row for row in known}.values()
     RECORD.write_text("[\n" + ",\n".join(json.dumps(row) for row in kept) + "\n]\n")
 
 
 def table(rows: list[Row]) -> Iterator[str]:
     """The lines that show them."""
-    yield f"{'stage':>9} {'':>5} {'batch':>6} {'kernels':>8} {'GB moved':>9} {'waits':>6}  TFLOP"
+    yield f"{'stage':>9} {'':>6} {'batch':>6} {'kernels':>8} {'GB moved':>9} {'waits':>6}  TFLOP"
     for row in rows:
         flop = ", ".join(f"{unit} {n / 1e12:.3f}" for unit, n in sorted(row["flop"].items()))
         side = 4 << row["stage"]
-        how = "fused" if row["fused"] else ""
+        how = row.get("tf32", "fused" if row["fused"] else "")
         yield (
-            f"{f'{side}x{side}':>9} {how:>5} {row['batch']:>6} {row['kernels']:>8,} "
+            f"{f'{side}x{side}':>9} {how:>6} {row['batch']:>6} {row['kernels']:>8,} "
             f"{row['moved'] / 1e9:>9,.1f} {row['waits']:>6}  {flop}"
         )
+
+
+def _key(row: Row) -> tuple[int, bool, str]:
+    return row["stage"], row["fused"], row.get("tf32", "")
 
 
 def _numbers(count: Count) -> Row:

@@ -97,14 +97,15 @@ def _parts() -> Iterator[Part]:
 def _counts(rows: list[Row], anew: bool) -> Iterator[Part]:
     """The counting; what is found is added to the rows."""
 
-    def run(stage: int, fuse: bool, folder: Path) -> str:
-        rows.append((with_costs if anew else counted)(stage, folder, fuse=fuse))
+    def run(stage: int, fuse: bool, folder: Path, tf32: str = "") -> str:
+        rows.append((with_costs if anew else counted)(stage, folder, fuse=fuse, tf32=tf32))
         return "" if anew else regressions(rows[-1])
 
     for stage in STAGES:
         for fuse in (False, True):
             name = f"counts: {4 << stage}x{4 << stage}{', fused' if fuse else ''}"
             yield Part(name, partial(run, stage, fuse))
+    yield Part("counts: 256x256, fused, 3xtf32", partial(run, 6, True, tf32="3xtf32"))
 
 
 def _iteration(case: Case, folder: Path) -> str:

@@ -23,6 +23,7 @@ RELEASED = ((6, 16), (8, 4))
 FORMS: dict[str, tuple[str, ...]] = {
     "bf16": (),
     "bf16, TF32 in R1": ("engine.tf32=on",),
+    "bf16, 3xTF32 in R1's forward pass": ("engine.tf32=3xtf32",),
     "bf16, merged, lazy R1": ("loss.merged=true", "loss.r1_every=16"),
 }
 ROUNDS = 3

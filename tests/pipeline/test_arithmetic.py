@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.tf32 import rounded
 from pipeline import arithmetic
 from pipeline.config.sections import EngineConfig
 from pipeline.world import World, joined
 from stylealae.networks import build
 from stylealae.ops.precision import tf32
+from stylealae.ops.tf32x3 import rounded
 from tests.reference.plain import PHASES, SMALL, different, engine_of, iterate, weights
 
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
@@ -52,6 +52,7 @@ def test_the_bench_rounds_to_the_nearest_fraction_of_ten_bits() -> None:
         ("off", False, False),
         ("outside_r1", False, True),
         ("derivatives", True, True),
+        ("3xtf32", True, True),
         ("on", True, True),
     ],
 )
