@@ -246,19 +246,20 @@ def gain_host(scene: Scene) -> None:
 
 
 KINDS = (
+    # First what leaves orphans: they take minutes to die, and the end of a run waits for them.
+    Kind("link of a host cut for good, a new host", cut_for_good),
+    Kind("Ray on the head, kill -9", kill_head),
     Kind("worker process, kill -9", kill_worker),
     Kind("clock of a host 10 minutes ahead", clock_ahead),
     Kind("raylet, kill -9", kill_raylet),
     Kind("driver, kill -9", kill_driver),
     Kind(f"link of a host cut for {CUT_S} s", cut_briefly, passes=True),
-    Kind("link of a host cut for good, a new host", cut_for_good),
     Kind(f"host drained, off after {DRAIN_S} s, a new host", drain, needs=12),
     Kind("ray job stop", stop_job, needs=8),
     Kind("disk full", fill_disk),
     Kind("a bit of a checkpoint flipped, driver killed", flip_bit, spoils=1),
     Kind("a checkpoint's file deleted, driver killed", delete_file, spoils=1),
     Kind("a checkpoint of another user's, driver killed", take_folder),
-    Kind("Ray on the head, kill -9", kill_head),
     Kind(f"object store down for {STORE_DOWN_S} s", store_down, "store", passes=True, needs=4),
     Kind(
         f"object store takes {ANSWER_S:g} s a request for {SLOW_S} s",

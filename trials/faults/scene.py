@@ -27,13 +27,13 @@ class Setting:
     """A kind of run that faults are done to."""
 
     length: int
-    """Images, in stages of the reference: enough for each fault of the setting once."""
+    """Images, in stages of the reference."""
     every_img: int
     overrides: tuple[str, ...]
 
 
 SETTINGS = {
-    "folder": Setting(LONGEST, EVERY_IMG, ("cluster.workers=[2]",)),
+    "folder": Setting(3, EVERY_IMG, ("cluster.workers=[2]",)),
     "store": Setting(3, 2 * EVERY_IMG, ("cluster.workers=[2]",)),  # to upload takes longer
     "elastic": Setting(LONGEST, EVERY_IMG, ("cluster.workers=[1..2]", "cluster.settle_s=5")),
 }
