@@ -7,6 +7,7 @@ bit, that of an undisturbed run (with other numbers of workers: have been shown 
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -213,7 +214,7 @@ def _finish(scene: Scene) -> None:
 
 def left_behind(scene: Scene) -> list[str]:
     """What lies in /dev/shm of hosts whose processes are gone."""
-    for name in scene.hosts.all:
-        scene.hosts.kill(name)
+    with ThreadPoolExecutor() as at_once:
+        list(at_once.map(scene.hosts.kill, scene.hosts.all))
     wait_until(lambda: not any(h.pids() for h in scene.hosts.all.values()), 30, "empty hosts")
     return [f"{name}: /dev/shm/{file}" for name, h in scene.hosts.all.items() for file in h.shm()]
