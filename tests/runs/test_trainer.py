@@ -26,7 +26,7 @@ from pipeline.training.progress import ProgressUpdate
 from pipeline.training.run_files import stage_folder
 from pipeline.training.snapshots import is_done
 from pipeline.world import World
-from stylealae import StyleALAE
+from stylealae import StyleALAE, tensor_file
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
 from stylealae.errors import CheckpointError, ConfigError, DivergenceError
 from stylealae.families import FAMILIES
@@ -457,7 +457,7 @@ def test_a_save_that_failed_ends_the_run_at_the_next_look_at_the_stop_flag(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Saver, "save", and_wait)
-    monkeypatch.setattr(checkpoints, "write_tensors", full)
+    monkeypatch.setattr(tensor_file, "write_tensors", full)
     assert found(stopped).state["seen"] == 24
     with pytest.raises(CheckpointError, match="No space left") as refusal:
         train_stage(stopped, 0, world)

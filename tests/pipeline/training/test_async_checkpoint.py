@@ -20,6 +20,7 @@ from pipeline.training import checkpoints
 from pipeline.training.async_checkpoint import Saver
 from pipeline.training.fencing import Fence, FencedError
 from pipeline.world import World
+from stylealae import tensor_file
 from stylealae.errors import CheckpointError, DivergenceError
 
 Parts = dict[str, dict[str, Tensor]]
@@ -148,7 +149,7 @@ def test_a_failure_is_raised_at_the_next_save_and_the_one_before_stays(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "write_tensors", full)
+        patch.setattr(tensor_file, "write_tensors", full)
         s.save(parts(2.0), about(16))  # it does not know yet
         s.close()
         assert s.failed
@@ -165,7 +166,7 @@ def test_a_failure_of_the_last_save_is_raised_at_the_end(
     tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     s = saver(tmp_path, world)
-    monkeypatch.setattr(checkpoints, "write_tensors", lambda *_: 1 / 0)
+    monkeypatch.setattr(tensor_file, "write_tensors", lambda *_: 1 / 0)
     s.save(parts(1.0), about(8))
     with pytest.raises(CheckpointError, match="ZeroDivisionError"):
         s.finish()
@@ -175,7 +176,7 @@ def test_what_reads_back_differently_is_not_published(
     tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that lies: one number changes between memory and file."""
-    write = checkpoints.write_tensors
+    write = tensor_file.write_tensors
 
     def lying(file: Path, tensors: dict[str, Tensor]) -> None:
         changed = {name: t.clone() for name, t in tensors.items()}
@@ -183,7 +184,7 @@ def test_what_reads_back_differently_is_not_published(
         write(file, changed)
 
     s = saver(tmp_path, world)
-    monkeypatch.setattr(checkpoints, "write_tensors", lying)
+    monkeypatch.setattr(tensor_file, "write_tensors", lying)
     s.save(parts(1.0), about(8))
     with pytest.raises(CheckpointError, match="reads back differently"):
         s.finish()
