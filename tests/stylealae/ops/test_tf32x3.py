@@ -41,7 +41,7 @@ def test_three_products_have_float32s_error_where_one_has_tf32s() -> None:
     three = error(exact_forward=True, split=True)
     plain = error(exact_forward=True, split=False)
     assert 1e-4 < one < 1e-3
-    assert three < 2 * plain < 1e-6
+    assert three < 2 * plain < 4e-6
 
 
 def test_derivatives_are_those_of_the_plain_convolution_to_the_bit() -> None:
