@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from stylealae.ops import formulas
 from stylealae.ops.compiler import compiled
 
-__all__ = ["Blurred", "Normalised", "Styled", "laid_like"]
+__all__ = ["Blurred", "Normalised", "Styled"]
 
 
 class Styled(torch.autograd.Function):
@@ -45,7 +45,7 @@ class Styled(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of x, bias, scale, shift and noise_weight."""
-        given = (laid_like(g, ctx.saved_tensors[0]), *ctx.saved_tensors)
+        given = (_laid_like(g, ctx.saved_tensors[0]), *ctx.saved_tensors)
         *found, d_noise = compiled(formulas.styled_backward, given, ctx.blurred)
         return *found, None, d_noise, None, None
 
@@ -71,7 +71,8 @@ class Normalised(torch.autograd.Function):
         """The gradients of x and bias."""
         x, bias, mean, var = ctx.saved_tensors
         g_style = None if g_style is None else g_style.contiguous()
-        given = (laid_like(g, x), g_mean, g_var, g_style, laid_like(g_kept, x), x, bias, mean, var)
+        g, g_kept = _laid_like(g, x), _laid_like(g_kept, x)
+        given = (g, g_mean, g_var, g_style, g_kept, x, bias, mean, var)
         if torch.is_grad_enabled():  # under R1
             found = _NormalisedBackward.apply(*given, *ctx.how)  # type: ignore[no-untyped-call]
         else:
@@ -107,7 +108,7 @@ class _NormalisedBackward(torch.autograd.Function):
     def backward(ctx: Any, h: Tensor | None, h_bias: Tensor | None) -> tuple[Tensor | None, ...]:
         if h is None and h_bias is None:
             return (None,) * 11
-        given = (laid_like(h, ctx.saved_tensors[5]), h_bias, *ctx.saved_tensors)
+        given = (_laid_like(h, ctx.saved_tensors[5]), h_bias, *ctx.saved_tensors)
         *found, mean, var = compiled(formulas.normalised_twice, given, *ctx.how)
         return *found, None, mean, var, None, None
 
@@ -128,7 +129,7 @@ class Blurred(torch.autograd.Function):
         return out
 
 
-def laid_like(g: Tensor | None, x: Tensor) -> Tensor | None:
+def _laid_like(g: Tensor | None, x: Tensor) -> Tensor | None:
     """A gradient laid out as what it is for: kernels are made for one layout each."""
     if g is None or g.stride() == x.stride():
         return g

@@ -113,9 +113,13 @@ class Files(Source):
             key=lambda name: (name.count("/"), name),
         )
         if self.options.labels is not None:
-            if inside:
-                self.notes.append(f"{', '.join(inside)}: not used, for --labels names another")
-            return self.matched(_sheet(Path(self.options.labels)))
+            given = Path(self.options.labels)
+            with suppress(ValueError):  # it lies elsewhere
+                own = given.resolve().relative_to(Path(self.input).resolve())
+                self.used.add(own.as_posix())
+            if rest := [name for name in inside if name not in self.used]:
+                self.notes.append(f"{', '.join(rest)}: not used, for --labels names another")
+            return self.matched(_sheet(given))
         tables = [found for name in inside if (found := self._table_inside(name))]
         if self.takes_sidecars:
             tables.append((self.input, labels_beside(self.files, self._keys, others, self.used)))

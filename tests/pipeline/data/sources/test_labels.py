@@ -203,6 +203,19 @@ def test_what_is_called_as_a_table_is_and_is_none_that_is_read_is_told(tmp_path:
     assert str(source.left_aside) == "2 .txt files, 2 tables not used"
 
 
+@pytest.mark.parametrize("name", ["labels.txt", "ages.csv"])
+def test_a_table_of_the_folder_itself_may_be_named_and_is_not_left_aside(
+    name: str, tmp_path: Path
+) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / name).write_text("file,age\na.png,3\n")
+    (tmp_path / "other.csv").write_text("file,age\na.png,4\n")
+    source = open_source(str(tmp_path), labels=str(tmp_path / name))
+    assert source.read(0).labels == {"age": 3}
+    assert source.notes == ["other.csv: not used, for --labels names another"]
+    assert str(source.left_aside) == "1 .csv files"
+
+
 def test_a_table_beside_a_folder_is_said_not_to_be_used(tmp_path: Path) -> None:
     root = folder(tmp_path / "photos", "a.png")
     (tmp_path / "labels.csv").write_text("file,age\na.png,3\n")
