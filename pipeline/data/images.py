@@ -21,8 +21,8 @@ from pipeline.data.format.types import Label
 from pipeline.data.loader.shard_reader import ShardReader
 from pipeline.data.pixels import Pixels
 from pipeline.data.sources.containers import is_zip
-from pipeline.data.sources.files import SUFFIXES
 from pipeline.data.sources.left_aside import suffix_of
+from pipeline.data.sources.pictures import SUFFIXES
 from pipeline.data.sources.registry import open_source
 from pipeline.data.sources.source import Sample, Source
 from pipeline.storage import data_storage, is_url, local_path

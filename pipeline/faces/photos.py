@@ -10,9 +10,9 @@ import numpy as np
 from pipeline.data.decoding import decode
 from pipeline.data.pixels import Pixels
 from pipeline.data.sources.containers import open_container
-from pipeline.data.sources.files import SUFFIXES as PICTURES
 from pipeline.data.sources.left_aside import LeftAside, hidden, suffix_of
 from pipeline.data.sources.names import Names
+from pipeline.data.sources.pictures import SUFFIXES as PICTURES
 from pipeline.faces.alignment import align, square_of
 from pipeline.faces.dlib_models import EXTRA
 from pipeline.faces.landmarks import SUFFIXES, Detector, Points, read_points

@@ -23,6 +23,7 @@ from pipeline.data.sources.folders import classes_told, labels_by_folder, split_
 from pipeline.data.sources.labels import Labels, joined, labels_of
 from pipeline.data.sources.left_aside import hidden, suffix_of
 from pipeline.data.sources.names import Names
+from pipeline.data.sources.pictures import SUFFIXES
 from pipeline.data.sources.sheet import Sheet
 from pipeline.data.sources.sidecars import labels_beside, one_of_each_sample
 from pipeline.data.sources.source import Options, Sample, Source
@@ -30,17 +31,8 @@ from pipeline.data.sources.tables import is_table, may_be_table, read_table
 from pipeline.data.sources.zip_names import forms
 from stylealae.errors import DataError
 
-__all__ = ["SUFFIXES", "Files", "Folder", "Tar", "Zip"]
+__all__ = ["Files", "Folder", "Tar", "Zip"]
 
-SUFFIXES = frozenset(
-    (
-        *(".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".j2c", ".j2k"),
-        *(".jfif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".jxl", ".mpo"),
-        *(".pbm", ".pgm", ".pjp", ".pjpeg", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff"),
-        ".webp",
-    )
-)
-"""Endings of what may be an image; what a file is its bytes say, and one of JPEG XL is refused."""
 LABELS = "labels.csv"
 EXPECTED = (LABELS, "labels.json", "metadata.csv", "metadata.jsonl", "metadata.parquet")
 """Tables of labels by their very names: one that cannot be read or names no image is an error."""

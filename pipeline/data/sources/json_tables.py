@@ -2,10 +2,11 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from pipeline.data.sources.json_stream import JsonStream
+from pipeline.data.sources.pictures import called_as_picture
 from pipeline.data.sources.sheet import FILE_COLUMNS, Sheet, cell
 from stylealae.errors import DataError
 
@@ -97,7 +98,7 @@ def _lines(where: str, text: str) -> list[Entry]:
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
+            entry = json.loads(line, object_pairs_hook=_distinct)
         except (ValueError, RecursionError) as error:
             if not found and isinstance(whole := _parsed(where, text, number), dict):
                 return _by_name(whole)
@@ -119,7 +120,9 @@ def _listed(where: str, whole: object) -> list[Entry]:
 
 def _by_name(whole: Entry) -> list[Entry]:
     """Objects, or values called `label`, by the names of images; an entry of one image as it is."""
-    if not FILE_COLUMNS.isdisjoint(name.lower() for name in whole):
+    values = [value for value in whole.values() if isinstance(value, str)]
+    by_name = any(map(called_as_picture, whole)) or not any(map(called_as_picture, values))
+    if not by_name or not FILE_COLUMNS.isdisjoint(name.lower() for name in whole):
         return [whole]
     return [
         {"file": name, **(value if isinstance(value, dict) else {"label": value})}
@@ -127,10 +130,19 @@ def _by_name(whole: Entry) -> list[Entry]:
     ]
 
 
+def _distinct(pairs: Sequence[tuple[str, object]]) -> Entry:
+    """An object; ValueError if it says two things by one name, of which one would be lost."""
+    found: Entry = {}
+    for name, value in pairs:
+        if found.setdefault(name, value) != value:
+            raise ValueError(f"{name} stands twice in one object")
+    return found
+
+
 def _parsed(where: str, text: str, line: int = 1) -> object:
     """The one value that a text is, which is held with all it holds."""
     _require_few(where, text, MAX_VALUES // 4)
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: line {line} is no JSON, nor is all of it ({error})") from error

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from pipeline.data.format.types import Label
 from pipeline.data.sources.names import Names
+from pipeline.data.sources.pictures import called_as_picture
 from pipeline.data.sources.sheet import FILE_COLUMNS, Sheet
-from pipeline.data.sources.tables import column
+from pipeline.data.sources.tables import NO_NUMBER, column, is_code
 from stylealae.errors import DataError
 
 __all__ = ["Labels", "Row", "joined", "labels_of", "vectors_of"]
@@ -70,8 +71,8 @@ def labels_of(
     chosen = _file_column(sheet, names, base, stems, called)
     if chosen is None:
         return None
-    stems = stems and not (called and sheet.header[chosen].lower() not in FILE_COLUMNS)
-    _require_header(sheet, names, base, chosen)
+    called = called and sheet.header[chosen].lower() not in FILE_COLUMNS
+    stems = stems and (not called or _holds_pictures(sheet, chosen))
     notes = list(sheet.notes)
     kept = [c for c, name in enumerate(sheet.header) if c != chosen and name]
     unnamed = [c for c, name in enumerate(sheet.header) if c != chosen and not name]
@@ -79,9 +80,15 @@ def labels_of(
         notes.append(f"{sheet.where}: a column without a name is left aside")
     columns = [column([row[c] for row in sheet.rows], sheet.delimiter) for c in kept]
     notes += [
-        f"{sheet.where}: {sheet.header[c]} is read as text, for {odd!r} is no number"
+        f"{sheet.where}: {sheet.header[c]} is read as text, for {why}"
         for c, values in zip(kept, columns, strict=True)
-        if (odd := _odd_one(values)) is not None
+        if (why := _why_text(values)) is not None
+    ]
+    notes += [
+        f"{sheet.where}: {sheet.header[c]} has the value {word!r}: leave a cell empty where "
+        "nothing is known"
+        for c, values in zip(kept, columns, strict=True)
+        if (word := _unknown_word(values)) is not None
     ]
     given = list(zip(*columns, strict=True)) if columns else [()] * len(sheet.rows)
     rows: dict[str, Row] = {}
@@ -97,6 +104,7 @@ def labels_of(
         key = _found(sheet, names.find_by_stem, name, base)
         if key is not None and key not in rows:
             _add(sheet, nearly, key, row)
+    _require_header(sheet, names, base, chosen, {*rows, *nearly} if stems else None)
     header = tuple(sheet.header[c] for c in kept)
     return Labels(header, rows | nearly, tuple(notes), len(rest) - len(nearly))
 
@@ -160,10 +168,21 @@ def vectors_of(keys: Sequence[str], vectors: NDArray[np.generic]) -> Labels:
     return Labels(names, {k: tuple(v.tolist()) for k, v in zip(keys, vectors, strict=True)})
 
 
-def _require_header(sheet: Sheet, names: Names, base: str, chosen: int) -> None:
-    """Refuses a table whose first line is its first row."""
+def _require_header(
+    sheet: Sheet, names: Names, base: str, chosen: int, known: Collection[str] | None
+) -> None:
+    """Refuses a table whose first line is its first row.
+
+    `known` are the images that have a row, where names without an ending are names too.
+    """
     name = sheet.header[chosen]
-    if name.lower() not in FILE_COLUMNS and _found(sheet, names.find, name, base) is not None:
+    if not name or name.lower() in FILE_COLUMNS:
+        return
+    is_row = called_as_picture(name) or _found(sheet, names.find, name, base) is not None
+    if known is not None and not is_row:
+        image = _found(sheet, names.find_by_stem, name, base)
+        is_row = name.isdecimal() or (image is not None and image not in known)
+    if is_row:
         raise DataError(
             f"{sheet.where} begins with the row of {name}, and not with the names of its columns: "
             "write a line such as file,age above it"
@@ -177,6 +196,7 @@ def _file_column(sheet: Sheet, names: Names, base: str, stems: bool, called_so: 
     likely = list(dict.fromkeys([*first, *called]))
     loosely = called if called_so else likely
     others = [c for c in range(len(sheet.header)) if c not in likely]
+    pictures = (c for c in (*called, *first, *others) if _holds_pictures(sheet, c))
     step = max(len(sheet.rows) // SAMPLED, 1)
 
     def matches(c: int, find: Callable[[str, str], str | None], step: int = 1) -> bool:
@@ -187,10 +207,17 @@ def _file_column(sheet: Sheet, names: Names, base: str, stems: bool, called_so: 
         chain(
             (c for c in likely if matches(c, names.find)),
             (c for c in others if matches(c, names.find, step)),
+            (c for c in pictures if stems and matches(c, names.find_by_stem, step)),
             (c for c in loosely if stems and matches(c, names.find_by_stem)),
         ),
         None,
     )
+
+
+def _holds_pictures(sheet: Sheet, c: int) -> bool:
+    """Whether a column holds names of image files, such as a.png."""
+    step = max(len(sheet.rows) // SAMPLED, 1)
+    return any(called_as_picture(row[c]) for row in sheet.rows[::step])
 
 
 def _found(
@@ -205,6 +232,24 @@ def _found(
 def _add(sheet: Sheet, rows: dict[str, Row], key: str, row: Row) -> None:
     if rows.setdefault(key, row) != row:
         raise DataError(f"{sheet.where} has two rows for {key}, and they differ: keep one")
+
+
+def _why_text(values: Sequence[Label]) -> str | None:
+    """Why a column that may look like one of numbers is text; None for another."""
+    texts = [value for value in values if isinstance(value, str)]
+    if texts and all(map(_is_number, texts)) and (code := next(filter(is_code, texts), None)):
+        begins = code.lstrip("+-").startswith("0")
+        fault = "begins with 0, as codes do" if begins else "has more digits than a number keeps"
+        return f"{code!r} {fault}"
+    odd = _odd_one(values)
+    return None if odd is None else f"{odd!r} is no number"
+
+
+def _unknown_word(values: Sequence[Label]) -> str | None:
+    """A text that is a value here, and in a column of numbers would say that nothing is known."""
+    texts = {value for value in values if isinstance(value, str)}
+    found = sorted(text for text in texts if text.lower() in NO_NUMBER)
+    return found[0] if found and len(found) < len(texts) else None
 
 
 def _odd_one(values: Sequence[Label]) -> str | None:

@@ -111,6 +111,7 @@ def _last(name: str) -> str:
 
 
 def _stem(last: str) -> str:
-    """The name without what may be an ending: of `0.png 30` that is nothing."""
+    """The name without what may be an ending, as .0 of 1.0; of 1.5 and `0.png 30` that is none."""
     path = PurePosixPath(last)
-    return path.stem if path.suffix[1:].isalnum() else last
+    ending = path.suffix[1:]
+    return path.stem if ending.isalnum() and (ending == "0" or not ending.isdecimal()) else last

@@ -20,8 +20,8 @@ from pipeline.data.signatures import stand_in
 from pipeline.data.sources.arrow import classes_of, is_label, label_of
 from pipeline.data.sources.containers import beginning
 from pipeline.data.sources.digest import digest_of
-from pipeline.data.sources.files import SUFFIXES
 from pipeline.data.sources.left_aside import suffix_of
+from pipeline.data.sources.pictures import SUFFIXES
 from pipeline.data.sources.source import Options, Sample, Source, needed
 from stylealae.errors import DataError
 

@@ -10,12 +10,13 @@ from pipeline.data.pixels import recoloured
 from pipeline.data.sources.celebahq import CelebaHQ
 from pipeline.data.sources.containers import entries_of, open_container
 from pipeline.data.sources.ffhq import Ffhq
-from pipeline.data.sources.files import SUFFIXES, Files, Folder, Tar, Zip
+from pipeline.data.sources.files import Files, Folder, Tar, Zip
 from pipeline.data.sources.hub_parquet import HubParquet
 from pipeline.data.sources.idx import Idx
 from pipeline.data.sources.left_aside import suffix_of
 from pipeline.data.sources.lsun import Lsun
 from pipeline.data.sources.parquet import Parquet
+from pipeline.data.sources.pictures import SUFFIXES
 from pipeline.data.sources.source import Options, Sample, Source
 from pipeline.data.sources.stylegan import StyleganZip
 from pipeline.data.sources.tfrecord import TfRecord

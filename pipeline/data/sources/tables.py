@@ -17,7 +17,9 @@ from pipeline.data.sources.sheet import FILE_COLUMNS, Sheet, cell
 from pipeline.data.sources.source import needed
 from stylealae.errors import DataError
 
-__all__ = ["column", "is_table", "may_be_table", "read_sheet", "read_table"]
+__all__ = [
+    *("NO_NUMBER", "column", "is_code", "is_table", "may_be_table", "read_sheet", "read_table"),
+]
 
 MAX_BYTES = 64 << 20
 """A larger table is none of labels, unless it is JSON, which may hold much else."""
@@ -36,11 +38,17 @@ OTHER_SUFFIXES = (".txt", ".json", ".xml", ".xls", ".xlsx", ".ods", ".parquet", 
 _CALLED = re.compile(r"(labels?|metadata|attributes?|annotations?|targets?|list_\w+|identity_\w+)")
 """Stems of what people call their labels, whatever the form."""
 DELIMITERS = ",;\t|"
-UNKNOWN = {"", "nan", "<na>", "#n/a", "n/a", "null"}
+UNKNOWN = {
+    *("", "nan", "<na>", "#n/a", "n/a", "null"),
+    *("#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!"),
+}
 """Cells that say nothing, in lower case; in a column of numbers, those below too."""
 NO_NUMBER = UNKNOWN | {"na", "none", "nil", "?", "-", "--", ".", "inf", "-inf", "+inf", "infinity"}
 _COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+|[+-]?\d+")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
+_CODE = re.compile(r"[+-]?0\d+")
+MAX_EXACT = 1 << 53
+"""The largest number up to which every whole one is itself as a float."""
 _POINTS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+")
 TRUTH = {"true": 1.0, "false": 0.0}
 """Cells of a column that holds nothing else: as they are in JSON and Parquet."""
@@ -67,11 +75,7 @@ def read_table(
     Raises:
         DataError: as `read_sheet`, or it is too long.
     """
-    long = size > MAX_BYTES and PurePosixPath(where).suffix.lower() in (
-        ".json",
-        ".jsonl",
-        ".ndjson",
-    )
+    long = size > MAX_BYTES and PurePosixPath(where).suffix.lower() in LONG
     _require_size(where, size, MAX_JSON if long else MAX_BYTES)
     with opened() as stream:
         return read_long_json(where, stream) if long else read_sheet(where, stream.read(size))
@@ -126,6 +130,13 @@ def column(cells: Sequence[str], delimiter: str = ",") -> list[Label]:
     return [known[text] for text in cells]
 
 
+def is_code(text: str) -> bool:
+    """Whether digits are a code, as no number keeps them: 01067, or more than 15 or so of them."""
+    if _CODE.fullmatch(text):
+        return True
+    return len(text) > 15 and text.lstrip("+-").isdecimal() and abs(int(text)) > MAX_EXACT
+
+
 def _numbers(cells: Sequence[str], delimiter: str) -> list[float] | None:
     """The cells as finite numbers, also with decimal commas, True as 1; None if one is none."""
     if any("_" in text for text in cells):  # 1_000 is a number to Python alone
@@ -133,9 +144,11 @@ def _numbers(cells: Sequence[str], delimiter: str) -> list[float] | None:
     if all(text.lower() in TRUTH for text in cells):
         return [TRUTH[text.lower()] for text in cells]
     cells = [text.replace("\N{MINUS SIGN}", "-") for text in cells]
+    if any(map(is_code, cells)):
+        return None
     commas = [text for text in cells if "," in text]
     if commas and all(_COMMA.fullmatch(text) for text in cells):
-        if delimiter == "," and all(_THOUSANDS.fullmatch(text) for text in commas):
+        if delimiter != ";" and all(_THOUSANDS.fullmatch(text) for text in commas):
             return None  # 1,234 may be either
         cells = [text.replace(".", "").replace(",", ".") for text in cells]
     elif delimiter == ";" and _may_be_thousands(cells):
@@ -175,9 +188,12 @@ def _read_csv(where: str, text: str) -> Sheet:
     rows = list(_cells(text, delimiter, looks[delimiter].strict))
     if looks[delimiter].width == 1 and (spaced := _spaced(rows)):
         rows, delimiter = spaced, " "
+    rows = _without_empty_ends(rows)
     header = tuple(name.strip() for name in rows[0]) if rows else ()
-    if not rows or len(set(header)) != len(header):
-        raise DataError(f"{where} needs a first line with distinct column names")
+    if not header:
+        raise DataError(f"{where} is empty: it needs a first line of column names, and rows")
+    if twice := next((name for name in header if name and header.count(name) > 1), None):
+        raise DataError(f"{where} has two columns named {twice}: give them distinct names")
     for line, row in enumerate(rows[1:], 2):
         if len(row) != len(header):
             raise DataError(f"{where}: row {line} has {len(row)} columns, the header {len(header)}")
@@ -222,6 +238,12 @@ def _cells(text: str, delimiter: str, strict: bool) -> Iterator[list[str]]:
     lines = io.StringIO(text, newline="")
     rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=strict)
     return (row for row in rows if any(text.strip() for text in row))
+
+
+def _without_empty_ends(rows: Sequence[list[str]]) -> list[list[str]]:
+    """The rows as far as any of them says something: spreadsheets write empty columns behind."""
+    width = max((c for row in rows for c, text in enumerate(row, 1) if text.strip()), default=0)
+    return [row[:width] for row in rows]
 
 
 def _require_few(where: str, held: int) -> None:

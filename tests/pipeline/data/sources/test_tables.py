@@ -57,6 +57,10 @@ def test_values_by_name_in_json_are_one_label() -> None:
         ("a.png,30\nb.png,31\n", "begins with the row of a.png, .* write a line such as file,age"),
         ('file,name\na.png,"Anna\nb.png,Ben\n', "close every quotation mark"),
         ("file,age\na.png,1\n".encode("utf-16-le"), "zero characters, .* save it as UTF-8"),
+        ("1,30\n7,31\n", "begins with the row of 1, .* write a line such as file,age"),
+        ("b,30\na,31\n", "begins with the row of b, "),
+        ("zzz.jpg 30\na.png 31\n", r"begins with the row of zzz\.jpg, "),  # of a larger set
+        ('{"a.png": 1, "a.png": 2}', "a.png stands twice in one object"),
         ("", "is empty"),
         (gzip.compress(b"file,age\n", mtime=0), "compressed by gzip"),
         (b"PK\x03\x04xl", "an Excel workbook or another zip: save the sheet as CSV"),
@@ -82,12 +86,81 @@ def test_what_is_no_table_is_named(data: bytes | str, said: str) -> None:
         (["1.234", "10.5"], ";", [1.234, 10.5]),
         (["0.123", "10"], ";", [0.123, 10.0]),
         (["1.234", "10"], ",", [1.234, 10.0]),
+        (["1,234", "5"], "\t", ["1,234", "5"]),  # as an English Excel's text of Unicode has it
+        (["1,234", "5"], "|", ["1,234", "5"]),
+        (["1,234", "5"], ";", [1.234, 5.0]),
+        (["1,5", "5"], "\t", [1.5, 5.0]),
+        (["01067", "10115"], ",", ["01067", "10115"]),
+        (["0", "0.5"], ",", [0.0, 0.5]),
+        (["9007199254740993", "1"], ",", ["9007199254740993", "1"]),
+        (["9007199254740992", "1"], ",", [2.0**53, 1.0]),
+        (["1", "#DIV/0!"], ",", [1.0, None]),
     ],
 )
 def test_cells_as_programs_and_countries_write_them(
     cells: list[str], delimiter: str, found: list[Label]
 ) -> None:
     assert column(cells, delimiter) == found
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (("007", "12"), "x is read as text, for '007' begins with 0, as codes do"),
+        (("9007199254740993", "1"), "'9007199254740993' has more digits than a number keeps"),
+        (("NA", "smiling"), "x has the value 'NA': leave a cell empty where nothing is known"),
+    ],
+)
+def test_texts_that_may_be_meant_otherwise_are_said(values: tuple[str, str], said: str) -> None:
+    found = labelled(f"file,x\na.png,{values[0]}\nb.png,{values[1]}\n")
+    assert found is not None
+    assert said in " ".join(found.notes)
+    assert [found.of(f"{k}.png")["x"] for k in "ab"] == list(values)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "file,age,,\na.png,1,,\nb.png,2,,\n",
+        "file,age\na.png,1,\nb.png,2,\n",
+        ",,file,age\n0,0,a.png,1\n1,1,b.png,2\n",
+    ],
+)
+def test_columns_without_names_are_none(data: str) -> None:
+    found = labelled(data)
+    assert found is not None
+    assert found.names == ("age",)
+    assert [found.of(f"{k}.png")["age"] for k in "ab"] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "id,file_name,age\n1,2.jpg,30\n2,1.jpg,40\n",
+        "index,picture,age\n1,2.jpg,30\n2,1.jpg,40\n",
+    ],
+)
+@pytest.mark.parametrize("called", [False, True])
+def test_a_number_is_no_name_where_a_file_is_named(data: str, called: bool) -> None:
+    """As of tables that were written before the images were saved in another format."""
+    sheet = read_sheet("t.csv", data.encode())
+    found = labels_of(sheet, Names(["1.png", "2.png"], "photos"), called=called)
+    assert found is not None
+    assert [found.of(f"{k}.png")["age"] for k in "12"] == [40.0, 30.0]
+
+
+def test_a_fraction_is_no_name() -> None:
+    names = Names(["1.png", "2.png"], "photos")
+    assert labels_of(read_sheet("t.csv", b"score,who\n1.5,x\n2.25,y\n"), names) is None
+    found = labels_of(read_sheet("t.csv", b"id,who\n1.0,x\n2.0,y\n"), names)  # as pandas has ids
+    assert found is not None
+    assert found.of("2.png") == {"who": "y"}
+
+
+def test_one_object_with_a_name_of_a_file_is_one_image() -> None:
+    found = labelled('{"image_file_name": "a.png", "mask_file_name": "m.png", "age": 3}')
+    assert found is not None
+    assert found.of("a.png")["age"] == 3.0
 
 
 @pytest.mark.parametrize("value", ["50%", "1 234", "1'234", "180 cm", "€5", "1e400"])
