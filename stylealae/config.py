@@ -216,6 +216,15 @@ class AugmentConfig:
                 f"augment.p is {self.p} and augment.target {self.target}: a probability, 0 to 1, "
                 "and a mean sign, -1 to 1"
             )
+        if (self.p > 0.0 and self.mode == "none") or (self.p == 0.0 and self.mode == "fixed"):
+            raise ConfigError(
+                f"augment.mode is {self.mode} and augment.p {self.p:g}, so that nothing would be "
+                "transformed: give both, as in augment.mode=fixed augment.p=0.2, or none of them"
+            )
+        if (self.mode != "none" and not self.kinds) or len({*self.kinds}) < len(self.kinds):
+            raise ConfigError(
+                f"augment.kinds is {list(self.kinds)}: name at least one kind, and each once"
+            )
         if min(self.rise_img, self.every_img) < 1:
             raise ConfigError("augment.rise_img and augment.every_img must be at least 1")
 
@@ -284,6 +293,14 @@ class ScheduleConfig:
             raise ConfigError(
                 f"schedule.lr_final is {self.lr_final} and schedule.lr_falls_from "
                 f"{self.lr_falls_from}: both are shares, the second below 1"
+            )
+        if not 0.0 <= self.w_mean_beta < 1.0:
+            raise ConfigError(
+                f"schedule.w_mean_beta is {self.w_mean_beta}: it is a share, 0 to below 1"
+            )
+        if self.total_img < 0:
+            raise ConfigError(
+                f"schedule.total_img is {self.total_img}: 0 trains what schedule.stage_img says"
             )
         if self.ema_half_life_img < 1:
             raise ConfigError(

@@ -1,6 +1,7 @@
 """What a config's text may ask of whoever reads it, and its numbers may be."""
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import is_dataclass
@@ -9,9 +10,11 @@ import yaml
 
 from stylealae.errors import ConfigError
 
-__all__ = ["require_bounded", "require_finite"]
+__all__ = ["require_bounded", "require_decimal", "require_finite", "require_not_negative"]
 
 MAX_CHARACTERS, MAX_DEPTH, MAX_VALUE = 1 << 20, 50, 4096
+NOT_DECIMAL = re.compile(r"[-+]?(0[0-7_]+|[1-9][\d_]*(:[0-5]?\d)+(\.[\d_]*)?)")
+"""What YAML 1.1 reads to the base of 8 or of 60."""
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -38,6 +41,22 @@ def require_bounded(text: str, origin: str) -> None:
             )
 
 
+def require_decimal(text: str, origin: str) -> None:
+    """Refuses numbers that YAML would read to the base of 8 or of 60: 010 and 1:30.
+
+    Raises:
+        ConfigError: one is there.
+    """
+    for event in _events(text):
+        plain = isinstance(event, yaml.ScalarEvent) and event.implicit[0]
+        if plain and NOT_DECIMAL.fullmatch(event.value):
+            line = f", line {event.start_mark.line + 1}" if "\n" in text else ""
+            raise ConfigError(
+                f"{origin}{line}: {event.value} is {yaml.safe_load(event.value)} to YAML: write a "
+                "number without a leading 0 and without colons, or put text in quotes"
+            )
+
+
 def require_finite(part: object, origin: str, key: str = "") -> None:
     """Refuses, in a config or a part of one, NaN and infinity: no comparison finds fault with NaN.
 
@@ -52,6 +71,17 @@ def require_finite(part: object, origin: str, key: str = "") -> None:
             require_finite(value, origin, key)
     elif isinstance(part, float) and not math.isfinite(part):
         raise ConfigError(f"{origin}: {key} is {part}, and a finite number is wanted")
+
+
+def require_not_negative(section: str, part: object, *names: str) -> None:
+    """Refuses fields of a section that are below 0.
+
+    Raises:
+        ConfigError: one is.
+    """
+    for name in names:
+        if getattr(part, name) < 0:
+            raise ConfigError(f"{section}.{name} is {getattr(part, name):g}: it cannot be negative")
 
 
 def _events(text: str) -> Iterator[yaml.Event]:

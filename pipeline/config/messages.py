@@ -19,9 +19,10 @@ def explained(error: Exception, origin: str, overrides: Sequence[str]) -> str:
     """The error by its key; of one that no override gave, the file before it."""
     message = first_lines(error)
     if found := _UNKNOWN.search(message):
-        _, near, key = found.groups()
+        name, near, key = found.groups()
         whole = ".".join([*key.split(".")[:-1], near or ""])
-        said = f"there is no key {key}" + (f". Did you mean {whole}?" if near else "")
+        shown = repr(name) if name != name.strip() else key
+        said = f"there is no key {shown}" + (f". Did you mean {whole}?" if near else "")
     elif found := _MISTYPED.search(message):
         value, kind, key = found.groups()
         said = f"{key} is {value!r}, and {_WANTED.get(kind, kind)} is wanted"

@@ -1,6 +1,5 @@
 """A run is one typed value: method + data + engine + cluster, from defaults, YAML and overrides."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -11,10 +10,12 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from pipeline.config.bounds import require_bounded, require_finite
+from pipeline.config.bounds import require_finite
+from pipeline.config.files import read, read_file, require_data
 from pipeline.config.init import InitConfig
+from pipeline.config.kinds import as_lists, require_kinds
 from pipeline.config.messages import explained, first_lines
-from pipeline.config.overrides import merged, require_text
+from pipeline.config.overrides import merged
 from pipeline.config.packaged import located
 from pipeline.config.sections import (
     CheckpointConfig,
@@ -44,8 +45,6 @@ __all__ = [
     "load",
     "parse",
 ]
-
-BASE = re.compile(r"^base: *(\S+) *$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +83,7 @@ class RunConfig:
     """Workers."""
 
     def __post_init__(self) -> None:
-        if not self.run_dir:
+        if not self.run_dir.strip():
             raise ConfigError("run_dir is empty: name a folder or a URL, as in run_dir=runs/mine")
         if self.loss.wants_labels and not self.data.label:
             raise ConfigError(
@@ -189,40 +188,42 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     path = located(path)
     if not path.exists():
         raise ConfigError(f"cannot read the config {path}: it does not exist{did_you_mean(path)}")
-    try:
-        text = path.read_text()
-        named = BASE.search(text)
-        base = (path.parent / _below(path, named.group(1))).read_text() if named else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the config {path}: {error}") from error
-    return parse(BASE.sub("", text), overrides, origin=str(path), base=base)
+    given = read_file(path)
+    files = [given]
+    if "base" in given:
+        below = path.parent / _below(path, given.pop("base"))
+        if not below.exists():
+            raise ConfigError(f"{path}: its base {below} does not exist{did_you_mean(below)}")
+        files.insert(0, read_file(below))
+        if "base" in files[0]:
+            raise ConfigError(
+                f"{path}: its base {below.name} has a base too, and one is all that is read: "
+                "copy that one's lines into it"
+            )
+    return _parsed(files, overrides, str(path))
 
 
-def parse(
-    text: str, overrides: Sequence[str] = (), *, origin: str = "config", base: str = ""
-) -> RunConfig:
-    """As `load`, from YAML text, and that of a base.
+def parse(text: str, overrides: Sequence[str] = (), *, origin: str = "config") -> RunConfig:
+    """As `load`, from YAML text.
 
     Values are data: what OmegaConf would look up, `${oc.env:HOME}` say, is refused.
 
     Raises:
         ConfigError: the YAML does not parse, or a key is unknown, mistyped or out of range.
     """
+    return _parsed([read(text, origin)], overrides, origin)
+
+
+def _parsed(files: Sequence[dict[str, Any]], overrides: Sequence[str], origin: str) -> RunConfig:
+    """The config that some files say, the last one's word being the last, and overrides."""
     try:
-        require_bounded(f"{base}\n---\n{text}", origin)
-        yaml = OmegaConf.create(text or "{}")
-        if not OmegaConf.is_dict(yaml):
-            raise ConfigError(f"{origin}: found a list, a config is made of lines `key: value`")
-        files = (OmegaConf.create(base or "{}"), yaml)
-        for part in files:
-            _require_data(OmegaConf.to_container(part), origin)
-        given: Any = OmegaConf.merge(*files)
-        family = _sections(given, overrides)._asdict()
-        last = merged(overrides, RunConfig, family)
-        for part in (given, last):
-            require_text(OmegaConf.to_container(part), origin, RunConfig, family)
-        _require_data(OmegaConf.to_container(last), origin)
-        given = _with_from(OmegaConf.merge(given, last))
+        family = _sections(OmegaConf.merge(*files), overrides)._asdict()
+        last = OmegaConf.to_container(merged(overrides, RunConfig, family))
+        parts = [as_lists(part, RunConfig, family) for part in files]
+        for part in (*parts, last):
+            require_data(part, origin)
+            require_kinds(part, origin, RunConfig, family)
+        given = _with_from(OmegaConf.merge(*parts, last))
         config = OmegaConf.merge(_schema(_sections(given)), given)
         found = cast(RunConfig, OmegaConf.to_object(config))
         require_finite(found, origin)
@@ -246,29 +247,16 @@ def _with_from(given: Any) -> Any:
     return given
 
 
-def _below(config: Path, base: str) -> str:
+def _below(config: Path, base: object) -> str:
     """The name of a base, which lies in the config's folder or below it."""
+    if not isinstance(base, str) or not base:
+        raise ConfigError(f"{config}: its base is {base!r}: name a file, as in base: base.yaml")
     if Path(base).is_absolute() or ".." in Path(base).parts:
         raise ConfigError(
             f"{config}: its base is {base}, and a base lies in the folder of the config that names "
             "it or below: copy it there"
         )
     return base
-
-
-def _require_data(part: object, origin: str, key: str = "") -> None:
-    """Refuses values that OmegaConf would look up elsewhere: in the environment, say."""
-    if isinstance(part, dict):
-        for name, value in part.items():
-            _require_data(value, origin, f"{key}.{name}" if key else str(name))
-    elif isinstance(part, list):
-        for value in part:
-            _require_data(value, origin, key)
-    elif isinstance(part, str) and "${" in part:
-        raise ConfigError(
-            f"{origin}: {key} is {part!r}, and a config's values are data, nothing is looked up "
-            "for them: write the value itself; on the command line the shell can put it there"
-        )
 
 
 @cache

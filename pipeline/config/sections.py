@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.config.bounds import require_not_negative
 from pipeline.config.world_sizes import bounds
 from stylealae.errors import ConfigError
 
@@ -53,6 +54,11 @@ class DataConfig:
     """An object store may fail for so long before the run stops."""
 
     def __post_init__(self) -> None:
+        if not self.path.strip():
+            raise ConfigError("data.path is empty: name a prepared data set, as in datasets/mine")
+        require_not_negative("data", self, "max_broken", "ram_gib", "cache_gib", "patience_s")
+        if self.shuffle_img < 1:
+            raise ConfigError(f"data.shuffle_img is {self.shuffle_img}: it must be at least 1")
         if min(self.prefetch, self.decoders) < 1:
             raise ConfigError(
                 f"data.prefetch is {self.prefetch} and data.decoders {self.decoders}: both must be "
@@ -157,6 +163,7 @@ class CheckpointConfig:
     """A run_dir in an object store may fail for so long before the run stops."""
 
     def __post_init__(self) -> None:
+        require_not_negative("checkpoint", self, "patience_s")
         if self.every_img < 1 or self.keep < 1:
             raise ConfigError(
                 f"checkpoint.every_img is {self.every_img} and checkpoint.keep {self.keep}: "
@@ -235,10 +242,10 @@ class ClusterConfig:
             raise ConfigError("cluster.workers is []: give at least one number")
         for entry in self.workers:
             bounds(entry)
-        if min(self.max_failures, self.settle_s, self.patience_s) < 0:
+        require_not_negative("cluster", self, "max_failures", "settle_s", "patience_s")
+        if self.cpus_per_worker <= 0:
             raise ConfigError(
-                f"cluster.max_failures is {self.max_failures}, cluster.settle_s {self.settle_s:g} "
-                f"and cluster.patience_s {self.patience_s:g}: none may be negative"
+                f"cluster.cpus_per_worker is {self.cpus_per_worker:g}: use a number above 0"
             )
         if self.gpus_per_worker not in (0, 1):
             raise ConfigError(

@@ -94,7 +94,8 @@ def test_an_override_knows_the_keys_of_the_family_that_another_names() -> None:
         ("modle: {resolution: 8}", "", "modle"),
         ("", "seed=often", "seed"),
         ("", "schedule.batch=many", "schedule.batch"),
-        ("run_dir: 007", "", "run_dir is 7 to YAML.*put it in quotes"),
+        ("seed: 1\nrun_dir: 007", "", "line 2: 007 is 7 to YAML.*text in quotes"),
+        ("run_dir: 7", "", "run_dir is 7 to YAML.*put it in quotes"),
         ("data: {path: no}", "", "data.path is False to YAML.*put it in quotes"),
         ("engine: {fuse: off}", "", "engine.fuse is False to YAML.*put it in quotes"),
         ("", "run_dir=", "run_dir is empty"),
@@ -151,6 +152,37 @@ def test_an_override_knows_the_keys_of_the_family_that_another_names() -> None:
         ("", "optimizer.kind=lion", "'adam', 'sgd'"),
         ("", "optimizer.momentum=1", "optimizer.momentum"),
         ("", "schedule.lr_final=2", "schedule.lr_final"),
+        ("42", "", "found no keys.*`key: value`"),
+        ("seed: ???", "", "seed is [?]{3}, which stands for a value to come"),
+        ("", "seed=???", "seed is [?]{3}"),
+        ("seed: 010", "", "010 is 8 to YAML.*without a leading 0"),
+        ("", "schedule.batch=[016]", "016 is 14 to YAML"),
+        ("", "schedule.total_img=1:30", "1:30 is 90 to YAML"),
+        ("run_dir:", "", "run_dir has no value"),
+        ("schedule: {lr: [null]}", "", "schedule.lr has no value"),
+        ("model:", "", "model has no keys below it"),
+        ("schedule: {batch: {0: 16}}", "", "schedule.batch is {0: 16}.*a list"),
+        ("schedule: {batch: [[16]]}", "", r"schedule.batch is \[\[16\]\].*a list of single values"),
+        ("", "schedule.batch[0]=16", "is no override"),
+        ("", "seed=[7]", r"seed is \[7\], and a single value is wanted"),
+        ("", "cluster.workers=2.0", r"cluster.workers is \[2.0\]"),
+        ("", "loss.merged=2", "loss.merged is 2, and true or false is wanted"),
+        ("model.resolution: 8", "", "model.resolution is written with a dot.*model: {resolution: "),
+        ("'seed ': 3", "", "no key 'seed '. Did you mean seed"),
+        ('run_dir: "C:\\runs\\new"', "", "run_dir is 'C:.*cannot be seen.*single quotes"),
+        ("", "run_dir=a\0b", "run_dir is .*cannot be seen"),
+        ("run_dir: ' '", "", "run_dir is empty"),
+        ("", "data.path=", "data.path is empty"),
+        ("", "data.shuffle_img=0", "data.shuffle_img is 0"),
+        ("", "data.max_broken=-1", "data.max_broken is -1: it cannot be negative"),
+        ("", "checkpoint.patience_s=-1", "checkpoint.patience_s is -1"),
+        ("", "cluster.cpus_per_worker=0", "cluster.cpus_per_worker is 0"),
+        ("", "schedule.w_mean_beta=2", "schedule.w_mean_beta is 2"),
+        ("", "schedule.total_img=-5", "schedule.total_img is -5"),
+        ("", "augment.mode=fixed", "augment.mode is fixed and augment.p 0.*nothing"),
+        ("", "augment.p=0.5", "augment.mode is none and augment.p 0.5.*nothing"),
+        ("augment: {mode: adaptive}", "augment.kinds=", "augment.kinds is .*at least one kind"),
+        ("", "augment.kinds=[flip,flip]", "augment.kinds is .*each once"),
     ],
 )
 def test_a_refusal_names_the_key(text: str, override: str, says: str) -> None:
@@ -187,6 +219,47 @@ def test_a_config_goes_on_from_its_base(tmp_path: Path) -> None:
     mine.write_text("base: other.yaml\n")
     with pytest.raises(ConfigError, match=r"other\.yaml"):
         load(mine)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "base: base.yaml # the common one",
+        "base: 'base.yaml'",
+        "base : base.yaml",
+        "\ufeffbase: base.yaml",
+    ],
+)
+def test_a_base_is_named_in_any_way_that_yaml_has(tmp_path: Path, line: str) -> None:
+    (tmp_path / "base.yaml").write_text("seed: 3\n")
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(f"{line}\nrun_dir: mine\n", encoding="utf-8")
+    assert (load(mine).seed, load(mine).run_dir) == (3, "mine")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("base: mine.yaml", "its base mine.yaml has a base too"),
+        ("base: base.yaml\nbase: other.yaml", "duplicate key base"),
+        ("base:", "its base is None"),
+        ("base: bose.yaml", r"its base .*bose.yaml does not exist: did you mean .*base.yaml"),
+        ("base: list.yaml", r"list.yaml: found a list"),
+    ],
+)
+def test_a_base_that_is_none_is_refused(tmp_path: Path, line: str, says: str) -> None:
+    (tmp_path / "base.yaml").write_text("seed: 3\n")
+    (tmp_path / "list.yaml").write_text("- 3\n")
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(f"{line}\n")
+    with pytest.raises(ConfigError, match=says):
+        load(mine)
+
+
+def test_a_single_value_of_a_file_is_a_list_of_one() -> None:
+    cfg = parse("schedule: {batch: 16, lr: 1e-3}\nlog: {to: wandb}\nmetrics: {names: psnr}")
+    assert (cfg.schedule.batch, cfg.schedule.lr) == ((16,), (0.001,))
+    assert (cfg.log.to, cfg.metrics.names) == (("wandb",), ("psnr",))
 
 
 @pytest.mark.parametrize("family", NAMES)

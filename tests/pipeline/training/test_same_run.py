@@ -67,7 +67,11 @@ def test_the_same_request_again_finds_a_complete_run(finished: Path) -> None:
         (["model.mapping_layers=3"], DATA, r"mapping_layers \(2 there, 3 here\)"),
         (["schedule.lr=0.5"], DATA, r"complete.*schedule.lr was .*0.003\] and is \[0.5\]"),
         (["loss.r1_gamma=1"], DATA, "complete.*loss.r1_gamma was 10.0 and is 1.0"),
-        (["augment.mode=fixed"], DATA, "complete.*augment.mode was none and is fixed.*init.from="),
+        (
+            ["augment.mode=fixed", "augment.p=0.2"],
+            DATA,
+            "complete.*augment.mode was none and is fixed.*init.from=",
+        ),
         (["init.from=runs/other"], DATA, r"init.from \(none there, runs/other here"),
         (["data.flip=no"], DATA, "complete.*data.flip was True and is False"),
         ([f"schedule.stage_img={FIRST},16"], DATA, "stage 1 .* after 160 images.*after 80:"),
