@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 TIMEOUT_S = 600
-LOADED = ["deepspeed", "pipeline.training.trainer", "tests.reference.plain"]
+LOADED = ["deepspeed", "torch._dynamo", "pipeline.training.trainer", "tests.reference.plain"]
 
 
 def run_ranks(

@@ -22,6 +22,7 @@ TREE = ("pyproject.toml", "README.md", "LICENSE", "stylealae", "pipeline", "laun
 TINY = (
     "model.resolution=8", "model.max_channels=8", "schedule.stage_img=[64]",
     "schedule.total_img=0", "schedule.batch=[8]", "log.grid_img=64", "cluster.workers=[1]",
+    "loss.prior_img=0",
 )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 CONFIG = [
     "model.resolution=4",
     "model.max_channels=8",
+    "loss.prior_img=0",
     "schedule.stage_img=[960]",
     "checkpoint.every_img=320",
     "log.scalars_img=320",

@@ -41,6 +41,7 @@ CONFIG = [
     "engine.threads=1",
     "model.resolution=8",
     "model.max_channels=16",
+    "loss.prior_img=0",
     f"schedule.stage_img=[{STAGE_IMG},{STAGE_IMG}]",
     "checkpoint.every_img=160",
     "log.scalars_img=80",

@@ -2,7 +2,7 @@
 
 It is trained at every second resolution: while a stage fades in, the entrances of the stage before
 are updated too, so that no parameter is left out.  At the others it reconstructs.  All phases are
-tried at 4x4 and 256x256; elsewhere the one that trains E and G, as F and D see styles alone.
+tried at 4x4 and 64x64; elsewhere the one that trains E and G, as F and D see styles alone.
 """
 
 import pytest
@@ -17,7 +17,7 @@ from stylealae.schedule import Progress
 
 FFHQ = ModelConfig()
 TRAINED = range(0, FFHQ.blocks, 2)
-BY_ALL = (0, 6)
+BY_ALL = (0, 4)
 
 
 def fading(stage: int) -> Progress:
