@@ -65,7 +65,7 @@ class Ffhq(Files):
         return sorted(numbered, key=lambda name: (_number(name), name))
 
     def read_labels(self, others: Sequence[str]) -> Labels:
-        """Category, licence, author and photo of each image; nothing without the JSON."""
+        """Category, licence, author and photo of each image; without the JSON as of any folder."""
         found = self._metadata(others)
         self._entries = _entries(*found) if found else {}
         if not self._entries:
@@ -73,7 +73,8 @@ class Ffhq(Files):
                 f"{self.input}: no {METADATA} inside or beside it: hashes are not checked, and "
                 "licences not carried"
             )
-            return Labels()
+        if not self._entries or self._table_given():
+            return super().read_labels(others)
         rows = {key: e.labels for key in self._keys if (e := self._entries.get(_number(key)))}
         return Labels(("category", "licence", "author", "photo_url"), rows)
 
@@ -81,12 +82,16 @@ class Ffhq(Files):
         """The JSON: its name, and what opens it."""
         inside = [name for name in names if PurePosixPath(name).name == METADATA]
         beside = Path(self.input).absolute().parent / METADATA
-        if (given := self.options.labels) is not None:
+        if (given := self.options.labels) is not None and not self._table_given():
             return given, lambda: Path(given).open("rb")
         if inside:
             self.used.add(inside[0])
             return inside[0], lambda: self.files.opened(inside[0])
         return (str(beside), lambda: beside.open("rb")) if beside.is_file() else None
+
+    def _table_given(self) -> bool:
+        """Whether a table of other labels is given by hand."""
+        return self.options.labels is not None and not self.options.labels.endswith(".json")
 
     @property
     def tests(self) -> int | None:

@@ -27,7 +27,8 @@ from pipeline.data.sources.pictures import SUFFIXES
 from pipeline.data.sources.sheet import Sheet
 from pipeline.data.sources.sidecars import labels_beside, one_of_each_sample
 from pipeline.data.sources.source import Options, Sample, Source
-from pipeline.data.sources.tables import is_table, may_be_table, read_table
+from pipeline.data.sources.tables import is_table, read_table
+from pipeline.data.sources.unused_labels import beside_images, maybe_tables, told_beside
 from pipeline.data.sources.zip_names import forms
 from stylealae.errors import DataError
 
@@ -78,7 +79,7 @@ class Files(Source):
         self.labels = self.read_labels(others)
         self.label_names = self.labels.names
         self.notes.extend(self.labels.notes)
-        self._leave_what_may_be_tables(others)
+        self._leave_what_may_be_labels(others)
         self.left_aside.add_by_suffix(set(others) - self.used)
 
     @cached_property
@@ -109,8 +110,6 @@ class Files(Source):
             with suppress(ValueError):  # it lies elsewhere
                 own = given.resolve().relative_to(Path(self.input).resolve())
                 self.used.add(own.as_posix())
-            if rest := [name for name in inside if name not in self.used]:
-                self.notes.append(f"{', '.join(rest)}: not used, for --labels names another")
             return self.matched(_sheet(given))
         tables = [found for name in inside if (found := self._table_inside(name))]
         if self.takes_sidecars:
@@ -203,19 +202,22 @@ class Files(Source):
         self.left_aside.add("tables not used", [table])
         self.notes.append(why)
 
-    def _leave_what_may_be_tables(self, others: Sequence[str]) -> None:
-        """Tells of files that are called as tables are, in a form that is not looked for."""
-        stems = {PurePosixPath(key).stem for key in self._keys}  # what lies beside an image is none
-        found = sorted(
-            name for name in set(others) - self.used
-            if may_be_table(name) and PurePosixPath(name).stem not in stems
-        )  # fmt: skip
+    def _leave_what_may_be_labels(self, others: Sequence[str]) -> None:
+        """Tells of files that may hold labels and were not read."""
+        rest = [name for name in others if name not in self.used]
+        if beside := beside_images(rest, self._keys):
+            self.used.update(beside)
+            self.left_aside.add("files beside images not used", beside)
+            self.notes.append(told_beside(self.input, beside))
+        found = maybe_tables(self.files, set(rest).difference(beside), self._names)
         if found:
             self.used.update(found)
             self.left_aside.add("tables not used", found)
             named = ", ".join(found[:3]) + (", ..." if found[3:] else "")
             self.notes.append(
-                f"{self.input}: {named} may hold labels and is not used: name it with --labels"
+                f"{named}: not used, for --labels names another"
+                if self.options.labels is not None
+                else f"{self.input}: {named} may hold labels and is not used: name it with --labels"
             )
 
     def _unknown(self, sheet: Sheet) -> DataError:

@@ -5,7 +5,7 @@ well be dates, or parts of one set.
 """
 
 from collections.abc import Sequence
-from os.path import commonpath
+from itertools import takewhile
 from pathlib import PurePosixPath
 
 from pipeline.data.sources.labels import Labels
@@ -57,9 +57,7 @@ def classes_told(where: str, keys: Sequence[str]) -> str | None:
 
 def _folders(keys: Sequence[str]) -> dict[str, str]:
     """Of each image that lies below the folder of all, the next one on its way."""
-    parents = [PurePosixPath(key).parent for key in keys]
-    above = PurePosixPath(commonpath(parents) if parents else "")
-    below = {
-        key: parent.relative_to(above).parts for key, parent in zip(keys, parents, strict=True)
-    }
-    return {key: parts[0] for key, parts in below.items() if parts}
+    parents = [PurePosixPath(key).parent.parts for key in keys]
+    shared = takewhile(lambda level: len(set(level)) == 1, zip(*parents, strict=False))
+    above = sum(1 for _ in shared)
+    return {key: parts[above] for key, parts in zip(keys, parents, strict=True) if parts[above:]}

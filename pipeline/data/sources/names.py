@@ -79,7 +79,7 @@ class Names:
         for path, key in images:
             whole = (*path[:-1], parts[-1]) if stems else path
             shared = min(len(whole), len(parts))
-            above = parts[: len(parts) - len(whole)]
+            above = parts[: max(len(parts) - len(whole), 0)]
             if whole[-shared:] == parts[-shared:] and (not above or above[-1] in self._tops):
                 found.append(key)
         if len(found) > 1:  # the one below the table, or the one written just so

@@ -1,4 +1,7 @@
-"""Labels beside an image, by its name: `.cls`, `.json` and `.txt`, as in shards of WebDataset."""
+"""Labels beside an image, by its name: `.cls`, `.json` and `.txt`, as in shards of WebDataset.
+
+00017.jpg   00017.json or 00017.jpg.json, also 00017.JSON
+"""
 
 import math
 import re
@@ -9,6 +12,7 @@ from pipeline.data.format.types import Label
 from pipeline.data.sources.containers import Container
 from pipeline.data.sources.labels import Labels, Row
 from pipeline.data.sources.source import needed
+from pipeline.data.sources.tables import is_code
 from stylealae.errors import DataError
 
 __all__ = ["labels_beside", "one_of_each_sample"]
@@ -46,7 +50,7 @@ def labels_beside(
     nested: set[str] = set()
     for key in keys:
         row = values.setdefault(key, {})
-        for name, sidecar in _sidecars(_sample(key), there).items():
+        for name, sidecar in (*_sidecars(_sample(key), there), *_sidecars(key, there)):
             used.add(sidecar)
             found = _read(files, sidecar)
             for label, value in (found if isinstance(found, dict) else {name: found}).items():
@@ -67,15 +71,15 @@ def _sample(name: str) -> str:
     return found[1] if found else name
 
 
-def _sidecars(base: str, files: Collection[str]) -> dict[str, str]:
-    """The sidecars of a sample, by the label that each is."""
-    named = {label: f"{base}.{ending}" for ending, label in ENDINGS.items()}
-    return {label: sidecar for label, sidecar in named.items() if sidecar in files}
+def _sidecars(base: str, files: Collection[str]) -> list[tuple[str, str]]:
+    """The sidecars of a sample or an image, each after the label that it is."""
+    named = ((label, f"{base}.{e}") for end, label in ENDINGS.items() for e in (end, end.upper()))
+    return [(label, sidecar) for label, sidecar in named if sidecar in files]
 
 
 def _read(files: Container, name: str) -> object:
     try:
-        return _decoders()[name.rpartition(".")[2]](files.read(name))
+        return _decoders()[name.rpartition(".")[2].lower()](files.read(name))
     except (ValueError, RecursionError, DataError) as error:
         raise DataError(f"{name} cannot be read as labels ({error}): mend or remove it") from error
 
@@ -88,9 +92,14 @@ def _decoders() -> Mapping[str, Callable[[bytes], object]]:
 
 
 def _label(value: object) -> Label:
-    """A text, or a finite number; None for what says nothing."""
+    """A text, or a finite number; None for what says nothing.
+
+    A whole number that is none of the floats is a text, lest two of them become one.
+    """
     if isinstance(value, str):
         return value.strip() or None
+    if isinstance(value, int) and is_code(str(value)):
+        return str(value)
     try:
         number = float(cast(float, value)) if value is not None else math.nan
     except OverflowError:

@@ -5,8 +5,8 @@ dataset.json      {"labels": [["00000/img00000000.png", 6], ...]}, or a list of 
 """
 
 import json
-from collections.abc import Collection, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -26,30 +26,47 @@ class StyleganZip(Files):
 
     @classmethod
     def fits(cls, path: Path, entries: Collection[str]) -> bool:
-        """Whether there is a dataset.json at the top."""
-        return LABELS in entries
+        """Whether there is a dataset.json at the top, or in one folder there."""
+        below = [name for name in entries if name.endswith(f"/{LABELS}") and name.count("/") == 1]
+        below += [str(found) for found in path.glob(f"*/{LABELS}")]
+        return LABELS in entries or len(below) == 1
 
     def read_labels(self, others: Sequence[str]) -> Labels:
         """The labels in dataset.json; none if it holds null."""
         if self.options.labels is not None:
             return super().read_labels(others)
-        if LABELS not in self.files.sizes:
+        found = [name for name in others if PurePosixPath(name).name == LABELS]
+        if not found:
             raise DataError(f"{self.input} holds no {LABELS}: give --source folder, zip or tar")
+        name = min(found, key=lambda name: (name.count("/"), name))
+        base = name.removesuffix(LABELS).rstrip("/")
         try:
-            pairs = json.loads(self.files.read(LABELS))["labels"]
-            known = {str(name).replace("\\", "/"): v for name, v in pairs or () if v is not None}
+            pairs = json.loads(self.files.read(name))["labels"]
+            known = self._known(pairs or ())
             vectors = np.array(list(known.values()), np.float64)
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"{self.input}: {LABELS} cannot be read ({error!r}): wanted "
+                f"{self.input}: {name} cannot be read ({error!r}): wanted "
                 '{"labels": [[name, class or vector], ...]}; mend it, or give --source folder or '
                 "zip, which leaves it aside"
             ) from error
-        self.used.add(LABELS)
+        self.used.add(name)
         if not known:
-            return Labels()
-        found = vectors_of(list(known), vectors)
-        rows = {key: row for name, row in found.rows.items() if (key := self._names.find(name))}
+            return super().read_labels([other for other in others if other not in self.used])
+        whole = vectors_of(list(known), vectors)
+        rows = {key: row for n, row in whole.rows.items() if (key := self._names.find(n, base))}
         if not rows:
-            raise DataError(f"{self.input}: {LABELS} knows none of the {len(self)} images")
-        return self.joined([(LABELS, Labels(found.names, rows, rest=len(known) - len(rows)))])
+            raise DataError(f"{self.input}: {name} knows none of the {len(self)} images")
+        return self.joined([(name, Labels(whole.names, rows, rest=len(known) - len(rows)))])
+
+    def _known(self, pairs: Iterable[tuple[object, object]]) -> dict[str, object]:
+        """The labels of dataset.json by the names of images; those that are null are unknown."""
+        known: dict[str, object] = {}
+        for given, value in pairs:
+            image = str(given).replace("\\", "/")
+            if value is not None and known.setdefault(image, value) != value:
+                raise DataError(
+                    f"{self.input}: {LABELS} has two labels of {image}, {known[image]} and "
+                    f"{value}: keep one"
+                )
+        return known

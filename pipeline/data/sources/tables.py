@@ -35,7 +35,10 @@ JSON = ("labels.json", "metadata.json")
 ARROW = "metadata.parquet"
 """The one name by which Parquet is a table of the images beside it, as Hugging Face has it."""
 OTHER_SUFFIXES = (".txt", ".json", ".xml", ".xls", ".xlsx", ".ods", ".parquet", ".yaml", ".yml")
-_CALLED = re.compile(r"(labels?|metadata|attributes?|annotations?|targets?|list_\w+|identity_\w+)")
+_CALLED = re.compile(
+    r"(.*[._-])?(labels?|metadata|attributes?|annotations?|captions?|targets?)([._-].*)?"
+    r"|list_\w+|identity_\w+"
+)
 """Stems of what people call their labels, whatever the form."""
 DELIMITERS = ",;\t|"
 UNKNOWN = {

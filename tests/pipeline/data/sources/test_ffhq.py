@@ -175,3 +175,19 @@ def test_a_damaged_json_is_named(ffhq: Path, harm: str) -> None:
 def test_only_ffhq_is_taken_for_it(ffhq: Path, photos: Path) -> None:
     assert Ffhq.fits(ffhq, ["images1024x1024"])
     assert open_source(str(photos)).name == "folder"
+
+
+def test_a_table_of_other_labels_is_read_without_the_json_or_when_it_is_named(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "thumbnails128x128"
+    folder.mkdir()
+    (folder / "00001.png").write_bytes(saved(photo(1, 16)))
+    (folder / "ages.csv").write_text("file,age\n00001.png,30\n")
+    assert open_source(str(folder)).read(0).labels == {"age": 30.0}
+    (tmp_path / JSON).write_text(json.dumps({"1": entry(1)}))
+    source = open_source(str(folder))
+    assert "age" not in source.label_names
+    assert any("ages.csv may hold labels" in note for note in source.notes)
+    source = open_source(str(folder), labels=str(folder / "ages.csv"))
+    assert source.read(0).labels == {"age": 30.0}

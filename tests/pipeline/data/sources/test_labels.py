@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import unicodedata
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -196,11 +197,63 @@ def test_what_is_called_as_a_table_is_and_is_none_that_is_read_is_told(tmp_path:
     for name in ("labels.xlsx", "identity_CelebA.txt", "list_0.txt", "notes.txt"):
         (tmp_path / name).write_text("a.png 1")
     source = open_source(str(tmp_path))
-    (note,) = source.notes
+    beside, note = source.notes
+    assert ": 1 .txt files bear the names of images and are not used: " in beside
     assert note.endswith(
-        ": identity_CelebA.txt, labels.xlsx may hold labels and is not used: name it with --labels"
+        ": identity_CelebA.txt, labels.xlsx, notes.txt may hold labels and is not used: name it "
+        "with --labels"
     )
-    assert str(source.left_aside) == "2 .txt files, 2 tables not used"
+    assert str(source.left_aside) == "3 tables not used, 1 files beside images not used"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("people.xlsx", "ages.ods", "ages.csv.gz", "lfw_attributes.txt", "val_annotations.txt"),
+        *("image_class_labels.txt", "_annotations.coco.json"),
+    ],
+)
+def test_what_is_kept_in_other_forms_is_told(name: str, tmp_path: Path) -> None:
+    (folder(tmp_path, "a.png") / name).write_text("1 30")
+    source = open_source(str(tmp_path))
+    assert source.label_names == ()
+    assert any(f"{name} may hold labels" in note for note in source.notes)
+
+
+@pytest.mark.parametrize("text", ["1 01/a.png\n", '{"images": [{"file_name": "a.png"}]}', "a.png"])
+def test_a_text_that_names_images_is_told(text: str, tmp_path: Path) -> None:
+    root = folder(tmp_path, "images/01/a.png")
+    (root / "list.txt").write_text(text)
+    (root / "readme.txt").write_text("Images such as these: other.png.")
+    source = open_source(str(root))
+    assert any(": list.txt may hold labels" in note for note in source.notes)
+    assert str(source.left_aside) == "1 .txt files, 1 tables not used"
+
+
+@pytest.mark.parametrize("ending", ["txt", "jpg.json", "json", "cls.txt", "caption", "xml"])
+def test_what_bears_the_name_of_an_image_is_told(ending: str, tmp_path: Path) -> None:
+    root = folder(tmp_path, "a.png", "b.png")
+    (root / "a.png").rename(root / "a.jpg")
+    (root / f"a.{ending}").write_text("{}")
+    source = open_source(str(root))
+    assert any("1 ." in note and "bear the names of images" in note for note in source.notes)
+    assert str(source.left_aside) == "1 files beside images not used"
+
+
+@pytest.mark.parametrize("kind", ["celebahq", "stylegan-zip"])
+def test_a_table_beside_a_sets_own_labels_is_told(kind: str, tmp_path: Path) -> None:
+    root = folder(tmp_path, "000001.png", labels_csv="file,age\n000001.png,3\n")
+    (root / "list_attr_celeba.txt").write_text("1\nMale\n000001.png 1\n")
+    (root / "dataset.json").write_text('{"labels": [["000001.png", 4]]}')
+    source = open_source(str(root), kind)
+    assert "age" not in source.label_names
+    assert any("labels.csv" in note and "is not used" in note for note in source.notes)
+
+
+def test_the_end_of_a_path_is_enough() -> None:
+    names = Names(["photos/anna/0.jpg", "photos/ben/0.jpg"], "in")
+    assert names.find("anna/0.jpg") == "photos/anna/0.jpg"
+    assert names.find("other/anna/0.jpg") is None
 
 
 @pytest.mark.parametrize("name", ["labels.txt", "ages.csv"])
@@ -213,7 +266,7 @@ def test_a_table_of_the_folder_itself_may_be_named_and_is_not_left_aside(
     source = open_source(str(tmp_path), labels=str(tmp_path / name))
     assert source.read(0).labels == {"age": 3}
     assert source.notes == ["other.csv: not used, for --labels names another"]
-    assert str(source.left_aside) == "1 .csv files"
+    assert str(source.left_aside) == "1 tables not used"
 
 
 def test_a_table_beside_a_folder_is_said_not_to_be_used(tmp_path: Path) -> None:
@@ -259,6 +312,14 @@ def test_metadata_of_parquet_that_is_none_is_refused(tmp_path: Path) -> None:
     huge = pa.table({"file_name": pa.array(["a.png"]).take(pa.array([0] * 10))})
     folder(tmp_path, metadata_parquet=written(huge.select(["file_name"])))
     assert open_source(str(root)).label_names == ()
+
+
+def test_folders_of_names_of_all_kinds_are_compared(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        for name in ("/home/x/a.png", "../b.png", "C:\\y\\c.png", "d.png"):
+            archive.writestr(name, b"")
+    source = open_source(str(tmp_path / "in.zip"))
+    assert any("images lie in 3 folders" in note for note in source.notes)
 
 
 SORTED = ("faces/smiling/a.png", "faces/smiling/more/b.png", "faces/serious/a.png", "faces/c.png")

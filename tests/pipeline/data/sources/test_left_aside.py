@@ -191,3 +191,14 @@ def test_a_large_file_that_differs_in_a_window_is_noticed(at: int, tmp_path: Pat
     data[at] ^= 1
     (tmp_path / "a.png").write_bytes(data)
     assert open_source(str(tmp_path)).fingerprint != before
+
+
+def test_labels_beside_an_image_may_bear_its_whole_name_or_capitals(tmp_path: Path) -> None:
+    members = [
+        *(("0.jpg", png(1)), ("0.jpg.json", b'{"user": 9007199254740993}'), ("0.CLS", b"4")),
+        *(("1.jpg", png(2)), ("1.JSON", b'{"user": 9007199254740992}'), ("1.caption", b"a cat")),
+    ]
+    source = open_source(str(tar_of(tmp_path / "x.tar", members)))
+    assert source.read(0).labels == {"class": 4.0, "user": "9007199254740993"}
+    assert source.read(1).labels == {"class": None, "user": "9007199254740992"}
+    assert any("1 .caption files bear the names of images" in note for note in source.notes)

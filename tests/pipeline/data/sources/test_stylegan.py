@@ -81,3 +81,29 @@ def test_without_dataset_json_it_is_a_plain_zip(tmp_path: Path) -> None:
     assert open_source(str(path)).name == "zip"
     with pytest.raises(DataError, match=r"holds no dataset\.json"):
         open_source(str(path), "stylegan-zip")
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_the_set_may_lie_in_a_folder(packed: bool, tmp_path: Path) -> None:
+    whole = stylegan(tmp_path / "set.zip", pairs([6, 9, 0, 1]))
+    with zipfile.ZipFile(whole) as archive, zipfile.ZipFile(tmp_path / "in.zip", "w") as packing:
+        for name in archive.namelist():
+            packing.writestr(f"data/{name}", archive.read(name))
+        archive.extractall(tmp_path / "in" / "data")
+    source = open_source(str(tmp_path / ("in.zip" if packed else "in")))
+    assert [source.read(i).labels["class"] for i in range(4)] == [6.0, 9.0, 0.0, 1.0]
+    assert not source.left_aside
+
+
+def test_two_labels_of_an_image_are_refused(tmp_path: Path) -> None:
+    labels = pairs([6, 9])
+    labels["labels"].append(["00000\\img00000000.png", 7])
+    with pytest.raises(DataError, match=r"two labels of 00000/img00000000\.png, 6 and 7: keep one"):
+        open_source(str(stylegan(tmp_path / "set.zip", labels)))
+
+
+def test_a_table_labels_a_set_whose_dataset_json_is_empty(tmp_path: Path) -> None:
+    path = stylegan(tmp_path / "set.zip", {"labels": None})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("labels.csv", "file,age\nimg00000001.png,30\n")
+    assert open_source(str(path)).read(1).labels == {"age": 30.0}
