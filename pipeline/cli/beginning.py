@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config import RunConfig
+from stylealae.config import MAX_P, AugmentConfig
 from stylealae.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ FEW_IMG, OFTEN = 10_000, 100
 """A data set with fewer images, each shown more often, is learnt by heart."""
 BEGUN = frozenset(("environment.jsonl", "fence", "images", "metrics.jsonl", "tensorboard"))
 """What a run's folder has one of as soon as it has begun, or else the folders of its stages."""
+RISE = 0.05
+"""Share of a run in which an adaptive p can rise by 1."""
 SOME = 3
 
 
@@ -70,7 +73,18 @@ def is_complete(run: RequestedRun, world: "World | None" = None) -> bool:
                 "few by heart: add images, or shorten schedule.stage_img",
                 *(cfg.data.path, f"{images:,}", f"{shown:,}", f"{shown / images:,.0f}"),
             )
+        _tell_of_a_slow_rise(cfg.augment, shown)
     return complete
+
+
+def _tell_of_a_slow_rise(cfg: AugmentConfig, shown: int) -> None:
+    """Warns of an adaptive p for which the run is too short."""
+    if cfg.mode == "adaptive" and (most := cfg.p + shown / cfg.rise_img) < MAX_P:
+        log.warning(
+            "augment.rise_img is %s, and the schedule shows %s images: p reaches %.2f at most, "
+            "whatever the critic does. Give augment.rise_img=%d",
+            *(f"{cfg.rise_img:,}", f"{shown:,}", most, max(1, round(RISE * shown))),
+        )
 
 
 def _tell_of_strangers(run_dir: Path) -> None:

@@ -36,6 +36,31 @@ def test_a_data_set_that_is_small_for_its_schedule_is_told(
     assert (said in caplog.text) is warned
 
 
+@pytest.mark.parametrize(
+    ("augment", "told"),
+    [
+        (("mode=adaptive",), "p reaches 0.15 at most, whatever the critic does. Give augment."
+         "rise_img=3720"),
+        (("mode=adaptive", "rise_img=4000"), ""),
+        (("mode=adaptive", "p=0.7"), ""),
+        (("mode=fixed", "p=0.2"), ""),
+        ((), ""),
+    ],
+)  # fmt: skip
+def test_transforms_for_which_a_run_is_too_short_are_told(
+    augment: tuple[str, ...], told: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    there = SimpleNamespace(digest="a" * 64, samples=lambda split: 1500, resolutions=(4,))
+    monkeypatch.setattr(Manifest, "read", lambda path: there)
+    cfg = parse("", [f"run_dir={tmp_path}", "model.resolution=4", "schedule.stage_img=74400",
+                     "schedule.total_img=0", *(f"augment.{word}" for word in augment)])  # fmt: skip
+    with caplog.at_level(logging.WARNING):
+        is_complete(RequestedRun(cfg, open_storage(tmp_path)))
+    assert told in caplog.text
+    assert bool(caplog.text) is bool(told)
+
+
 def test_what_a_later_stage_lacks_is_said_before_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
