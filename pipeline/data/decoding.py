@@ -20,7 +20,7 @@ from pipeline.data.colour import to_srgb
 from pipeline.data.mending import HARMLESS, LOST_PROFILE, mended_jpeg, mended_png
 from pipeline.data.pixels import Pixels
 from pipeline.data.signatures import is_heif, naming, unread_jpeg
-from pipeline.data.tags import is_deep, untold_colours
+from pipeline.data.tags import is_deep, untold_colours, what_tiff_leaves_out
 from stylealae.errors import DataError
 
 __all__ = ["decode", "open_header"]
@@ -34,7 +34,9 @@ FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA",
 """Formats of Pillow that start no other program, as its EPS does, whatever a file is called."""
 SECOND = "read by the second decoder"
 _SIXTEEN = re.compile("(RGBA?|LA|CMYK);16")
-_BITS = 258  # tag of TIFF
+_BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF
+_HOLLOW = ("BMP", "DIB", "TGA")
+"""Formats whose programs often write four bytes a pixel and nothing into the fourth."""
 _ORIENTATION = 0x0112  # EXIF tag
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -62,6 +64,8 @@ def decode(data: bytes, channels: int) -> tuple[Pixels, tuple[str, ...]]:
     image, data, faults = open_header(data)
     changes: list[str] = []
     try:
+        if image.format == "TIFF":
+            changes += what_tiff_leaves_out(image)
         if getattr(image, "is_animated", False):
             changes.append("first of several frames")
         if image.mode.startswith("I") or _SIXTEEN.search(str(getattr(image, "tile", ""))):
@@ -222,27 +226,31 @@ def _require_few_scans(image: Image.Image, data: bytes) -> None:
 
 def _plain(image: Image.Image, mode: str, icc: bytes | None) -> tuple[Image.Image, tuple[str, ...]]:
     """8 bits of sRGB, no palette and no transparency (shown on white), in `mode` L or RGB."""
+    changes: tuple[str, ...] = ()
     if image.mode.startswith("I"):  # I;16 and its relatives: 16 bits of grey
-        image = _eight_bits(image)
+        image, changes = _eight_bits(image)
     elif image.mode == "F":
         raise DataError("its pixels are floating point: save it with 8 or 16 bits")
-    changes: tuple[str, ...] = ()
+    if image.format in _HOLLOW and image.mode == "RGBA" and image.getextrema()[3] == (0, 0):
+        image, changes = image.convert("RGB"), (*changes, "empty transparency left out")
     if image.mode in _TRANSPARENT or "transparency" in image.info:
         grey = image.mode in ("1", "L", "LA", "La")
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image, changes = image.convert("L" if grey else "RGB"), ("transparency on white",)
+        image = image.convert("L" if grey else "RGB")
+        changes += ("transparency on white",)
     elif image.mode != mode:
-        changes = (f"{_WORDS.get(image.mode, image.mode)} to {'grey' if mode == 'L' else 'RGB'}",)
+        changes += (f"{_WORDS.get(image.mode, image.mode)} to {'grey' if mode == 'L' else 'RGB'}",)
     if icc and image.mode == "P":
         image = image.convert("RGB")
     image, managed = to_srgb(image, icc)
     return image if image.mode == mode else image.convert(mode), (*changes, *managed)
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """16 bits of grey, scaled to 8."""
-    bits = max(getattr(image, "tag_v2", {}).get(_BITS, (16,)))
+def _eight_bits(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    """16 bits of grey, scaled to 8, and what is odd about them."""
+    tags = getattr(image, "tag_v2", {})
+    bits = max(tags.get(_BITS, (16,)))
     if bits > 16:
         raise DataError(
             f"its pixels are whole numbers of {bits} bits, of which nobody knows what is white: "
@@ -251,4 +259,8 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     deep: NDArray[Any] = np.asarray(image)
     if deep.min() < 0 or deep.max() > 65535:
         raise DataError(f"its values span {deep.min()} to {deep.max()}: save it with 8 or 16 bits")
-    return Image.fromarray(((deep.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    if tags.get(_PHOTOMETRIC) == 0:  # 0 is white, which Pillow minds with 8 bits and fewer
+        deep = 65535 - deep
+    empty = 16 - int(deep.max()).bit_length()
+    dark = (f"16 bits of which the upper {empty} are empty",) if 2 <= empty < 16 else ()
+    return Image.fromarray(((deep.astype(np.uint32) + 128) // 257).astype(np.uint8)), dark

@@ -32,11 +32,14 @@ _BEGINNINGS = {
     b"\xff\xd8\xff": "it begins as a JPEG, and its header is damaged: fetch it again",
     b"\x89PNG": "it begins as a PNG, and its header is damaged: fetch it again",
     b"II*\0": _TIFF,
+    b"II+\0": _TIFF,
     b"MM\0*": _TIFF,
     b"\0\0\1\0": "it is an icon (ICO): export it as PNG",
     b"\x76\x2f\x31\x01": "it is OpenEXR, of floating point: export it as PNG",
     b"#?RADIANCE": "it is Radiance HDR, of floating point: export it as PNG",
     b"qoif": "it is QOI, which is not read here: export it as PNG",
+    b"\x93NUMPY": "it is a NumPy array: write its images as PNG",
+    b"SIMPLE  =": "it is FITS, of astronomy: export it as PNG",
     b"DDS ": "it is a texture (DDS): export it as PNG",
     b"HTTP/": "it is an answer of a web server with its head: fetch it again",
     b"data:image": _TEXT,
@@ -159,6 +162,10 @@ def naming(data: bytes) -> str:
         return _naming_markup(start.lower())
     if data[4:8] == b"ftyp":
         return _naming_media(data[8:12])
+    if data[128:132] == b"DICM":
+        return "it is DICOM, of medicine: export it as PNG"
+    if data[8:12] == b"AVI ":
+        return "it is a video, not an image: export its frames as PNG"
     if b"/annex/objects/" in start[:512]:
         return "it is a git-annex pointer, not the image: run `git annex get`"
     if start.startswith(b"\xff\xd8\xff") and (kind := unread_jpeg(data)):

@@ -8,12 +8,15 @@ from contextlib import suppress
 
 from PIL import Image
 
-__all__ = ["is_deep", "untold_colours"]
+from stylealae.errors import DataError
+
+__all__ = ["is_deep", "untold_colours", "what_tiff_leaves_out"]
 
 HEAD = 1 << 14  # bytes in which containers say what they hold
 _PRIMARIES, _TRANSFERS = (1, 2), (1, 2, 6, 13, 14, 15)  # of H.273: those of sRGB, or like it
 _GAMMAS = range(43_000, 48_000)  # 1/2.2 and its neighbours, in 100,000ths
 _EXIF, _INTEROP, _SPACE, _INDEX = 0x8769, 0xA005, 0xA001, 1
+_SUBFILE, _BITS, _COMPRESSION, _SAMPLES, _PLANAR, _FORMAT = 254, 258, 259, 277, 284, 339
 _ADOBE_RGB = 2  # as some cameras write it; "R03" is by the standard
 
 
@@ -44,6 +47,33 @@ def untold_colours(image: Image.Image, data: bytes) -> tuple[str, ...]:
     elif image.format in ("JPEG", "MPO", "TIFF", "WEBP"):
         found = _of_exif(image)
     return (f"{found} taken for sRGB",) if found else ()
+
+
+def what_tiff_leaves_out(image: Image.Image) -> tuple[str, ...]:
+    """What is left out of a TIFF by its tags.
+
+    Raises:
+        DataError: Pillow would make another picture of it without a word.
+    """
+    tags = getattr(image, "tag_v2", {})
+    bits = max(tags.get(_BITS, (8,)))
+    if int(tags.get(_SUBFILE, 0)) & 1:
+        raise DataError(
+            "its first picture is a thumbnail of another one, as in cameras' raw files: export it "
+            "as PNG or JPEG"
+        )
+    if bits <= 16 and 2 in tags.get(_FORMAT, ()):
+        raise DataError(
+            "its pixels are signed numbers, of which nobody knows what is white: save it with 8 or "
+            "16 bits without a sign"
+        )
+    if bits > 8 and tags.get(_PLANAR) == 2 and tags.get(_COMPRESSION, 1) == 1:
+        raise DataError(
+            "its colours of more than 8 bits lie one behind the other, which is not read here: "
+            "save it as PNG"
+        )
+    more = tags.get(_SAMPLES, 1) > len(image.getbands())
+    return ("further channels left out",) if more else ()
 
 
 def _of_png(data: bytes) -> str:
