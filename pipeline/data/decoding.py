@@ -231,7 +231,11 @@ def _plain(image: Image.Image, mode: str, icc: bytes | None) -> tuple[Image.Imag
         image, changes = _eight_bits(image)
     elif image.mode == "F":
         raise DataError("its pixels are floating point: save it with 8 or 16 bits")
-    if image.format in _HOLLOW and image.mode == "RGBA" and image.getextrema()[3] == (0, 0):
+    if (
+        image.format in _HOLLOW
+        and image.mode == "RGBA"
+        and image.getchannel("A").getextrema() == (0, 0)
+    ):
         image, changes = image.convert("RGB"), (*changes, "empty transparency left out")
     if image.mode in _TRANSPARENT or "transparency" in image.info:
         grey = image.mode in ("1", "L", "LA", "La")

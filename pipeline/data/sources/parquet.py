@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.data.decoding import decode
 from pipeline.data.format.types import Label
 from pipeline.data.signatures import stand_in
-from pipeline.data.sources.arrow import classes_of, is_label, label_of
+from pipeline.data.sources.arrow import as_text, classes_of, is_label, label_of
 from pipeline.data.sources.containers import beginning
 from pipeline.data.sources.digest import digest_of
 from pipeline.data.sources.left_aside import suffix_of
@@ -49,7 +49,8 @@ class Parquet(Source):
             self._files = [parquet.ParquetFile(self.opened(p)) for p in self._paths]
             schema = self._files[0].schema_arrow
             self._column = _image_column(input, self._files[0], arrow.types)
-            self._classes = classes_of(schema)
+            schemas = [file.schema_arrow for file in self._files]
+            self._classes = [classes_of(schema) | classes_of(s) for s in schemas]
             labels = [f.name for f in schema if is_label(arrow.types, f.type)]
             labels = [name for name in labels if name != self._column]
             for path, file in zip(self._paths, self._files, strict=True):
@@ -65,6 +66,12 @@ class Parquet(Source):
             name for name in labels if any(len(c[name]) > c[name].null_count for c in columns)
         )
         self._labels = columns
+        self._texts = self._read_as_text()
+        every = dict.fromkeys(name for s in schemas for name in s.names)
+        if later := [name for name in every if name not in schema.names]:
+            self.notes.append(
+                f"{input}: {', '.join(later)} is not used: {self._paths[0].name} has no such column"
+            )
         unused = [f.name for f in schema if f.name not in (self._column, *self.label_names)]
         if unused:
             self.notes.append(
@@ -165,7 +172,29 @@ class Parquet(Source):
         return self._files[file].read_row_group(group, columns=[self._column]).column(0)
 
     def _label(self, file: int, row: int, name: str) -> Label:
-        return label_of(self._labels[file][name][row].as_py(), self._classes.get(name))
+        value = self._labels[file][name][row].as_py()
+        classes = self._classes[file].get(name)
+        if name not in self._texts or classes is not None:
+            return label_of(value, classes)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        found = label_of(value)
+        return str(value) if isinstance(found, float) else found
+
+    def _read_as_text(self) -> set[str]:
+        """The labels whose values are texts in all files, which is said."""
+        found = set()
+        for name in self.label_names:
+            classes = [known.get(name) for known in self._classes]
+            columns = [columns[name] for columns in self._labels]
+            if why := as_text(columns, classes):
+                found.add(name)
+                self.notes.append(f"{self.input}: {name} is read as text, for {why}")
+            if any(_beyond(c, names) for c, names in zip(columns, classes, strict=True)):
+                self.notes.append(
+                    f"{self.input}: {name} has numbers beyond its classes, taken as unknown"
+                )
+        return found
 
 
 def _is_test(path: PurePath) -> bool:
@@ -213,6 +242,13 @@ def _image_column(input: str, file: Any, types: Any) -> str:
         "{bytes, path}: export the dataset with embedded images, or, if images lie beside it, give "
         "--source folder"
     )
+
+
+def _beyond(column: Any, names: list[str] | None) -> bool:
+    """Whether a column of numbers of classes has some without a name; -1 is unlabelled."""
+    if names is None:
+        return False
+    return any(isinstance(v, int) and v >= len(names) for v in column.unique().to_pylist())
 
 
 def _first_values(file: Any, column: str) -> list[Any]:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from pipeline.data.format.types import Label
 from pipeline.data.signatures import instead_of_table
-from pipeline.data.sources.arrow import classes_of, is_label, label_of
+from pipeline.data.sources.arrow import MAX_EXACT, classes_of, is_label, label_of
 from pipeline.data.sources.json_tables import read_json, read_long_json
 from pipeline.data.sources.sheet import FILE_COLUMNS, Sheet, cell
 from pipeline.data.sources.source import needed
@@ -50,8 +50,6 @@ NO_NUMBER = UNKNOWN | {"na", "none", "nil", "?", "-", "--", ".", "inf", "-inf", 
 _COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+|[+-]?\d+")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
 _CODE = re.compile(r"[+-]?0\d+")
-MAX_EXACT = 1 << 53
-"""The largest number up to which every whole one is itself as a float."""
 _POINTS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+")
 TRUTH = {"true": 1.0, "false": 0.0}
 """Cells of a column that holds nothing else: as they are in JSON and Parquet."""

@@ -187,3 +187,52 @@ def test_a_file_without_rows_and_one_of_another_set_are_named(tmp_path: Path) ->
     pq.write_table(table([2]).drop_columns(["label"]), tmp_path / "b.parquet")
     with pytest.raises(DataError, match=r"b\.parquet has no column label, .* not of one data set"):
         open_source(str(tmp_path))
+
+
+def test_classes_are_those_of_each_file(tmp_path: Path) -> None:
+    pq.write_table(table([1, 2]), tmp_path / "train-0.parquet")
+    other = table([1, 2])
+    note = other.schema.metadata[b"huggingface"].replace(b'"female", "male"', b'"male", "female"')
+    pq.write_table(
+        other.replace_schema_metadata({"huggingface": note}), tmp_path / "train-1.parquet"
+    )
+    source = open_source(str(tmp_path))
+    found = [source.read(i).labels["label"] for i in range(4)]
+    assert found == ["male", "female", "female", "male"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "found", "said"),
+    [
+        ([1, 2], ["3", "x"], ["1", "2", "3", "x"], "age is read as text, for it is text in some"),
+        (
+            [1.0, None],
+            ["3", ""],
+            ["1", None, "3", None],
+            "text in some files and numbers in others",
+        ),
+        ([2**53 + 1, 2**53], [1, 2], [str(2**53 + 1), str(2**53), "1", "2"], "keeps fewer digits"),
+        ([1, 2], [3.5, 4.0], [1.0, 2.0, 3.5, 4.0], ""),
+        ([True, False], [3, 4], [1.0, 0.0, 3.0, 4.0], ""),
+    ],
+)
+def test_a_label_is_numbers_or_texts_in_all_files(
+    first: list[Any], second: list[Any], found: list[Any], said: str, tmp_path: Path
+) -> None:
+    for number, values in enumerate((first, second)):
+        pq.write_table(table([1, 2], age=pa.array(values)), tmp_path / f"train-{number}.parquet")
+    source = open_source(str(tmp_path))
+    assert [source.read(i).labels["age"] for i in range(4)] == found
+    assert (said in " ".join(source.notes)) if said else not source.notes
+
+
+def test_columns_of_later_files_and_numbers_beyond_the_classes_are_said(tmp_path: Path) -> None:
+    pq.write_table(table([1, 2]), tmp_path / "train-0.parquet")
+    more = table([1, 2], mood=pa.array(["glad", "sad"]))
+    more = more.set_column(1, "label", pa.array([2, -1]))
+    pq.write_table(more, tmp_path / "train-1.parquet")
+    source = open_source(str(tmp_path))
+    assert [source.read(i).labels["label"] for i in (2, 3)] == [None, None]
+    notes = " ".join(source.notes)
+    assert "mood is not used: train-0.parquet has no such column" in notes
+    assert "label has numbers beyond its classes" in notes
