@@ -7,13 +7,17 @@ from pathlib import PurePosixPath
 __all__ = ["advice"]
 
 _UNPACK = "unpack them first"
+_EXPORT = "export them as PNG"
 _WRITE = "write the images as PNG files"
 _BY_SUFFIX = {
     **dict.fromkeys(("zip", "tar", "tgz", "gz", "bz2", "xz", "txz", "zst", "7z", "rar"), _UNPACK),
     **dict.fromkeys(("npy", "npz", "mat", "h5", "hdf5", "pkl", "pickle", "pt", "pth"), _WRITE),
+    **dict.fromkeys(("beton", "bin", "db", "lmdb", "mdb", "rec", "sqlite"), _WRITE),
+    **dict.fromkeys(("arw", "cr2", "cr3", "dng", "nef", "orf", "raf", "rw2"), _EXPORT),
+    **dict.fromkeys(("exr", "hdr", "ico", "pcx", "pdf", "pfm", "psd", "sgi", "xcf"), _EXPORT),
     **dict.fromkeys(("mp4", "mov", "avi", "mkv", "webm"), "export their frames as PNG"),
     "arrow": "write the data set as Parquet (Dataset.to_parquet)",
-    "svg": "export them as PNG",
+    "svg": _EXPORT,
     "parquet": "give the folder that they lie in, or one of them",
     "csv": "give the folder of the images, and the table with --labels",
 }
@@ -36,6 +40,8 @@ def _of(name: str, suffixes: Collection[str]) -> str:
         return "give the folder in which the -ubyte files lie"
     if ".tfrecord" in name and suffix != ".gz":
         return "StyleGAN's TFRecords are read, whose names end in -r02.tfrecords and the like"
+    if name.startswith(("data_batch", "test_batch", "batches.meta")):  # CIFAR's pickles
+        return _WRITE
     if not suffix or any(suffix.startswith(known) for known in suffixes):
         return "if they are images, give their names an ending such as .jpg"
     return _BY_SUFFIX.get(suffix[1:], "")

@@ -13,7 +13,7 @@ from pipeline.data.format import tar
 from pipeline.data.signatures import compression, instead_of_container, stand_in
 from pipeline.data.sources.container import Container
 from pipeline.data.sources.digest import digest_of
-from pipeline.data.sources.left_aside import LeftAside
+from pipeline.data.sources.left_aside import LeftAside, suffix_of
 from pipeline.data.sources.zip_names import ZipNames
 from pipeline.storage.publish import regular
 from stylealae.errors import DataError
@@ -25,6 +25,7 @@ __all__ = [
     "ZipOfFiles",
     "beginning",
     "entries_of",
+    "is_tar_name",
     "is_zip",
     "open_container",
 ]
@@ -160,7 +161,7 @@ class TarsOfFiles(Container):
         """List the files, links resolved."""
         super().__init__()
         folder = Path(path) if os.path.isdir(path) else None
-        tars = sorted(folder.rglob("*.tar")) if folder else [Path(path)]
+        tars = sorted(filter(is_tar_name, folder.rglob("*.*"))) if folder else [Path(path)]
         self._members: dict[str, tuple[int, tar.Member]] = {}
         self._opened = lru_cache(maxsize=OPEN)(lambda number: regular(tars[number]))
         for number, file in enumerate(tars):
@@ -170,7 +171,7 @@ class TarsOfFiles(Container):
         sizes = {name: member.size for name, (_, member) in self._members.items()}
         if self._beside:
             plain = self._beside.sizes.items()
-            sizes |= {name: size for name, size in plain if not name.endswith(".tar")}
+            sizes |= {name: size for name, size in plain if not is_tar_name(name)}
             self.left_aside.add_all(self._beside.left_aside)
         self.sizes = sizes
 
@@ -213,10 +214,15 @@ def open_container(path: str) -> Container:
         return FolderOfFiles(path)
     if is_zip(Path(path)):
         return ZipOfFiles(path)
-    if path.endswith(".tar") or tar.is_tar(Path(path)):
+    if is_tar_name(path) or tar.is_tar(Path(path)):
         return TarsOfFiles(path)
     said = instead_of_container(beginning(path))
     raise DataError(f"{path} is neither a folder nor a zip nor a tar: {said}")
+
+
+def is_tar_name(name: str | Path) -> bool:
+    """Whether a file is called as tars are."""
+    return suffix_of(str(name)) == ".tar"
 
 
 def is_zip(path: Path) -> bool:

@@ -16,6 +16,7 @@ from pipeline.data.sources.containers import (
     FolderOfFiles,
     TarsOfFiles,
     ZipOfFiles,
+    is_tar_name,
     is_zip,
     open_container,
 )
@@ -28,7 +29,7 @@ from pipeline.data.sources.sheet import Sheet
 from pipeline.data.sources.sidecars import labels_beside, one_of_each_sample
 from pipeline.data.sources.source import Options, Sample, Source
 from pipeline.data.sources.tables import is_table, read_table
-from pipeline.data.sources.unused_labels import beside_images, maybe_tables, told_beside
+from pipeline.data.sources.unused_labels import beside_images, maybe_tables, named, told_beside
 from pipeline.data.sources.zip_names import forms
 from stylealae.errors import DataError
 
@@ -213,11 +214,11 @@ class Files(Source):
         if found:
             self.used.update(found)
             self.left_aside.add("tables not used", found)
-            named = ", ".join(found[:3]) + (", ..." if found[3:] else "")
             self.notes.append(
-                f"{named}: not used, for --labels names another"
+                f"{named(found)}: not used, for --labels names another"
                 if self.options.labels is not None
-                else f"{self.input}: {named} may hold labels and is not used: name it with --labels"
+                else f"{self.input}: {named(found)} may hold labels and is not used: name it with "
+                "--labels"
             )
 
     def _unknown(self, sheet: Sheet) -> DataError:
@@ -294,11 +295,11 @@ class Tar(Files):
     def fits(cls, path: Path, entries: Collection[str]) -> bool:
         """Whether it is a tar or is called so, or a folder of such and of no images."""
         if path.is_dir():
-            tars = any(name.endswith(".tar") for name in entries) or any(path.glob("*/*.tar"))
+            tars = any(map(is_tar_name, entries)) or any(map(is_tar_name, path.glob("*/*.*")))
             return tars and not any(
                 suffix_of(name) in SUFFIXES for name in FolderOfFiles(str(path)).sizes
             )
-        named = path.suffix == ".tar" and not is_zip(path)
+        named = is_tar_name(path) and not is_zip(path)
         return path.is_file() and (named or is_tar(path))
 
     def chosen(self, images: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.pixels import Pixels, recoloured
 from pipeline.data.sources.source import Options, Sample, Source
+from pipeline.data.sources.unused_labels import leave_rest
 from stylealae.errors import DataError
 
 __all__ = ["Idx"]
@@ -37,6 +38,9 @@ class Idx(Source):
             if (path := _find(Path(input), f"{prefix}-images", 3)) is None:
                 continue
             pixels = _read(path, 3)
+            if path.name.startswith("emnist"):
+                pixels = np.ascontiguousarray(pixels.transpose(0, 2, 1))
+                self.notes.append(f"{path}: EMNIST's images lie on their sides: turned upright")
             labels_path = _find(Path(input), f"{prefix}-labels", 1)
             if labels_path is None:
                 raise DataError(
@@ -56,7 +60,7 @@ class Idx(Source):
         if not self._parts:
             raise DataError(f"{input} holds no IDX images: looked for train-images-idx3-ubyte[.gz]")
         self.fingerprint = digest.hexdigest()
-        self.left_aside.add_rest_of(Path(input), used)
+        leave_rest(self, Path(input), used)
 
     @classmethod
     def fits(cls, path: Path, entries: Collection[str]) -> bool:
@@ -94,6 +98,8 @@ class Idx(Source):
 def _find(folder: Path, stem: str, axes: int) -> Path | None:
     """The file `train-images-idx3-ubyte`, also with a dot or a prefix, also gzipped."""
     found = sorted(folder.glob(f"*{stem}[-.]idx{axes}-ubyte*"))
+    within = [path / path.name for path in found]  # as some programs unpack a file
+    found = [p for p in found if p.is_file()] or [p for p in within if p.is_file()]
     if len({path.name.removesuffix(".gz") for path in found}) > 1:
         raise DataError(f"{folder} holds several {stem} files: {', '.join(p.name for p in found)}")
     return found[0] if found else None

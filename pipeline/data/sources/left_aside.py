@@ -1,7 +1,7 @@
 """What an input holds and nobody uses: every file by the reason, so that nothing is silent."""
 
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 __all__ = ["LeftAside", "hidden", "suffix_of"]
 
@@ -40,13 +40,6 @@ class LeftAside:
         """Note all that is noted elsewhere."""
         for reason, names in others._names.items():
             self.add(reason, names)
-
-    def add_rest_of(self, folder: Path, used: Iterable[Path]) -> None:
-        """Note all files of a folder but those that are used; nothing of what is no folder."""
-        if folder.is_dir():
-            files = {path.relative_to(folder).as_posix() for path in folder.rglob("*")
-                     if path.is_file()}  # fmt: skip
-            self.add_by_suffix(files - {p.relative_to(folder).as_posix() for p in used})
 
     def __len__(self) -> int:
         return sum(map(len, self._names.values()))

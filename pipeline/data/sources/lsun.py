@@ -5,6 +5,7 @@ tests, and the category in the name becomes a label.
 """
 
 import hashlib
+import re
 from bisect import bisect_right
 from collections.abc import Collection
 from functools import cache, cached_property
@@ -15,12 +16,15 @@ from typing import Any
 from pipeline.data.decoding import decode
 from pipeline.data.sources.digest import digest_of
 from pipeline.data.sources.source import Options, Sample, Source, needed
+from pipeline.data.sources.unused_labels import leave_rest
 from stylealae.errors import DataError
 
 __all__ = ["Lsun"]
 
 DATABASE = "data.mdb"
 SPLITS = ("train", "val", "test")
+SIZED = re.compile(rb"(\d{1,5})-(\d+)")
+"""A size in pixels and the number of an image, as PyTorch's editions of StyleGAN have them."""
 
 
 class Lsun(Source):
@@ -45,7 +49,7 @@ class Lsun(Source):
                 database = _opened(folder)
                 _require_whole(folder / DATABASE, database)
                 values = database.begin()
-                keys = list(values.cursor().iternext(values=False))
+                keys = self._of_one_size(folder, list(values.cursor().iternext(values=False)))
             except self._error as error:
                 raise DataError(f"{folder} cannot be read as LMDB ({error})") from error
             self._keys.append(keys)
@@ -53,7 +57,24 @@ class Lsun(Source):
         self._ends = list(accumulate(map(len, self._keys)))
         if not self._ends[-1]:
             raise DataError(f"{input} holds an LMDB database without images: fetch it again")
-        self.left_aside.add_rest_of(path, (f for d in self._folders for f in d.iterdir()))
+        leave_rest(self, path, (f for d in self._folders for f in d.iterdir()))
+
+    def _of_one_size(self, folder: Path, keys: list[bytes]) -> list[bytes]:
+        """The keys; of images in several sizes, as 256-00000, those of the largest."""
+        sizes: dict[int, list[bytes]] = {}
+        for key in keys:
+            if found := SIZED.fullmatch(key):
+                sizes.setdefault(int(found[1]), []).append(key)
+        kept = sizes.get(max(sizes, default=0), [])
+        if len(sizes) < 2 or sum(map(len, sizes.values())) != len(kept) * len(sizes):
+            return keys
+        rest = (key.decode("ascii", "backslashreplace") for key in set(keys).difference(kept))
+        self.left_aside.add("entries of other sizes", (f"{folder.name}/{key}" for key in rest))
+        self.notes.append(
+            f"{folder}: every image is there in sizes {', '.join(map(str, sorted(sizes)))}, of "
+            "which the largest is taken"
+        )
+        return kept
 
     @cached_property
     def fingerprint(self) -> str:

@@ -23,6 +23,7 @@ from pipeline.data.sources.digest import digest_of
 from pipeline.data.sources.left_aside import suffix_of
 from pipeline.data.sources.pictures import SUFFIXES
 from pipeline.data.sources.source import Options, Sample, Source, needed
+from pipeline.data.sources.unused_labels import leave_rest
 from stylealae.errors import DataError
 
 __all__ = ["Parquet"]
@@ -100,7 +101,7 @@ class Parquet(Source):
 
     def leave_rest(self) -> None:
         """Note the files that are not Parquet."""
-        self.left_aside.add_rest_of(Path(self.input), map(Path, self._paths))
+        leave_rest(self, Path(self.input), map(Path, self._paths))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -22,6 +22,7 @@ from pipeline.data.pixels import Pixels, recoloured
 from pipeline.data.sources.labels import Labels, vectors_of
 from pipeline.data.sources.records import RecordFiles, features
 from pipeline.data.sources.source import Options, Sample, Source
+from pipeline.data.sources.unused_labels import leave_rest
 from stylealae.errors import DataError
 
 __all__ = ["TfRecord"]
@@ -66,7 +67,7 @@ class TfRecord(Source):
         if unread:
             self.notes.append(f"{input}: {', '.join(sorted(unread))} of the records is not used")
         records = (file.path for found in self._files.values() for file in found.files)
-        self.left_aside.add_rest_of(path, [*records, *used])
+        leave_rest(self, path, [*records, *used])
 
     @cached_property
     def fingerprint(self) -> str:

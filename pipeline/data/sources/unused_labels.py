@@ -4,17 +4,18 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from pipeline.data.sources.container import Container
 from pipeline.data.sources.left_aside import hidden, suffix_of
 from pipeline.data.sources.names import Names
 from pipeline.data.sources.pictures import called_as_picture
 from pipeline.data.sources.sidecars import ENDINGS
+from pipeline.data.sources.source import Source
 from pipeline.data.sources.tables import is_table, may_be_table
 from stylealae.errors import DataError
 
-__all__ = ["beside_images", "maybe_tables", "told_beside"]
+__all__ = ["beside_images", "leave_rest", "maybe_tables", "named", "told_beside"]
 
 BESIDE = frozenset(
     (
@@ -57,11 +58,35 @@ def told_beside(input: str, beside: Mapping[str, str]) -> str:
 
 def maybe_tables(files: Container, others: Collection[str], names: Names) -> list[str]:
     """The files of `others` that may be tables: by their names, or because they name images."""
-    named = {name for name in others if is_table(name) or may_be_table(name) or _is_sheet(name)}
-    rest = (name for name in others if name not in named and suffix_of(name) in LISTS)
+    called = set(filter(_is_called_as_table, others))
+    rest = (name for name in others if name not in called and suffix_of(name) in LISTS)
     rest = (name for name in rest if not hidden(name))
     likely = sorted(rest, key=lambda name: (name.count("/"), name))[:LOOKED_AT]
-    return sorted({*named, *(name for name in likely if _names_images(files, name, names))})
+    return sorted({*called, *(name for name in likely if _names_images(files, name, names))})
+
+
+def leave_rest(source: Source, folder: Path, used: Iterable[Path]) -> None:
+    """Note all files of a folder but those that are used; nothing of what is no folder."""
+    if not folder.is_dir():
+        return
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    rest = files - {path.relative_to(folder).as_posix() for path in used}
+    tables = sorted(name for name in rest if not hidden(name) and _is_called_as_table(name))
+    source.left_aside.add("tables not used", tables)
+    source.left_aside.add_by_suffix(rest.difference(tables))
+    if tables:
+        source.notes.append(
+            f"{folder}: {named(tables)} may hold labels and is not used: the images bring their own"
+        )
+
+
+def named(names: Sequence[str]) -> str:
+    """The first of some names."""
+    return ", ".join(names[:3]) + (", ..." if names[3:] else "")
+
+
+def _is_called_as_table(name: str) -> bool:
+    return is_table(name) or may_be_table(name) or _is_sheet(name)
 
 
 def _is_sheet(name: str) -> bool:

@@ -179,3 +179,8 @@ def test_a_link_that_leads_nowhere_is_called_so(tmp_path: Path) -> None:
     (tmp_path / "two").symlink_to("one")
     with pytest.raises(DataError, match="a link that leads nowhere"):
         open_source(str(tmp_path / "one"))
+
+
+def test_tars_may_be_called_in_capitals(tmp_path: Path) -> None:
+    (tmp_path / "A.TAR").write_bytes(tar_of(ONE))
+    assert keys(tmp_path) == ["A.TAR/a.png"]

@@ -82,3 +82,21 @@ def test_a_damaged_database_is_named(tmp_path: Path) -> None:
     (tmp_path / "cat" / "data.mdb").write_bytes(b"<html>" * 1000)
     with pytest.raises(DataError, match=r"cat cannot be read as LMDB"):
         open_source(str(tmp_path / "cat"))
+
+
+def test_of_images_in_several_sizes_the_largest_are_taken(tmp_path: Path) -> None:
+    """As PyTorch's editions of StyleGAN prepare them: 8-00000, 16-00000, ..., length."""
+    folder = tmp_path / "faces"
+    with lmdb.open(str(folder), map_size=1 << 24) as env, env.begin(write=True) as values:
+        for side in (8, 16, 32):
+            for number in range(2):
+                file = io.BytesIO()
+                Image.new("RGB", (side, side), (number,) * 3).save(file, "PNG")
+                values.put(f"{side}-{number:05d}".encode(), file.getvalue())
+        values.put(b"length", b"2")
+    (folder / "labels.csv").write_text("file,age\n")
+    source = open_source(str(folder))
+    assert [source.key(i) for i in range(len(source))] == ["faces/32-00000", "faces/32-00001"]
+    assert source.read(1).image.shape == (32, 32, 3)
+    assert any("in sizes 8, 16, 32, of which the largest is taken" in n for n in source.notes)
+    assert "5 entries of other sizes" in str(source.left_aside)

@@ -264,6 +264,30 @@ def test_idx_round_trip(tmp_path: Path) -> None:
         open_source(str(tmp_path))
 
 
+def test_idx_files_in_folders_of_their_names_and_one_file_alone(tmp_path: Path) -> None:
+    for name, array in (
+        ("train-images-idx3-ubyte", np.zeros((2, 8, 8), np.uint8)),
+        ("train-labels-idx1-ubyte", np.arange(2, dtype=np.uint8)),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_bytes(idx(array))
+    (tmp_path / "labels.csv").write_text("file,age\n")
+    source = open_source(str(tmp_path))
+    assert (source.name, len(source)) == ("idx", 2)
+    assert any("labels.csv may hold labels and is not used" in note for note in source.notes)
+    with pytest.raises(DataError, match="one file of IDX: give the folder"):
+        open_source(str(tmp_path / name / name))
+
+
+def test_emnist_is_turned_upright(tmp_path: Path) -> None:
+    image = np.arange(64, dtype=np.uint8).reshape(1, 8, 8)
+    (tmp_path / "emnist-letters-train-images-idx3-ubyte").write_bytes(idx(image))
+    (tmp_path / "emnist-letters-train-labels-idx1-ubyte").write_bytes(idx(image[0, :1, 1]))
+    source = open_source(str(tmp_path))
+    assert (source.read(0).image[:, :, 0] == image[0].T).all()
+    assert any("turned upright" in note for note in source.notes)
+
+
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
 def test_idx_is_read_as_far_as_it_claims(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     claimed = bytes([0, 0, 8, 3]) + np.array((1 << 31, 28, 28), ">u4").tobytes()
