@@ -3,8 +3,11 @@
 import ctypes
 import os
 import sys
+from typing import NamedTuple
 
-__all__ = ["keep_freed_memory", "share_cores"]
+from stylealae.errors import ConfigError
+
+__all__ = ["ALONE", "Place", "keep_freed_memory", "place_of_torchrun", "share_cores"]
 
 BUSY = 0.25
 """Share of the host's cores in use by others, from which they are shared."""
@@ -36,6 +39,51 @@ def share_cores(*, training: bool) -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ and not (training and _is_idle()):
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
+class Place(NamedTuple):
+    """This process among those that train together."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    """Its number on its host."""
+
+
+ALONE = (
+    "start it with torchrun, or, to have this process train alone: unset RANK WORLD_SIZE LOCAL_RANK"
+)
+
+
+def place_of_torchrun() -> Place:
+    """What torchrun says in the environment; alone, where it does not.
+
+    Raises:
+        ConfigError: the environment says only a part of it, or what cannot be.
+    """
+    names = "RANK", "WORLD_SIZE", "LOCAL_RANK"
+    given = {name: value for name in names if (value := os.environ.get(name, "").strip())}
+    for name, value in given.items():
+        if not value.isdecimal():
+            raise ConfigError(
+                f"{name} is {value!r} in the environment, and a number is wanted: {ALONE}"
+            )
+    place = Place(
+        int(given.get("RANK", "0")), int(given.get("WORLD_SIZE", "1")),
+        int(given.get("LOCAL_RANK", "0")),
+    )  # fmt: skip
+    if place.rank >= place.size:
+        raise ConfigError(
+            f"RANK is {place.rank} and WORLD_SIZE {place.size} in the environment, and ranks are "
+            f"counted from 0: {ALONE}"
+        )
+    wanted = ("RANK", "MASTER_ADDR", "MASTER_PORT") if place.size > 1 else ()
+    if missing := [name for name in wanted if not os.environ.get(name, "").strip()]:
+        raise ConfigError(
+            f"WORLD_SIZE is {place.size} in the environment, where {' and '.join(missing)} "
+            f"{'are' if len(missing) > 1 else 'is'} missing: {ALONE}"
+        )
+    return place
 
 
 def _is_idle() -> bool:

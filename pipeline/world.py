@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipeline.arithmetic import compute_deterministically
 from pipeline.config.sections import EngineConfig
-from pipeline.process import keep_freed_memory
+from pipeline.process import ALONE, Place, keep_freed_memory, place_of_torchrun
 from stylealae.errors import ConfigError
 from stylealae.ops.compiler import fuse
 
@@ -72,13 +72,15 @@ class World:
         return tensor
 
 
-def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
+def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int | None = None) -> World:
     """This process's World: of an existing group, torchrun's environment, or of one.
 
     Raises:
-        ConfigError: a GPU was asked for and none is found, or DeepSpeed was loaded for another
-            device than this.
+        ConfigError: a GPU was asked for and none is found, DeepSpeed was loaded for another device
+            than this, or the environment names other processes that there are not.
     """
+    place = Place() if dist.is_initialized() else place_of_torchrun()
+    here = place.local_rank if local_rank is None else local_rank
     if gpu and not torch.cuda.is_available():
         raise ConfigError(
             "cluster.gpus_per_worker is 1 and this process finds no GPU (torch.cuda.is_available() "
@@ -87,22 +89,22 @@ def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
         )
     _choose_accelerator("cuda" if gpu else "cpu")
     backend = "nccl" if gpu else "gloo"
-    device = torch.device("cuda", local_rank) if gpu else torch.device("cpu")
+    device = torch.device("cuda", here) if gpu else torch.device("cpu")
     if gpu:
         torch.cuda.set_device(device)
     else:
         keep_freed_memory()
     for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1")):
-        os.environ.setdefault(name, value)
+        os.environ[name] = os.environ.get(name, "").strip() or value  # DeepSpeed reads them
     timeout = timedelta(seconds=cfg.timeout_s)
     if dist.is_initialized():  # by Ray
         dist.distributed_c10d._set_pg_timeout(timeout)
-    elif os.environ["WORLD_SIZE"] == "1":
+    elif place.size == 1:
         store = torch._C._distributed_c10d.HashStore()
         dist.init_process_group(backend, store=store, rank=0, world_size=1, timeout=timeout)
         atexit.register(_leave_alone)
     else:
-        dist.init_process_group(backend, timeout=timeout)
+        _meet(backend, place.size, timeout)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     if cfg.deterministic:
@@ -111,6 +113,19 @@ def joined(cfg: EngineConfig, *, gpu: bool, local_rank: int = 0) -> World:
     size = dist.get_world_size()
     side = dist.new_group(backend="gloo", timeout=WAIT) if size > 1 else None
     return World(dist.get_rank(), size, device, side)
+
+
+def _meet(backend: str, size: int, timeout: timedelta) -> None:
+    """Waits for the other processes that torchrun started."""
+    try:
+        dist.init_process_group(backend, timeout=timeout)
+    except (RuntimeError, ValueError) as error:
+        where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        why = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"the {size} processes that WORLD_SIZE names do not meet at {where} within "
+            f"{timeout.total_seconds():g} s ({why}): {ALONE}"
+        ) from error
 
 
 def leave(world: World) -> None:

@@ -3,6 +3,7 @@
 Heavy libraries (ray, deepspeed, torch) are imported by the subcommand that needs them.
 """
 
+import os
 from importlib.metadata import PackageNotFoundError, version
 
 import click
@@ -27,7 +28,7 @@ from pipeline.cli.commands import (
 )
 from pipeline.cli.errors import show_error
 from pipeline.process import keep_freed_memory, share_cores
-from stylealae.errors import UserError
+from stylealae.errors import ConfigError, UserError
 
 __all__ = ["main"]
 
@@ -104,8 +105,20 @@ def main(context: click.Context) -> None:
     stylealae train configs/demo.yaml data.path=datasets/mine run_dir=runs/mine
     stylealae sample runs/mine/0032/snapshot --out samples.png
     """  # noqa: D301
+    _require_current_folder()
     keep_freed_memory()
     share_cores(training=context.invoked_subcommand == "train")
+
+
+def _require_current_folder() -> None:
+    """Refuses to begin in a folder that is gone, where libraries fail without saying why."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise ConfigError(
+            f"the current folder cannot be read ({error.strerror}), it was removed or renamed: go "
+            "to one that exists (cd) and give the command again"
+        ) from error
 
 
 for command in (

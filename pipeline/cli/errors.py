@@ -1,5 +1,6 @@
 """What a command prints on stderr: a UserError as one sentence, and no library's chatter."""
 
+import errno
 import logging
 import shutil
 import sys
@@ -43,6 +44,18 @@ def reporting(interrupted: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                     f"{error.filename}: {error.strerror}: mend the permissions, or name another"
                 )
                 sys.exit(1)
+            except UnicodeEncodeError as error:
+                show_error(
+                    f"{error.object!r} cannot be a name in this locale, whose encoding is "
+                    f"{error.encoding}: set LC_ALL=C.UTF-8 before the command"
+                )
+                sys.exit(1)
+            except OSError as error:
+                if isinstance(error, ConnectionError) or error.strerror is None:  # a closed pipe
+                    raise
+                what = error.filename or "the output"
+                show_error(f"{what}: {error.strerror}: {_mend(error)}")
+                sys.exit(1)
             except MemoryError:
                 show_error("the memory of this machine does not suffice: ask for less at a time")
                 sys.exit(1)
@@ -53,6 +66,15 @@ def reporting(interrupted: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return wrapped
 
     return reports
+
+
+def _mend(error: OSError) -> str:
+    """What may help."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "make room there, or name another folder"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "let this shell have more open files (ulimit -n 4096)"
+    return "mend that, or name another"
 
 
 def show_error(error: object) -> None:

@@ -121,8 +121,15 @@ def read(
         wanted = shapes_of(lambda: networks(family, model))
         require_shapes(folder, _shapes(folder / WEIGHTS), wanted)
         tensors = load_file(folder / WEIGHTS, device=str(device))
+    except KeyError as error:
+        raise CheckpointError(f"{folder} is no whole snapshot: {CONFIG} has no {error}") from error
     except (*TORN, ConfigError, SafetensorError) as error:
         raise CheckpointError(f"{folder} is no whole snapshot: {error}") from error
+    if whole := [name for name, t in tensors.items() if not t.is_floating_point()]:
+        raise CheckpointError(
+            f"{folder / WEIGHTS}: {whole[0]} holds whole numbers ({tensors[whole[0]].dtype}), and "
+            "weights are in float16, bfloat16, float32 or float64: convert it"
+        )
     require_finite(folder / WEIGHTS, tensors)
     tensors = {name: t.float() if t.dtype == torch.half else t for name, t in tensors.items()}
     return Snapshot(

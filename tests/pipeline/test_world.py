@@ -113,3 +113,19 @@ def configured(world: World) -> list[float]:
 
 def test_a_step_waits_as_long_as_the_config_says(tmp_path: Path) -> None:
     assert run_ranks(2, configured, tmp_path) == [[600.0, 600.0, 86400.0]] * 2
+
+
+def test_processes_that_do_not_meet_are_a_sentence() -> None:
+    script = """
+from pipeline.config.sections import EngineConfig
+from pipeline.world import joined
+from stylealae.errors import ConfigError
+try:
+    joined(EngineConfig(timeout_s=2), gpu=False)
+except ConfigError as error:
+    print(error)
+"""
+    place = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    shown = ran(f"import os\nos.environ |= {place}\n{script}")
+    said = "the 2 processes that WORLD_SIZE names do not meet at 127.0.0.1:0 within 2 s"
+    assert shown.stdout.startswith(said), shown.stderr

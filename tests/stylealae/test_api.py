@@ -125,6 +125,22 @@ def test_weights_that_are_not_finite_are_refused(snapshot: Path, number: str):
         StyleALAE.load(snapshot)
 
 
+def test_weights_that_are_whole_numbers_are_refused(snapshot: Path):
+    tensors = load_file(snapshot / "model.safetensors")
+    tensors["F.layers.1.weight"] = (100 * tensors["F.layers.1.weight"]).int()
+    save_file(tensors, snapshot / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"F\.layers\.1\.weight holds whole numbers"):
+        StyleALAE.load(snapshot)
+
+
+def test_a_key_that_a_config_lacks_is_named(snapshot: Path):
+    about = json.loads((snapshot / "config.json").read_text())
+    del about["stage"]
+    (snapshot / "config.json").write_text(json.dumps(about))
+    with pytest.raises(CheckpointError, match=r"config\.json has no 'stage'"):
+        StyleALAE.load(snapshot)
+
+
 @pytest.mark.parametrize(
     ("changed", "says"),
     [

@@ -1,6 +1,5 @@
 """`audit`: whether a run is what its config and data set make of it."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -55,7 +54,6 @@ def audit(run: str, upto: int | None, data: str, tolerance: float, out: Path) ->
     world = joined(
         stretch.cfg.engine,
         gpu=stretch.cfg.cluster.gpus_per_worker > 0 and torch.cuda.is_available(),
-        local_rank=int(os.environ.get("LOCAL_RANK", "0")),
     )
     found = replay(stretch, world, tolerance)
     leave(world)

@@ -1,7 +1,6 @@
 """`evaluate`: metrics of a trained model."""
 
 import json
-import os
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -176,18 +175,15 @@ def _world(device: str) -> "World":
     """This process alone, or the ranks that torchrun started."""
     import torch
 
+    from pipeline.process import place_of_torchrun
     from pipeline.world import World
 
     where = torch.device(device_of(device))
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if place_of_torchrun().size > 1:
         from pipeline.config.sections import EngineConfig
         from pipeline.world import joined
 
-        return joined(
-            EngineConfig(),
-            gpu=where.type == "cuda",
-            local_rank=int(os.environ.get("LOCAL_RANK", "0")),
-        )
+        return joined(EngineConfig(), gpu=where.type == "cuda")
     return World(0, 1, where)
 
 

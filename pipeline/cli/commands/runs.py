@@ -1,6 +1,5 @@
 """`plan`, `train`, `import`: runs and what they leave."""
 
-import os
 import signal
 import threading
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from pipeline.cli.dry_run import PlanRequest, dry_run
 from pipeline.cli.errors import reports_errors, resumable
 from pipeline.cli.output import JSON
 from pipeline.cli.progress import bars
+from pipeline.cli.summary import run_location
 from pipeline.config import load
 from stylealae.errors import ConfigError
 
@@ -104,11 +104,7 @@ def train(config: Path, overrides: Sequence[str]) -> None:
         cfg = with_hub_data(cfg, partial(update, "images"))
     storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
     cfg = resolved(cfg, storage)
-    world = joined(
-        cfg.engine,
-        gpu=cfg.cluster.gpus_per_worker > 0,
-        local_rank=int(os.environ.get("LOCAL_RANK", "0")),
-    )
+    world = joined(cfg.engine, gpu=cfg.cluster.gpus_per_worker > 0)
     stopping = threading.Event()
 
     def stop(number: int, _: object) -> None:
@@ -118,6 +114,8 @@ def train(config: Path, overrides: Sequence[str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     complete = is_complete(RequestedRun(cfg, storage), world)
+    if complete and world.rank == 0:
+        click.echo(f"this run is complete: {run_location(storage)}")
     claimed = None if complete else Fence.claimed_by(world, storage)
     with Console() as console:
         if not train_stages(

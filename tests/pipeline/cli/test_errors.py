@@ -233,6 +233,9 @@ def test_a_tilde_is_the_home_where_the_shell_leaves_it(
     [
         (MemoryError(), "the memory of this machine does not suffice"),
         (PermissionError(13, "Permission denied", "x.png"), "x.png: Permission denied: mend the"),
+        (OSError(28, "No space left on device"), "the output: No space left on device: make room"),
+        (OSError(24, "Too many open files", "x.png"), "x.png: Too many open files: .*ulimit -n"),
+        (UnicodeEncodeError("ascii", "r/é", 2, 3, "no"), "'r/é' .*ascii: set LC_ALL=C.UTF-8"),
     ],
 )
 def test_what_the_machine_refuses_is_a_sentence(fault: Exception, says: str) -> None:
@@ -243,7 +246,18 @@ def test_what_the_machine_refuses_is_a_sentence(fault: Exception, says: str) -> 
 
     ended = CliRunner().invoke(command)
     assert ended.exit_code == 1
-    assert ended.output.startswith(f"error: {says}")
+    assert re.match(f"error: {says}", ended.output)
+
+
+def test_a_current_folder_that_is_gone_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    ended = CliRunner().invoke(main, ["plan", "demo"])
+    assert ended.exit_code == 1
+    assert "the current folder cannot be read" in ended.output
 
 
 class Loading(ModuleType):
