@@ -8,6 +8,7 @@ import io
 import logging
 import re
 import warnings
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -23,7 +24,7 @@ from pipeline.data.signatures import is_heif, naming, unread_jpeg
 from pipeline.data.tags import is_deep, untold_colours, what_tiff_leaves_out
 from stylealae.errors import DataError
 
-__all__ = ["decode", "open_header"]
+__all__ = ["decode", "losses", "open_header"]
 
 MAX_PIXELS = 89_478_485  # Pillow's bound; larger claims are decompression bombs
 MAX_WORK = 2_000_000_000  # pixels times scans of a JPEG: a few bytes make another scan of all
@@ -32,6 +33,8 @@ MAX_PIXELS_A_BYTE = 200  # of larger ones
 MENDINGS = 4  # faults of one JPEG
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 """Formats of Pillow that start no other program, as its EPS does, whatever a file is called."""
+_WHOLE = re.compile(r".* to (RGB|grey|8|sRGB)|turned upright")
+"""Conversions after which everything is still there to be seen."""
 SECOND = "read by the second decoder"
 _SIXTEEN = re.compile("(RGBA?|LA|CMYK);16")
 _BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF
@@ -93,6 +96,12 @@ def decode(data: bytes, channels: int) -> tuple[Pixels, tuple[str, ...]]:
         plain = plain.transpose(turn)
     pixels = np.asarray(plain, dtype=np.uint8).reshape(plain.height, plain.width, channels)
     return pixels, (*changes, *more, *faults)
+
+
+def losses(changes: Iterable[str]) -> tuple[str, ...]:
+    """Those conversions of `decode` by which something of a file is not shown."""
+    plain = (HARMLESS, SECOND)
+    return tuple(said for said in changes if said not in plain and not _WHOLE.fullmatch(said))
 
 
 def open_header(data: bytes) -> tuple[Image.Image, bytes, tuple[str, ...]]:

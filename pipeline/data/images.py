@@ -4,6 +4,7 @@ n images, C channels, R resolution
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pipeline.data import pixels
-from pipeline.data.decoding import decode
+from pipeline.data.decoding import decode, losses
 from pipeline.data.format.manifest import MANIFEST, Manifest
 from pipeline.data.format.tar import is_tar
 from pipeline.data.format.types import Label
@@ -145,12 +146,15 @@ def _plain(path: Path, resolution: int, channels: int, labels: Path | None) -> I
 
 
 def _squared(path: Path, resolution: int, samples: Iterator[Sample]) -> Iterator[Image]:
-    enlarged = 0
+    enlarged, lost = 0, Counter[str]()
     for sample in samples:
+        lost.update(losses(sample.changes))
         planes, changes = pixels.square(sample.image, resolution)
         enlarged += "enlarged" in changes
         made = pixels.pyramid(planes, (resolution,))[resolution]  # [C, R, R]
         yield Image(sample.key, made, sample.labels)
+    for loss, count in lost.items():
+        log.warning("%s: of %d images: %s", path, count, loss)
     if enlarged:
         log.warning(
             "%s: %d images were smaller than the model's %dx%d and were enlarged: expect blur",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.pixels import Pixels
+from pipeline.data.sources.json_tables import distinct
 from pipeline.faces import dlib_models
 from stylealae.errors import DataError
 
@@ -83,13 +84,15 @@ SUFFIXES = (".tem", ".pts", ".json")
 def read_table(path: Path) -> dict[str, Points]:
     """The landmarks of many photos by file name: ffhq-dataset-v2.json, or {name: [[x, y], ...]}."""
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(), object_pairs_hook=distinct)
         table: dict[str, Points] = {}
         for key, entry in found.items():
             if isinstance(entry, Mapping):
                 part = entry.get("in_the_wild", entry)
                 key = PurePosixPath(part.get("file_path", key)).name
                 entry = part["face_landmarks"]
+            if key in table:
+                raise DataError(f"it has two photos named {key}")
             table[key] = Points.of(np.asarray(entry, dtype=np.float64))
     except (*ODD, OSError, AttributeError, DataError) as error:
         raise DataError(

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pipeline.data.decoding import decode
+from pipeline.data.decoding import decode, losses
 from pipeline.data.pixels import Pixels
 from pipeline.data.sources.containers import open_container
 from pipeline.data.sources.left_aside import LeftAside, hidden, suffix_of
@@ -44,6 +44,8 @@ class Aligned:
     """How many faces a detector found; 1 where the landmarks were given."""
     photo_side: float
     """Side of the square in the photo, in its pixels."""
+    losses: tuple[str, ...] = ()
+    """What of the photo is not shown, by `decoding.losses`."""
 
 
 def photos(path: Path, left_aside: LeftAside | None = None) -> Iterator[Photo]:
@@ -51,7 +53,10 @@ def photos(path: Path, left_aside: LeftAside | None = None) -> Iterator[Photo]:
     if path.is_file() and suffix_of(path.name) in PICTURES:
 
         def beside(suffix: str) -> bytes | None:
-            file = path.with_suffix(suffix) if suffix else path
+            forms = (path.with_suffix(form) for form in (suffix, suffix.upper()))
+            file = next((form for form in forms if form.is_file()), path) if suffix else path
+            if suffix and file == path:
+                return None
             try:
                 return file.read_bytes() if file.is_file() else None
             except OSError as error:
@@ -76,8 +81,10 @@ def photos(path: Path, left_aside: LeftAside | None = None) -> Iterator[Photo]:
         path_inside = PurePosixPath(name)
 
         def inside(suffix: str, pure: PurePosixPath = path_inside) -> bytes | None:
-            other = str(pure.with_suffix(suffix)) if suffix else str(pure)
-            return container.read(other) if other in container.sizes else None
+            forms = (suffix, suffix.upper()) if suffix else (pure.suffix,)
+            others = (str(pure.with_suffix(form)) for form in forms)
+            other = next((other for other in others if other in container.sizes), None)
+            return None if other is None else container.read(other)
 
         yield Photo(name, inside, file=path / name if path.is_dir() else None)
 
@@ -157,7 +164,7 @@ def aligned(
     Raises:
         DataError: it cannot be read, has no landmarks, or no face was found.
     """
-    image, _ = decode(photo.read("") or b"", 3)
+    image, changes = decode(photo.read("") or b"", 3)
     faces = 1
     points = _known(photo, table)
     if points is None and detect is not None:
@@ -170,7 +177,8 @@ def aligned(
             f"it has no landmarks: put a {', '.join(SUFFIXES)} of its name beside it, give "
             f"--landmarks or --detector, or have its face found ({EXTRA})"
         )
-    return Aligned(align(image, points, side), faces, square_of(points).side)
+    side_px = square_of(points).side
+    return Aligned(align(image, points, side), faces, side_px, losses(changes))
 
 
 def _known(photo: Photo, table: Mapping[str, Points]) -> Points | None:

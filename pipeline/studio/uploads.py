@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from pipeline.data import pixels
-from pipeline.data.decoding import decode, open_header
+from pipeline.data.decoding import decode, losses, open_header
 from pipeline.data.sandbox import Sandbox
 from pipeline.faces.alignment import align
 from pipeline.faces.landmarks import Detector, detector
@@ -127,13 +127,13 @@ def read_photo(
         DataError: it is no photo, or not one that can be used.
     """
     _check(data)
-    image, _ = decode(data, channels)
+    image, changes = decode(data, channels)
     if min(image.shape[:2]) < MIN_SIDE:
         raise DataError(
             f"it has only {image.shape[1]}x{image.shape[0]} pixels: use one of {MIN_SIDE}x"
             f"{MIN_SIDE} or more"
         )
-    notes = []
+    notes = [f"Of this file: {loss}." for loss in losses(changes)]
     faces = find(image) if find is not None and crop is None and channels == 3 else ()
     if crop is not None:
         image = crop.of(image)

@@ -1,6 +1,7 @@
 """`align`: photos -> crops as FFHQ has them."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -75,6 +76,8 @@ def align(
     made, refused = _write_crops(found, lambda photo: aligned(photo, size, table, finds), out)
     if left_aside:
         log.warning("left aside %s", left_aside)
+    for loss, count in Counter(loss for _, crop in made for loss in crop.losses).items():
+        log.warning("of %d photos: %s", count, loss)
     if sheet:
         _draw(made[:32], sheet)
     small = sum(crop.photo_side < size for _, crop in made)

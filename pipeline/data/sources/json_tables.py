@@ -10,7 +10,7 @@ from pipeline.data.sources.pictures import called_as_picture
 from pipeline.data.sources.sheet import FILE_COLUMNS, Sheet, cell
 from stylealae.errors import DataError
 
-__all__ = ["read_json", "read_long_json"]
+__all__ = ["distinct", "read_json", "read_long_json"]
 
 MAX_ENTRIES, MAX_VALUES = 1_000_000, 9_000_000
 """Empty ones of a few bytes take a hundred times as much when they are read."""
@@ -98,7 +98,7 @@ def _lines(where: str, text: str) -> list[Entry]:
         if not line.strip():
             continue
         try:
-            entry = json.loads(line, object_pairs_hook=_distinct)
+            entry = json.loads(line, object_pairs_hook=distinct)
         except (ValueError, RecursionError) as error:
             if not found and isinstance(whole := _parsed(where, text, number), dict):
                 return _by_name(whole)
@@ -130,7 +130,7 @@ def _by_name(whole: Entry) -> list[Entry]:
     ]
 
 
-def _distinct(pairs: Sequence[tuple[str, object]]) -> Entry:
+def distinct(pairs: Sequence[tuple[str, object]]) -> Entry:
     """An object; ValueError if it says two things by one name, of which one would be lost."""
     found: Entry = {}
     for name, value in pairs:
@@ -143,6 +143,6 @@ def _parsed(where: str, text: str, line: int = 1) -> object:
     """The one value that a text is, which is held with all it holds."""
     _require_few(where, text, MAX_VALUES // 4)
     try:
-        return json.loads(text, object_pairs_hook=_distinct)
+        return json.loads(text, object_pairs_hook=distinct)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: line {line} is no JSON, nor is all of it ({error})") from error

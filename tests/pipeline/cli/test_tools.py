@@ -372,6 +372,16 @@ def test_grey_photos_and_small_ones_are_taken(snapshot: Path, photos: Path, tmp_
     assert "smaller than the model's 16x16" in caplog.text
 
 
+def test_what_of_an_image_is_not_shown_is_said(
+    snapshot: Path, photos: Path, tmp_path: Path, caplog
+):
+    deep = np.random.default_rng(0).integers(0, 4096, (20, 20)).astype(np.uint16)
+    Image.fromarray(deep).save(photos / "deep.png")
+    numbers("encode", snapshot, photos, "--out", tmp_path / "w.npy")
+    assert "of 1 images: 16 bits of which the upper 4 are empty" in caplog.text
+    assert "to RGB" not in caplog.text
+
+
 def test_a_released_checkpoint_goes_through_every_tool(photos: Path, tmp_path: Path):
     released = checkpoint("style_rgb_32", tmp_path)
     png, found = tmp_path / "o.png", tmp_path / "d"

@@ -205,3 +205,27 @@ def test_a_table_of_landmarks_means_one_photo_by_a_name(tmp_path: Path):
         landmarks_of(named, {"me.jpg": points(*FACE)})
     with pytest.raises(DataError, match="names none of the 2 photos"):
         landmarks_of(named, {"you.jpg": points(*FACE)})
+
+
+def test_landmarks_may_be_called_in_capitals_and_what_is_not_shown_is_said(tmp_path: Path, caplog):
+    image = Image.open(CASES / "align" / "al" / "a" / "me.jpg").convert("RGBA")
+    image.putalpha(128)
+    image.save(tmp_path / "ME.PNG")
+    (tmp_path / "ME.JSON").write_bytes((CASES / "align" / "al" / "a" / "me.json").read_bytes())
+    command = ["align", str(tmp_path), "--out", str(tmp_path / "out"), "--size", "32"]
+    result = CliRunner().invoke(main, command)
+    assert '"aligned": 1, "refused": 0, "left_aside": 0' in result.output
+    assert "of 1 photos: transparency on white" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'{{"a.jpg": {FACE}, "a.jpg": {FACE[::-1]}}}',
+        json.dumps({k: {"file_path": f"{k}/me.jpg", "face_landmarks": FACE} for k in "ab"}),
+    ],
+)
+def test_two_faces_of_one_name_in_a_table_are_refused(text: str, tmp_path: Path):
+    (tmp_path / "t.json").write_text(text)
+    with pytest.raises(DataError, match=r"stands twice|two photos named me\.jpg"):
+        read_table(tmp_path / "t.json")

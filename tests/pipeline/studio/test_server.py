@@ -159,6 +159,14 @@ def test_a_broken_recipe_is_a_sentence(client: TestClient, recipe: Any, said: st
         assert said.lower() in answer.json()["error"].lower()
 
 
+def test_what_of_a_file_is_not_shown_is_noted() -> None:
+    file = io.BytesIO()
+    frames = [Image.effect_noise((32, 32), 90) for _ in range(2)]
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    _, notes = read_photo(file.getvalue(), 16, 3)
+    assert notes == ("Of this file: first of several frames.",)
+
+
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
 def test_common_formats_are_read(form: str) -> None:
     planes, notes = read_photo(photo(32, 32, form), 16, 3)
