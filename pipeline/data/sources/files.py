@@ -29,7 +29,13 @@ from pipeline.data.sources.sheet import Sheet
 from pipeline.data.sources.sidecars import labels_beside, one_of_each_sample
 from pipeline.data.sources.source import Options, Sample, Source
 from pipeline.data.sources.tables import is_table, read_table
-from pipeline.data.sources.unused_labels import beside_images, maybe_tables, named, told_beside
+from pipeline.data.sources.unused_labels import (
+    beside_images,
+    maybe_tables,
+    named,
+    tables_nearby,
+    told_beside,
+)
 from pipeline.data.sources.zip_names import forms
 from stylealae.errors import DataError
 
@@ -116,6 +122,8 @@ class Files(Source):
         if self.takes_sidecars:
             tables.append((self.input, labels_beside(self.files, self._keys, others, self.used)))
         whole = Path(self.input).absolute()
+        if nearby := [path for path in tables_nearby(whole) if path not in self._tables_beside()]:
+            self.notes.append(f"{named([*map(str, nearby)])} is not used: name it with --labels")
         for beside in self._tables_beside():
             if inside or whole.is_dir():
                 self.notes.append(f"{beside} is not used: name it with --labels")

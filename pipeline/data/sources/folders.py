@@ -46,7 +46,8 @@ def classes_told(where: str, keys: Sequence[str]) -> str | None:
     """A sentence where images lie in a few folders with names; None elsewhere."""
     found = sorted(set(_folders(keys).values()))
     numbered = all(name.isdecimal() for name in found)
-    if not 2 <= len(found) <= FEW or numbered or split_folders(keys):
+    parted = sum(name.lower() in SPLITS for name in found) > 1
+    if not 2 <= len(found) <= FEW or numbered or parted:
         return None
     some = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
     return (
@@ -56,8 +57,13 @@ def classes_told(where: str, keys: Sequence[str]) -> str | None:
 
 
 def _folders(keys: Sequence[str]) -> dict[str, str]:
-    """Of each image that lies below the folder of all, the next one on its way."""
+    """Of each image that lies below the folder of all, the next one on its way.
+
+    Where these are the splits of a set, it is the one after: of train/cat/0.jpg the cat.
+    """
     parents = [PurePosixPath(key).parent.parts for key in keys]
     shared = takewhile(lambda level: len(set(level)) == 1, zip(*parents, strict=False))
     above = sum(1 for _ in shared)
+    next_ones = {parts[above].lower() for parts in parents if parts[above:]}
+    above += bool(next_ones) and next_ones <= SPLITS
     return {key: parts[above] for key, parts in zip(keys, parents, strict=True) if parts[above:]}

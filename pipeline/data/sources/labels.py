@@ -16,7 +16,7 @@ from pipeline.data.sources.sheet import FILE_COLUMNS, Sheet
 from pipeline.data.sources.tables import NO_NUMBER, column, is_code
 from stylealae.errors import DataError
 
-__all__ = ["Labels", "Row", "joined", "labels_of", "vectors_of"]
+__all__ = ["Labels", "Row", "joined", "labels_of", "vectors_of", "written"]
 
 Row = tuple[Label, ...]
 _NEARLY = re.compile(
@@ -133,9 +133,21 @@ def joined(tables: Sequence[tuple[str, Labels]]) -> Labels:
     said = set().union(*(_said(table) for _, table in tables))
     for where, table in tables:
         _require_values(where, table, said)
+    notes = [note for _, table in tables for note in table.notes]
+    for name in names:
+        values = [mine[name] for mine in known.values() if name in mine]
+        if len({isinstance(value, str) for value in values}) > 1:
+            notes.append(f"{name} is text in one table and numbers in another: read as text")
+            for mine in known.values():
+                if isinstance(value := mine.get(name), float):
+                    mine[name] = written(value)
     rows = {key: tuple(mine.get(name) for name in names) for key, mine in known.items()}
-    notes = tuple(note for _, table in tables for note in table.notes)
-    return Labels(names, rows, notes)
+    return Labels(names, rows, tuple(notes))
+
+
+def written(number: float) -> str:
+    """A number as a text among others: 3 for 3.0."""
+    return f"{number:.0f}" if number.is_integer() else repr(number)
 
 
 def _said(table: Labels) -> set[str]:

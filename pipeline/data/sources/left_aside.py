@@ -69,4 +69,5 @@ def hidden(name: str) -> bool:
     """Whether a file is the system's and not the user's: .DS_Store, ._x.jpg, Thumbs.db, @eaDir."""
     parts = PurePosixPath(name).parts
     ours = DESKTOP.isdisjoint(parts) and parts[-1].lower() not in ICONS
+    ours = ours and not parts[-1].startswith("~$")  # a file that an office program has open
     return not ours or any(part.startswith(".") and part not in (".", "..") for part in parts)

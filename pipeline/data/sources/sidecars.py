@@ -10,7 +10,7 @@ from typing import cast
 
 from pipeline.data.format.types import Label
 from pipeline.data.sources.containers import Container
-from pipeline.data.sources.labels import Labels, Row
+from pipeline.data.sources.labels import Labels, Row, written
 from pipeline.data.sources.source import needed
 from pipeline.data.sources.tables import is_code
 from stylealae.errors import DataError
@@ -111,10 +111,6 @@ def _row(values: dict[str, Label], names: Sequence[str], texts: Collection[str])
     """The values in order; all of a label are texts if one is."""
     found = [values.get(name) for name in names]
     return tuple(
-        _written(value) if name in texts and isinstance(value, float) else value
+        written(value) if name in texts and isinstance(value, float) else value
         for name, value in zip(names, found, strict=True)
     )
-
-
-def _written(number: float) -> str:
-    return f"{number:.0f}" if number.is_integer() else repr(number)

@@ -34,7 +34,11 @@ JSON = ("labels.json", "metadata.json")
 """The names by which JSON is a table of images: most that lies beside them is something else."""
 ARROW = "metadata.parquet"
 """The one name by which Parquet is a table of the images beside it, as Hugging Face has it."""
-OTHER_SUFFIXES = (".txt", ".json", ".xml", ".xls", ".xlsx", ".ods", ".parquet", ".yaml", ".yml")
+OTHER_SUFFIXES = (
+    *(".txt", ".json", ".xml", ".xls", ".xlsx", ".ods", ".parquet", ".yaml", ".yml", ".psv"),
+    *(".npy", ".npz", ".pkl", ".pickle", ".mat", ".h5", ".hdf5", ".pt", ".db", ".sqlite"),
+    *(".dat", ".data", ".feather", ".arrow", ".rds", ".sav", ".dta", ""),
+)
 _CALLED = re.compile(
     r"(.*[._-])?(labels?|metadata|attributes?|annotations?|captions?|targets?)([._-].*)?"
     r"|list_\w+|identity_\w+"

@@ -15,7 +15,8 @@ from pipeline.data.sources.source import Source
 from pipeline.data.sources.tables import is_table, may_be_table
 from stylealae.errors import DataError
 
-__all__ = ["beside_images", "leave_rest", "maybe_tables", "named", "told_beside"]
+__all__ = ["beside_images", "leave_rest", "maybe_tables", "named", "tables_nearby"]
+__all__ += ["told_beside"]
 
 BESIDE = frozenset(
     (
@@ -78,6 +79,19 @@ def leave_rest(source: Source, folder: Path, used: Iterable[Path]) -> None:
         source.notes.append(
             f"{folder}: {named(tables)} may hold labels and is not used: the images bring their own"
         )
+
+
+def tables_nearby(input: Path) -> list[Path]:
+    """What lies beside an input and may hold its labels: called as it is, or as tables are."""
+    found, beside = [], []
+    with suppress(OSError):  # a folder may be entered and not listed
+        beside = sorted(input.parent.iterdir())
+    for path in beside:
+        own = path.stem == input.stem and (is_table(path.name) or _is_sheet(path.name))
+        called = is_table(path.name) and may_be_table(f"{path.stem}.txt")
+        if path != input and (own or called or (may_be_table(path.name) and path.suffix)):
+            found.append(path)
+    return [path for path in found if path.is_file()]
 
 
 def named(names: Sequence[str]) -> str:

@@ -191,65 +191,6 @@ def test_a_comma_in_a_broken_table_is_not_taken_for_something_else() -> None:
         read_sheet("t.csv", b"file,age\na;b,1\nb,2,3\n")
 
 
-def test_what_is_called_as_a_table_is_and_is_none_that_is_read_is_told(tmp_path: Path) -> None:
-    for name in ("a.png", "list_0.png"):
-        Image.new("RGB", (8, 8)).save(tmp_path / name)
-    for name in ("labels.xlsx", "identity_CelebA.txt", "list_0.txt", "notes.txt"):
-        (tmp_path / name).write_text("a.png 1")
-    source = open_source(str(tmp_path))
-    beside, note = source.notes
-    assert ": 1 .txt files bear the names of images and are not used: " in beside
-    assert note.endswith(
-        ": identity_CelebA.txt, labels.xlsx, notes.txt may hold labels and is not used: name it "
-        "with --labels"
-    )
-    assert str(source.left_aside) == "3 tables not used, 1 files beside images not used"
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("people.xlsx", "ages.ods", "ages.csv.gz", "lfw_attributes.txt", "val_annotations.txt"),
-        *("image_class_labels.txt", "_annotations.coco.json"),
-    ],
-)
-def test_what_is_kept_in_other_forms_is_told(name: str, tmp_path: Path) -> None:
-    (folder(tmp_path, "a.png") / name).write_text("1 30")
-    source = open_source(str(tmp_path))
-    assert source.label_names == ()
-    assert any(f"{name} may hold labels" in note for note in source.notes)
-
-
-@pytest.mark.parametrize("text", ["1 01/a.png\n", '{"images": [{"file_name": "a.png"}]}', "a.png"])
-def test_a_text_that_names_images_is_told(text: str, tmp_path: Path) -> None:
-    root = folder(tmp_path, "images/01/a.png")
-    (root / "list.txt").write_text(text)
-    (root / "readme.txt").write_text("Images such as these: other.png.")
-    source = open_source(str(root))
-    assert any(": list.txt may hold labels" in note for note in source.notes)
-    assert str(source.left_aside) == "1 .txt files, 1 tables not used"
-
-
-@pytest.mark.parametrize("ending", ["txt", "jpg.json", "json", "cls.txt", "caption", "xml"])
-def test_what_bears_the_name_of_an_image_is_told(ending: str, tmp_path: Path) -> None:
-    root = folder(tmp_path, "a.png", "b.png")
-    (root / "a.png").rename(root / "a.jpg")
-    (root / f"a.{ending}").write_text("{}")
-    source = open_source(str(root))
-    assert any("1 ." in note and "bear the names of images" in note for note in source.notes)
-    assert str(source.left_aside) == "1 files beside images not used"
-
-
-@pytest.mark.parametrize("kind", ["celebahq", "stylegan-zip"])
-def test_a_table_beside_a_sets_own_labels_is_told(kind: str, tmp_path: Path) -> None:
-    root = folder(tmp_path, "000001.png", labels_csv="file,age\n000001.png,3\n")
-    (root / "list_attr_celeba.txt").write_text("1\nMale\n000001.png 1\n")
-    (root / "dataset.json").write_text('{"labels": [["000001.png", 4]]}')
-    source = open_source(str(root), kind)
-    assert "age" not in source.label_names
-    assert any("labels.csv" in note and "is not used" in note for note in source.notes)
-
-
 def test_the_end_of_a_path_is_enough() -> None:
     names = Names(["photos/anna/0.jpg", "photos/ben/0.jpg"], "in")
     assert names.find("anna/0.jpg") == "photos/anna/0.jpg"
@@ -364,6 +305,23 @@ def test_folders_that_may_be_classes_are_told(
     source = open_source(str(folder(tmp_path, *names)))
     assert source.label_names == ()
     assert any("--folder-labels" in note for note in source.notes) == told
+
+
+def test_folders_of_splits_are_no_classes_and_those_in_them_are(tmp_path: Path) -> None:
+    """As torchvision's ImageFolder has two sets: train/cat, train/dog, val/cat, val/dog."""
+    names = ("set/train/cat/0.png", "set/train/dog/1.png", "set/val/cat/2.png", "set/val/3.png")
+    root = folder(tmp_path, *names)
+    assert any("2 folders (cat, dog)" in note for note in open_source(str(root)).notes)
+    source = open_source(str(root), folder_labels=True)
+    found = {source.key(i): value for i, value in enumerate(values(source, "folder"))}
+    assert found == dict(zip(names, ("cat", "dog", "cat", None), strict=True))
+
+
+def test_a_label_is_numbers_or_texts_in_all_tables(tmp_path: Path) -> None:
+    tables = {"x_csv": "file,age\na.png,3\n", "y_csv": "file,age\nb.png,old\n"}
+    source = open_source(str(folder(tmp_path, "a.png", "b.png", **tables)))
+    assert values(source, "age") == ["3", "old"]
+    assert any("age is text in one table and numbers in another" in note for note in source.notes)
 
 
 def test_one_folder_is_no_label(tmp_path: Path) -> None:
