@@ -39,7 +39,7 @@ class Container(ABC):
     @contextmanager
     def opened(self, name: str) -> Iterator[BinaryIO]:
         """The file's content as a stream, however long it is; DataError as of `read`."""
-        with _explained(), self._stream(name) as stream:
+        with _explained(f"{name}: "), self._stream(name) as stream:
             yield stream
 
     def _stream(self, name: str) -> BinaryIO:
@@ -55,13 +55,13 @@ class Container(ABC):
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Says of what goes wrong in reading a file that it cannot be read."""
+def _explained(name: str = "") -> Iterator[None]:
+    """Says of what goes wrong in reading a file that it cannot be read, after `name`."""
     try:
         yield
     except NotImplementedError as error:
-        raise DataError(f"it cannot be read ({error}): pack the zip anew") from error
+        raise DataError(f"{name}it cannot be read ({error}): pack the zip anew") from error
     except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"it cannot be read ({error})") from error
+        raise DataError(f"{name}it cannot be read ({error})") from error
     except (zlib.error, lzma.LZMAError, struct.error) as error:
-        raise DataError(f"it cannot be unpacked ({error})") from error
+        raise DataError(f"{name}it cannot be unpacked ({error})") from error

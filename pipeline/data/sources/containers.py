@@ -143,7 +143,7 @@ class ZipOfFiles(Container):
     def _stream(self, name: str) -> BinaryIO:
         info = self._members[name]
         if info.flag_bits & 1:
-            raise DataError("it cannot be read (it is encrypted): unpack the zip with its password")
+            raise RuntimeError("it is encrypted: unpack the zip with its password")
         member = cast(zipfile.ZipExtFile, self._zip.open(info))
         if info.compress_type not in BOUNDED:
             member.MIN_READ_SIZE = PIECE

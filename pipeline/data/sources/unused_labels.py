@@ -36,14 +36,15 @@ _BETWEEN = re.compile(r"[\s,;|\"'{}\[\]()]+")
 def beside_images(names: Iterable[str], keys: Iterable[str]) -> dict[str, str]:
     """The files that bear an image's name, and what stands behind it: .txt or .json of a.jpg.json.
 
-    Only those with endings by which they say something of the image.
+    They may lie in another folder, as labels/a.txt of images/a.jpg does. Only those with endings
+    by which they say something of an image.
     """
     likely = [name for name in names if suffix_of(name) in BESIDE and not is_table(name)]
     if not likely:
         return {}
-    images = {form for key in keys for form in (key, _cut(key))}
-    found = ((name, next((b for b in _bases(name) if b in images), "")) for name in sorted(likely))
-    return {name: name.removeprefix(base) for name, base in found if base}
+    images = {form for key in keys for form in (_last(key), _cut(_last(key)))}
+    found = ((name, next((b for b in _bases(_last(name)) if b in images), "")) for name in likely)
+    return {name: _last(name).removeprefix(base) for name, base in sorted(found) if base}
 
 
 def told_beside(input: str, beside: Mapping[str, str]) -> str:
@@ -120,6 +121,10 @@ def _is_image(word: str, names: Names) -> bool:
         return names.find(word) is not None
     except DataError:  # of several
         return True
+
+
+def _last(name: str) -> str:
+    return PurePosixPath(name).name
 
 
 def _cut(name: str) -> str:

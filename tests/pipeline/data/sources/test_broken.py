@@ -94,3 +94,16 @@ def test_an_encrypted_member_of_a_zip_is_refused_by_its_name(tmp_path: Path) -> 
     assert source.read(0).image.shape == (4, 4, 3)
     with pytest.raises(DataError, match=r"b\.png: it cannot be read .*encrypted"):
         source.read(1)
+
+
+def test_an_encrypted_table_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.png", png())
+        archive.writestr("labels.csv", "file,age\na.png,3\n")
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"PK\x01\x02") + 8] |= 1
+    data[data.rindex(b"PK\x03\x04") + 6] |= 1
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"labels\.csv: .*encrypted: unpack the zip"):
+        open_source(str(path))

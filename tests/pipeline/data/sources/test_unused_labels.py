@@ -94,3 +94,14 @@ def test_labels_in_forms_that_are_no_tables_are_told(name: str, tmp_path: Path) 
     source = open_source(str(tmp_path))
     assert any(f"{name} may hold labels" in note for note in source.notes)
     assert str(source.left_aside) == "1 hidden files, 1 tables not used"
+
+
+def test_what_bears_the_name_of_an_image_may_lie_in_another_folder(tmp_path: Path) -> None:
+    """As YOLO's and Pascal's annotations do."""
+    root = folder(tmp_path, "images/a.png", "images/b.png")
+    (root / "labels").mkdir()
+    for name in ("a.txt", "b.txt", "c.txt"):
+        (root / "labels" / name).write_text("0 0.5 0.5 1 1")
+    source = open_source(str(root))
+    assert any("2 .txt files bear the names of images" in note for note in source.notes)
+    assert str(source.left_aside) == "2 files beside images not used, 1 .txt files"
