@@ -12,11 +12,12 @@ _WRITE = "write the images as PNG files"
 _BY_SUFFIX = {
     **dict.fromkeys(("zip", "tar", "tgz", "gz", "bz2", "xz", "txz", "zst", "7z", "rar"), _UNPACK),
     **dict.fromkeys(("npy", "npz", "mat", "h5", "hdf5", "pkl", "pickle", "pt", "pth"), _WRITE),
-    **dict.fromkeys(("beton", "bin", "db", "lmdb", "mdb", "rec", "sqlite"), _WRITE),
+    **dict.fromkeys(("beton", "bin", "db", "lmdb", "rec", "sqlite"), _WRITE),
     **dict.fromkeys(("arw", "cr2", "cr3", "dng", "nef", "orf", "raf", "rw2"), _EXPORT),
     **dict.fromkeys(("exr", "hdr", "ico", "pcx", "pdf", "pfm", "psd", "sgi", "xcf"), _EXPORT),
     **dict.fromkeys(("mp4", "mov", "avi", "mkv", "webm"), "export their frames as PNG"),
     "arrow": "write the data set as Parquet (Dataset.to_parquet)",
+    "mdb": "give the folder in which data.mdb lies",
     "svg": _EXPORT,
     "parquet": "give the folder that they lie in, or one of them",
     "csv": "give the folder of the images, and the table with --labels",

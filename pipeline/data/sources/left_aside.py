@@ -1,5 +1,6 @@
 """What an input holds and nobody uses: every file by the reason, so that nothing is silent."""
 
+import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
@@ -14,6 +15,8 @@ DESKTOP = frozenset(
     )
 )
 """Folders of systems and of the drives in a network, some with thumbnails of every photo."""
+PREVIEWS = re.compile(r"(^|/)resources/derivatives/|\.lrdata/", re.IGNORECASE)
+"""Folders in which Apple's Photos and Lightroom keep smaller copies of every photo."""
 ICONS = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"))
 
 
@@ -68,6 +71,7 @@ def suffix_of(name: str) -> str:
 def hidden(name: str) -> bool:
     """Whether a file is the system's and not the user's: .DS_Store, ._x.jpg, Thumbs.db, @eaDir."""
     parts = PurePosixPath(name).parts
-    ours = DESKTOP.isdisjoint(parts) and parts[-1].lower() not in ICONS
+    ours = DESKTOP.isdisjoint(parts) and PREVIEWS.search(name) is None
+    ours = ours and parts[-1].lower() not in ICONS
     ours = ours and not parts[-1].startswith("~$")  # a file that an office program has open
     return not ours or any(part.startswith(".") and part not in (".", "..") for part in parts)

@@ -18,7 +18,7 @@ from pipeline.data.decoding import decode
 from pipeline.data.format.types import Label
 from pipeline.data.signatures import stand_in
 from pipeline.data.sources.arrow import as_text, classes_of, is_label, label_of
-from pipeline.data.sources.containers import beginning
+from pipeline.data.sources.containers import beginning, is_tar_name
 from pipeline.data.sources.digest import digest_of
 from pipeline.data.sources.left_aside import suffix_of
 from pipeline.data.sources.pictures import SUFFIXES
@@ -117,8 +117,8 @@ class Parquet(Source):
     @classmethod
     def fits(cls, path: Path, entries: Collection[str]) -> bool:
         """Whether it is a Parquet file, or a folder with some where Hugging Face puts them."""
-        if "metadata.parquet" in entries:  # a table of the image files beside it
-            return False
+        if "metadata.parquet" in entries or any(map(is_tar_name, entries)):
+            return False  # a table of the images beside it, as img2dataset puts beside its tars
         return (
             path.suffix == ".parquet"
             or any(name.endswith(".parquet") for name in entries)

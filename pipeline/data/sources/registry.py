@@ -156,10 +156,9 @@ def _kind_of(input: str, name: str) -> type[Source]:
     if kind is None:
         if suffix_of(path.name) in SUFFIXES:
             raise DataError(f"{input} is one image: give a folder, zip or tar of them")
-        if path.name.removesuffix(".gz").endswith("-ubyte"):
-            raise DataError(
-                f"{input} is one file of IDX: give the folder in which it lies beside its labels"
-            )
+        if path.name.removesuffix(".gz").endswith("-ubyte") or path.suffix == ".mdb":
+            what = "LMDB" if path.suffix == ".mdb" else "IDX"
+            raise DataError(f"{input} is one file of {what}: give the folder in which it lies")
         open_container(input)  # says what is wrong with it
         raise DataError(f"{input} is of no kind that is known: name it with --source")
     return kind

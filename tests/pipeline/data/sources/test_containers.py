@@ -125,6 +125,25 @@ def test_thumbnails_of_network_drives_are_no_images(tmp_path: Path) -> None:
     assert str(source.left_aside) == "3 hidden files"
 
 
+def test_smaller_copies_that_photo_programs_keep_are_no_images(tmp_path: Path) -> None:
+    names = ("originals/0/a.png", "resources/derivatives/0/a.png", "x Previews.lrdata/a.png")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(png())
+    source = open_source(str(tmp_path))
+    assert [source.key(i) for i in range(len(source))] == ["originals/0/a.png"]
+    assert str(source.left_aside) == "2 hidden files"
+
+
+def test_tars_with_tables_of_parquet_beside_them_are_tars(tmp_path: Path) -> None:
+    """As img2dataset leaves them."""
+    (tmp_path / "00000.tar").write_bytes(tar_of({**ONE, "a.json": b'{"age": 3}'}))
+    (tmp_path / "00000.parquet").write_bytes(b"PAR1")
+    source = open_source(str(tmp_path))
+    assert source.read(0).labels == {"age": 3.0}
+    assert str(source.left_aside) == "1 .parquet files"
+
+
 def test_names_that_lead_up_are_not_hidden_ones(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(zip_of({"../a.png": png(), "./b.png": png()}))
     assert keys(tmp_path / "x.zip") == ["../a.png", "./b.png"]

@@ -84,6 +84,14 @@ def test_a_damaged_database_is_named(tmp_path: Path) -> None:
         open_source(str(tmp_path / "cat"))
 
 
+def test_one_file_of_a_database_is_told_to_be_one(tmp_path: Path) -> None:
+    database(tmp_path / "faces.lmdb", [10])
+    with pytest.raises(DataError, match="one file of LMDB: give the folder in which it lies"):
+        open_source(str(tmp_path / "faces.lmdb" / "data.mdb"))
+    with pytest.raises(DataError, match=r"give the folder in which data\.mdb lies"):
+        open_source(str(tmp_path))
+
+
 def test_of_images_in_several_sizes_the_largest_are_taken(tmp_path: Path) -> None:
     """As PyTorch's editions of StyleGAN prepare them: 8-00000, 16-00000, ..., length."""
     folder = tmp_path / "faces"

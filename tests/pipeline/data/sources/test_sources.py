@@ -275,7 +275,7 @@ def test_idx_files_in_folders_of_their_names_and_one_file_alone(tmp_path: Path) 
     source = open_source(str(tmp_path))
     assert (source.name, len(source)) == ("idx", 2)
     assert any("labels.csv may hold labels and is not used" in note for note in source.notes)
-    with pytest.raises(DataError, match="one file of IDX: give the folder"):
+    with pytest.raises(DataError, match="one file of IDX: give the folder in which it lies"):
         open_source(str(tmp_path / name / name))
 
 
