@@ -134,8 +134,9 @@ def distinct(pairs: Sequence[tuple[str, object]]) -> Entry:
     """An object; ValueError if it says two things by one name, of which one would be lost."""
     found: Entry = {}
     for name, value in pairs:
-        if found.setdefault(name, value) != value:
+        if name in found and found[name] != value:
             raise ValueError(f"{name} stands twice in one object")
+        found[name] = value
     return found
 
 

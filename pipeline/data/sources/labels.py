@@ -23,6 +23,8 @@ _NEARLY = re.compile(
     r"[+\-\u2212]?[€$£¥]?\s?\d[\d.,'\u2019\s]*(?<![.,'])(%|‰|[€$£¥]|[^\W\d_]{0,4})"
 )
 """A number with a unit, between thousands, or as a date: 50 %, 1 234, 180cm."""
+SHORTENED = re.compile(r"-?\d\.\d{2,5}E\+1[1-9]")
+"""How Excel writes a number of 12 digits and more where nobody has asked for all of them."""
 SAMPLED = 1000  # rows in which a column of unknown name is looked at for the names of images
 
 
@@ -89,6 +91,11 @@ def labels_of(
         "nothing is known"
         for c, values in zip(kept, columns, strict=True)
         if (word := _unknown_word(values)) is not None
+    ]
+    notes += [
+        f"{sheet.where}: {sheet.header[c]} has {text!r}, a number that a spreadsheet has shortened"
+        for c in kept
+        if (text := next((row[c] for row in sheet.rows if SHORTENED.fullmatch(row[c])), None))
     ]
     given = list(zip(*columns, strict=True)) if columns else [()] * len(sheet.rows)
     rows: dict[str, Row] = {}

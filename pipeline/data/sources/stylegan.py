@@ -64,9 +64,12 @@ class StyleganZip(Files):
         known: dict[str, object] = {}
         for given, value in pairs:
             image = str(given).replace("\\", "/")
-            if value is not None and known.setdefault(image, value) != value:
+            if value is None:
+                continue
+            if image in known and known[image] != value:
                 raise DataError(
                     f"{self.input}: {LABELS} has two labels of {image}, {known[image]} and "
                     f"{value}: keep one"
                 )
+            known[image] = value
         return known
