@@ -2,9 +2,10 @@
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ _NEARLY = re.compile(
     r"[+\-\u2212]?[€$£¥]?\s?\d[\d.,'\u2019\s]*(?<![.,'])(%|‰|[€$£¥]|[^\W\d_]{0,4})"
 )
 """A number with a unit, between thousands, or as a date: 50 %, 1 234, 180cm."""
-SHORTENED = re.compile(r"-?\d\.\d{2,5}E\+1[1-9]")
+LARGE, SHORTENED = 1e11, re.compile(r"-?\d\.\d{2,5}E\+1[1-9]")
 """How Excel writes a number of 12 digits and more where nobody has asked for all of them."""
 SAMPLED = 1000  # rows in which a column of unknown name is looked at for the names of images
 
@@ -82,20 +83,9 @@ def labels_of(
         notes.append(f"{sheet.where}: a column without a name is left aside")
     columns = [column([row[c] for row in sheet.rows], sheet.delimiter) for c in kept]
     notes += [
-        f"{sheet.where}: {sheet.header[c]} is read as text, for {why}"
+        f"{sheet.where}: {sheet.header[c]} {said}"
         for c, values in zip(kept, columns, strict=True)
-        if (why := _why_text(values)) is not None
-    ]
-    notes += [
-        f"{sheet.where}: {sheet.header[c]} has the value {word!r}: leave a cell empty where "
-        "nothing is known"
-        for c, values in zip(kept, columns, strict=True)
-        if (word := _unknown_word(values)) is not None
-    ]
-    notes += [
-        f"{sheet.where}: {sheet.header[c]} has {text!r}, a number that a spreadsheet has shortened"
-        for c in kept
-        if (text := next((row[c] for row in sheet.rows if SHORTENED.fullmatch(row[c])), None))
+        for said in _remarks(values, map(itemgetter(c), sheet.rows))
     ]
     given = list(zip(*columns, strict=True)) if columns else [()] * len(sheet.rows)
     rows: dict[str, Row] = {}
@@ -253,22 +243,30 @@ def _add(sheet: Sheet, rows: dict[str, Row], key: str, row: Row) -> None:
         raise DataError(f"{sheet.where} has two rows for {key}, and they differ: keep one")
 
 
+def _remarks(values: Sequence[Label], cells: Iterable[str]) -> Iterator[str]:
+    """What people should know of how a column was read, which is of texts or of numbers."""
+    known = set(values) - {None}
+    texts = {value for value in known if isinstance(value, str)}
+    if texts and (why := _why_text(values)):
+        yield f"is read as text, for {why}"
+    unknown = sorted(text for text in texts if text.lower() in NO_NUMBER)
+    if unknown and len(unknown) < len(texts):
+        yield f"has the value {unknown[0]!r}: leave a cell empty where nothing is known"
+    if any(isinstance(value, float) and abs(value) >= LARGE for value in known):
+        short = next(filter(SHORTENED.fullmatch, cells), None)
+        if short is not None:
+            yield f"has {short!r}, a number that a spreadsheet has shortened"
+
+
 def _why_text(values: Sequence[Label]) -> str | None:
     """Why a column that may look like one of numbers is text; None for another."""
     texts = [value for value in values if isinstance(value, str)]
-    if texts and all(map(_is_number, texts)) and (code := next(filter(is_code, texts), None)):
+    if all(map(_is_number, texts)) and (code := next(filter(is_code, texts), None)):
         begins = code.lstrip("+-").startswith("0")
         fault = "begins with 0, as codes do" if begins else "has more digits than a number keeps"
         return f"{code!r} {fault}"
     odd = _odd_one(values)
     return None if odd is None else f"{odd!r} is no number"
-
-
-def _unknown_word(values: Sequence[Label]) -> str | None:
-    """A text that is a value here, and in a column of numbers would say that nothing is known."""
-    texts = {value for value in values if isinstance(value, str)}
-    found = sorted(text for text in texts if text.lower() in NO_NUMBER)
-    return found[0] if found and len(found) < len(texts) else None
 
 
 def _odd_one(values: Sequence[Label]) -> str | None:
