@@ -15,6 +15,9 @@ from stylealae.ops.precision import tf32
 __all__ = ["Result", "evaluate"]
 
 
+ON_TRAIN = " (there is no test split: of train, that the model may have been trained on)"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """The numbers of a metric, and all that they depend on."""
@@ -79,11 +82,12 @@ def _result(
     metric, device = METRICS[name], context.world.device
     extractor = context.extractors.get(metric.extractor)
     split = context.held_out if metric.real == "held out" else metric.real
+    on_train = metric.held_out and context.held_out != "test"
     on_gpu = device.type == "cuda"
     return Result(
         metric=name,
         values=values,
-        protocol=metric.protocol,
+        protocol=metric.protocol + (ON_TRAIN if on_train else ""),
         samples=context.samples if metric.generates else 0,
         real={split: context.real_count(split)} if split else {},
         extractor={} if extractor is None else {extractor.role: extractor.sha256},

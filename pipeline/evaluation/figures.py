@@ -3,7 +3,6 @@
 Legend: N images, K classes, S side of an image as the networks take it.
 """
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 from pipeline.data.loader.batch import on_device
 from pipeline.evaluation.code_metrics import split_range, true_classes
 from pipeline.evaluation.context import EvaluationContext
+from pipeline.storage.json_lines import json_lines
 from stylealae.capabilities import Autoencodes, Classifies, Flattens, Reduces
 from stylealae.image_grid import image_grid
 from stylealae.plots import curves, manifold, scatter
@@ -39,9 +39,7 @@ def figures_of(context: EvaluationContext[object]) -> Figures:
 
 def loss_curves(run_dir: Path) -> Figures:
     """The losses of a run against images seen."""
-    log = run_dir / "metrics.jsonl"
-    if log.exists():
-        rows = [json.loads(line) for line in log.read_text().splitlines()]
+    if rows := json_lines(run_dir / "metrics.jsonl"):
         yield "curves", curves(rows, f"losses of {run_dir.name}")
 
 

@@ -39,6 +39,8 @@ class Metric:
     """Whether it needs labels of the data set."""
     real: Literal["", "train", "held out"] = ""
     """Which real images it measures: those of train, or of the test split where there is one."""
+    tests: Literal["", "held out", "learnt"] = ""
+    """Whether it measures codes of all of the test split; `learnt`, by what train has taught."""
     generates: bool = True
     """Whether it generates images of latents that it draws."""
     recognises: bool = False
@@ -49,6 +51,11 @@ class Metric:
     """Whether it takes its time in passes over images, batch by batch."""
     models: tuple[type, ...] = (StyleALAE,)
     """Capabilities or classes of models, one of which the measured one must have."""
+
+    @property
+    def held_out(self) -> bool:
+        """Whether it measures on the test split, where there is one."""
+        return bool(self.tests) or self.real == "held out"
 
 
 def _by(measure: Callable[..., Values], role: str, protocol: str, **needs: Any) -> Metric:
@@ -185,38 +192,45 @@ METRICS: dict[str, Metric] = {
     "error": Metric(
         measure=code_metrics.classification_error,
         protocol="share of images, test, whose likeliest class y is not their label",
+        tests="held out",
         models=(Classifies,),
     ),
     "cluster-error": Metric(
         measure=code_metrics.clustering_error,
         protocol="the same, test, a cluster having the label of its surest validation image",
+        tests="held out",
         models=(Classifies,),
     ),
     "parzen": Metric(
         measure=code_metrics.log_likelihood,
         protocol="Parzen window on 10,000 samples, test, sigma chosen on validation images, nats",
+        tests="held out",
         models=(Flattens,),
     ),
     "knn-svm": Metric(
         measure=code_metrics.code_accuracies,
         protocol="1-NN and linear SVM (C = 1, standardised) in E(x), train to test",
+        tests="learnt",
         models=(Autoencodes, Unmaps),
     ),
     "knn-svm-pixels": Metric(
         measure=code_metrics.pixel_accuracies,
         protocol="1-NN and linear SVM (C = 1, standardised) in grey values, train to test",
+        tests="learnt",
         models=(Flattens,),
     ),
     "knn-svm-zw": Metric(
         measure=code_metrics.w_and_z_accuracies,
         protocol="1-NN and linear SVM (C = 1, standardised) in w = E(x), and in the z that F takes "
         "there (gradient descent; -few: 10,000 of train, 5,000 of test), train to test",
+        tests="learnt",
         models=(Unmaps,),
     ),
     "prior-fit": Metric(
         measure=code_metrics.prior_fit,
         protocol="codes of test, drawn from q(z|x), against as many samples of p(z): squared MMD "
         "(5 Gaussian kernels), held-out accuracy of a classifier",
+        tests="held out",
         models=(Autoencodes,),
     ),
     "reciprocity-w": Metric(

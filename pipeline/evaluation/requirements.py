@@ -95,6 +95,11 @@ def _require_surroundings(name: str, metric: Metric, dataset: Dataset) -> None:
     if metric.recognises and not installed():
         raise ConfigError(f"{name} recognises faces with an extra: {EXTRA}")
     source = dataset.manifest.source
+    if metric.tests == "learnt" and not dataset.count("test"):
+        raise ConfigError(
+            f"{name} learns from training images and is measured on test images, which this data "
+            "set has none of: take it off the list, or prepare one with --test-fraction 0.1"
+        )
     if metric.source and source != metric.source:
         raise ConfigError(
             f"{name} measures {metric.source} faces, whose parameters are known, and this data set "

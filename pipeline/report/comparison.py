@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.config.leaves import leaves
-from pipeline.report.run import Run
+from pipeline.report.run import Run, Score
 
 __all__ = ["ComparedRow", "compared"]
 
@@ -38,10 +38,32 @@ def compared(runs: Sequence[Run]) -> list[ComparedRow]:
             rows.append(
                 ComparedRow(group, tag.partition("/")[2], [_last(run, tag) for run in runs])
             )
-    scores = [{name: value for name, value, _ in run.scores} for run in runs]
+    scores = [{score.name: score for score in run.scores} for run in runs]
     for name in dict.fromkeys(name for found in scores for name in found):
-        rows.append(ComparedRow("score", name, [found.get(name) for found in scores]))
+        each = [found.get(name) for found in scores]
+        rows.append(ComparedRow("score", name, [score and score.value for score in each]))
+        if len({_basis(score) for score in each if score}) > 1 or any(map(_is_earlier, each, runs)):
+            rows.append(ComparedRow("score", f"{name} measured on", [*map(_measured, each)]))
     return rows
+
+
+def _basis(score: Score) -> tuple[str, ...]:
+    """What two scores must have in common to be compared."""
+    return score.protocol, score.images, score.digest
+
+
+def _is_earlier(score: Score | None, run: Run) -> bool:
+    """Whether the run has gone on since it was measured."""
+    return score is not None and score.seen is not None and score.seen < run.seen
+
+
+def _measured(score: Score | None) -> str | None:
+    """What a score was measured on, and how."""
+    if score is None:
+        return None
+    after = f"after {score.seen:,} images" if score.seen is not None else ""
+    where = f"{score.dataset} {score.digest[:8]}".strip()
+    return ", ".join(filter(None, (score.images, where, after, score.protocol)))
 
 
 def _last(run: Run, tag: str) -> float | None:

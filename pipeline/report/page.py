@@ -220,8 +220,14 @@ def _curves(run: Run, marks: Sequence[Mark]) -> Iterator[str]:
 
 
 def _scores(run: Run) -> str:
-    rows = [(name, f"{value:.4g}", protocol) for name, value, protocol in run.scores]
-    return _table(("score", "value", "measured as"), rows) if rows else ""
+    rows = [
+        (score.name, f"{score.value:.4g}", score.protocol,
+         ", ".join(filter(None, (score.images, score.dataset))),
+         "" if score.seen is None else f"{score.seen:,}")
+        for score in run.scores
+    ]  # fmt: skip
+    headings = ("score", "value", "measured as", "on", "after images")
+    return _table(headings, rows) if rows else ""
 
 
 def _metrics(run: Run) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.storage.json_lines import json_lines
 from stylealae.errors import CheckpointError, ConfigError
 
 __all__ = [
@@ -81,7 +82,7 @@ def rewrite(
         before, _, rest = text.partition(BEGIN)
         page.write_text(f"{before}{BEGIN}\n{lines}{END}{rest.partition(END)[2]}")
     except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot record in {file}: {error}") from error
+        raise ConfigError(f"cannot record in {file}: {error}: mend or remove it") from error
     return lines
 
 
@@ -105,10 +106,9 @@ def table_of(entries: Mapping[str, Entry]) -> str:
 
 def seconds_of(run_dir: Path) -> float:
     """Seconds that a run has spent in its loop, by its own log."""
-    try:
-        rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{run_dir} has no log to be read: {error}") from error
+    rows = json_lines(run_dir / "metrics.jsonl")
+    if not rows:
+        raise CheckpointError(f"{run_dir} has no log to be read, metrics.jsonl with a row at least")
     shown = [row for row in rows if "time/img_per_s" in row]
     steps = zip([0, *(row["seen"] for row in shown)], shown, strict=False)
     return float(sum((row["seen"] - before) / row["time/img_per_s"] for before, row in steps))

@@ -10,12 +10,13 @@ from typing import Any
 
 from pipeline.config import RunConfig, parse
 from pipeline.storage import is_url, open_storage
+from pipeline.storage.json_lines import json_lines
 from pipeline.training import checkpoints
 from pipeline.training.logs import METRICS
 from pipeline.training.run_files import SNAPSHOT
 from stylealae.errors import CheckpointError, ConfigError, did_you_mean
 
-__all__ = ["SCORES", "ImageGrid", "Run", "as_mapping", "fetched_run", "read_run"]
+__all__ = ["SCORES", "ImageGrid", "Run", "Score", "as_mapping", "fetched_run", "read_run"]
 
 SCORES = "scores.jsonl"
 """What `stylealae evaluate` adds to a run."""
@@ -33,6 +34,22 @@ class ImageGrid:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Score:
+    """A number of a run's model, and what it was measured on."""
+
+    name: str
+    value: float
+    protocol: str
+    seen: int | None
+    """Images after which the model was measured."""
+    images: str
+    """How many were generated, and how many real ones were measured."""
+    dataset: str
+    digest: str
+    """Of the data set's manifest."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """A run, as far as it has come."""
 
@@ -47,8 +64,8 @@ class Run:
     grids: Sequence[ImageGrid]
     environments: Sequence[Json]
     """Where it ran, one entry for every start of a stage."""
-    scores: Sequence[tuple[str, float, str]]
-    """Name, value and protocol of what `stylealae evaluate` found of it, the last of each name."""
+    scores: Sequence[Score]
+    """What `stylealae evaluate` found of it, the last of each name."""
 
     @property
     def seen(self) -> int:
@@ -91,7 +108,7 @@ def read_run(folder: Path) -> Run:
     Raises:
         CheckpointError: none does.
     """
-    lines = _lines(folder / METRICS)
+    lines = _rows(folder / METRICS)
     rows = [{tag: value for tag, value in row.items() if _is_number(value)} for row in lines]
     state = _newest_state(folder)
     if not rows and not state:
@@ -110,7 +127,7 @@ def read_run(folder: Path) -> Run:
         versions=as_mapping(state.get("versions")),
         done=[int(f.name) for f in stages if (f / SNAPSHOT).exists()],
         grids=sorted(_grids(folder / "images"), key=lambda g: (g.resolution, g.seen)),
-        environments=list(_lines(folder / "environment.jsonl")),
+        environments=_rows(folder / "environment.jsonl"),
         scores=_scores(folder / SCORES),
     )
 
@@ -138,14 +155,29 @@ def fetched_run(place: str) -> Run:
         return read_run(folder)
 
 
-def _scores(path: Path) -> list[tuple[str, float, str]]:
-    """Name, value and protocol; of what was measured twice the later."""
-    found: dict[str, tuple[str, float, str]] = {}
-    for line in _lines(path):
+def _scores(path: Path) -> list[Score]:
+    """The scores in a file; of what was measured twice the later."""
+    found: dict[str, Score] = {}
+    for line in _rows(path):
+        seen = line.get("seen")
         for name, value in as_mapping(line.get("values")).items():
             if _is_number(value):
-                found[name] = (str(name), float(value), str(line.get("protocol", "")))
+                found[name] = Score(
+                    name=str(name), value=float(value), protocol=str(line.get("protocol", "")),
+                    seen=seen if isinstance(seen, int) else None,
+                    images=_images(line), dataset=str(line.get("dataset", "")),
+                    digest=str(line.get("data", "")),
+                )  # fmt: skip
     return list(found.values())
+
+
+def _images(score: Json) -> str:
+    """`1,000 generated, 39 of train`, as far as a line of scores says it."""
+    generated = score.get("samples")
+    parts = [f"{generated:,} generated"] if isinstance(generated, int) and generated else []
+    real = as_mapping(score.get("real")).items()
+    parts += [f"{count:,} of {split}" for split, count in real if isinstance(count, int)]
+    return ", ".join(parts)
 
 
 def as_mapping(found: object) -> Json:
@@ -153,17 +185,9 @@ def as_mapping(found: object) -> Json:
     return found if isinstance(found, Mapping) else {}
 
 
-def _lines(path: Path) -> Iterator[Json]:
-    """The JSON objects of a file; a line torn by a kill is passed over."""
-    if not path.exists():
-        return
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict) and isinstance(row.get("seen"), int):
-            yield row
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file that say after how many images they are."""
+    return [row for row in json_lines(path) if isinstance(row.get("seen"), int)]
 
 
 def _newest_state(folder: Path) -> Json:

@@ -1,6 +1,5 @@
 """Does the runs of a sweep: each trains and is measured in a process of its own."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -10,9 +9,14 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.data.format.manifest import Manifest
 from pipeline.report.sweep import SweepRun
 from pipeline.report.sweep_table import EVALUATION
-from pipeline.storage import is_url
+from pipeline.storage import is_url, open_storage
+from pipeline.storage.json_lines import json_lines
+from pipeline.training import checkpoints
+from pipeline.training.same_run import require_same_request
+from stylealae.errors import UserError
 
 __all__ = ["Job", "SweepEvaluation", "absolute", "job_of", "over_processes", "work"]
 
@@ -52,7 +56,8 @@ def job_of(run: SweepRun, evaluation: SweepEvaluation | None) -> Job:
     commands: list[tuple[str, ...]] = []
     config = str(run.config.absolute() if run.config.exists() else run.config)
     folder = str(run.folder.absolute())  # another host begins in another folder
-    if not _trained(run):
+    trained = _trained(run)
+    if not _is_same(run, complete=trained) or not trained:  # train says what differs
         places = (f"data.path={absolute(run.cfg.data.path)}", f"run_dir={folder}")
         commands.append(("train", config, *run.overrides, *places))
     if evaluation is not None:
@@ -77,6 +82,7 @@ def work(job: Job) -> str:
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
     for command in job.commands:
+        before = (folder / LOG).stat().st_size if (folder / LOG).exists() else 0
         with (folder / LOG).open("ab") as log:
             process = subprocess.Popen((*COMMAND, *command), stdout=log, stderr=log)
             _running.add(process)
@@ -91,7 +97,8 @@ def work(job: Job) -> str:
             finally:
                 _running.remove(process)
         if code:
-            said = (folder / LOG).read_text(errors="replace").splitlines()[-LINES:]
+            said = (folder / LOG).read_bytes()[before:].decode(errors="replace").splitlines()
+            said = said[-LINES:]
             return f"{command[0]} ended with {code}: {' '.join(said)}"
     return ""
 
@@ -119,25 +126,47 @@ def over_processes(
 
 def _trained(run: SweepRun) -> bool:
     """Whether a run has seen its last image and left its snapshot."""
-    log = run.folder / "metrics.jsonl"
     stage = run.folder / f"{4 << run.cfg.last_stage:04d}"
-    if not log.exists() or not (stage / "snapshot/config.json").exists():
+    if not (stage / "snapshot/config.json").exists():
         return False
-    rows = log.read_text().splitlines()
-    return bool(rows) and json.loads(rows[-1])["seen"] >= run.cfg.span(run.cfg.last_stage)[1]
+    rows = json_lines(run.folder / "metrics.jsonl")
+    return bool(rows) and rows[-1]["seen"] >= run.cfg.span(run.cfg.last_stage)[1]
+
+
+def _is_same(run: SweepRun, *, complete: bool) -> bool:
+    """Whether what there is of a run was asked for what is asked for now.
+
+    Settings that an unfinished one goes on with are logged here: what `train` says of them lies in
+    the run's folder.
+    """
+    storage = open_storage(run.folder)
+    if checkpoints.newest(storage) is None:
+        return True
+    try:
+        digest = Manifest.read(run.cfg.data.path).digest
+        require_same_request(run.cfg, storage, digest, complete=complete)
+    except UserError:
+        return False
+    return True
 
 
 def _measured(run: SweepRun, evaluation: SweepEvaluation) -> set[str]:
     """The metrics that an earlier sweep has measured, of these images, of as many samples."""
-    file = run.folder / EVALUATION
-    if not file.exists():
-        return set()
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
-    labels = [label for label in evaluation.labels.split(",") if label]
+    digest = _digest(evaluation.data)
+    labels = [label for part in evaluation.labels.split(",") if (label := part.strip())]
     return {
         line["metric"]
-        for line in lines
+        for line in json_lines(run.folder / EVALUATION)
         if line["dataset"] == evaluation.data
+        and line.get("data", digest) == digest
         and line["samples"] in (0, evaluation.samples)
         and line["labels"] in ([], labels)
     }
+
+
+def _digest(data: str) -> str:
+    """Of a data set's manifest; empty where there is none to be read: `evaluate` says so."""
+    try:
+        return Manifest.read(data).digest
+    except UserError:
+        return ""

@@ -1,6 +1,5 @@
 """What the runs of a sweep came to: JSON, and a table of means and deviations over seeds."""
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from safetensors import safe_open
 
 from pipeline.report.published_results import device, rewrite, seconds_of, with_deviation
 from pipeline.report.sweep import SweepRun, folder_name
+from pipeline.storage.json_lines import json_lines
 from stylealae.errors import CheckpointError
 
 __all__ = ["EVALUATION", "Entry", "cell", "entry_of", "record", "table_of"]
@@ -28,8 +28,7 @@ def entry_of(run: SweepRun) -> Entry:
         CheckpointError: the run has no log, or no snapshot.
     """
     seconds = seconds_of(run.folder)
-    rows = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
-    last: dict[str, Any] = rows[-1]
+    last = json_lines(run.folder / "metrics.jsonl")[-1]
     losses = {key: value for key, value in last.items() if key.startswith("loss/")}
     return {
         "config": run.config.stem,
@@ -84,11 +83,9 @@ def cell(runs: Sequence[Entry], column: str) -> str:
 
 def _measured(file: Path) -> dict[str, float]:
     """The values of a file of metrics, the last line of a metric counting."""
-    if not file.exists():
-        return {}
     values: dict[str, float] = {}
-    for line in file.read_text().splitlines():
-        values |= json.loads(line)["values"]
+    for line in json_lines(file):
+        values |= line["values"]
     return values
 
 

@@ -57,7 +57,9 @@ def require_same_request(cfg: RunConfig, storage: Storage, data: str, *, complet
             "or a checkpoint of that run, it goes on from its weights"
         )
     if changed:
-        log.warning("the run goes on with other settings than before: %s", changed)
+        log.warning(
+            "the run %s goes on with other settings than before: %s", storage.where, changed
+        )
 
 
 def require_same_run(cfg: RunConfig, storage: Storage, found: Checkpoint, data: str) -> None:

@@ -1,6 +1,7 @@
 """`evaluate`: metrics of a trained model."""
 
 import json
+import logging
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
+log = logging.getLogger(__name__)
+
 QUICK, PUBLISHED = 5_000, 50_000
 """Samples: enough to compare models of one kind; what published FIDs are measured with."""
 
@@ -46,7 +49,7 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.argument("model", metavar="RUN_OR_SNAPSHOT", type=PATH)
 @click.option("--data", required=True, metavar="DATASET",
               help="Folder or URL of a data set that has the model's resolution.")  # fmt: skip
-@click.option("--metrics", "names", default="",
+@click.option("--metrics", "names",
               help="Names with commas between.  [default: the quick ones that need no file: for a "
                    "StyleALAE fid-random, kid-random, psnr, ssim, reciprocity]")  # fmt: skip
 @click.option("--list", is_flag=True, expose_value=False, is_eager=True, callback=_list,
@@ -75,7 +78,7 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 @DEVICE
 @reports_errors
 def evaluate(
-    model: Path, data: str, names: str, features: Sequence[Path], sha256: str,
+    model: Path, data: str, names: str | None, features: Sequence[Path], sha256: str,
     samples: int | None, labels: str, batch: int, seed: int, out: Path | None, cache: Path,
     folder: Path | None, cpu: bool, as_json: bool, device: str,
 ) -> None:  # fmt: skip
@@ -99,11 +102,13 @@ def evaluate(
     from pipeline.data.loader.dataset import Dataset
     from pipeline.evaluation.context import Evaluation, EvaluationContext
     from pipeline.evaluation.evaluate import evaluate as results_of
-    from pipeline.evaluation.registry import needing_files, usual
+    from pipeline.evaluation.registry import METRICS, needing_files, usual
     from pipeline.report.run import SCORES
     from stylealae.metrics.features import extractors
 
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    wanted = _words(names or "")
+    if names is not None and not wanted:
+        raise ConfigError("--metrics names none: leave it out for the quick ones, or name some")
     snapshot = model if model.is_file() else snapshot_of(model)
     world = _world("cpu" if cpu else device)
     kept = model / SCORES if model.is_dir() and snapshot != model else None
@@ -111,6 +116,12 @@ def evaluate(
     m = _opened(snapshot, world)
     dataset = Dataset.open(DataConfig(path=data), m.resolution)
     wanted = wanted or usual(m)
+    held_out = any(name in METRICS and METRICS[name].held_out for name in wanted)
+    if held_out and not dataset.count("test") and not world.rank:
+        log.warning(
+            "%s has no test split: what is measured on held-out images is measured on those of "
+            "train, which the model may have been trained on", data,
+        )  # fmt: skip
     results: list[Result] = []
     shown = wants_tables(as_json)
     with ExitStack() as stack:
@@ -119,7 +130,7 @@ def evaluate(
         on_progress = stack.enter_context(bars(shown=not world.rank, announced=False))
         context = EvaluationContext(
             model=m, dataset=dataset, world=world, extractors=found,
-            labels=tuple(label for label in labels.split(",") if label),
+            labels=tuple(_words(labels)),
             samples=samples or (PUBLISHED if needing_files() & set(wanted) else QUICK),
             batch=batch, seed=seed, cache=cache.expanduser(), on_progress=on_progress,
         )  # fmt: skip
@@ -132,6 +143,11 @@ def evaluate(
                 _write({**about, "values": values}, (out, kept), echo=not shown)
         if folder is not None:
             _draw(context, model, folder)
+
+
+def _words(given: str) -> list[str]:
+    """Those of a list with commas between, each once."""
+    return list(dict.fromkeys(word.strip() for word in given.split(",") if word.strip()))
 
 
 def _announced(context: "EvaluationContext[Model]") -> "Callable[[float], None]":

@@ -23,7 +23,7 @@ from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
 from pipeline.evaluation.attribute_metrics import attribute_masks
 from pipeline.evaluation.context import Evaluation, EvaluationContext, SampleRange
-from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.evaluate import ON_TRAIN, evaluate
 from pipeline.evaluation.registry import METRICS, Metric
 from pipeline.evaluation.requirements import require
 from pipeline.faces.dlib_models import installed
@@ -353,3 +353,37 @@ def test_a_file_of_ones_own_is_used(faces: Path, tmp_path: Path) -> None:
     (result,) = evaluate(Evaluation(["fid-custom"], context_of(faces, extractors=found)))
     assert result.values["fid-custom"] > 0
     assert result.extractor == {"custom": digest}
+
+
+@pytest.fixture
+def untested(tmp_path: Path) -> Path:
+    """Rendered faces of which none is held out."""
+    out = tmp_path / "untested"
+    prepare(open_source("8", "rendered", test_fraction=0), out, (16,), workers=1)
+    return out
+
+
+def test_a_data_set_without_a_test_split_is_told(
+    untested: Path, snapshot: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shown = run(snapshot, "--data", untested, "--metrics", "psnr,psnr", "--samples", 4)
+    assert shown.exit_code == 0, shown.output
+    assert "has no test split" in caplog.text
+    (line,) = shown.stdout.splitlines()  # named twice, measured once
+    assert json.loads(line)["real"] == {"train": 4}
+    assert json.loads(line)["protocol"].endswith("(" + ON_TRAIN.strip(" ()") + ")")
+
+
+def test_what_train_teaches_is_not_measured_on_train(untested: Path) -> None:
+    with pytest.raises(ConfigError, match=r"knn-svm learns from training images .*test-fraction"):
+        require(Evaluation(["knn-svm"], context_of(untested)))
+
+
+def test_metrics_that_name_none_are_refused_and_labels_may_have_spaces(
+    snapshot: Path, faces: Path
+) -> None:
+    for names in ("", " , "):
+        shown = run(snapshot, "--data", faces, "--metrics", names)
+        assert (shown.exit_code, shown.output[:24]) == (1, "error: --metrics names n")
+    given = ("--data", faces, "--metrics", "psnr", "--samples", 4, "--labels", "smile, skin_tone")
+    assert run(snapshot, *given).exit_code == 0

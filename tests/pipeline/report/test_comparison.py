@@ -77,7 +77,29 @@ def test_a_report_has_the_scores_of_evaluate(tmp_path: Path):
     assert "Frechet" not in write_report(run).read_text()
     scored(run, fid=41.25)
     page = write_report(run).read_text()
-    assert "<td>fid</td><td>41.25</td><td>Frechet distance</td>" in page
+    row = "<td>fid</td><td>41.25</td><td>Frechet distance</td><td></td><td>1,000</td>"
+    assert row in page
+
+
+def test_scores_that_do_not_compare_say_what_they_are_of(tmp_path: Path):
+    a = left(tmp_path / "a", lr=0.002, upto=1000)
+    b = left(tmp_path / "b", lr=0.002, upto=1000)
+    c = left(tmp_path / "c", lr=0.002, upto=1200)
+    for run, data, samples in ((a, "x" * 64, 50), (b, "y" * 64, 50), (c, "x" * 64, 50)):
+        line = {"metric": "fid", "protocol": "as ever", "seen": 1000, "values": {"fid": 1.0},
+                "data": data, "dataset": data[0], "samples": samples, "real": {"train": 9},
+                }  # fmt: skip
+        (run / "scores.jsonl").write_text(json.dumps(line) + "\n")
+
+    def score(*runs: Path) -> dict[str, Any]:
+        shown = CliRunner().invoke(main, ["compare", *map(str, runs)])
+        found: dict[str, Any] = json.loads(shown.stdout)["score"]
+        return found
+
+    assert list(score(a, a)) == ["fid"]
+    on = "50 generated, 9 of train, {0} {0}{0}{0}{0}{0}{0}{0}{0}, after 1,000 images, as ever"
+    assert score(a, b)["fid measured on"] == [on.format("x"), on.format("y")]
+    assert score(a, c)["fid measured on"] == [on.format("x")] * 2  # c has gone on since
 
 
 def test_the_dashboard_says_how_far_a_run_is(tmp_path: Path):
@@ -125,7 +147,8 @@ def test_a_run_in_a_bucket_is_watched_as_one_in_a_folder(tmp_path: Path):
     assert there.rows == here.rows
     assert there.config == here.config != {}
     assert there.done == here.done == [4]
-    assert there.scores == here.scores == [("fid", 40.0, "Frechet distance")]
+    assert there.scores == here.scores
+    assert [(score.name, score.value, score.seen) for score in here.scores] == [("fid", 40.0, 1000)]
 
 
 def _copy(folder: Path, to: Path) -> None:

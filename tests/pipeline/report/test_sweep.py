@@ -146,8 +146,9 @@ def test_seeds_share_a_line_of_mean_and_deviation(tmp_path: Path) -> None:
 
 
 def test_the_command_trains_measures_and_goes_on(
-    config: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    config: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     out = tmp_path / "table.json"
     command = ["sweep", str(config), "loss.beta=[1,4]", f"data.path={digits}", "--out", str(out),
                "--metrics", "psnr", "--samples", "20"]  # fmt: skip
@@ -166,6 +167,16 @@ def test_the_command_trains_measures_and_goes_on(
     again = CliRunner().invoke(main, command, catch_exceptions=False)
     assert "/2]" not in again.stderr
     assert json.loads(out.read_text()) == found
+    same = ["loss.beta=[1,4]", f"data.path={digits}"]
+    run, _ = runs_of([config], same)
+    with (run.folder / "metrics.jsonl").open("a") as log:
+        log.write('{"seen": 5')  # a kill in mid-write
+    assert not job_of(run, None).commands
+    asked, _ = runs_of([config], [*same, "schedule.lr=0.123"])
+    assert [words[0] for words in job_of(asked, None).commands] == ["train"]  # it refuses
+    longer, _ = runs_of([config], [*same, "schedule.stage_img=96"])
+    assert [words[0] for words in job_of(longer, None).commands] == ["train"]
+    assert "goes on with other settings than before: schedule.stage_img" in caplog.text
 
 
 def in_process(_work: object, jobs: Sequence[Job], at_most: int) -> Iterator[tuple[Job, str]]:
