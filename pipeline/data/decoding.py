@@ -35,6 +35,7 @@ FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA",
 """Formats of Pillow that start no other program, as its EPS does, whatever a file is called."""
 _WHOLE = re.compile(r".* to (RGB|grey|8|sRGB)|turned upright")
 """Conversions after which everything is still there to be seen."""
+ON_WHITE = "transparency on white"
 SECOND = "read by the second decoder"
 _SIXTEEN = re.compile("(RGBA?|LA|CMYK);16")
 _BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF
@@ -100,7 +101,7 @@ def decode(data: bytes, channels: int) -> tuple[Pixels, tuple[str, ...]]:
 
 def losses(changes: Iterable[str]) -> tuple[str, ...]:
     """Those conversions of `decode` by which something of a file is not shown."""
-    plain = (HARMLESS, SECOND)
+    plain = (HARMLESS, SECOND, ON_WHITE)  # which most programs write where nothing is clear
     return tuple(said for said in changes if said not in plain and not _WHOLE.fullmatch(said))
 
 
@@ -251,7 +252,7 @@ def _plain(image: Image.Image, mode: str, icc: bytes | None) -> tuple[Image.Imag
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         image = image.convert("L" if grey else "RGB")
-        changes += ("transparency on white",)
+        changes += (ON_WHITE,)
     elif image.mode != mode:
         changes += (f"{_WORDS.get(image.mode, image.mode)} to {'grey' if mode == 'L' else 'RGB'}",)
     if icc and image.mode == "P":
@@ -275,5 +276,9 @@ def _eight_bits(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     if tags.get(_PHOTOMETRIC) == 0:  # 0 is white, which Pillow minds with 8 bits and fewer
         deep = 65535 - deep
     empty = 16 - int(deep.max()).bit_length()
-    dark = (f"16 bits of which the upper {empty} are empty",) if 2 <= empty < 16 else ()
-    return Image.fromarray(((deep.astype(np.uint32) + 128) // 257).astype(np.uint8)), dark
+    odd = [f"16 bits of which the upper {empty} are empty"] if 2 <= empty < 16 else []
+    eight = ((deep.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if (clear := deep == image.info.get("transparency", -1)).any():
+        eight[clear] = 255
+        odd.append(ON_WHITE)
+    return Image.fromarray(eight), tuple(odd)

@@ -79,6 +79,14 @@ def test_bits_that_are_empty_are_said(shift: int) -> None:
     assert (said in changes) == (shift > 0)
 
 
+def test_a_grey_of_16_bits_may_be_transparent() -> None:
+    file = io.BytesIO()
+    Image.fromarray(DEEP[:, :, 0]).save(file, "PNG", transparency=1040)
+    image, changes = decode(file.getvalue(), 1)
+    assert (image[0, :3, 0] == (0, 255, 8)).all()
+    assert "transparency on white" in changes
+
+
 @pytest.mark.parametrize(("kind", "shown"), [("TGA", True), ("PNG", False)])
 def test_a_fourth_channel_that_nothing_was_written_into_is_no_transparency(
     kind: str, shown: bool
