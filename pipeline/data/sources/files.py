@@ -45,8 +45,8 @@ LABELS = "labels.csv"
 EXPECTED = (LABELS, "labels.json", "metadata.csv", "metadata.jsonl", "metadata.parquet")
 """Tables of labels by their very names: one that cannot be read or names no image is an error."""
 
-EXAMPLE = "sample_submission"
-"""How tables begin that name images beside made-up labels."""
+ANSWER = "submission"
+"""What the names of tables hold that name images beside made-up or guessed labels."""
 
 
 class Files(Source):
@@ -163,8 +163,8 @@ class Files(Source):
         """Where a table of the input is, and its labels; None, and a note, if it is none."""
         where = f"{self.input}: {name}"
         expected = PurePosixPath(name).name in EXPECTED
-        if PurePosixPath(name).name.lower().startswith(EXAMPLE):
-            self._leave_table(name, f"{where} is Kaggle's example of an answer and is not used")
+        if ANSWER in PurePosixPath(name).name.lower():
+            self._leave_table(name, f"{where} is an answer to Kaggle, or its example: not used")
             return None
         try:
             sheet = self._read_table(name)

@@ -75,7 +75,7 @@ def labels_of(
     if chosen is None:
         return None
     called = called and sheet.header[chosen].lower() not in FILE_COLUMNS
-    stems = stems and (not called or _holds_pictures(sheet, chosen))
+    stems = stems and (not called or _holds_names(sheet, chosen))
     notes = list(sheet.notes)
     kept = [c for c, name in enumerate(sheet.header) if c != chosen and name]
     unnamed = [c for c, name in enumerate(sheet.header) if c != chosen and not name]
@@ -203,7 +203,7 @@ def _file_column(sheet: Sheet, names: Names, base: str, stems: bool, called_so: 
     called = [c for c, name in enumerate(sheet.header) if name.lower() in FILE_COLUMNS]
     first = [0] if sheet.header and (sheet.header[0] or len(sheet.header) == 1) else []
     likely = list(dict.fromkeys([*first, *called]))
-    loosely = called if called_so else likely
+    loosely = [*called, *(c for c in first if not called_so or _holds_names(sheet, c))]
     others = [c for c in range(len(sheet.header)) if c not in likely]
     pictures = (c for c in (*called, *first, *others) if _holds_pictures(sheet, c))
     step = max(len(sheet.rows) // SAMPLED, 1)
@@ -227,6 +227,13 @@ def _holds_pictures(sheet: Sheet, c: int) -> bool:
     """Whether a column holds names of image files, such as a.png."""
     step = max(len(sheet.rows) // SAMPLED, 1)
     return any(called_as_picture(row[c]) for row in sheet.rows[::step])
+
+
+def _holds_names(sheet: Sheet, c: int) -> bool:
+    """Whether a column holds what is no number, or names of image files."""
+    step = max(len(sheet.rows) // SAMPLED, 1)
+    numbers = any(_is_number(row[c]) for row in sheet.rows[::step])
+    return not numbers or _holds_pictures(sheet, c)
 
 
 def _found(

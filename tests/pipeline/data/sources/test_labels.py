@@ -328,3 +328,11 @@ def test_one_folder_is_no_label(tmp_path: Path) -> None:
     root = folder(tmp_path, "photos/a.png", "photos/b.png")
     with pytest.raises(DataError, match="in one folder"):
         open_source(str(root), folder_labels=True)
+
+
+@pytest.mark.parametrize("name", ["sample_submission", "sampleSubmission", "gender_submission"])
+def test_answers_to_kaggle_are_no_labels(name: str, tmp_path: Path) -> None:
+    (folder(tmp_path, "1.png") / f"{name}.csv").write_text("id,label\n1,0\n")
+    source = open_source(str(tmp_path))
+    assert source.label_names == ()
+    assert any("an answer to Kaggle, or its example: not used" in note for note in source.notes)

@@ -185,6 +185,9 @@ def test_numbers_that_are_read_as_text_are_said(value: str) -> None:
 def test_a_table_of_other_things_is_not_taken_for_one_of_images() -> None:
     assert labelled("step,loss\n7,0.5\n8,0.4\n", called=True) is None
     assert labelled("id,age\n7,30\n", called=True) is not None
+    words = labelled("id_code,age\na,30\nb,31\n", called=True)  # as of Kaggle's train.csv
+    assert words is not None
+    assert words.of("b.png") == {"age": 31.0}
     assert labelled("step,loss\n7,0.5\n") is not None  # it was given as a table of labels
     assert labelled("file^age\na.png^30\n") is None  # that ends in no suffix
 
