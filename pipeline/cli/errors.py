@@ -51,10 +51,10 @@ def reporting(interrupted: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 )
                 sys.exit(1)
             except OSError as error:
-                if isinstance(error, ConnectionError) or error.strerror is None:  # a closed pipe
+                if isinstance(error, ConnectionError):  # a closed pipe
                     raise
-                what = error.filename or "the output"
-                show_error(f"{what}: {error.strerror}: {_mend(error)}")
+                what = f"{error.filename or 'the output'}: {error.strerror}"
+                show_error(f"{what if error.strerror else error}: {_mend(error)}")
                 sys.exit(1)
             except MemoryError:
                 show_error("the memory of this machine does not suffice: ask for less at a time")

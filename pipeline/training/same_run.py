@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any, cast
 
 from pipeline.config import RunConfig, as_dict
+from pipeline.config.leaves import leaves
 from pipeline.storage import Storage
 from pipeline.training import checkpoints
 from pipeline.training.checkpoints import Checkpoint
@@ -49,6 +50,11 @@ def require_same_request(cfg: RunConfig, storage: Storage, data: str, *, complet
     if found is None:
         return
     require_same_run(cfg, storage, found, data)
+    if unknown := _unknown(cfg, found.state["config"]):
+        log.warning(
+            "%s was written by a version with settings that this one does not have (%s): what they "
+            "asked for is left out", found.where, ", ".join(unknown),
+        )  # fmt: skip
     changed = "; ".join(_changed(cfg, found.state["config"]))
     if changed and complete:
         raise CheckpointError(
@@ -92,6 +98,12 @@ def _changed(cfg: RunConfig, before: Mapping[str, Any]) -> Iterator[str]:
         for name in names or now:
             if was[name] != now[name]:
                 yield f"{section}.{name} was {was[name]} and is {now[name]}"
+
+
+def _unknown(cfg: RunConfig, before: Mapping[str, Any]) -> list[str]:
+    """The settings of a checkpoint that this version has no keys for."""
+    known = {key for key, _ in leaves(as_dict(cfg))}
+    return [key for key, _ in leaves(before) if key not in known]
 
 
 def _identity(cfg: RunConfig, data: str) -> dict[str, Any]:

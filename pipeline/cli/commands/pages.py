@@ -84,7 +84,11 @@ def studio(
     model = model or newest_run(RUNS)
     on = listening(host, port)
     sandbox = decoders(started=True)  # beside the reading of the model
-    m = open_model(model, device)
+    try:
+        m = open_model(model, device)
+    except BaseException:
+        sandbox.close()  # children that lose their parent as they begin print tracebacks
+        raise
     access = Access.on(on.getsockname()[0], names)
     cfg = _config_of(model)
     about = StudioInfo(

@@ -179,6 +179,9 @@ def _unprepared(storage: Storage) -> str:
     if inside:
         return f"{where} holds no {MANIFEST}: did you mean {inside[0]}?"
     made = f"stylealae prepare {where if path.exists() else 'IMAGES'} --out FOLDER"
+    if path.is_file():
+        name = "the folder that it is in" if path.name == MANIFEST else "a folder"
+        return f"{where} is a file, and a prepared data set is a folder: name {name}"
     return f"{where} holds no {MANIFEST}, so it is no prepared data set: make one with `{made}`"
 
 

@@ -234,6 +234,7 @@ def test_a_tilde_is_the_home_where_the_shell_leaves_it(
         (MemoryError(), "the memory of this machine does not suffice"),
         (PermissionError(13, "Permission denied", "x.png"), "x.png: Permission denied: mend the"),
         (OSError(28, "No space left on device"), "the output: No space left on device: make room"),
+        (OSError("x.jsonl is no regular file"), "x.jsonl is no regular file: mend that"),
         (OSError(24, "Too many open files", "x.png"), "x.png: Too many open files: .*ulimit -n"),
         (UnicodeEncodeError("ascii", "r/é", 2, 3, "no"), "'r/é' .*ascii: set LC_ALL=C.UTF-8"),
     ],

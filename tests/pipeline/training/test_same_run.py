@@ -97,9 +97,12 @@ def test_a_longer_last_stage_goes_on_and_says_so(
     )
 
 
-def test_what_a_checkpoint_does_not_name_yet_was_the_default(finished: Path) -> None:
+def test_what_a_checkpoint_does_not_name_yet_was_the_default(
+    finished: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for state in finished.rglob("state.json"):
         state.write_text(state.read_text().replace('"r1_every"', '"an_older_key"'))
     assert begin(finished) is None
+    assert "this one does not have (loss.an_older_key): what they asked" in caplog.text
     with pytest.raises(CheckpointError, match=r"loss\.r1_every was 1 and is 4"):
         begin(finished, ["loss.r1_every=4"])

@@ -69,3 +69,12 @@ def test_a_damaged_manifest_is_named(text: str, tmp_path: Path) -> None:
 def test_a_missing_manifest_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="stylealae prepare"):
         Manifest.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "mend"), [(MANIFEST, "the folder that it is in"), ("x", "a folde")]
+)
+def test_a_file_is_no_data_set(name: str, mend: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(DataError, match=f"{name} is a file, and .* is a folder: name {mend}"):
+        Manifest.read(tmp_path / name)
