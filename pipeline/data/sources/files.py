@@ -2,22 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 
 from pipeline.data.decoding import decode
-from pipeline.data.format.tar import is_tar
 from pipeline.data.pixels import Pixels
 from pipeline.data.sources.advice import advice
 from pipeline.data.sources.containers import (
     Container,
-    FolderOfFiles,
-    TarsOfFiles,
     ZipOfFiles,
-    is_tar_name,
-    is_zip,
     open_container,
 )
 from pipeline.data.sources.folders import classes_told, labels_by_folder, split_folders
@@ -26,7 +21,7 @@ from pipeline.data.sources.left_aside import hidden, suffix_of
 from pipeline.data.sources.names import Names
 from pipeline.data.sources.pictures import SUFFIXES
 from pipeline.data.sources.sheet import Sheet
-from pipeline.data.sources.sidecars import labels_beside, one_of_each_sample
+from pipeline.data.sources.sidecars import labels_beside
 from pipeline.data.sources.source import Options, Sample, Source
 from pipeline.data.sources.tables import is_table, read_table
 from pipeline.data.sources.unused_labels import (
@@ -39,7 +34,7 @@ from pipeline.data.sources.unused_labels import (
 from pipeline.data.sources.zip_names import forms
 from stylealae.errors import DataError
 
-__all__ = ["Files", "Folder", "Tar", "Zip"]
+__all__ = ["Files"]
 
 LABELS = "labels.csv"
 EXPECTED = (LABELS, "labels.json", "metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -262,57 +257,6 @@ class Files(Source):
     def label_summary(self) -> dict[str, str]:
         """For each label what its values are, and how many images have one."""
         return self.labels.summary(self._keys)
-
-
-class Folder(Files):
-    """Image files in a folder and the folders below it, links followed."""
-
-    name = "folder"
-    container = FolderOfFiles
-
-    @classmethod
-    def fits(cls, path: Path, entries: Collection[str]) -> bool:
-        """Whether it is a folder."""
-        return path.is_dir()
-
-
-class Zip(Files):
-    """Image files in a zip."""
-
-    name = "zip"
-    container = ZipOfFiles
-
-    @classmethod
-    def fits(cls, path: Path, entries: Collection[str]) -> bool:
-        """Whether it is a zip, whatever it is called."""
-        return path.is_file() and is_zip(path)
-
-
-class Tar(Files):
-    """Image files in an uncompressed tar, or in all tars of a folder, read in place.
-
-    What lies beside an image under its name, as `.cls`, `.json` and `.txt` in shards of WebDataset,
-    becomes its labels.
-    """
-
-    name = "tar"
-    container = TarsOfFiles
-    takes_sidecars = True
-
-    @classmethod
-    def fits(cls, path: Path, entries: Collection[str]) -> bool:
-        """Whether it is a tar or is called so, or a folder of such and of no images."""
-        if path.is_dir():
-            tars = any(map(is_tar_name, entries)) or any(map(is_tar_name, path.glob("*/*.*")))
-            return tars and not any(
-                suffix_of(name) in SUFFIXES for name in FolderOfFiles(str(path)).sizes
-            )
-        named = is_tar_name(path) and not is_zip(path)
-        return path.is_file() and (named or is_tar(path))
-
-    def chosen(self, images: list[str]) -> list[str]:
-        """All images; of a sample with labels, the one with the shortest ending."""
-        return one_of_each_sample(images, self.files.sizes)
 
 
 def _sheet(path: Path) -> Sheet:

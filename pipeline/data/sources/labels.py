@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.format.types import Label
+from pipeline.data.sources.columns import NO_NUMBER, column, is_code
 from pipeline.data.sources.names import Names
 from pipeline.data.sources.pictures import called_as_picture
 from pipeline.data.sources.sheet import FILE_COLUMNS, Sheet
-from pipeline.data.sources.tables import NO_NUMBER, column, is_code
 from stylealae.errors import DataError
 
 __all__ = ["Labels", "Row", "joined", "labels_of", "vectors_of", "written"]

@@ -10,7 +10,8 @@ from pipeline.data.pixels import recoloured
 from pipeline.data.sources.celebahq import CelebaHQ
 from pipeline.data.sources.containers import entries_of, open_container
 from pipeline.data.sources.ffhq import Ffhq
-from pipeline.data.sources.files import Files, Folder, Tar, Zip
+from pipeline.data.sources.file_sources import Folder, Tar, Zip
+from pipeline.data.sources.files import Files
 from pipeline.data.sources.hub_parquet import HubParquet
 from pipeline.data.sources.idx import Idx
 from pipeline.data.sources.left_aside import suffix_of

@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import cast
 
 from pipeline.data.format.types import Label
+from pipeline.data.sources.columns import is_code
 from pipeline.data.sources.containers import Container
 from pipeline.data.sources.labels import Labels, Row, written
 from pipeline.data.sources.source import needed
-from pipeline.data.sources.tables import is_code
 from stylealae.errors import DataError
 
 __all__ = ["labels_beside", "one_of_each_sample"]

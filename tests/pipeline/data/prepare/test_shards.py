@@ -22,7 +22,7 @@ from pipeline.data.format.manifest import MANIFEST, Manifest
 from pipeline.data.prepare import destination, watch
 from pipeline.data.prepare.shards import REPORT, prepare
 from pipeline.data.prepare.verify import verify
-from pipeline.data.sources.files import Folder
+from pipeline.data.sources.file_sources import Folder
 from pipeline.data.sources.registry import open_source
 from pipeline.data.sources.source import Options, Sample, Source
 from stylealae.errors import DataError

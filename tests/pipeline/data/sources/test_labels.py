@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from pipeline.data.format.types import Label
+from pipeline.data.sources.columns import column
 from pipeline.data.sources.names import Names
 from pipeline.data.sources.registry import open_source
 from pipeline.data.sources.source import Source
-from pipeline.data.sources.tables import column, read_sheet
+from pipeline.data.sources.tables import read_sheet
 from stylealae.errors import DataError
 
 

@@ -7,9 +7,10 @@ import pytest
 
 from pipeline.data.format.types import Label
 from pipeline.data.sources import tables
+from pipeline.data.sources.columns import column
 from pipeline.data.sources.labels import Labels, labels_of
 from pipeline.data.sources.names import Names
-from pipeline.data.sources.tables import column, is_table, read_sheet
+from pipeline.data.sources.tables import is_table, read_sheet
 from stylealae.errors import DataError
 
 ROWS = [{"file": "a.png", "age": 1, "box": [1]}, {"file": "b.png", "age": None}]
