@@ -85,7 +85,9 @@ def prepare(
     Interrupted and given again, the same command skips the shards that are finished; the result is
     the same to the last byte. More: docs/data.md.
     """  # noqa: D301
-    from pipeline.data.prepare import shards
+    from pipeline.data.prepare.destination import REPORT
+    from pipeline.data.prepare.report import read_report
+    from pipeline.data.prepare.shards import prepare as prepared
     from pipeline.data.sources.registry import open_source
     from pipeline.storage import is_url, local_path
 
@@ -101,7 +103,7 @@ def prepare(
         labels=str(labels.absolute()) if labels else None, folder_labels=folder_labels,
     )  # fmt: skip
     with _runner(ray) as runner, bars() as update:
-        made = shards.prepare(
+        made = prepared(
             opened, place, _resolutions(resolutions),
             fit=fit, shard_img=shard_img, max_broken=0 if strict else max_broken,
             workers=workers, runner=runner, report=partial(update, "images"),
@@ -110,11 +112,11 @@ def prepare(
     facts = [f"{made.broken:,} refused", f"{len(opened.left_aside):,} left aside"]
     if opened.left_aside:
         facts[-1] += f" ({opened.left_aside})"
-    if converted := shards.read_report(place)["converted"]:
+    if converted := read_report(place)["converted"]:
         facts.append("converted: " + ", ".join(f"{n:,} {how}" for how, n in converted.items()))
     if made.labels:
         facts.append(f"labels: {', '.join(made.labels)}")
-    line = printable(f"{out}: {counts}; {'; '.join(facts)}; see {place}/{shards.REPORT}")
+    line = printable(f"{out}: {counts}; {'; '.join(facts)}; see {place}/{REPORT}")
     click.echo(folded(line, sys.stdout))
 
 

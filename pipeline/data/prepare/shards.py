@@ -9,11 +9,10 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import asdict
-from typing import TypedDict
 
 from pipeline.data import pixels
 from pipeline.data.format.manifest import (
@@ -29,13 +28,14 @@ from pipeline.data.pixels import Fit
 from pipeline.data.prepare.destination import REPORT, Destination, as_json, open_destination
 from pipeline.data.prepare.jobs import PrepareOptions, ShardJob, ShardNote, jobs_of, recipe_of
 from pipeline.data.prepare.processes import Runner, Ticker, over_processes
+from pipeline.data.prepare.report import all_changes, all_refused, report_of, tell
 from pipeline.data.prepare.watch import LIMIT_S
 from pipeline.data.prepare.writer import ShardWriter, encoding_of
 from pipeline.data.sources.source import Source
 from pipeline.storage import Where
 from stylealae.errors import DataError
 
-__all__ = ["REPORT", "PreparationReport", "prepare", "read_report"]
+__all__ = ["prepare"]
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def prepare(
             shards = _shards(jobs, notes)
             lists = {r: ShardList.of(shards, r) for r in how.resolutions}
             manifest = _manifest(source, recipe, notes, shards, lists)
-            destination.write(REPORT, as_json(_report(source, notes)))
+            destination.write(REPORT, as_json(report_of(source, notes)))
             destination.complete(manifest, lists)
     except OSError as error:
         raise DataError(
@@ -85,37 +85,8 @@ def prepare(
             f"{destination.scratch_folder} or choose another place, then run the same command "
             "again; finished shards are kept"
         ) from error
-    _log(manifest, notes)
+    tell(source, manifest, notes)
     return manifest
-
-
-class PreparationReport(TypedDict):
-    """What became of every file of a source, and of its labels: report.json."""
-
-    images: int
-    used: int
-    converted: dict[str, int]
-    """Images by what was done to them."""
-    refused: list[dict[str, str]]
-    """Name and reason of every input that was left out."""
-    left_aside: object
-    """Files that are no images, counted by the reason."""
-    labels: object
-    notes: object
-
-
-def read_report(out: Where) -> PreparationReport:
-    """What report.json of a data set says.
-
-    Raises:
-        DataError: there is none that can be read.
-    """
-    storage = open_destination(out).storage
-    try:
-        found: PreparationReport = json.loads(storage.read(REPORT))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{storage.at(REPORT)} cannot be read ({error})") from error
-    return found
 
 
 def _make(
@@ -134,7 +105,7 @@ def _make(
         notes = {job.number: note for job, note in zip(jobs, found, strict=True) if note}
     todo = [job for job in jobs if job.number not in notes]
     log.info("%s: %d of %d shards to make", source.input, len(todo), len(jobs))
-    _limit_broken(source, _refused(notes.values()), max_broken)
+    _limit_broken(source, all_refused(notes.values()), max_broken)
     if todo:
         total = sum(job.images for job in jobs)
         there_img = total - sum(job.images for job in todo)
@@ -143,7 +114,7 @@ def _make(
         with closing(made):
             for note in made:
                 notes[note["number"]] = note
-                _limit_broken(source, _refused(notes.values()), max_broken)
+                _limit_broken(source, all_refused(notes.values()), max_broken)
     return [notes[job.number] for job in jobs]
 
 
@@ -235,7 +206,7 @@ def _manifest(
     shards: list[Shard],
     lists: Mapping[int, ShardList],
 ) -> Manifest:
-    refused = [Refused(**entry) for entry in _refused(notes)]
+    refused = [Refused(**entry) for entry in all_refused(notes)]
     if not sum(shard.samples for shard in shards):
         raise DataError(
             f"none of the {len(source)} images of {source.input} could be used; "
@@ -251,44 +222,8 @@ def _manifest(
         labels=source.label_names,
         broken=len(refused),
         refused=tuple(refused[:NAMED]),
-        enlarged=_changes(notes)["enlarged"],
+        enlarged=all_changes(notes)["enlarged"],
         recipe=dict(recipe),
         splits=splits_of(shards),
         shards={r: found.digest for r, found in lists.items()},
     )
-
-
-def _refused(notes: Iterable[ShardNote]) -> list[dict[str, str]]:
-    """Name and reason of every input that was left out."""
-    return [entry for note in notes for entry in note["refused"]]
-
-
-def _changes(notes: Iterable[ShardNote]) -> Counter[str]:
-    """How many images were converted, and how."""
-    return sum((Counter(note["changes"]) for note in notes), Counter())
-
-
-def _report(source: Source, notes: list[ShardNote]) -> PreparationReport:
-    """What became of every file of the source, and of its labels."""
-    return {
-        "images": len(source),
-        "used": sum(note["samples"] for note in notes),
-        "converted": dict(sorted(_changes(notes).items())),
-        "refused": _refused(notes),
-        "left_aside": source.left_aside.json(),
-        "labels": source.label_summary(),
-        "notes": source.notes,
-    }
-
-
-def _log(manifest: Manifest, notes: list[ShardNote]) -> None:
-    """Say what was refused and what was enlarged."""
-    if manifest.broken:
-        named = "; ".join(f"{entry.name}: {entry.reason}" for entry in manifest.refused[:10])
-        images = manifest.broken + sum(note["samples"] for note in notes)
-        log.warning("%d of %d images were refused, such as %s", manifest.broken, images, named)
-    if manifest.enlarged:
-        side = manifest.resolutions[-1]
-        log.warning(
-            "%d images were smaller than %d pixels and were enlarged", manifest.enlarged, side
-        )

@@ -91,8 +91,23 @@ class Files(Source):
         for key in self._keys:
             what = f"{key}\0{self.files.sizes[key]}\0{json.dumps(self.labels.rows.get(key))}\n"
             found.update(what.encode("utf-8", "surrogateescape"))
-            found.update(self.files.digest(key))
+            found.update(self._digests[key])
         return found.hexdigest()
+
+    @cached_property
+    def copies(self) -> dict[str, str]:
+        """Images whose files hold what an earlier one's does, and that one."""
+        first: dict[tuple[int, bytes], str] = {}
+        found = {}
+        for key, digest in self._digests.items():
+            other = first.setdefault((self.files.sizes[key], digest), key)
+            if other != key and digest:
+                found[key] = other
+        return found
+
+    @cached_property
+    def _digests(self) -> dict[str, bytes]:
+        return {key: self.files.digest(key) for key in self._keys}
 
     def chosen(self, images: list[str]) -> list[str]:
         """Which of the image files to take, in order."""

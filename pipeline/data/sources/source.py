@@ -94,6 +94,11 @@ class Source(ABC):
         """Equal for equal inputs, wherever they lie; another content makes another one."""
         return ""
 
+    @cached_property
+    def copies(self) -> dict[str, str]:
+        """Images that are copies of others, and of which, as far as is known without decoding."""
+        return {}
+
     @classmethod
     def fits(cls, path: Path, entries: Collection[str]) -> bool:
         """Whether `path` looks like such an input; `entries` are the names in a folder or zip."""

@@ -20,7 +20,8 @@ from PIL import Image
 
 from pipeline.data.format.manifest import MANIFEST, Manifest
 from pipeline.data.prepare import destination, watch
-from pipeline.data.prepare.shards import REPORT, prepare
+from pipeline.data.prepare.destination import REPORT
+from pipeline.data.prepare.shards import prepare
 from pipeline.data.prepare.verify import verify
 from pipeline.data.sources.file_sources import Folder
 from pipeline.data.sources.registry import open_source

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.prepare.shards import REPORT, prepare
+from pipeline.data.prepare.destination import REPORT
+from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
 from pipeline.data.sources.source import Source
 from tests.pipeline.data.sources.test_containers import png
