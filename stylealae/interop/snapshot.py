@@ -125,7 +125,8 @@ def read(
         raise CheckpointError(f"{folder} is no whole snapshot: {CONFIG} has no {error}") from error
     except (*TORN, ConfigError, SafetensorError) as error:
         raise CheckpointError(f"{folder} is no whole snapshot: {error}") from error
-    if whole := [name for name, t in tensors.items() if not t.is_floating_point()]:
+    # a single whole number is a batch norm's count
+    if whole := [name for name, t in tensors.items() if t.dim() and not t.is_floating_point()]:
         raise CheckpointError(
             f"{folder / WEIGHTS}: {whole[0]} holds whole numbers ({tensors[whole[0]].dtype}), and "
             "weights are in float16, bfloat16, float32 or float64: convert it"
