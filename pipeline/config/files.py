@@ -14,6 +14,8 @@ from stylealae.errors import ConfigError
 
 __all__ = ["read", "read_file", "require_data"]
 
+LINES = "a config is made of lines `key: value`"
+
 
 def read_file(path: Path) -> dict[str, Any]:
     """What a config's file says.
@@ -51,9 +53,6 @@ def read(text: str, origin: str) -> dict[str, Any]:
         raise ConfigError(f"{origin}: found a list: {LINES}")
     require_decimal(text, origin)
     return cast(dict[str, Any], OmegaConf.to_container(given))
-
-
-LINES = "a config is made of lines `key: value`"
 
 
 def require_data(part: object, origin: str, key: str = "") -> None:

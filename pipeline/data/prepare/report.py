@@ -26,7 +26,7 @@ class PreparationReport(TypedDict):
     converted: dict[str, int]
     """Images by what was done to them."""
     copies: int
-    """Images whose files are copies of others'."""
+    """Images whose files seem to be copies of others'."""
     refused: list[dict[str, str]]
     """Name and reason of every input that was left out."""
     left_aside: object
@@ -91,7 +91,7 @@ def tell(source: Source, manifest: Manifest, notes: list[ShardNote]) -> None:
 def _told_copies(source: Source) -> str:
     """How many images are copies, and how many of them leak from training into tests."""
     copy, original = next(iter(source.copies.items()))
-    said = f"copies of other images: {len(source.copies):,}, such as {copy} of {original}"
+    said = f"copies of other images, it seems: {len(source.copies):,}, such as {copy} of {original}"
     train = source.splits.get("train", range(0))
     shown = {source.key(i) for i in train}
     if leaks := sum(a not in shown and b in shown for a, b in source.copies.items()):

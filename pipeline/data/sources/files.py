@@ -96,7 +96,7 @@ class Files(Source):
 
     @cached_property
     def copies(self) -> dict[str, str]:
-        """Images whose files hold what an earlier one's does, and that one."""
+        """Images whose files have the size and digest of an earlier one's, and that one."""
         first: dict[tuple[int, bytes], str] = {}
         found = {}
         for key, digest in self._digests.items():

@@ -29,11 +29,14 @@ def copied(photos: Path, original: str, copy: str) -> None:
     ("copies", "told"),
     [
         ((), ""),
-        ((("1.png", "1 copy.png"),), "copies of other images: 1, such as 1.png of 1 copy.png\n"),
+        (
+            (("1.png", "1 copy.png"),),
+            "copies of other images, it seems: 1, such as 1.png of 1 copy.png\n",
+        ),
         (
             (("1.png", "1 copy.png"), ("0.png", "z.png")),
-            "copies of other images: 2, such as 1.png of 1 copy.png; 1 for tests, of images to "
-            "train on: figures of held-out images will be too good, remove them\n",
+            "copies of other images, it seems: 2, such as 1.png of 1 copy.png; 1 for tests, of "
+            "images to train on: figures of held-out images will be too good, remove them\n",
         ),
     ],
 )
