@@ -1,12 +1,13 @@
 # make demo    the main job: prepare, train, draw      make demo DATA=photos.zip RES=64 for your own
-# make test    every test that needs no GPU            make check   format, lint, types, import contracts
+# make test    the tests, in six minutes               make check   format, lint, types, import contracts
+# make test-slow   the tests that take long: whole programs, a wheel, a compiler
 # make setup   only the .venv (HASHES=1: by hashes)    make bench   measurements, as JSON
 # make test-portable   the part without Ray as other processors would run it (an hour)
 # make docs    the documentation as a site, build/site; a broken link is an error
 # make fakegpu what a GPU would refuse, and what it would be asked for, without one (a C++ compiler)
 # make faults  hosts die, links break, disks fill, and nothing is lost (Linux, root)
 # make trials  a run in Azure's and Google's stores, by their emulators; what hostile files cost
-.PHONY: setup demo test test-portable check bench docs fakegpu faults trials
+.PHONY: setup demo test test-slow test-portable check bench docs fakegpu faults trials
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -26,6 +27,9 @@ demo: setup
 
 test: setup
 	@$(BIN)/python -m tests.suite $(ARGS)
+
+test-slow: setup
+	@$(BIN)/python -m tests.suite --slow $(ARGS)
 
 test-portable: setup
 	@$(BIN)/python -m tests.portable $(ARGS)

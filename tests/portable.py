@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
-from tests.suite import WITHOUT_RAY, Outcome, run
+from tests.suite import SHARED_OUT, Outcome, run
 
 ATEN = {"default": "DEFAULT", "avx2": "AVX2"}
 """ATEN_CPU_CAPABILITY, and what torch then says that it uses."""
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str]) -> int:
         if used not in outcomes:
             print(f"\n{'  '.join(map('='.join, setting.environment().items()))}", flush=True)
             environment = {**os.environ, **setting.environment()}
-            outcomes[used] = run([*WITHOUT_RAY, *arguments], environment)
+            outcomes[used] = run([*SHARED_OUT, "-m", "not ray", *arguments], environment)
     for used, outcome in outcomes.items():
         for failure in outcome.failures:
             print(f"FAILED {failure}  on {used.aten}, {used.onednn}, {used.threads} threads")

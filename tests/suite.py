@@ -2,10 +2,12 @@
 
 The part with Ray waits for processes most of the time; what it prints is shown after the other's.
 Files stay together, as their fixtures do, and those that take long begin: tests/conftest.py.
+With --slow it plays what `make test` leaves to `make test-slow`: the tests marked so.
 
-python -m tests.suite [what pytest takes]
+python -m tests.suite [--slow] [what pytest takes]
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,8 +18,10 @@ from pathlib import Path
 from typing import IO
 from xml.etree import ElementTree
 
-WITHOUT_RAY = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "-m", "not ray")
-WITH_RAY = ("-m", "ray")
+SHARED_OUT = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
+"""Pytest's words for the part without Ray: processes take a file at a time, one more than
+two cores, for they wait as well."""
+NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 NO_TESTS = 5
 """Pytest's exit status if none was selected, which is all right for one part."""
 
@@ -47,7 +51,12 @@ def run(
     environment: Mapping[str, str] | None = None,
     shown: IO[str] | None = None,
 ) -> Outcome:
-    """The outcome of pytest with these arguments; what it prints is seen at once, or in a file."""
+    """The outcome of pytest with these arguments; what it prints is seen at once, or in a file.
+
+    Bytecode is written even where the environment says not to: pytest's processes, and those that
+    tests start, would otherwise compile every file anew, each for itself.
+    """
+    environment = {k: v for k, v in (environment or os.environ).items() if k != NO_BYTECODE}
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder, "junit.xml")
         command = [sys.executable, "-m", "pytest", *arguments, f"--junitxml={record}"]
@@ -69,9 +78,11 @@ def run(
 
 def main(arguments: Sequence[str]) -> int:
     """1 if a test of either part failed, else 0; the last line counts those of both."""
+    chosen, rest = ("slow", arguments[1:]) if "--slow" in arguments[:1] else ("not slow", arguments)
+    with_ray, without_ray = (["-m", f"{part} and {chosen}", *rest] for part in ("ray", "not ray"))
     with tempfile.TemporaryFile("w+") as shown, ThreadPoolExecutor() as pool:
-        beside = pool.submit(run, [*WITH_RAY, *arguments], shown=shown)
-        parts = {"without Ray": run([*WITHOUT_RAY, *arguments]), "with Ray": beside.result()}
+        beside = pool.submit(run, with_ray, shown=shown)
+        parts = {"without Ray": run([*SHARED_OUT, *without_ray]), "with Ray": beside.result()}
         shown.seek(0)
         print(f"\nwith Ray:\n{shown.read()}")
     for name, outcome in parts.items():

@@ -19,6 +19,7 @@ from tests.gpu.runner import PARTS
 from tests.gpu.setting import Setting, rows_of
 
 ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.slow
 HERE = [part.name for part in PARTS if not part.faked and part.name != "ranks"]
 
 
@@ -42,7 +43,6 @@ def test_a_rank_of_one_trains(world: World, tmp_path: Path) -> None:
     assert one.isfinite().all()
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not compiler(), reason="no C++ compiler is here to build the device with")
 def test_the_runner_ends_what_takes_too_long_and_says_what_it_found(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"

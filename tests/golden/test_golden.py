@@ -23,7 +23,7 @@ def found(world: World) -> list[str]:
         return Golden.now(data, Path(scratch, "runs"), world, print).differences(GOLDEN)
 
 
-@pytest.mark.slow
+@pytest.mark.early
 def test_families_sets_and_commands_are_as_recorded(tmp_path: Path) -> None:
     assert run_ranks(1, found, tmp_path) == [[]]
 

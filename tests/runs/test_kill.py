@@ -31,7 +31,7 @@ from pipeline.world import World
 from tests.ranks import run_ranks
 
 pytest.importorskip("ray")
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.early]
 
 ROOT = Path(__file__).resolve().parents[2]
 FACES, STAGE_IMG = 64, 640

@@ -35,7 +35,7 @@ from stylealae.phase_inputs import StyleInputs
 from stylealae.phases import phases_of
 from stylealae.schedule import Growth
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.early
 BATCH, FIRST, SECOND = 8, 64, 96
 END = FIRST + SECOND
 FADE = SECOND // 2

@@ -23,7 +23,7 @@ from pipeline.training.progress import ProgressUpdate
 from stylealae.errors import DataError
 
 ray = pytest.importorskip("ray")
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.early]
 
 ROOT = Path(__file__).resolve().parents[3]
 SIDES = (4, 8, 16, 32)

@@ -75,6 +75,7 @@ def test_a_weight_too_large_for_half_precision_is_named(snapshot: Path, tmp_path
         m.save(tmp_path, half=True)
 
 
+@pytest.mark.slow
 def test_onnx_computes_what_torch_does_on_other_inputs(snapshot: Path, tmp_path: Path):
     runtime = pytest.importorskip("onnxruntime")
     from stylealae.interop.portable import export

@@ -39,7 +39,7 @@ from tests.reference.plain import (
     weights,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.early
 REDUCES = ("all-reduce", "reduce", "reduce-scatter")
 SMALL = 1024
 """Bytes: norms and flags are smaller, gradients are not."""

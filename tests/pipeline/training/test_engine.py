@@ -43,7 +43,7 @@ from tests.reference.plain import (
     weights,
 )
 
-pytestmark = [pytest.mark.usefixtures("world"), pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("world"), pytest.mark.early]
 
 
 @pytest.mark.parametrize("zero", ZERO)

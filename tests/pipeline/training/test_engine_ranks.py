@@ -35,7 +35,7 @@ from tests.reference.plain import (
     weights,
 )
 
-pytestmark = [pytest.mark.usefixtures("world"), pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("world"), pytest.mark.early]
 HALF = (1, 3)
 """ZeRO stages that are tried in half precision too: whole parameters, and slices of them.  How one
 rank computes, and what two send each other, test_engine.py and test_collectives.py try at all."""

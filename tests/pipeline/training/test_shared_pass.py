@@ -15,7 +15,7 @@ from stylealae.families import FAMILIES
 from stylealae.priors import rng
 from tests.ranks import run_ranks
 
-pytestmark = [pytest.mark.usefixtures("world"), pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("world"), pytest.mark.early]
 BATCH, ITERATIONS = 8, 3
 AAE = "family: aae\nmodel: {hidden: 16, critic_hidden: 12, z_width: 2"
 CLASSES = AAE.replace("aae", "aae_classes") + ", class_critic_hidden: 12}\nloss: {merged: true"

@@ -38,8 +38,10 @@ def test_the_trained_stages_have_every_parameter(nets: Networks) -> None:
     assert trained == set(nets.parameters())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", TRAINED)
+@pytest.mark.early
+@pytest.mark.parametrize(
+    "stage", [*TRAINED[:-1], pytest.param(TRAINED[-1], marks=pytest.mark.slow)]
+)
 def test_phases_train_with_finite_gradients(nets: Networks, stage: int) -> None:
     at = fading(stage)
     x = torch.rand(1, 3, at.resolution, at.resolution) * 2 - 1
@@ -60,7 +62,7 @@ def test_phases_train_with_finite_gradients(nets: Networks, stage: int) -> None:
     nets.requires_grad_(True)
 
 
-@pytest.mark.slow
+@pytest.mark.early
 @pytest.mark.parametrize("stage", [s for s in range(FFHQ.blocks) if s not in TRAINED])
 def test_the_other_stages_reconstruct(nets: Networks, stage: int) -> None:
     x = torch.rand(1, 3, 4 << stage, 4 << stage) * 2 - 1

@@ -125,7 +125,7 @@ def test_wrong_resolution_and_split_name_what_there_is(dataset: Path) -> None:
         loader(dataset, replace(CFG, split="dev"))
 
 
-@pytest.mark.parametrize("resolution", [8, 32])
+@pytest.mark.parametrize("resolution", [8, pytest.param(32, marks=pytest.mark.slow)])
 def test_fifty_stops_resumes_and_changes_of_ranks(dataset: Path, resolution: int) -> None:
     """Each continues with the very next image, on as many ranks as there happen to be."""
     draw, batch = np.random.default_rng(resolution), 24

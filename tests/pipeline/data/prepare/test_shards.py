@@ -231,7 +231,7 @@ def test_ctrl_c_stops_all_processes_cleanly(tmp_path: Path) -> None:
     assert not (tmp_path / "d" / MANIFEST).exists()
 
 
-@pytest.mark.slow
+@pytest.mark.early
 def test_killed_in_the_middle_and_run_again(tmp_path: Path) -> None:
     """Kill -9 of the parent: its workers stop by themselves, and nothing of them shows.
 

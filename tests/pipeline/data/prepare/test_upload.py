@@ -229,7 +229,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
+@pytest.mark.early
 def test_killed_in_the_middle_and_run_again(store: Bucket, photos: Path, tmp_path: Path) -> None:
     """Kill -9: nothing of it shows, nothing is left on the disk, and what is finished stays."""
     (tmp_path / "run.py").write_text(SCRIPT)
