@@ -49,12 +49,13 @@ def read_batches(
     *,
     count: int | None = None,
     labels: Path | None = None,
+    split: str | None = None,
     what: str = "images",
 ) -> "Iterator[tuple[list[Image], Tensor]]":
     """The images for a model, in batches that suit its resolution, under a progress bar.
 
     `seed:3` among them is the face that the model itself draws with seed 3, `tuned:FILE` are those
-    of a tuning, as the tuned model draws them.
+    of a tuning, as the tuned model draws them.  Of prepared data sets all splits, or one.
     """
     from pipeline.data.images import Images, batches, open_images
 
@@ -65,7 +66,9 @@ def read_batches(
         if kind:
             drawn = [image for face in faces for image in _drawn(m, str(face))]
             return Images(len(drawn), iter(drawn))
-        return open_images(faces, m.resolution, channels=m.model.channels, labels=labels)
+        return open_images(
+            faces, m.resolution, channels=m.model.channels, labels=labels, split=split
+        )
 
     parts = [opened(list(group), kind) for kind, group in groupby(images, _kind_of)]
     total = sum(part.count for part in parts)

@@ -5,7 +5,7 @@ n images, C channels, R resolution
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -62,12 +62,13 @@ def open_images(
     *,
     channels: int = 3,
     labels: Path | None = None,
+    split: str | None = None,
 ) -> Images:
     """The images of files, folders, zips, tars and prepared data sets.
 
     They are cropped and shrunk exactly as `stylealae prepare` does it. A file that is named and
     cannot be used is an error; inside a folder or archive it is reported and passed over.
-    `labels` is a table for those that bring none.
+    `labels` is a table for those that bring none.  Of prepared data sets all splits, or one.
 
     Raises:
         DataError: there is no usable image, or a file that was named is none.
@@ -75,7 +76,7 @@ def open_images(
     paths = [path if is_url(path) else local_path(path) for path in paths]
     last = [Path(path).name for path in paths]
     names = last if len(set(last)) == len(paths) else [str(path) for path in paths]
-    opened = [_images(path, resolution, channels, labels) for path in paths]
+    opened = [_images(path, resolution, channels, labels, split) for path in paths]
     found = chain.from_iterable(
         _renamed(part.images, path, name if len(paths) > 1 else "")
         for part, name, path in zip(opened, names, paths, strict=True)
@@ -113,11 +114,13 @@ def load_images(
     return torch.cat([x for _, x in batches(found, 256)])
 
 
-def _images(path: str | Path, resolution: int, channels: int, labels: Path | None) -> Images:
+def _images(
+    path: str | Path, resolution: int, channels: int, labels: Path | None, split: str | None
+) -> Images:
     if is_url(str(path)) and suffix_of(str(path).partition("?")[0]) in SUFFIXES:
         raise DataError(f"{path} is the address of one image: download it, and name the file")
     if is_url(str(path)) or (Path(path) / MANIFEST).is_file():
-        return _prepared(str(path), resolution, channels)
+        return _prepared(str(path), resolution, channels, split)
     return _plain(Path(path), resolution, channels, labels)
 
 
@@ -178,8 +181,8 @@ def _samples(path: Path, side: int, source: Source) -> Iterator[Sample]:
             log.warning("passed over: %s: %s", path, error)
 
 
-def _prepared(path: str, resolution: int, channels: int) -> Images:
-    """All splits of a prepared data set, in its order."""
+def _prepared(path: str, resolution: int, channels: int, split: str | None) -> Images:
+    """All splits of a prepared data set or one of them, in its order."""
     storage = data_storage(path)
     manifest = Manifest.read(storage)
     if manifest.channels != channels:
@@ -188,11 +191,13 @@ def _prepared(path: str, resolution: int, channels: int) -> Images:
             "prepare the data set with --channels"
         )
     reader = ShardReader(open_pieces(storage), manifest, resolution)
-    return Images(sum(split.samples for split in manifest.splits.values()), _read(reader))
+    parts = [split] if split else [*manifest.splits]
+    shards = [shard for part in parts for shard in manifest.shards_of(part)]
+    return Images(sum(map(manifest.samples, parts)), _read(reader, shards))
 
 
-def _read(reader: ShardReader) -> Iterator[Image]:
-    for shard, span in reader.spans():
+def _read(reader: ShardReader, shards: Collection[int]) -> Iterator[Image]:
+    for shard, span in reader.spans(shards):
         first = reader.index(shard).first
         every = np.arange(int(first[span + 1] - first[span]))
         x = np.empty((len(every), *reader.shape), np.uint8)

@@ -97,7 +97,7 @@ def _changed(cfg: RunConfig, before: Mapping[str, Any]) -> Iterator[str]:
         was = {**_as_saved(type(getattr(cfg, section))()), **before.get(section, {})}
         for name in names or now:
             if was[name] != now[name]:
-                yield f"{section}.{name} was {was[name]} and is {now[name]}"
+                yield f"{section}.{name} was {was[name]!r} and is {now[name]!r}"
 
 
 def _unknown(cfg: RunConfig, before: Mapping[str, Any]) -> list[str]:

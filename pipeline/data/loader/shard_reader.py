@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Self, TypedDict
@@ -83,9 +83,9 @@ class ShardReader:
         pieces = self.pieces.with_sleep(sleep)
         return type(self)(pieces, self.manifest, self.shards.resolution, self.shards)
 
-    def spans(self) -> Iterator[tuple[int, int]]:
-        """Shard and number of every span, in order."""
-        for shard in range(len(self.shards.sha256)):
+    def spans(self, shards: Collection[int] | None = None) -> Iterator[tuple[int, int]]:
+        """Shard and number of every span of all shards, or of some, in order."""
+        for shard in range(len(self.shards.sha256)) if shards is None else shards:
             for span in range(len(self.index(shard).sha256)):
                 yield shard, span
 

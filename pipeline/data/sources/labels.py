@@ -1,8 +1,6 @@
 """What is known about the images of an input: tables matched with them, or vectors."""
 
-import math
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import itemgetter
@@ -11,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.format.types import Label
-from pipeline.data.sources.columns import NO_NUMBER, column, is_code
+from pipeline.data.sources.column_remarks import is_number, remarks
+from pipeline.data.sources.columns import column
 from pipeline.data.sources.names import Names
 from pipeline.data.sources.pictures import called_as_picture
 from pipeline.data.sources.sheet import FILE_COLUMNS, Sheet
@@ -20,12 +19,6 @@ from stylealae.errors import DataError
 __all__ = ["Labels", "Row", "joined", "labels_of", "vectors_of", "written"]
 
 Row = tuple[Label, ...]
-_NEARLY = re.compile(
-    r"[+\-\u2212]?[€$£¥]?\s?\d[\d.,'\u2019\s]*(?<![.,'])(%|‰|[€$£¥]|[^\W\d_]{0,4})"
-)
-"""A number with a unit, between thousands, or as a date: 50 %, 1 234, 180cm."""
-LARGE, SHORTENED = 1e11, re.compile(r"-?\d\.\d{2,5}E\+1[1-9]")
-"""How Excel writes a number of 12 digits and more where nobody has asked for all of them."""
 SAMPLED = 1000  # rows in which a column of unknown name is looked at for the names of images
 
 
@@ -85,7 +78,7 @@ def labels_of(
     notes += [
         f"{sheet.where}: {sheet.header[c]} {said}"
         for c, values in zip(kept, columns, strict=True)
-        for said in _remarks(values, map(itemgetter(c), sheet.rows))
+        for said in remarks(values, map(itemgetter(c), sheet.rows))
     ]
     given = list(zip(*columns, strict=True)) if columns else [()] * len(sheet.rows)
     rows: dict[str, Row] = {}
@@ -232,7 +225,7 @@ def _holds_pictures(sheet: Sheet, c: int) -> bool:
 def _holds_names(sheet: Sheet, c: int) -> bool:
     """Whether a column holds what is no number, or names of image files."""
     step = max(len(sheet.rows) // SAMPLED, 1)
-    numbers = any(_is_number(row[c]) for row in sheet.rows[::step])
+    numbers = any(is_number(row[c]) for row in sheet.rows[::step])
     return not numbers or _holds_pictures(sheet, c)
 
 
@@ -248,44 +241,3 @@ def _found(
 def _add(sheet: Sheet, rows: dict[str, Row], key: str, row: Row) -> None:
     if rows.setdefault(key, row) != row:
         raise DataError(f"{sheet.where} has two rows for {key}, and they differ: keep one")
-
-
-def _remarks(values: Sequence[Label], cells: Iterable[str]) -> Iterator[str]:
-    """What people should know of how a column was read, which is of texts or of numbers."""
-    known = set(values) - {None}
-    texts = {value for value in known if isinstance(value, str)}
-    if texts and (why := _why_text(values)):
-        yield f"is read as text, for {why}"
-    unknown = sorted(text for text in texts if text.lower() in NO_NUMBER)
-    if unknown and len(unknown) < len(texts):
-        yield f"has the value {unknown[0]!r}: leave a cell empty where nothing is known"
-    if any(isinstance(value, float) and abs(value) >= LARGE for value in known):
-        short = next(filter(SHORTENED.fullmatch, cells), None)
-        if short is not None:
-            yield f"has {short!r}, a number that a spreadsheet has shortened"
-
-
-def _why_text(values: Sequence[Label]) -> str | None:
-    """Why a column that may look like one of numbers is text; None for another."""
-    texts = [value for value in values if isinstance(value, str)]
-    if all(map(_is_number, texts)) and (code := next(filter(is_code, texts), None)):
-        begins = code.lstrip("+-").startswith("0")
-        fault = "begins with 0, as codes do" if begins else "has more digits than a number keeps"
-        return f"{code!r} {fault}"
-    odd = _odd_one(values)
-    return None if odd is None else f"{odd!r} is no number"
-
-
-def _odd_one(values: Sequence[Label]) -> str | None:
-    """A text in a column that is numbers but for a few, or but for units and the like."""
-    texts = [value for value in values if isinstance(value, str)]
-    odd = [text for text in texts if not _is_number(text)]
-    numbers = len(texts) - len(odd) + sum(_NEARLY.fullmatch(text) is not None for text in odd)
-    return odd[0] if odd and 2 * numbers >= len(texts) else None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False

@@ -100,6 +100,14 @@ def test_whatever_holds_images_is_encoded_alike(
         assert torch.allclose(w, found[0][name], atol=1e-4)
 
 
+def test_f_is_fitted_to_images_for_training_alone(snapshot: Path, photos: Path, tmp_path: Path):
+    out, fitted = tmp_path / "set", tmp_path / "fitted"
+    words = ("--resolutions", "16", "--workers", "1", "--test-fraction", "0.25")
+    assert run("prepare", photos, "--out", out, *words).exit_code == 0
+    assert numbers("fit-prior", snapshot, out, "--steps", "2", "--out", fitted)["images"] == 18
+    assert numbers("encode", snapshot, out, "--out", tmp_path / "w.npy")["images"] == 24
+
+
 def test_styles_as_npy_and_from_a_runs_folder(snapshot: Path, photos: Path, tmp_path: Path):
     out = tmp_path / "w.npy"
     said = numbers("encode", snapshot.parents[1], photos, "--out", out)

@@ -70,7 +70,7 @@ def test_the_same_request_again_finds_a_complete_run(finished: Path) -> None:
         (
             ["augment.mode=fixed", "augment.p=0.2"],
             DATA,
-            "complete.*augment.mode was none and is fixed.*init.from=",
+            "complete.*augment.mode was 'none' and is 'fixed'.*init.from=",
         ),
         (["init.from=runs/other"], DATA, r"init.from \(none there, runs/other here"),
         (["data.flip=no"], DATA, "complete.*data.flip was True and is False"),

@@ -179,6 +179,15 @@ def test_what_is_missing_in_a_table_is_said(tmp_path: Path) -> None:
     assert source.label_summary() == {"age": "texts of 1 images"}
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [("YES", "yes"), ("dark  hair", "dark hair"), ("e\u0301", "\u00e9")]
+)
+def test_values_that_look_alike_are_told(one: str, other: str, tmp_path: Path) -> None:
+    table = f"file,kind\na.png,{one}\nb.png,{other}\nc.png,no\n"
+    source = open_source(str(folder(tmp_path, "a.png", "b.png", "c.png", labels_csv=table)))
+    assert f"kind has {one!r} and {other!r}, which are two values" in " ".join(source.notes)
+
+
 def test_nested_values_of_a_line_of_json_are_left_aside(tmp_path: Path) -> None:
     lines = [{"file_name": f"{k}.png", "box": [1, 2], "smiles": k == "a"} for k in "ab"]
     text = "\n".join(map(json.dumps, lines))
