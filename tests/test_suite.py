@@ -11,21 +11,25 @@ GOOD = "def test_good(): assert True\n"
 BAD = "def test_bad(): assert False\n"
 LEFT_OUT = "@pytest.mark.skip\ndef test_left_out(): ...\n"
 BROKEN = "import nothing_of_this_name\n"
+SLOW = "@pytest.mark.slow\ndef test_slow(): assert False\n"
 MARKED = "pytestmark = pytest.mark.ray\n"
 
 
 @pytest.mark.parametrize(
-    ("without_ray", "with_ray", "status", "last"),
+    ("words", "without_ray", "with_ray", "status", "last"),
     [
-        pytest.param(BAD + LEFT_OUT, BAD, 1, "both: 0 passed, 2 failed, 1 skipped", id="both fail"),
-        pytest.param("", GOOD, 0, "both: 1 passed, 0 failed, 0 skipped", id="one is empty"),
-        pytest.param(BROKEN, GOOD, 1, "both: 0 passed, 2 failed, 0 skipped", id="unreadable"),
+        ([], BAD + LEFT_OUT, BAD, 1, "both: 0 passed, 2 failed, 1 skipped"),
+        ([], SLOW, GOOD, 0, "both: 1 passed, 0 failed, 0 skipped"),
+        ([], BROKEN, GOOD, 1, "both: 0 passed, 2 failed, 0 skipped"),
+        (["--slow"], GOOD + SLOW, BAD, 1, "both: 0 passed, 1 failed, 0 skipped"),
     ],
+    ids=["both fail", "the rest is slow", "unreadable", "what is slow"],
 )
 def test_both_parts(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
+    words: list[str],
     without_ray: str,
     with_ray: str,
     status: int,
@@ -34,7 +38,7 @@ def test_both_parts(
     (tmp_path / "test_one.py").write_text("import pytest\n" + without_ray)
     (tmp_path / "test_two.py").write_text(f"import pytest\n{MARKED}{with_ray}")
     monkeypatch.chdir(tmp_path)
-    assert suite.main(["-n", "0", "--import-mode=importlib"]) == status
+    assert suite.main([*words, "-n", "0", "--import-mode=importlib"]) == status
     said = capfd.readouterr().out.splitlines()
     assert said[-1] == last
     named = [line for line in said if line.startswith("  FAILED")]
