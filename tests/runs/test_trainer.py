@@ -231,7 +231,10 @@ def sharded(cfg: RunConfig, *, zero_stage: int, offload: bool = False) -> RunCon
     return replace(cfg, engine=replace(cfg.engine, zero_stage=zero_stage, offload=offload))
 
 
-@pytest.mark.parametrize(("zero_stage", "offload"), [(1, True), (2, True), (3, False)])
+@pytest.mark.parametrize(
+    ("zero_stage", "offload"),
+    [(1, True), (2, True), pytest.param(3, False, marks=pytest.mark.slow)],
+)
 def test_sharding_and_offload_train_the_same_run(
     zero_stage: int, offload: bool, flat: RunConfig, faces: Path, world: World, tmp_path: Path
 ) -> None:

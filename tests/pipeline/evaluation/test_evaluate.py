@@ -102,6 +102,7 @@ def everything(world: World) -> dict[str, float]:
     return values(SHARED, context_of(Path(os.environ["FACES"]), world))
 
 
+@pytest.mark.slow
 def test_three_ranks_find_what_one_finds(
     faces: Path, alone: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

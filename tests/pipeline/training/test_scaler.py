@@ -74,7 +74,7 @@ def test_float16_trains_and_its_scales_settle(world: World, zero: int) -> None:
     assert told["system/skipped_steps"] == skipped_steps
 
 
-@pytest.mark.parametrize("zero", ALONE)
+@pytest.mark.parametrize("zero", BRIEFLY)
 def test_going_on_in_float16_equals_not_stopping(world: World, zero: int) -> None:
     first = build(SMALL)
     with engine_of(first, world, zero, precision="fp16") as engine:

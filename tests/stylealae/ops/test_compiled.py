@@ -189,7 +189,7 @@ def test_features_that_nobody_uses_need_no_gradient():
 
 
 @needs_a_compiler
-@pytest.mark.early
+@pytest.mark.slow
 def test_compiled_steps_and_second_derivatives_are_those_of_a_cpu_in_float64():
     compiler.fuse("on")
     compared(styled(True, torch.randn(N, 1, R, R)), of_styled(torch.float64))
