@@ -45,6 +45,15 @@ def test_both_parts(
     assert len(named) == int(last.split()[3])
 
 
+def test_nothing_played_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    (tmp_path / "test_one.py").write_text(f"import pytest\n{SLOW}")
+    monkeypatch.chdir(tmp_path)
+    assert suite.main(["-n", "0", "--import-mode=importlib", "test_one.py"]) == suite.NO_TESTS
+    assert "`make test-slow` has those" in capfd.readouterr().out
+
+
 def test_the_table_says_which_processors_could_be_emulated():
     old = Setting(aten="default", onednn="SSE41", threads=1)
     new = [Setting(aten="avx2", onednn="AVX512_CORE_AMX", threads=t) for t in (1, 2)]
