@@ -16,6 +16,7 @@ from stylealae.ops.layout import is_channels_last
 
 __all__ = ["blur"]
 
+WEIGHTS = [[down * right / 16 for right in (1, 2, 1)] for down in (1, 2, 1)]
 FEW_PIXELS = 1 << 10
 """Of a plane, up to which a CPU blurs by a convolution: 6 times as fast at 4x4, 1.7 at 32x32."""
 TILE = 1 << 17
@@ -37,9 +38,7 @@ class _Blur(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
         if x.device.type != "cpu" or _suits_onednn(x):
-            # Made on the GPU: the host would wait for a copy of it.
-            tap = 2.0 - torch.arange(-1.0, 2.0, device=x.device, dtype=x.dtype).abs()  # [1, 2, 1]
-            kernel = (torch.outer(tap, tap) / 16).expand(x.shape[1], 1, 3, 3)
+            kernel = _kernel(x).expand(x.shape[1], 1, 3, 3)
             return fn.conv2d(x, kernel, padding=1, groups=x.shape[1])
         return _blur_on_cpu(x)
 
@@ -47,6 +46,15 @@ class _Blur(torch.autograd.Function):
     def backward(ctx: FunctionCtx, g: Tensor) -> Tensor:
         out: Tensor = _Blur.apply(g)  # type: ignore[no-untyped-call]
         return out
+
+
+def _kernel(x: Tensor) -> Tensor:
+    """The 3x3 weights, where x is and as it is stored."""
+    if x.device.type == "cpu":
+        return x.new_tensor(WEIGHTS)
+    # Made on the GPU: the host would wait for a copy of it.
+    tap = 2.0 - torch.arange(-1.0, 2.0, device=x.device, dtype=x.dtype).abs()  # [1, 2, 1]
+    return torch.outer(tap, tap) / 16
 
 
 def _suits_onednn(x: Tensor) -> bool:

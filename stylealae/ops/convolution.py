@@ -23,8 +23,8 @@ from stylealae.ops.wanted import wanted_of
 
 __all__ = ["convolved", "convolved_up"]
 
-FEW_PIXELS = 256
-"""For 4x4 to 2x2 at batch 64 oneDNN takes twice as long for a weight's gradient as a product."""
+FEW_PIXELS = 64
+"""For 4x4 to 2x2 at batch 4 oneDNN takes up to five times as long for it as a matrix product."""
 
 
 def convolved(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:

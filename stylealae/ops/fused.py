@@ -12,7 +12,6 @@ Legend: N batch, C channels, R resolution, M pixels of a plane (R * R).
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -28,8 +27,8 @@ from stylealae.ops.layout import is_channels_last, squares
 
 __all__ = ["SLOPE", "blur", "destyled", "normalised", "styled"]
 
-TILE = 1 << 17
-"""Numbers worked on at a time on a CPU; a few tiles of float32 fit a core's second cache."""
+TILE = 1 << 19
+"""Numbers worked on at a time on a CPU: a few such tiles fit the cache that its cores share."""
 
 
 def styled(
@@ -112,19 +111,8 @@ class _Styled(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         y, mean, rstd, scale, noise = ctx.saved_tensors
-        c = y.shape[1]
-        d_x, d_bias = torch.empty_like(y), scale.new_zeros(c)
-        d_scale, d_shift = torch.empty_like(scale), torch.empty_like(scale)
-        d_noise = scale.new_zeros(c)
-        for i, j in _tiles(y):
-            with _result(d_x, i, j) as d:
-                d_shift[i, j], d_scale[i, j] = _backward(
-                    d, g[i, j], y[i, j], mean[i, j], rstd[i, j], 1 + scale[i, j]
-                )
-                d_bias[j] += d.sum((0, 2, 3))
-                if noise is not None:
-                    d_noise[j] += (d * noise[i]).sum((0, 2, 3))
-        return d_x, d_bias, d_scale, d_shift, None, None if noise is None else d_noise, None
+        d_x, d_shift, d_scale, d_bias, d_noise = _backward(g, y, mean, rstd, 1 + scale, noise)
+        return d_x, d_bias, d_scale, d_shift, None, d_noise, None
 
 
 class _Normalised(torch.autograd.Function):
@@ -147,12 +135,7 @@ class _Normalised(torch.autograd.Function):
             d = _backward_again(g_y, g, g_mean, g_var, y, mean, var, ctx.eps)
             return d, d.sum((0, 2, 3), dtype=mean.dtype), None
         rstd = torch.rsqrt(var + ctx.eps)
-        d_x, d_bias = torch.empty_like(y), mean.new_zeros(y.shape[1])
-        for i, j in _tiles(y):
-            more = (None if extra is None else extra[i, j] for extra in (g_y, g_mean, g_var))
-            with _result(d_x, i, j) as d:
-                _backward(d, g[i, j], y[i, j], mean[i, j], rstd[i, j], None, *more)
-                d_bias[j] += d.sum((0, 2, 3))
+        d_x, _, _, d_bias, _ = _backward(g, y, mean, rstd, None, None, g_y, g_mean, g_var)
         return d_x, d_bias, None
 
 
@@ -166,55 +149,126 @@ def _forward(
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """X becomes leaky_relu(x + bias + noise); its norm with style, mean, 1 / std and variance."""
-    out, bias = torch.empty_like(x), _wide(bias)
-    mean, var = bias.new_empty(x.shape[:2]), bias.new_empty(x.shape[:2])
-    rstd = torch.empty_like(var)
-    pixels = x.shape[2] * x.shape[3]
+    out = torch.empty_like(x)
+    if _fits(x):
+        return out, *_forward_tile(x, out, bias, noise, noise_weight, gain, shift, eps)
+    mean, rstd, var = (bias.new_empty(x.shape[:2], dtype=_wide_type(x)) for _ in range(3))
     for i, j in _tiles(x):
-        with _changed(x, i, j) as y, _result(out, i, j) as normed:
-            y.add_(bias[j, None, None])
-            if noise is not None and noise_weight is not None:
-                y.add_(_wide(noise[i]) * noise_weight[j, None, None])
-            fn.leaky_relu_(y, SLOPE)
-            mean[i, j] = y.mean((2, 3))
-            torch.sub(y, mean[i, j, None, None], out=normed)
-            var[i, j] = squares(normed).div_(pixels)
-            rstd[i, j] = torch.rsqrt(var[i, j] + eps)
-            slope = rstd[i, j] if gain is None else rstd[i, j] * gain[i, j]
-            normed.mul_(slope[:, :, None, None])
-            if shift is not None:
-                normed.add_(shift[i, j, None, None])
+        mean[i, j], rstd[i, j], var[i, j] = _forward_tile(
+            x[i, j],
+            out[i, j],
+            bias[j],
+            _part(noise, i),
+            _part(noise_weight, j),
+            _part(gain, (i, j)),
+            _part(shift, (i, j)),
+            eps,
+        )
     return out, mean, rstd, var
 
 
+def _forward_tile(
+    x: Tensor,
+    out: Tensor,
+    bias: Tensor,
+    noise: Tensor | None,
+    noise_weight: Tensor | None,
+    gain: Tensor | None,
+    shift: Tensor | None,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`_forward` of a tile, whose result is written to `out`; mean, 1 / std and variance."""
+    y = _wide(x).add_(_wide(bias)[:, None, None])
+    if noise is not None and noise_weight is not None:
+        y.addcmul_(_wide(noise), noise_weight[:, None, None])
+    fn.leaky_relu_(y, SLOPE)
+    mean = y.mean((2, 3))
+    normed = out if out.dtype == y.dtype else torch.empty_like(y)
+    torch.sub(y, mean[:, :, None, None], out=normed)
+    var = squares(normed).div_(y.shape[2] * y.shape[3])
+    rstd = torch.rsqrt(var + eps)
+    normed.mul_((rstd if gain is None else rstd * gain)[:, :, None, None])
+    if shift is not None:
+        normed.add_(shift[:, :, None, None])
+    for wide, narrow in ((y, x), (normed, out)):
+        if wide is not narrow:
+            narrow.copy_(wide)
+    return mean, rstd, var
+
+
 def _backward(
-    d: Tensor,
     g: Tensor,
     y: Tensor,
     mean: Tensor,
     rstd: Tensor,
     gain: Tensor | None,
+    noise: Tensor | None,
     g_y: Tensor | None = None,
     g_mean: Tensor | None = None,
     g_var: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Writes the gradient before the leaky ReLU to d; sum of g, and of g times the normed features.
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
+    """The gradients of x, shift, scale, bias and, if there was noise, its weight."""
+    d_x = torch.empty_like(y)
+    if _fits(y):
+        return d_x, *_backward_tile(d_x, g, y, mean, rstd, gain, noise, g_y, g_mean, g_var)
+    d_shift, d_scale = torch.empty_like(mean), torch.empty_like(mean)
+    d_bias = mean.new_zeros(y.shape[1])
+    d_noise = None if noise is None else torch.zeros_like(d_bias)
+    for i, j in _tiles(y):
+        d_shift[i, j], d_scale[i, j], of_bias, of_noise = _backward_tile(
+            d_x[i, j],
+            g[i, j],
+            y[i, j],
+            mean[i, j],
+            rstd[i, j],
+            _part(gain, (i, j)),
+            _part(noise, i),
+            *(_part(extra, (i, j)) for extra in (g_y, g_mean, g_var)),
+        )
+        d_bias[j] += of_bias
+        if d_noise is not None and of_noise is not None:
+            d_noise[j] += of_noise
+    return d_x, d_shift, d_scale, d_bias, d_noise
+
+
+def _backward_tile(
+    d_x: Tensor,
+    g: Tensor,
+    y: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+    gain: Tensor | None,
+    noise: Tensor | None,
+    g_y: Tensor | None,
+    g_mean: Tensor | None,
+    g_var: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """`_backward` of a tile, whose gradient is written to d_x; of its planes, and channels' sums.
 
     With n = (y - mean) * rstd, a = rstd * gain and averages over the plane:
     d_y = a * (g - average(g) - n * average(g * n)), plus what comes by the statistics.
     """
     g, y = _wide(g), _wide(y)
+    d = d_x if d_x.dtype == y.dtype else torch.empty_like(y)
     pixels = y.shape[2] * y.shape[3]
     sums = g.sum((2, 3))
     products = (torch.mul(g, y, out=d).sum((2, 3)) - mean * sums) * rstd
     a = rstd if gain is None else rstd * gain
     slope, level = _line(a, sums, products, mean, rstd, g_mean, g_var, pixels)
     torch.mul(y, slope[:, :, None, None], out=d).add_(level[:, :, None, None])
-    d.add_(g * a[:, :, None, None])
+    d.addcmul_(g, a[:, :, None, None])
     if g_y is not None:
         d.add_(g_y)
     torch.ops.aten.leaky_relu_backward.grad_input(d, y, SLOPE, True, grad_input=d)
-    return sums, products
+    if d is not d_x:
+        d_x.copy_(d)
+    d_noise = None if noise is None else _per_channel(d * noise)
+    return sums, products, _per_channel(d), d_noise
+
+
+def _per_channel(d: Tensor) -> Tensor:
+    """The sum over images and pixels, as a CPU is fastest.  [N, C, R, R] -> [C]"""
+    return d.sum((2, 3)).sum(0)
 
 
 def _backward_again(
@@ -260,31 +314,19 @@ def _line(
     return slope, level
 
 
-@contextmanager
-def _changed(x: Tensor, i: slice, j: slice) -> Iterator[Tensor]:
-    """A tile to be changed in at least float32: of x itself, or rounded into x in the end."""
-    tile = x[i, j]
-    wide = _wide(tile)
-    yield wide
-    if wide is not tile:
-        tile.copy_(wide)
+def _fits(x: Tensor) -> bool:
+    """Whether x is worked off at once: on a CPU because a cache holds it."""
+    return x.device.type != "cpu" or x.numel() <= TILE
 
 
-@contextmanager
-def _result(x: Tensor, i: slice, j: slice) -> Iterator[Tensor]:
-    """As `_changed`, of an x that holds nothing yet: it is not read."""
-    tile = x[i, j]
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    wide = tile if dtype == x.dtype else torch.empty_like(tile, dtype=dtype)
-    yield wide
-    if wide is not tile:
-        tile.copy_(wide)
+def _part(x: Tensor | None, of: slice | tuple[slice, slice]) -> Tensor | None:
+    return None if x is None else x[of]
 
 
 def _tiles(x: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Images and channels whose planes stay in a CPU's cache together; elsewhere all at once."""
+    """Images and channels whose planes stay in a CPU's cache together."""
     n, c = x.shape[:2]
-    planes = max(1, TILE // (x.shape[2] * x.shape[3])) if x.device.type == "cpu" else n * c
+    planes = max(1, TILE // (x.shape[2] * x.shape[3]))
     images = max(1, planes // c)
     planes = c if is_channels_last(x) else planes
     for i in range(0, n, images):
@@ -294,4 +336,8 @@ def _tiles(x: Tensor) -> Iterator[tuple[slice, slice]]:
 
 def _wide(x: Tensor) -> Tensor:
     """X in at least float32; itself where it is."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return x.to(_wide_type(x))
+
+
+def _wide_type(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
