@@ -17,6 +17,7 @@ from stylealae.editing import attributes
 from stylealae.editing.directions import Directions, principal, sefa
 from stylealae.editing.inversion import unmapped
 from stylealae.editing.prior import FittedPrior, fit_prior
+from stylealae.editing.recovery import Recovery, recover
 from stylealae.editing.refinement import Distance, Refined, refine
 from stylealae.editing.tuning import Tuned, Tuning, tune
 from stylealae.errors import CheckpointError, ConfigError
@@ -221,6 +222,23 @@ class StyleALAE(OnHub):
         found = type(self)(nets, self.model, self.w_mean, stage=self.stage, seen=self.seen)
         found.w_mean = found.styles(10_000).mean(0).expand_as(self.w_mean).clone()
         return found
+
+    def recover(
+        self, take: Callable[[Tensor], Tensor], there: int, count: int, *, seed: int = 0,
+        report: Callable[[int], None] | None = None,
+    ) -> Recovery:  # fmt: skip
+        """An E and a G that find the styles of F again: see recovery.recover."""
+        return recover(
+            self.nets, take, there, count, self.stage, self.model.z_width, seed=seed, report=report
+        )
+
+    def with_recovery(self, recovery: Recovery) -> Self:
+        """The model with what `recover` has found in the place of E and G."""
+        n = self.nets
+        nets = copy.deepcopy(n, {id(shared): shared for shared in (n.F, n.D)})
+        nets.E.load_state_dict(recovery.E.state_dict())
+        nets.G.load_state_dict(recovery.G.state_dict())
+        return type(self)(nets, self.model, self.w_mean, stage=self.stage, seen=self.seen)
 
     def sample(
         self, n: int, *, seed: int = 0, truncation: float = 1.0, stage: int | None = None,

@@ -161,6 +161,9 @@ class LossConfig(TermsConfig):
     prior_img: int = 0
     """Images, at most, to whose styles F is fitted when the last stage ends, in its snapshot alone:
     samples of a short run are then more like them (`stylealae fit-prior`).  0: F is as trained."""
+    recover_img: int = 0
+    """Images for which E and G then, in that snapshot alone, learn to recover the styles of F, and
+    to draw these images as before: less of w is lost on the way back.  One worker does it."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.mixing_prob <= 1.0:
@@ -168,7 +171,7 @@ class LossConfig(TermsConfig):
                 f"loss.mixing_prob is {self.mixing_prob}: it is a probability, 0 to 1"
             )
         weights = "r1_gamma", "reciprocity_weight", "likeness_features", "likeness_prior"
-        for name in (*weights, "likeness_rate"):
+        for name in (*weights, "likeness_rate", "prior_img", "recover_img"):
             if getattr(self, name) < 0.0:
                 raise ConfigError(f"loss.{name} is {getattr(self, name)}: it cannot be negative")
         if not 0.0 <= self.likeness_structure <= 1.0:

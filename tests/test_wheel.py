@@ -23,6 +23,7 @@ TINY = (
     "model.resolution=8", "model.max_channels=8", "schedule.stage_img=[64]",
     "schedule.total_img=0", "schedule.batch=[8]", "log.grid_img=64", "cluster.workers=[1]",
     "loss.prior_img=0",
+    "loss.recover_img=0",
 )  # fmt: skip
 
 

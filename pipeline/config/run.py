@@ -102,12 +102,13 @@ class RunConfig:
                 f"loss.reciprocity_in is z, which E gives in the place of w, and model.z_width is "
                 f"{widths[0]}, model.w_width {widths[1]}: make them equal"
             )
-        fitted = self.loss.prior_img if isinstance(self.loss, LossConfig) else 0
-        if fitted and not isinstance(self.model, ModelConfig):
-            raise ConfigError(
-                f"loss.prior_img is {fitted}, and F is fitted to images in StyleALAE alone, not in "
-                f"the family {self.family}: leave it out"
-            )
+        for name in ("prior_img", "recover_img"):
+            count = getattr(self.loss, name, 0)
+            if count and not isinstance(self.model, ModelConfig):
+                raise ConfigError(
+                    f"loss.{name} is {count}, and networks are fitted after training in StyleALAE "
+                    f"alone, not in the family {self.family}: leave it out"
+                )
         if self.engine.timeout_s <= self.data.patience_s:
             raise ConfigError(
                 f"engine.timeout_s is {self.engine.timeout_s:g} and data.patience_s "

@@ -1,4 +1,4 @@
-"""What the end of a stage leaves: the average as a model, its F fitted to images if asked."""
+"""What the end of a stage leaves: the average as a model, which may be worked on once more."""
 
 import logging
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from pipeline.data.loader.batch import on_device
 from stylealae import StyleALAE
 from stylealae.capabilities import Model
 from stylealae.config import LossConfig
-from stylealae.errors import ConfigError
+from stylealae.errors import ConfigError, DivergenceError
 
 if TYPE_CHECKING:
     from pipeline.training.stage import Stage
@@ -19,7 +19,7 @@ __all__ = ["finished"]
 
 log = logging.getLogger(__name__)
 STEPS = 3000
-"""Of the fit."""
+"""Of the fit of F."""
 PIXELS_AT_ONCE = 1 << 18
 """Of the images that are encoded together."""
 
@@ -27,16 +27,43 @@ PIXELS_AT_ONCE = 1 << 18
 def finished(s: "Stage") -> tuple[Model, str]:
     """The model of a stage's snapshot, and what was done to it after training; empty if nothing."""
     model, loss = s.state.model(), s.cfg.loss
-    asked = loss.prior_img if isinstance(loss, LossConfig) else 0
-    if not asked or s.number < s.cfg.last_stage or not isinstance(model, StyleALAE):
+    last = s.number == s.cfg.last_stage
+    if not (last and isinstance(loss, LossConfig) and isinstance(model, StyleALAE)):
         return model, ""
-    w = _styles(s, model, asked)
+    model, fitted = _fitted(s, model, loss.prior_img)
+    model, recovered = _recovered(s, model, loss.recover_img)
+    return model, " ".join(done for done in (fitted, recovered) if done)
+
+
+def _fitted(s: "Stage", model: StyleALAE, most: int) -> tuple[StyleALAE, str]:
+    """F fitted to the styles of at most so many images."""
+    if not most:
+        return model, ""
+    w = _styles(s, model, most)
     try:
         prior = model.fit_prior(w, STEPS, seed=s.cfg.seed)
     except ConfigError as error:
-        log.warning("loss.prior_img is %s, but F stays as it is: %s", asked, error)
+        log.warning("loss.prior_img is %s, but F stays as it is: %s", most, error)
         return model, ""
     return model.with_prior(prior), f"F was fitted to {len(w):,} images afterwards."
+
+
+def _recovered(s: "Stage", model: StyleALAE, count: int) -> tuple[StyleALAE, str]:
+    """E and G after they have learned to recover the styles of F, beside so many images."""
+    if not count:
+        return model, ""
+    split = s.cfg.data.split
+
+    def take(ids: torch.Tensor) -> torch.Tensor:
+        return on_device(s.dataset.take(split, ids.numpy()), 1.0, model.device)
+
+    try:
+        found = model.recover(take, s.dataset.count(split), count, seed=s.cfg.seed)
+    except DivergenceError as error:
+        log.warning("loss.recover_img is %s, but E and G stay as they are: %s", count, error)
+        return model, ""
+    lost = f"{found.before:.1%} of their variance was lost on the way back, {found.after:.1%} is"
+    return model.with_recovery(found), f"E and G learned to recover the styles of F: {lost}."
 
 
 def _styles(s: "Stage", model: StyleALAE, most: int) -> torch.Tensor:

@@ -27,6 +27,7 @@ CONFIG = [
     "model.resolution=4",
     "model.max_channels=8",
     "loss.prior_img=0",
+    "loss.recover_img=0",
     "schedule.stage_img=[960]",
     "checkpoint.every_img=320",
     "log.scalars_img=320",

@@ -42,6 +42,7 @@ CONFIG = [
     "model.resolution=8",
     "model.max_channels=16",
     "loss.prior_img=0",
+    "loss.recover_img=0",
     f"schedule.stage_img=[{STAGE_IMG},{STAGE_IMG}]",
     "checkpoint.every_img=160",
     "log.scalars_img=80",

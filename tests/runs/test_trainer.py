@@ -334,6 +334,26 @@ def test_f_is_fitted_to_images_in_the_last_snapshot_alone(
     assert "F was fitted to 40 images afterwards." in card(cfg)
 
 
+def test_e_and_g_recover_the_styles_of_f_in_the_last_snapshot_alone(
+    unbroken: tuple[RunConfig, list[ProgressUpdate]], faces: Path, world: World, tmp_path: Path
+) -> None:
+    plain = unbroken[0]
+    cfg = config(tmp_path / "run", faces)
+    cfg = replace(cfg, loss=replace(cfg.loss, recover_img=40))
+    train(cfg, world, stops=[FIRST + 24])
+    for stage, moved in ((0, set()), (1, {"E", "G"})):
+        ours, theirs = (
+            StyleALAE.load(stage_folder(Path(c.run_dir), stage) / "snapshot") for c in (cfg, plain)
+        )
+        others = theirs.nets.state_dict()
+        apart = {k[0] for k, v in ours.nets.state_dict().items() if not torch.equal(v, others[k])}
+        assert apart == moved
+    again = config(tmp_path / "again", faces)
+    train(replace(again, loss=cfg.loss), world)
+    assert snapshot_bytes(again) == snapshot_bytes(cfg)
+    assert "E and G learned to recover the styles of F: " in card(cfg)
+
+
 def test_f_stays_as_it_is_where_images_are_too_few_to_fit_it_to(
     faces: Path, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,8 @@ from pipeline.cli.progress import progress
 __all__ = ["fit_prior"]
 
 MOST = 5000
+KEPT = 1 << 28
+"""Bytes of images, the first ones, that are kept to be shown again."""
 
 
 @click.command()
@@ -23,14 +25,16 @@ MOST = 5000
 @click.option("--out", required=True, type=PATH, help="New folder, for the snapshot.")
 @click.option("--steps", type=click.IntRange(1), default=3000, show_default=True,
               help="Of gradient descent, of 64 styles each.")  # fmt: skip
+@click.option("--recover", type=click.IntRange(0), default=0, show_default=True,
+              help="Images beside which E and G then learn to recover F's styles.")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Of what is drawn meanwhile.")
 @COUNT(MOST)
 @DEVICE
 @OVERWRITE
 @reports_errors
 def fit_prior(
-    model: Path, images: Sequence[str], out: Path, steps: int, seed: int, count: int, device: str,
-    overwrite: bool,
+    model: Path, images: Sequence[str], out: Path, steps: int, recover: int, seed: int, count: int,
+    device: str, overwrite: bool,
 ) -> None:  # fmt: skip
     """Fit F to the styles that E finds in IMAGES: samples are then more like them.
 
@@ -40,28 +44,53 @@ def fit_prior(
     F's styles are from the images' (squared MMD, half of the images not fitted), before and after.
     Takes seconds.
 
+    With --recover E and G then move too, a little: what G draws of a new F's styles E finds again,
+    and the images come back as before. Printed is the share of the styles' variance that is lost,
+    before and after. For 3,200 images of 32x32 it takes 15 seconds of a processor.
+
     \b
     stylealae fit-prior runs/demo datasets/rendered --out runs/demo-fitted
+    stylealae fit-prior runs/demo datasets/rendered --recover 3200 --out runs/demo-recovered
     stylealae sample runs/demo-fitted --out samples.png
     """  # noqa: D301
     import torch
 
+    from pipeline.data.loader.batch import on_device
     from pipeline.storage import published
 
     require_free(out, overwrite=overwrite)
     m = open_model(model, device)
-    found = read_batches(m, images, count=count, split="train", what="styles")
-    w = torch.cat([m.encode(x) for _, x in found])  # [N, W]
+    styles, kept, room = [], [], KEPT if recover else 0
+    for _, x in read_batches(m, images, count=count, split="train", what="styles"):
+        styles.append(m.encode(x))
+        if room >= x.numel():
+            kept.append(x.add(1).mul(127.5).round().byte())
+            room -= x.numel()
+    w = torch.cat(styles)  # [N, W]
     with progress("steps", steps) as advance:
         prior = m.fit_prior(w, steps, seed=seed, report=lambda _: advance(1))
+    m, numbers = m.with_prior(prior), dict[str, float]()
+    done = f"F fitted to {len(w):,} images afterwards"
+    if recover:
+        shown = torch.cat(kept)
+        with progress("images", recover) as advance:
+            found = m.recover(
+                lambda ids: on_device(shown[ids], 1.0, m.device),
+                len(shown),
+                recover,
+                seed=seed,
+                report=advance,
+            )
+        m, numbers = m.with_recovery(found), {"lost_before": found.before, "lost": found.after}
+        done += f", E and G by {recover:,} to its styles"
     with published(out) as folder:
-        m.with_prior(prior).save(
+        m.save(
             folder,
-            origin=f"Trained on {m.seen:,} real images; a running average of the weights, F fitted "
-            f"to {len(w):,} images afterwards (stylealae fit-prior).",
+            origin=f"Trained on {m.seen:,} real images; a running average of the weights, {done} "
+            "(stylealae fit-prior).",
         )
     click.echo(out)
     print_numbers(
         command="fit-prior", images=len(w), steps=steps, mmd_before=prior.before,
-        mmd_after=prior.after,
+        mmd_after=prior.after, **numbers,
     )  # fmt: skip

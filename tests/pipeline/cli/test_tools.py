@@ -104,7 +104,10 @@ def test_f_is_fitted_to_images_for_training_alone(snapshot: Path, photos: Path, 
     out, fitted = tmp_path / "set", tmp_path / "fitted"
     words = ("--resolutions", "16", "--workers", "1", "--test-fraction", "0.25")
     assert run("prepare", photos, "--out", out, *words).exit_code == 0
-    assert numbers("fit-prior", snapshot, out, "--steps", "2", "--out", fitted)["images"] == 18
+    said = numbers("fit-prior", snapshot, out, "--steps", "2", "--recover", "32", "--out", fitted)
+    assert said["images"] == 18
+    assert 0 < said["lost"] != said["lost_before"]
+    assert "E and G by 32 to its styles" in (fitted / "README.md").read_text()
     assert numbers("encode", snapshot, out, "--out", tmp_path / "w.npy")["images"] == 24
 
 

@@ -119,6 +119,8 @@ def test_an_override_knows_the_keys_of_the_family_that_another_names() -> None:
         ("", "loss.r1_every=0", "loss.r1_every"),
         ("", "loss.prior_img=15", "at least 16 images"),
         ("family: alae", "loss.prior_img=100", "in StyleALAE alone"),
+        ("family: alae", "loss.recover_img=100", "in StyleALAE alone"),
+        ("", "loss.recover_img=-1", "cannot be negative"),
         ("", "schedule=1", "1 stands where a section is wanted"),
         ("loss: 3", "", "3 stands where a section is wanted"),
         ("", "loss.likeness_rate=-1", "loss.likeness_rate"),
