@@ -57,6 +57,8 @@ class Console:
                 f"{u.resolution}x{u.resolution} is trained: {images:,} images, the last "
                 f"{images - before:,} in {_duration(now - then)}, {rate:.0f} img/s all in all"
             )
+        if u.then:
+            self.say(u.then)
 
     def _progress(self, u: ProgressUpdate) -> None:
         losses = "  ".join(f"{name} {value:.3f}" for name, value in u.losses.items())

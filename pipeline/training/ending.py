@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from pipeline.config import RunConfig
 from pipeline.data.loader.batch import on_device
 from stylealae import StyleALAE
 from stylealae.capabilities import Model
@@ -15,13 +16,23 @@ from stylealae.errors import ConfigError, DivergenceError
 if TYPE_CHECKING:
     from pipeline.training.stage import Stage
 
-__all__ = ["finished"]
+__all__ = ["announced", "finished"]
 
 log = logging.getLogger(__name__)
 STEPS = 3000
 """Of the fit of F."""
 PIXELS_AT_ONCE = 1 << 18
 """Of the images that are encoded together."""
+
+
+def announced(cfg: RunConfig) -> str:
+    """What `finished` will do to a run's last stage, in a sentence; empty if nothing."""
+    loss, work = cfg.loss, []
+    if isinstance(loss, LossConfig) and loss.prior_img:
+        work.append(f"F is fitted to at most {loss.prior_img:,} images")
+    if isinstance(loss, LossConfig) and loss.recover_img:
+        work.append(f"E and G learn to recover F's styles, for {loss.recover_img:,} images")
+    return f"now {', and '.join(work)}" if work else ""
 
 
 def finished(s: "Stage") -> tuple[Model, str]:

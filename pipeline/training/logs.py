@@ -54,9 +54,11 @@ class Log:
         fence: Fence | None = None,
         scalars: Callable[[], Mapping[str, float]] = dict,
         config: Mapping[str, object] | None = None,
+        then: str = "",
     ) -> None:
         self.cfg, self.world, self.run_dir = cfg, world, storage.working
         self.span, self.total, self._report, self._scalars = span, total, report, scalars
+        self._then = then
         self._sums: dict[str, Tensor] = {}
         self._count = 0
         self._since = (time.monotonic(), seen)
@@ -133,6 +135,7 @@ class Log:
                 img_per_s=row["time/img_per_s"],
                 losses={tag.split("/")[1]: value for tag, value in losses.items()},
                 apart=self.apart,
+                then=self._then if seen >= self.span[1] else "",
             )
         )
 

@@ -43,3 +43,5 @@ class ProgressUpdate:
     losses: Mapping[str, float]
     apart: float = 0.0
     """How much higher the critic's mean sign is on training images than on held-out ones."""
+    then: str = ""
+    """What is done now that the last image was shown, if that takes a while."""

@@ -14,6 +14,7 @@ from pipeline.storage import Storage
 from pipeline.training.async_checkpoint import Saver
 from pipeline.training.critic import CriticWatch
 from pipeline.training.description import describe
+from pipeline.training.ending import announced
 from pipeline.training.fencing import Fence
 from pipeline.training.logs import Log
 from pipeline.training.metrics import Metrics
@@ -117,6 +118,7 @@ def open_stage(
     log = Log(
         storage, cfg.log, world, seen=state.seen, span=span, total=cfg.span(cfg.last_stage)[1],
         report=report, fence=fence, scalars=state.engine.scalars, config=as_dict(cfg),
+        then=announced(cfg) if stage == cfg.last_stage else "",
     )  # fmt: skip
     opened = Stage(
         cfg=cfg,

@@ -348,10 +348,12 @@ def test_e_and_g_recover_the_styles_of_f_in_the_last_snapshot_alone(
         others = theirs.nets.state_dict()
         apart = {k[0] for k, v in ours.nets.state_dict().items() if not torch.equal(v, others[k])}
         assert apart == moved
-    again = config(tmp_path / "again", faces)
-    train(replace(again, loss=cfg.loss), world)
+    again, said = config(tmp_path / "again", faces), list[str]()
+    train(replace(again, loss=cfg.loss), world, report=lambda u: said.append(u.then))
     assert snapshot_bytes(again) == snapshot_bytes(cfg)
     assert "E and G learned to recover the styles of F: " in card(cfg)
+    assert said[-1] == "now E and G learn to recover F's styles, for 40 images"
+    assert not any(said[:-1])
 
 
 def test_f_stays_as_it_is_where_images_are_too_few_to_fit_it_to(
