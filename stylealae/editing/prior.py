@@ -23,7 +23,7 @@ from stylealae.priors import normal, rng
 
 __all__ = ["FittedPrior", "fit_prior"]
 
-BATCH = 64
+BATCH = 256
 RATE = 0.06
 """Of Adam, at first; it falls to nothing as half a cosine."""
 BETAS = (0.0, 0.99)
@@ -57,7 +57,7 @@ def fit_prior(
         F: the mapping.
         w: [N, W], of at least 16 images; every second is kept apart to judge by.
         z_width: numbers in z.
-        steps: Adam's, of 64 styles each.
+        steps: Adam's, of 256 styles each.
         seed: of the draws.
         report: called after each step with the number of those done.
 

@@ -24,7 +24,7 @@ KEPT = 1 << 28
 @IMAGES
 @click.option("--out", required=True, type=PATH, help="New folder, for the snapshot.")
 @click.option("--steps", type=click.IntRange(1), default=3000, show_default=True,
-              help="Of gradient descent, of 64 styles each.")  # fmt: skip
+              help="Of gradient descent, of 256 styles each.")  # fmt: skip
 @click.option("--recover", type=click.IntRange(0), default=0, show_default=True,
               help="Images beside which E and G then learn to recover F's styles.")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Of what is drawn meanwhile.")
