@@ -1,6 +1,7 @@
 """What the end of a stage leaves: the average as a model, which may be worked on once more."""
 
 import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,9 @@ log = logging.getLogger(__name__)
 STEPS = 3000
 """Of the fit of F."""
 PIXELS_AT_ONCE = 1 << 18
-"""Of the images that are encoded together."""
+"""Of the images that are read, and encoded, together."""
+KEPT = 1 << 28
+"""Bytes of images that are kept, to be shown again and again."""
 
 
 def announced(cfg: RunConfig) -> str:
@@ -63,13 +66,14 @@ def _recovered(s: "Stage", model: StyleALAE, count: int) -> tuple[StyleALAE, str
     """E and G after they have learned to recover the styles of F, beside so many images."""
     if not count:
         return model, ""
-    split = s.cfg.data.split
+    room = KEPT // (model.model.channels * model.resolution**2)
+    kept = torch.cat([*_spread(s, model, min(count, room))])  # random reads would be slow
 
     def take(ids: torch.Tensor) -> torch.Tensor:
-        return on_device(s.dataset.take(split, ids.numpy()), 1.0, model.device)
+        return on_device(kept[ids], 1.0, model.device)
 
     try:
-        found = model.recover(take, s.dataset.count(split), count, seed=s.cfg.seed)
+        found = model.recover(take, len(kept), count, seed=s.cfg.seed)
     except DivergenceError as error:
         log.warning("loss.recover_img is %s, but E and G stay as they are: %s", count, error)
         return model, ""
@@ -78,10 +82,15 @@ def _recovered(s: "Stage", model: StyleALAE, count: int) -> tuple[StyleALAE, str
 
 
 def _styles(s: "Stage", model: StyleALAE, most: int) -> torch.Tensor:
-    """E of images of the training split, spread over it, as it may be sorted.  -> [N, W]"""
+    """E of at most so many images.  -> [N, W]"""
+    parts = _spread(s, model, most)
+    return torch.cat([model.encode(on_device(part, 1.0, model.device)) for part in parts])
+
+
+def _spread(s: "Stage", model: StyleALAE, most: int) -> Iterator[torch.Tensor]:
+    """Images of the training split, spread over it, as it may be sorted.  -> uint8 [n, C, R, R]"""
     split = s.cfg.data.split
     there = s.dataset.count(split)
     n = min(most, there)
     parts = np.array_split(np.arange(n) * there // n, -(-n * model.resolution**2 // PIXELS_AT_ONCE))
-    taken = (on_device(s.dataset.take(split, part), 1.0, model.device) for part in parts)
-    return torch.cat([model.encode(x) for x in taken])
+    return (s.dataset.take(split, part) for part in parts)
