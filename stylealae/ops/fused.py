@@ -180,7 +180,8 @@ def _forward_tile(
     """`_forward` of a tile, whose result is written to `out`; mean, 1 / std and variance."""
     y = _wide(x).add_(_wide(bias)[:, None, None])
     if noise is not None and noise_weight is not None:
-        y.addcmul_(_wide(noise), noise_weight[:, None, None])
+        # Written as y lies; `addcmul` rounds by how its tensors lie, which one bit would show.
+        y.add_(torch.mul(_wide(noise), noise_weight[:, None, None], out=torch.empty_like(y)))
     fn.leaky_relu_(y, SLOPE)
     mean = y.mean((2, 3))
     normed = out if out.dtype == y.dtype else torch.empty_like(y)
@@ -256,7 +257,7 @@ def _backward_tile(
     a = rstd if gain is None else rstd * gain
     slope, level = _line(a, sums, products, mean, rstd, g_mean, g_var, pixels)
     torch.mul(y, slope[:, :, None, None], out=d).add_(level[:, :, None, None])
-    d.addcmul_(g, a[:, :, None, None])
+    d.add_(g * a[:, :, None, None])
     if g_y is not None:
         d.add_(g_y)
     torch.ops.aten.leaky_relu_backward.grad_input(d, y, SLOPE, True, grad_input=d)
