@@ -163,7 +163,8 @@ class LossConfig(TermsConfig):
     samples of a short run are then more like them (`stylealae fit-prior`).  0: F is as trained."""
     recover_img: int = 0
     """Images for which E and G then, in that snapshot alone, learn to recover the styles of F, and
-    to draw these images as before: less of w is lost on the way back.  One worker does it."""
+    to draw these images as before: less of w is lost on the way back.  One worker does it, and
+    draws them from 256 MiB of images of all."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.mixing_prob <= 1.0:

@@ -16,7 +16,7 @@ from stylealae.augment import transformed
 from stylealae.config import LossConfig, TermsConfig
 from stylealae.networks.group import AlaeNetworks, NetworkGroup
 from stylealae.ops.formulas import wide
-from stylealae.ops.precision import forward_of_r1, full_precision
+from stylealae.ops.precision import forward_of_r1, full_precision, tf32
 from stylealae.phase_inputs import PhaseInputs, StyleInputs
 from stylealae.schedule import Growth
 
@@ -148,7 +148,7 @@ def likeness(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossCo
     x_again, share = n.G(w, at, r.noise), cfg.likeness_structure
     errors = losses.absolute_error(x_again, x)
     if share:  # as Zhao et al. (arXiv 1511.08861) mix the two
-        with full_precision(x):
+        with full_precision(x), tf32(False):  # variances are differences of squares
             errors = torch.lerp(errors, losses.structural_error(x_again.to(x.dtype), x), share)
     loss = errors.mean()
     if cfg.likeness_features:

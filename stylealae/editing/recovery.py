@@ -19,7 +19,7 @@ from stylealae.errors import DivergenceError
 from stylealae.networks import Networks
 from stylealae.networks.encoder import Encoder
 from stylealae.networks.generator import Generator
-from stylealae.ops.precision import full_precision
+from stylealae.ops.precision import full_precision, tf32
 from stylealae.priors import normal, rng
 from stylealae.schedule import Growth
 
@@ -100,7 +100,7 @@ def recover(
         x = take(torch.randint(there, (batch,), generator=source)).to(device)
         w = F(normal(batch, z_width, source).to(device)).detach()
         again = G(E(x, at), at, noise)
-        with full_precision(x):
+        with full_precision(x), tf32(False):
             errors = losses.absolute_error(again, x), losses.structural_error(again, x)
         loss = torch.lerp(*errors, STRUCTURE).mean()
         loss = loss + losses.squared_error(E(G(w, at, noise), at), w).mean() / spread

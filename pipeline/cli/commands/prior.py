@@ -46,7 +46,8 @@ def fit_prior(
 
     With --recover E and G then move too, a little: what G draws of a new F's styles E finds again,
     and the images come back as before. Printed is the share of the styles' variance that is lost,
-    before and after. For 3,200 images of 32x32 it takes 15 seconds of a processor.
+    before and after. The images are drawn from the first 256 MiB of them. For 3,200 of 32x32 it
+    takes half a minute of a processor.
 
     \b
     stylealae fit-prior runs/demo datasets/rendered --out runs/demo-fitted

@@ -9,6 +9,7 @@ from stylealae import losses
 from stylealae.families.common.networks import Autoencoder
 from stylealae.families.common.phases import RECONSTRUCTION, Encoded, Term, summed
 from stylealae.families.wae.config import WaeLossConfig
+from stylealae.ops.precision import full_precision, tf32
 from stylealae.phase_inputs import CodeInputs
 from stylealae.phases import Phase
 
@@ -17,7 +18,8 @@ __all__ = ["wae_phases"]
 
 def match(n: Autoencoder, x: Tensor, e: Encoded, r: CodeInputs, cfg: WaeLossConfig) -> Tensor:
     """E: codes that are distributed as samples of the prior.  -> []"""
-    return cfg.mmd_weight * losses.mmd(e.code.z, r.z)
+    with full_precision(x), tf32(False):  # small differences of large squares, by products
+        return cfg.mmd_weight * losses.mmd(e.code.z.to(r.z.dtype), r.z)
 
 
 def wae_phases(

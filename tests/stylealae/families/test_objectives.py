@@ -23,7 +23,10 @@ from torch.distributions import (
 
 from stylealae import losses
 from stylealae.families import FAMILIES, sections
+from stylealae.families.common.networks import Code
+from stylealae.families.common.phases import Encoded
 from stylealae.families.factor_vae.phases import dealt
+from stylealae.families.wae.phases import match
 from stylealae.phase_inputs import CodeInputs
 from stylealae.priors import Gaussians, Sphere, rng
 from stylealae.schedule import Progress
@@ -152,6 +155,17 @@ def test_wae_adds_the_mmd_to_the_error() -> None:
     z = c.n.E(c.rows).z
     wanted = c.error(z, c.rows).mean() + 5.0 * losses.mmd(z, c.inputs().z)
     assert c.losses() == pytest.approx([wanted.item()], rel=1e-5)
+
+
+def test_mmd_is_computed_in_float32_whatever_the_precision() -> None:
+    codes = (0.5 * torch.randn(6, SHAPE["z_width"], generator=rng(0, "z", 0))).bfloat16()
+    c = Case("wae")
+    e = Encoded(Code(codes, codes[:, :0]), codes, codes, None)
+    wanted = c.cfg.mmd_weight * losses.mmd(codes.double(), c.inputs().z.double())
+    with torch.autocast("cpu", torch.bfloat16):
+        found = match(c.n, c.x, e, c.inputs(), c.cfg)
+    assert found.dtype == torch.float32
+    assert found.item() == pytest.approx(wanted.item(), abs=1e-5)
 
 
 def test_vae_gan_compares_features_of_the_discriminator() -> None:
