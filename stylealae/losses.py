@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as fn
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 __all__ = [
     "RECONSTRUCTIONS",
@@ -156,8 +157,8 @@ def mmd(x: Tensor, y: Tensor) -> Tensor:
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:
         square = a.square().sum(1)[:, None] + b.square().sum(1) - 2.0 * (a @ b.t())  # [N, M]
-        widths = (2.0 * a.shape[1] * s for s in KERNEL_SCALES)
-        return torch.stack([(c / (c + square)).sum() for c in widths]).sum()
+        found: Tensor = _Kernels.apply(square, 2.0 * a.shape[1])  # type: ignore[no-untyped-call]
+        return found
 
     def within(a: Tensor) -> Tensor:
         return (kernel(a, a) - len(KERNEL_SCALES) * len(a)) / (len(a) * (len(a) - 1))
@@ -165,6 +166,32 @@ def mmd(x: Tensor, y: Tensor) -> Tensor:
     centre = y.mean(0)  # the kernel does not see it, and squares keep their digits
     x, y = x - centre, y - centre
     return within(x) + within(y) - 2.0 * kernel(x, y) / (len(x) * len(y))
+
+
+class _Kernels(torch.autograd.Function):
+    """The sum over pairs and scales s of C / (C + square), C = width s.  [N, M] -> []
+
+    The slope is found on the way, in the same passes: by torch's own rules it takes three times
+    as many.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, square: Tensor, width: float) -> Tensor:
+        total, slope, one = square.new_zeros(()), torch.zeros_like(square), square.new_ones(())
+        for scale in KERNEL_SCALES:
+            c = width * scale
+            near = torch.add(one, square, alpha=1.0 / c).reciprocal_()
+            total += near.sum()
+            if ctx.needs_input_grad[0]:
+                slope.addcmul_(near, near, value=-1.0 / c)
+        ctx.save_for_backward(slope)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
+        (slope,) = ctx.saved_tensors
+        return slope * g, None
 
 
 def spread(x: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from stylealae.priors import normal, rng
 __all__ = ["FittedPrior", "fit_prior"]
 
 BATCH = 256
-RATE = 0.06
+RATE = 0.25
 """Of Adam, at first; it falls to nothing as half a cosine."""
 BETAS = (0.0, 0.99)
 JUDGED = 1000

@@ -28,7 +28,7 @@ __all__ = ["Recovery", "recover"]
 RATE = 0.001
 """Of Adam, at first; it falls to nothing as half a cosine."""
 BETAS = (0.0, 0.99)
-STRUCTURE = 0.5
+STRUCTURE = 0.8
 """Share of 1 - SSIM in likeness."""
 LEAST, MOST, PIXELS = 4, 32, 1 << 17
 """Images of a step: as many as have so many pixels, in bounds."""
