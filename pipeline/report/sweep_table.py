@@ -1,5 +1,6 @@
 """What the runs of a sweep came to: JSON, and a table of means and deviations over seeds."""
 
+import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,19 +11,19 @@ from safetensors import safe_open
 from pipeline.report.published_results import device, rewrite, seconds_of, with_deviation
 from pipeline.report.sweep import SweepRun, folder_name
 from pipeline.storage.json_lines import json_lines
-from stylealae.errors import CheckpointError
+from stylealae.errors import CheckpointError, ConfigError
 
-__all__ = ["EVALUATION", "Entry", "cell", "entry_of", "record", "table_of"]
+__all__ = ["EVALUATION", "Entry", "cell", "entry_of", "record", "seeds_of", "table_of"]
 
 EVALUATION = "evaluation.jsonl"
 """In a run's folder: a line a metric, as `stylealae evaluate --out` writes them."""
 HEAD = "# Sweep\n\nWritten by `stylealae sweep`: mean ± deviation over seeds.\n\n"
 Entry = Mapping[str, Any]
-"""A run: config, swept, seed, images, seconds, parameters, figures by name, device."""
+"""A run: config, swept, seed, images, seconds, parameters, figures by name, device, command."""
 
 
-def entry_of(run: SweepRun) -> Entry:
-    """A finished run's losses and metrics, and what it cost.
+def entry_of(run: SweepRun, command: str) -> Entry:
+    """A finished run's losses and metrics, what it cost, and the sweep's command.
 
     Raises:
         CheckpointError: the run has no log, or no snapshot.
@@ -40,6 +41,7 @@ def entry_of(run: SweepRun) -> Entry:
         "parameters": _parameters(run),
         "figures": {**losses, **_measured(run.folder / EVALUATION)},
         "device": device(),
+        "command": command,
     }
 
 
@@ -50,6 +52,31 @@ def record(file: Path, found: Mapping[str, Entry]) -> str:
         ConfigError: the files cannot be read or written.
     """
     return rewrite(file, found, table_of, head=HEAD)
+
+
+def seeds_of(file: Path) -> list[Entry]:
+    """The runs of a sweep's JSON file, which are to differ in their seed alone.
+
+    Raises:
+        ConfigError: the file cannot be read, or has runs of several settings.
+    """
+    try:
+        runs = list(json.loads(file.read_text()).values())
+        settings = {folder_name({"config": run["config"], **run["swept"]}) for run in runs}
+        complete = all({"figures", "seed", "seconds"} <= run.keys() for run in runs)
+    except (OSError, ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
+        raise ConfigError(
+            f"{file} is no file of a sweep's ({error}): give the sweep.json that `stylealae sweep` "
+            "has written"
+        ) from error
+    if not runs or not complete:
+        raise ConfigError(f"{file} has no runs with seed, seconds and figures: run the sweep first")
+    if len(settings) > 1:
+        raise ConfigError(
+            f"{file} has runs of {len(settings)} settings ({'; '.join(sorted(settings))}), and a "
+            "line is of one: sweep seeds alone, with --out a file of its own"
+        )
+    return runs
 
 
 def table_of(entries: Mapping[str, Entry]) -> str:

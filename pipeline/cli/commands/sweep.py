@@ -1,6 +1,7 @@
 """`sweep`: every combination of some keys' values."""
 
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,7 @@ def sweep(
     is trained and measured is left alone. Runs that differ in their seed alone share a line: mean
     and deviation. A run that fails does not end the others; they are named at the end.
     """  # noqa: D301
+    from pipeline.report.published_results import command_of
     from pipeline.report.sweep import runs_of
     from pipeline.report.sweep_runs import SweepEvaluation, absolute, job_of
     from pipeline.report.sweep_table import entry_of, record, table_of
@@ -72,7 +74,8 @@ def sweep(
         for number, (job, error) in enumerate(runner(left), start=len(jobs) - len(left) + 1):
             click.echo(f"[{number}/{len(jobs)}] {job.name}: {error or 'done'}", err=True)
             failed |= {job.name: error} if error else {}
-    found = {run.name: entry_of(run) for run in runs if run.name not in failed}
+    command = command_of(sys.argv[1:])
+    found = {run.name: entry_of(run, command) for run in runs if run.name not in failed}
     file = out or Path(runs[0].cfg.run_dir).parent / "sweep.json"
     record(file, found)
     click.echo(table_of(found))

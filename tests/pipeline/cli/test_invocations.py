@@ -144,6 +144,7 @@ WRONG = {
     "audit runs/trained": "holds no checkpoints",
     "record x runs/demo --data datasets/mine --metric psn": "did you mean psnr",
     "record x runs/demo --data datasets/mine --metric psnr": "give the folder of a finished run",
+    "record x runs/demo": "a sweep's file, sweep.json, needs neither",
     "sweep seed=[0,1]": "a sweep needs a config",
     "align plain --landmarks ages.csv --out aligned": "cannot be read as landmarks",
 }

@@ -145,6 +145,24 @@ def test_seeds_share_a_line_of_mean_and_deviation(tmp_path: Path) -> None:
     assert table in (tmp_path / "t.md").read_text()
 
 
+def test_a_line_is_recorded_from_a_sweep_of_seeds(tmp_path: Path) -> None:
+    table, file = tmp_path / "sweep.json", tmp_path / "results.json"
+    record(
+        table, {f"{s}": entry(s, "4", 10.0 + s) | {"command": "stylealae sweep"} for s in (1, 0)}
+    )
+    command = ["record", "a", str(table), "--file", str(file)]
+    assert CliRunner().invoke(main, command).exit_code == 0
+    line = json.loads(file.read_text())["a"]
+    assert (line["psnr"], line["seeds"], line["seconds"]) == (10.5, [0, 1], 2.0)
+    assert line["command"] == "stylealae sweep"
+    assert CliRunner().invoke(main, [*command, "--figures", "bound=loss/elbo"]).exit_code == 0
+    assert json.loads(file.read_text())["a"]["bound"] == 3.0
+    record(table, {"other": entry(2, "1", 9.0)})
+    assert "2 settings (config=vae,loss.beta=1; " in CliRunner().invoke(main, command).stderr
+    table.write_text('{"0": 1}')
+    assert "give the sweep.json that" in CliRunner().invoke(main, command).stderr
+
+
 def test_the_command_trains_measures_and_goes_on(
     config: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
