@@ -22,8 +22,6 @@ __all__ = ["announced", "finished"]
 log = logging.getLogger(__name__)
 STEPS = 3000
 """Of the fit of F."""
-TURNS = (2, 1)
-"""Thirds of them, with a recovery after each: E has moved, and F follows it once more."""
 PIXELS_AT_ONCE = 1 << 18
 """Of the images that are read, and encoded, together."""
 KEPT = 1 << 28
@@ -46,31 +44,25 @@ def finished(s: "Stage") -> tuple[Model, str]:
     last = s.number == s.cfg.last_stage
     if not (last and isinstance(loss, LossConfig) and isinstance(model, StyleALAE)):
         return model, ""
-    turns = TURNS if loss.prior_img and loss.recover_img else (sum(TURNS),)
-    for turn, share in enumerate(turns):
-        seed = s.cfg.seed + turn
-        steps = STEPS * share // sum(turns)
-        model, fitted = _fitted(s, model, loss.prior_img, steps, seed)
-        model, recovered = _recovered(s, model, -(-loss.recover_img // len(turns)), seed)
+    model, fitted = _fitted(s, model, loss.prior_img)
+    model, recovered = _recovered(s, model, loss.recover_img)
     return model, " ".join(done for done in (fitted, recovered) if done)
 
 
-def _fitted(
-    s: "Stage", model: StyleALAE, most: int, steps: int, seed: int
-) -> tuple[StyleALAE, str]:
+def _fitted(s: "Stage", model: StyleALAE, most: int) -> tuple[StyleALAE, str]:
     """F fitted to the styles of at most so many images."""
     if not most:
         return model, ""
     w = _styles(s, model, most)
     try:
-        prior = model.fit_prior(w, steps, seed=seed)
+        prior = model.fit_prior(w, STEPS, seed=s.cfg.seed)
     except ConfigError as error:
         log.warning("loss.prior_img is %s, but F stays as it is: %s", most, error)
         return model, ""
     return model.with_prior(prior), f"F was fitted to {len(w):,} images afterwards."
 
 
-def _recovered(s: "Stage", model: StyleALAE, count: int, seed: int) -> tuple[StyleALAE, str]:
+def _recovered(s: "Stage", model: StyleALAE, count: int) -> tuple[StyleALAE, str]:
     """E and G after they have learned to recover the styles of F, beside so many images."""
     if not count:
         return model, ""
@@ -81,7 +73,7 @@ def _recovered(s: "Stage", model: StyleALAE, count: int, seed: int) -> tuple[Sty
         return on_device(kept[ids], 1.0, model.device)
 
     try:
-        found = model.recover(take, len(kept), count, seed=seed)
+        found = model.recover(take, len(kept), count, seed=s.cfg.seed)
     except DivergenceError as error:
         log.warning("loss.recover_img is %s, but E and G stay as they are: %s", count, error)
         return model, ""

@@ -334,39 +334,6 @@ def test_f_is_fitted_to_images_in_the_last_snapshot_alone(
     assert "F was fitted to 40 images afterwards." in card(cfg)
 
 
-def test_f_is_fitted_once_more_where_e_has_gone(
-    unbroken: tuple[RunConfig, list[ProgressUpdate]],
-    faces: Path,
-    world: World,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked: list[tuple[str, int]] = []
-    fit, recover = StyleALAE.fit_prior, StyleALAE.recover
-
-    def fit_noted(m: StyleALAE, w: Tensor, steps: int, **given: Any) -> Any:
-        asked.append(("F", steps))
-        return fit(m, w, steps, **given)
-
-    def recover_noted(m: StyleALAE, take: Any, there: int, count: int, **given: Any) -> Any:
-        asked.append(("EG", count))
-        return recover(m, take, there, count, **given)
-
-    monkeypatch.setattr("pipeline.training.ending.STEPS", 6)
-    monkeypatch.setattr(StyleALAE, "fit_prior", fit_noted)
-    monkeypatch.setattr(StyleALAE, "recover", recover_noted)
-    cfg = config(tmp_path / "run", faces)
-    cfg = replace(cfg, loss=replace(cfg.loss, prior_img=40, recover_img=41))
-    train(cfg, world, stops=[FIRST + 24])
-    assert asked == [("F", 4), ("EG", 21), ("F", 2), ("EG", 21)]
-    ours, theirs = (
-        StyleALAE.load(stage_folder(Path(c.run_dir), 1) / "snapshot") for c in (cfg, unbroken[0])
-    )
-    others = theirs.nets.state_dict()
-    apart = {k[0] for k, v in ours.nets.state_dict().items() if not torch.equal(v, others[k])}
-    assert apart == {"E", "F", "G"}
-
-
 def test_e_and_g_recover_the_styles_of_f_in_the_last_snapshot_alone(
     unbroken: tuple[RunConfig, list[ProgressUpdate]], faces: Path, world: World, tmp_path: Path
 ) -> None:
