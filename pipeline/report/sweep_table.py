@@ -63,7 +63,7 @@ def seeds_of(file: Path) -> list[Entry]:
     try:
         runs = list(json.loads(file.read_text()).values())
         settings = {folder_name({"config": run["config"], **run["swept"]}) for run in runs}
-        complete = all({"figures", "seed", "seconds"} <= run.keys() for run in runs)
+        complete = all({"seed", "seconds"} <= run.keys() and run["figures"].items() for run in runs)
     except (OSError, ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
         raise ConfigError(
             f"{file} is no file of a sweep's ({error}): give the sweep.json that `stylealae sweep` "

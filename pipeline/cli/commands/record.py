@@ -48,6 +48,11 @@ def record(
     from pipeline.report import published_results
 
     if len(runs) == 1 and runs[0].suffix == ".json":
+        if data or metric:
+            raise ConfigError(
+                f"{runs[0]} has been measured by its sweep: leave out --data and --metric, and "
+                "name its values with --figures"
+            )
         entry = _of_sweep(runs[0], figures)
     elif data and metric:
         entry = _of_runs(runs, data, metric, figures, device)
@@ -67,6 +72,7 @@ def _of_sweep(file: Path, figures: str) -> "Entry":
 
     runs = sorted(seeds_of(file), key=lambda run: int(run["seed"]))
     measured = [_metrics_first(run["figures"]) for run in runs]
+    figures = figures or next(iter(measured[0]), "")
     return entry_of(
         [_chosen(values, figures) for values in measured],
         seeds=[run["seed"] for run in runs],
@@ -75,9 +81,7 @@ def _of_sweep(file: Path, figures: str) -> "Entry":
     )
 
 
-def _of_runs(
-    runs: Sequence[Path], data: str, metric: str, figures: str, device: str
-) -> "Entry":  # fmt: skip
+def _of_runs(runs: Sequence[Path], data: str, metric: str, figures: str, device: str) -> "Entry":
     """The line of runs that are measured now."""
     import torch
 
@@ -105,8 +109,9 @@ def _of_runs(
 
 
 def _metrics_first(figures: "Figures") -> dict[str, float]:
-    """Losses last: they are what is recorded only where they are named."""
-    return dict(sorted(figures.items(), key=lambda item: item[0].startswith("loss/")))
+    """What was measured, losses last: they are what is recorded only where they are named."""
+    there = [(name, value) for name, value in figures.items() if value is not None]
+    return dict(sorted(there, key=lambda item: item[0].startswith("loss/")))
 
 
 def _chosen(values: "Figures", figures: str) -> dict[str, float]:

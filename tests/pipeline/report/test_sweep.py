@@ -157,6 +157,9 @@ def test_a_line_is_recorded_from_a_sweep_of_seeds(tmp_path: Path) -> None:
     assert line["command"] == "stylealae sweep"
     assert CliRunner().invoke(main, [*command, "--figures", "bound=loss/elbo"]).exit_code == 0
     assert json.loads(file.read_text())["a"]["bound"] == 3.0
+    assert "leave out --data" in CliRunner().invoke(main, [*command, "--data", "d"]).stderr
+    record(table, {"2": entry(2, "4", None)})
+    assert "names psnr; there are loss/elbo" in CliRunner().invoke(main, command).stderr
     record(table, {"other": entry(2, "1", 9.0)})
     assert "2 settings (config=vae,loss.beta=1; " in CliRunner().invoke(main, command).stderr
     table.write_text('{"0": 1}')
