@@ -78,7 +78,7 @@ def _draw(snapshot: Path, data: "DataConfig", folder: Path) -> None:
     from stylealae.image_grid import image_grid
 
     m = family.load(snapshot)
-    images = Dataset.open(data, m.resolution).first(IMAGES)
+    images = Dataset.open(data, m.resolution, m.model.channels).first(IMAGES)
     grids = m.grids(on_device(images, 1.0, m.device))
     for name, rows in reversed(grids.items()):  # samples come last: the mark that all are drawn
         image_grid(rows).save(folder / f"{name}.png")

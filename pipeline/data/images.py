@@ -185,11 +185,7 @@ def _prepared(path: str, resolution: int, channels: int, split: str | None) -> I
     """All splits of a prepared data set or one of them, in its order."""
     storage = data_storage(path)
     manifest = Manifest.read(storage)
-    if manifest.channels != channels:
-        raise DataError(
-            f"{path} holds images of {manifest.channels} channels, the model takes {channels}: "
-            "prepare the data set with --channels"
-        )
+    manifest.require_channels(channels, path)
     reader = ShardReader(open_pieces(storage), manifest, resolution)
     parts = [split] if split else [*manifest.splits]
     shards = [shard for part in parts for shard in manifest.shards_of(part)]

@@ -23,7 +23,7 @@ from pipeline.training.progress import ProgressUpdate
 from pipeline.training.resume import start_of
 from pipeline.training.state import TrainState
 from pipeline.world import World
-from stylealae.errors import CheckpointError, ConfigError
+from stylealae.errors import CheckpointError
 from stylealae.families import FAMILIES
 from stylealae.phase_inputs import InputSampler, PhaseInputs
 from stylealae.phases import AnyPhase
@@ -148,11 +148,4 @@ def open_stage(
 
 def readable_by(cfg: RunConfig, stage: int) -> Dataset:
     """The run's data set at a stage's resolution, if the networks can take its images."""
-    dataset = Dataset.open(cfg.data, 4 << stage)
-    channels = dataset.manifest.channels
-    if channels != cfg.model.channels:
-        raise ConfigError(
-            f"model.channels is {cfg.model.channels} and the images of {cfg.data.path} have "
-            f"{channels}: set model.channels={channels}"
-        )
-    return dataset
+    return Dataset.open(cfg.data, 4 << stage, cfg.model.channels)

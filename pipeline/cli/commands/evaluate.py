@@ -114,7 +114,7 @@ def evaluate(
     kept = model / SCORES if model.is_dir() and snapshot != model else None
     found = extractors(features, world.device, sha256)
     m = _opened(snapshot, world)
-    dataset = Dataset.open(DataConfig(path=data), m.resolution)
+    dataset = Dataset.open(DataConfig(path=data), m.resolution, m.model.channels)
     wanted = wanted or usual(m)
     held_out = any(name in METRICS and METRICS[name].held_out for name in wanted)
     if held_out and not dataset.count("test") and not world.rank:

@@ -170,7 +170,8 @@ def _examples(m: "StyleALAE", path: Path | None, cfg: "RunConfig | None") -> "Se
         return [image.planes for image in found]
     try:
         if cfg is not None and not is_url(cfg.data.path):  # a store may be waited for
-            return list(Dataset.open(cfg.data, m.resolution).first(EXAMPLES).numpy())
+            dataset = Dataset.open(cfg.data, m.resolution, m.model.channels)
+            return list(dataset.first(EXAMPLES).numpy())
     except (UserError, OSError):
         pass  # the data set has gone, or was never here
     return ()

@@ -96,7 +96,7 @@ def _of_runs(runs: Sequence[Path], data: str, metric: str, figures: str, device:
     found, world = [], World(0, 1, torch.device(device_of(device)))
     for run in runs:
         m = load(snapshot_of(run), world.device)
-        dataset = Dataset.open(DataConfig(path=data), m.resolution)
+        dataset = Dataset.open(DataConfig(path=data), m.resolution, m.model.channels)
         context = EvaluationContext(model=m, dataset=dataset, world=world, batch=1000)
         (result,) = evaluate(Evaluation([metric], context))
         found.append(_chosen(result.values, figures))

@@ -163,6 +163,19 @@ class Manifest:
         """Number of images in one split; 0 for an unknown name."""
         return self.splits[split].samples if split in self.splits else 0
 
+    def require_channels(self, channels: int, where: str) -> None:
+        """Refuses the data set at `where` for networks of other channels than its images have.
+
+        Raises:
+            DataError: it says what to prepare or to train.
+        """
+        if channels != self.channels:
+            raise DataError(
+                f"the images of {where} have {self.channels} channel{'s'[: self.channels - 1]}, "
+                f"and the model takes {channels}: prepare them with --channels {channels}, or "
+                f"train a model of their own with model.channels={self.channels}"
+            )
+
     def json(self) -> dict[str, object]:
         """What manifest.json holds."""
         return {"format": FORMAT, **asdict(self)}

@@ -1,6 +1,6 @@
 """A prepared data set at one resolution, opened once for all who read it.
 
-    dataset = Dataset.open(cfg.data, 64)
+    dataset = Dataset.open(cfg.data, 64, cfg.model.channels)
     loader = Loader(dataset, seed=cfg.seed)           batches for training
     dataset.take("test", np.arange(10))               images by their numbers, for metrics
 
@@ -48,14 +48,17 @@ class Dataset:
         self._splits: dict[tuple[str, str, int], SplitReader] = {}
 
     @classmethod
-    def open(cls, cfg: DataConfig, resolution: int) -> Self:
-        """The data set at `data.path`."""
+    def open(cls, cfg: DataConfig, resolution: int, channels: int = 0) -> Self:
+        """The data set at `data.path`, for networks of so many channels (0: whatever it has)."""
         if Path(cfg.path).is_file():
             raise DataError(
                 f"{cfg.path} is a file, and images are looked up in a prepared data set: make one "
                 f"with `stylealae prepare {cfg.path} --out FOLDER --resolutions 4..{resolution}`"
             )
-        return cls(data_storage(cfg.path, cfg.patience_s), cfg, resolution)
+        dataset = cls(data_storage(cfg.path, cfg.patience_s), cfg, resolution)
+        if channels:
+            dataset.manifest.require_channels(channels, cfg.path)
+        return dataset
 
     def count(self, split: str) -> int:
         """Images of a split; 0 if there is none of that name."""

@@ -290,6 +290,17 @@ def test_a_data_set_without_the_resolution_is_refused(faces: Path) -> None:
         Dataset.open(DataConfig(path=str(faces)), 32)
 
 
+def test_a_data_set_of_other_channels_is_refused(faces: Path, tmp_path: Path) -> None:
+    grey = replace(SMALL, channels=1)
+    StyleALAE(build(grey, 0), grey, torch.zeros(6, 16), stage=2).save(tmp_path)
+    told = CliRunner().invoke(main, ["evaluate", str(tmp_path), "--data", str(faces)])
+    assert told.exit_code
+    said = " ".join(told.output.split())
+    assert (
+        "have 3 channels, and the model takes 1: prepare them with --channels 1, or train" in said
+    )
+
+
 def run(*arguments: object) -> Result:
     """The command line."""
     return CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
