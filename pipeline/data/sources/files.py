@@ -18,6 +18,7 @@ from pipeline.data.sources.containers import (
 from pipeline.data.sources.folders import classes_told, labels_by_folder, split_folders
 from pipeline.data.sources.labels import Labels, joined, labels_of
 from pipeline.data.sources.left_aside import hidden, suffix_of
+from pipeline.data.sources.masks import masks_told
 from pipeline.data.sources.names import Names
 from pipeline.data.sources.pictures import SUFFIXES
 from pipeline.data.sources.sheet import Sheet
@@ -77,6 +78,8 @@ class Files(Source):
                 f"{input}: {', '.join(together)} are taken as one set, and the images for tests "
                 "from its end: prepare them one by one to keep them apart"
             )
+        if told := masks_told(input, self._keys):
+            self.notes.append(told)
         self.used: set[str] = set()  # files that are no images
         self.labels = self.read_labels(others)
         self.label_names = self.labels.names
