@@ -28,7 +28,7 @@ from pipeline.training.snapshots import is_done
 from pipeline.world import World
 from stylealae import StyleALAE, tensor_file
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
-from stylealae.errors import CheckpointError, ConfigError, DivergenceError
+from stylealae.errors import CheckpointError, ConfigError, DataError, DivergenceError
 from stylealae.families import FAMILIES
 from stylealae.networks import Networks
 from stylealae.phase_inputs import StyleInputs
@@ -494,7 +494,9 @@ def test_a_model_with_other_channels_than_the_data_is_refused(
 ) -> None:
     cfg = config(tmp_path / "run", faces)
     grey = replace(cfg, model=replace(cfg.model, channels=1))
-    with pytest.raises(ConfigError, match=r"model\.channels is 1.* 3"):
+    with pytest.raises(
+        DataError, match=r"have 3 channels, and the model takes 1.*model\.channels=3"
+    ):
         train_stage(grey, 0, world)
 
 
