@@ -16,10 +16,7 @@ from pipeline.data.sources.registry import open_source
     [
         (["a.jpg", "a_mask.png", "b.jpg", "b_mask.png"], ": 2, such as a_mask.png;"),
         (["images/1.jpg", "masks/1.png"], ": 1, such as masks/1.png;"),
-        (
-            ["x/1.jpg", "x/parsing maps/1.png", "x/parsing maps/2.png"],
-            "",
-        ),  # a folder of no such name
+        (["x/1.jpg", "x/parsing maps/1.png"], ""),  # a folder of no such name
         (["train/1.jpg", "train_segmentation/1_seg.png"], "others: 1,"),
         (["NORMAL/1.png", "PNEUMONIA/1.png"], ""),
         (["mask.png", "party_mask.jpg"], ""),  # of no other image
