@@ -8,13 +8,14 @@ __all__ = ["CheckpointError", "ConfigError", "DataError", "DivergenceError", "Us
 __all__ += ["alike", "did_you_mean", "printable"]
 
 _CONTROLS = [*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-_REPLACED = {c: "\N{REPLACEMENT CHARACTER}" for c in _CONTROLS if chr(c) not in "\n\t"}
+_BYTES = range(0xDC80, 0xDD00)  # of a file's name that is no UTF-8, as Python holds them
+_REPLACED = {c: "\N{REPLACEMENT CHARACTER}" for c in (*_CONTROLS, *_BYTES) if chr(c) not in "\n\t"}
 
 
 def printable(text: object) -> str:
     """Text for a terminal: no character of it moves the cursor, recolors or turns the line.
 
-    File names and manifests may hold any.
+    File names and manifests may hold any, and file names bytes that no terminal can be sent.
     """
     return str(text).translate(_REPLACED)
 

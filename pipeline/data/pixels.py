@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from stylealae.errors import DataError
+
 __all__ = [
     "FITS",
     "Fit",
@@ -26,6 +28,9 @@ __all__ = [
 Pixels = NDArray[np.uint8]
 Planes = NDArray[np.uint8] | NDArray[np.float32]
 Fit = Literal["crop", "pad"]
+
+
+MAX_PAGE = 1 << 28  # pixels of an image with its border, 800 MB in colours: 16,384 x 16,384
 
 
 def recoloured(image: Pixels, channels: int) -> tuple[Pixels, tuple[str, ...]]:
@@ -47,6 +52,11 @@ def _crop(image: Pixels) -> tuple[Pixels, str]:
 def _pad(image: Pixels) -> tuple[Pixels, str]:
     height, width, channels = image.shape
     side = max(height, width)
+    if side * side > MAX_PAGE:
+        raise DataError(
+            f"it is {width}x{height}, and a square around it would have {side * side:,} pixels, "
+            f"more than {MAX_PAGE:,}: cut it first"
+        )
     top, left = (side - height) // 2, (side - width) // 2
     page = np.zeros((side, side, channels), np.uint8)
     page[top : top + height, left : left + width] = image
@@ -62,6 +72,9 @@ def square(image: Pixels, side: int, fit: Fit = "crop") -> tuple[Planes, tuple[s
 
     A square of `side` times a power of two is shrunk by 2x2 means, as the smaller resolutions are,
     so a dataset prepared up to 256 equals the same resolutions of one prepared up to 1024.
+
+    Raises:
+        DataError: the image is so long that its border would not fit into memory.
     """
     changes: list[str] = []
     if image.shape[0] != image.shape[1]:

@@ -95,7 +95,7 @@ class FaceFinder:
     def __call__(self, image: Pixels) -> "list[dlib.full_object_detection]":
         """The faces, the largest first.  [H, W, 3] -> each with its landmarks"""
         shrink = max(1.0, max(image.shape[:2]) / LOOKED_AT_PX)
-        size = (round(image.shape[1] / shrink), round(image.shape[0] / shrink))
+        size = tuple(max(1, round(side / shrink)) for side in image.shape[1::-1])
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if shrink > 1 else image
         found = self._boxes_in(small, 0) or self._boxes_in(small, 1)  # of 80 pixels, then of 40
         boxes = sorted(found, key=lambda box: -box.area())

@@ -182,10 +182,11 @@ def aligned(
 
 
 def _known(photo: Photo, table: Mapping[str, Points]) -> Points | None:
+    """The landmarks of a photo; a JSON object beside it, as img2dataset leaves, holds none."""
     if photo.name in table:
         return table[photo.name]
     for suffix in () if table else SUFFIXES:
         data = photo.read(suffix)
-        if data is not None:
+        if data is not None and not (suffix == ".json" and data.lstrip()[:1] == b"{"):
             return read_points(f"{PurePosixPath(photo.name).stem}{suffix}", data)
     return None

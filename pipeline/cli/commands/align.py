@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ __all__ = ["align"]
 
 log = logging.getLogger(__name__)
 NAMED = 5  # photos that are passed over, one by one
+SHOWN = 32  # crops on a sheet
 
 
 @click.command()
@@ -68,34 +70,62 @@ def align(
     found = photos_of(photos, left_aside)
     if not found:
         raise DataError(f"no photo in {', '.join(map(str, photos))}: name some image files")
-    for photo in found:
-        crop = out / crop_name(photo.name)
-        if photo.file is not None and crop.exists() and crop.samefile(photo.file):
-            raise ConfigError(f"{crop} is a photo and would become its crop: give another --out")
+    _refuse_to_overwrite(found, [out / crop_name(photo.name) for photo in found])
     table = landmarks_of(found, points.read_table(landmarks)) if landmarks else {}
-    made, refused = _write_crops(found, lambda photo: aligned(photo, size, table, finds), out)
+    made = _write_crops(found, lambda photo: aligned(photo, size, table, finds), out)
     if left_aside:
         log.warning("left aside %s", left_aside)
-    for loss, count in Counter(loss for _, crop in made for loss in crop.losses).items():
+    for loss, count in made.losses.items():
         log.warning("of %d photos: %s", count, loss)
     if sheet:
-        _draw(made[:32], sheet)
-    small = sum(crop.photo_side < size for _, crop in made)
+        _draw(made.first, sheet)
+    windows = sorted(made.windows)
+    small = sum(window < size for window in windows)
     if small:
         log.warning("%d of %d faces are smaller than %d pixels in their photo and were enlarged",
-                    small, len(made), size)  # fmt: skip
-    windows = sorted(crop.photo_side for _, crop in made)
+                    small, len(windows), size)  # fmt: skip
     print_numbers(
         command="align",
-        aligned=len(made),
-        refused=refused,
+        aligned=len(windows),
+        refused=made.refused,
         left_aside=len(left_aside),
         enlarged=small,
         size=size,
         window_px={"smallest": windows[0], "median": windows[len(windows) // 2]},
-        several_faces=sum(crop.faces > 1 for _, crop in made),
+        several_faces=made.several,
         out=str(out),
     )
+
+
+@dataclass
+class _Made:
+    """What became of the photos; of the crops themselves the first alone are kept, for a sheet."""
+
+    first: "list[tuple[str, Aligned]]" = field(default_factory=list)
+    windows: list[float] = field(default_factory=list)
+    """Side of every face's square in its photo, in pixels."""
+    losses: Counter[str] = field(default_factory=Counter)
+    several: int = 0
+    """Photos of several faces."""
+    refused: int = 0
+
+    def add(self, name: str, crop: "Aligned") -> None:
+        """Count a crop that was written."""
+        self.windows.append(crop.photo_side)
+        self.losses.update(crop.losses)
+        self.several += crop.faces > 1
+        if len(self.first) < SHOWN:
+            self.first.append((PurePosixPath(name).name, crop))
+
+
+def _refuse_to_overwrite(found: "Sequence[Photo]", crops: Sequence[Path]) -> None:
+    """ConfigError for a crop that would replace something in a folder that holds photos."""
+    files = [photo.file for photo in found if photo.file is not None]
+    places = {file.parent.resolve() for file in files} | {file.resolve().parent for file in files}
+    for crop in crops:
+        if crop.exists() and crop.resolve().parent in places:
+            raise ConfigError(f"{crop} lies among the photos and would be replaced by a crop: give "
+                              "another --out")  # fmt: skip
 
 
 def _usual_detector() -> "Detector | None":
@@ -108,14 +138,14 @@ def _usual_detector() -> "Detector | None":
 
 def _write_crops(
     photos: "Sequence[Photo]", crop_of: "Callable[[Photo], Aligned]", out: Path
-) -> "tuple[list[tuple[str, Aligned]], int]":
-    """Cuts and writes every photo's face; names and crops, and the number of refused photos.
+) -> _Made:
+    """Cuts and writes every photo's face.
 
     A photo that was not named itself is reported and passed over.
     """
     from pipeline.faces.photos import crop_name
 
-    made: list[tuple[str, Aligned]] = []
+    made = _Made()
     refused: list[str] = []
     with progress("photos", len(photos)) as advance:
         for photo in photos:
@@ -129,13 +159,14 @@ def _write_crops(
                     log.warning("passed over: %s", refused[-1])
             else:
                 _write(crop, out / crop_name(photo.name))
-                made.append((PurePosixPath(photo.name).name, crop))
+                made.add(photo.name, crop)
             advance(1)
-    if not made:
+    if not made.windows:
         raise DataError(f"no face could be cut out of {len(refused)} photos; {refused[0]}")
     if len(refused) > NAMED:
         log.warning("passed over: %d more", len(refused) - NAMED)
-    return made, len(refused)
+    made.refused = len(refused)
+    return made
 
 
 def _write(crop: "Aligned", out: Path) -> None:

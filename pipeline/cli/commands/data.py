@@ -41,7 +41,7 @@ __all__ = ["inspect", "prepare", "verify"]
               help="Make the folder that an image lies in a label too, called folder.")  # fmt: skip
 @click.option("--test-fraction", type=float,
               help="Share of the images, from the end, kept for tests; default: as INPUT itself "
-                   "splits them, else 0.02.")  # fmt: skip
+                   "splits them, else 0.02, and 16 at least of 64 and more.")  # fmt: skip
 @click.option("--licence", help="Licence of the images, for the manifest, where you know better.")
 @click.option("--max-broken", type=click.IntRange(0),
               help="Stop when more images than this cannot be used; default: never.")  # fmt: skip

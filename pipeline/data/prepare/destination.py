@@ -24,6 +24,7 @@ from uuid import uuid4
 
 from pipeline.data.format.manifest import MANIFEST, Manifest
 from pipeline.data.format.shard_list import ShardList, list_name
+from pipeline.data.sources.left_aside import hidden
 from pipeline.storage import Storage, Where, data_storage
 from pipeline.storage.storage import Sleep
 from stylealae.errors import DataError
@@ -128,7 +129,7 @@ class Destination:
         """For this process alone, too; what a killed one left is swept out."""
         out = self.storage.working
         notes = out / NOTES
-        if out.is_dir() and any(out.iterdir()) and not notes.is_dir():
+        if out.is_dir() and not notes.is_dir() and not all(hidden(p.name) for p in out.iterdir()):
             raise self._foreign()
         notes.mkdir(parents=True, exist_ok=True)
         with (notes / "lock").open("w") as lock:
@@ -146,7 +147,9 @@ class Destination:
     def _claimed_store(self, recipe: Mapping[str, str]) -> Iterator[None]:
         """Or go on where another process with the same recipe stopped, or works still."""
         files = self.files()
-        if files and RECIPE not in files:
+        if RECIPE not in files and not all(
+            hidden(name) or _is_folder(name, size) for name, size in files.items()
+        ):
             raise self._foreign()
         if RECIPE not in files:
             self.storage.create(RECIPE, as_json(recipe).encode())
@@ -174,6 +177,11 @@ class Destination:
             f"{self.storage.where} is not empty and holds no unfinished dataset: "
             "choose an empty folder"
         )
+
+
+def _is_folder(name: str, size: int) -> bool:
+    """Whether a key is what a store's console leaves where one makes a folder."""
+    return size == 0 and (not name or name.endswith("/"))
 
 
 def _held(lock: TextIO) -> bool:

@@ -1,5 +1,6 @@
 """Which shards to make of a source, and how: fixed from the start, whoever makes them."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -9,7 +10,7 @@ from pipeline.data.prepare.destination import NOTES, Destination
 from pipeline.data.sources.source import Source
 from stylealae.errors import DataError
 
-__all__ = ["PrepareOptions", "ShardJob", "ShardNote", "jobs_of", "recipe_of"]
+__all__ = ["PrepareOptions", "ShardJob", "ShardNote", "jobs_of", "listing_of", "recipe_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,8 @@ class ShardJob:
     stop: int
     out: Destination
     how: PrepareOptions
+    listing: str
+    """Of the images' names, by `listing_of`."""
     given_up: tuple[int, ...] = ()
     """Source indices of images that took too long to read."""
 
@@ -84,9 +87,17 @@ def jobs_of(source: Source, out: Destination, how: PrepareOptions) -> list[Shard
         for start in range(whole.start, whole.stop, how.shard_img)
     ]
     return [
-        ShardJob(number, split, start, stop, out, how)
+        ShardJob(number, split, start, stop, out, how, listing_of(source, start, stop))
         for number, (split, start, stop) in enumerate(pieces)
     ]
+
+
+def listing_of(source: Source, start: int, stop: int) -> str:
+    """A hash of the names of a range of images, as far as there are such."""
+    found = hashlib.sha256()
+    for i in range(start, min(stop, len(source))):
+        found.update(f"{source.key(i)}\0".encode("utf-8", "surrogateescape"))
+    return found.hexdigest()
 
 
 def recipe_of(source: Source, how: PrepareOptions) -> dict[str, str]:

@@ -83,6 +83,8 @@ def rows_to_draw(dataset: Where, count: int) -> Iterator[tuple[int, list[Row]]]:
     for reader in opened:
         rows, resolution = [], reader.shards.resolution
         for split, part in manifest.splits.items():
+            if not part.samples:  # all were refused
+                continue
             images = SplitReader(reader, split)
             x = torch.from_numpy(images.take(np.arange(min(count, part.samples)))[0])
             rows.append((f"{split}, {resolution}x{resolution}", x.to(torch.float32) / 127.5 - 1.0))

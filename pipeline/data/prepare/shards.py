@@ -26,7 +26,14 @@ from pipeline.data.format.manifest import (
 from pipeline.data.format.shard_list import ShardList, splits_of
 from pipeline.data.pixels import Fit
 from pipeline.data.prepare.destination import REPORT, Destination, as_json, open_destination
-from pipeline.data.prepare.jobs import PrepareOptions, ShardJob, ShardNote, jobs_of, recipe_of
+from pipeline.data.prepare.jobs import (
+    PrepareOptions,
+    ShardJob,
+    ShardNote,
+    jobs_of,
+    listing_of,
+    recipe_of,
+)
 from pipeline.data.prepare.processes import Runner, Ticker, over_processes
 from pipeline.data.prepare.report import all_changes, all_refused, report_of, tell
 from pipeline.data.prepare.watch import LIMIT_S
@@ -120,6 +127,11 @@ def _make(
 
 def make_shard(source: Source, job: ShardJob, tick: Ticker) -> ShardNote:
     """Write one shard at every resolution, then its note, which is given back."""
+    if listing_of(source, job.start, job.stop) != job.listing:  # opened anew by another process
+        raise DataError(
+            f"files were added to {source.input} or removed from it while it was prepared: wait "
+            f"until it is complete, then prepare it into another place than {job.out.storage.where}"
+        )
     sides, samples = job.how.resolutions, 0
 
     def sleep(seconds: float) -> None:
@@ -139,12 +151,12 @@ def make_shard(source: Source, job: ShardJob, tick: Ticker) -> ShardNote:
                 if i in job.given_up:
                     raise DataError(TOO_SLOW)
                 sample = source.read(i, sides[-1])
+                planes, more = pixels.square(sample.image, sides[-1], job.how.fit)
             except DataError as error:
                 key = source.key(i)
                 refused.append({"name": key, "reason": str(error).removeprefix(f"{key}: ")})
                 _limit_broken(source, refused, job.how.max_broken)
                 continue
-            planes, more = pixels.square(sample.image, sides[-1], job.how.fit)
             samples += 1
             changes.update(sample.changes + more)
             for r, made in pixels.pyramid(planes, sides).items():

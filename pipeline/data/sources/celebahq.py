@@ -15,10 +15,11 @@ bear the names in list_attr_celeba.txt, reads the same way.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from pipeline.data.sources.containers import open_container
 from pipeline.data.sources.files import Files
 from pipeline.data.sources.labels import Labels
 from pipeline.data.sources.sheet import Sheet
@@ -31,7 +32,9 @@ IMAGES = "CelebA-HQ-img"
 OWN = "CelebAMask-HQ-attribute-anno.txt"
 CELEBA = "list_attr_celeba.txt"
 ALIGNED = "img_align_celeba"
-MAPPINGS = ("image_list.txt", "CelebA-HQ-to-CelebA-mapping.txt")
+LIST = "image_list.txt"  # a name that other lists have, too
+NUMBER, FILE = "idx", "orig_file"  # its columns
+MAPPING = "CelebA-HQ-to-CelebA-mapping.txt"
 
 
 class CelebaHQ(Files):
@@ -48,8 +51,9 @@ class CelebaHQ(Files):
         inside = any(IMAGES in PurePosixPath(name).parts for name in entries)
         below = any(any(path.glob(f"*/{name}")) for name in (OWN, CELEBA))
         beside = path.stem.startswith(ALIGNED) and _beside(path)
-        named = not names.isdisjoint({OWN, CELEBA, *MAPPINGS})
-        return inside or path.name == IMAGES or named or below or beside
+        named = not names.isdisjoint({OWN, CELEBA, MAPPING})
+        known = inside or path.name == IMAGES or named or below or beside
+        return known or any(map(_maps, _lists_in(path, entries)))
 
     def chosen(self, images: list[str]) -> list[str]:
         """CelebAMask-HQ's photos without its masks; by number, then by name."""
@@ -68,7 +72,7 @@ class CelebaHQ(Files):
             )
             return super().read_labels(others)
         sheet = read_sheet(*listed)
-        if mapping := self._list(others, MAPPINGS):
+        if mapping := self._list(others, (LIST, MAPPING)):
             sheet = self._renamed(sheet, _read_mapping(*mapping))
         names = (self.input, *self._keys)
         aligned = any(f"{ALIGNED}_png" in name for name in names)  # called .jpg in the list
@@ -106,6 +110,19 @@ def _beside(path: Path) -> bool:
     return any((place / CELEBA).is_file() for place in _places(path))
 
 
+def _lists_in(path: Path, entries: Collection[str]) -> Iterator[bytes]:
+    """What the files of a folder or zip hold that are called as CelebA-HQ's list."""
+    found = [name for name in entries if PurePosixPath(name).name == LIST]
+    if found:
+        files = open_container(str(path))
+        yield from (files.read(name) for name in found if name in files.sizes)
+
+
+def _maps(data: bytes) -> bool:
+    """Whether a list has the columns of CelebA-HQ's."""
+    return {NUMBER, FILE}.issubset(data.partition(b"\n")[0].decode("utf-8", "replace").split())
+
+
 def _number(name: str) -> int:
     """The number at the end of a file's stem, as in 17.jpg, 00017.png and imgHQ00017.png."""
     digits = re.search(r"\d+$", PurePosixPath(name).stem)
@@ -113,13 +130,13 @@ def _number(name: str) -> int:
 
 
 def _read_mapping(where: str, data: bytes) -> dict[int, str]:
-    """Number in CelebA-HQ -> file in CelebA, from the columns `idx` and `orig_file`."""
+    """Number in CelebA-HQ -> file in CelebA, by the columns of these."""
     lines = [line.split() for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
     try:
-        number, file = lines[0].index("idx"), lines[0].index("orig_file")
+        number, file = lines[0].index(NUMBER), lines[0].index(FILE)
         return {int(words[number]): words[file] for words in lines[1:]}
     except (IndexError, ValueError) as error:
         raise DataError(
             f"{where} does not list CelebA-HQ ({error}): its first line is to name the columns, "
-            "idx and orig_file among them"
+            f"{NUMBER} and {FILE} among them"
         ) from error

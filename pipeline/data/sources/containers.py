@@ -13,7 +13,7 @@ from pipeline.data.format import tar
 from pipeline.data.signatures import compression, instead_of_container, stand_in
 from pipeline.data.sources.container import Container
 from pipeline.data.sources.digest import digest_of
-from pipeline.data.sources.left_aside import LeftAside, suffix_of
+from pipeline.data.sources.left_aside import LeftAside, hidden, suffix_of
 from pipeline.data.sources.zip_names import ZipNames
 from pipeline.storage.publish import regular
 from stylealae.errors import DataError
@@ -161,7 +161,7 @@ class TarsOfFiles(Container):
         """List the files, links resolved."""
         super().__init__()
         folder = Path(path) if os.path.isdir(path) else None
-        tars = sorted(filter(is_tar_name, folder.rglob("*.*"))) if folder else [Path(path)]
+        tars = _tars_in(folder) if folder else [Path(path)]
         self._members: dict[str, tuple[int, tar.Member]] = {}
         self._opened = lru_cache(maxsize=OPEN)(lambda number: regular(tars[number]))
         for number, file in enumerate(tars):
@@ -171,7 +171,7 @@ class TarsOfFiles(Container):
         sizes = {name: member.size for name, (_, member) in self._members.items()}
         if self._beside:
             plain = self._beside.sizes.items()
-            sizes |= {name: size for name, size in plain if not is_tar_name(name)}
+            sizes |= {name: size for name, size in plain if hidden(name) or not is_tar_name(name)}
             self.left_aside.add_all(self._beside.left_aside)
         self.sizes = sizes
 
@@ -218,6 +218,12 @@ def open_container(path: str) -> Container:
         return TarsOfFiles(path)
     said = instead_of_container(beginning(path))
     raise DataError(f"{path} is neither a folder nor a zip nor a tar: {said}")
+
+
+def _tars_in(folder: Path) -> list[Path]:
+    """The tars of a folder and of those below it, without what systems put beside them."""
+    named = sorted(filter(is_tar_name, folder.rglob("*.*")))
+    return [p for p in named if p.is_file() and not hidden(p.relative_to(folder).as_posix())]
 
 
 def is_tar_name(name: str | Path) -> bool:

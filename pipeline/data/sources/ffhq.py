@@ -51,7 +51,7 @@ class Ffhq(Files):
     @classmethod
     def fits(cls, path: Path, entries: Collection[str]) -> bool:
         """Whether the folder or zip, or something in it, has one of FFHQ's names."""
-        tops = {PurePosixPath(name).parts[0] for name in entries if name}
+        tops = {parts[0] for name in entries if (parts := PurePosixPath(name).parts)}
         return not tops.isdisjoint({*FOLDERS, METADATA}) or path.stem in FOLDERS
 
     def chosen(self, images: list[str]) -> list[str]:

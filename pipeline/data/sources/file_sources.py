@@ -12,7 +12,7 @@ from pipeline.data.sources.containers import (
     is_zip,
 )
 from pipeline.data.sources.files import Files
-from pipeline.data.sources.left_aside import suffix_of
+from pipeline.data.sources.left_aside import hidden, suffix_of
 from pipeline.data.sources.pictures import SUFFIXES
 from pipeline.data.sources.sidecars import one_of_each_sample
 
@@ -60,7 +60,8 @@ class Tar(Files):
         if path.is_dir():
             tars = any(map(is_tar_name, entries)) or any(map(is_tar_name, path.glob("*/*.*")))
             return tars and not any(
-                suffix_of(name) in SUFFIXES for name in FolderOfFiles(str(path)).sizes
+                suffix_of(name) in SUFFIXES and not hidden(name)
+                for name in FolderOfFiles(str(path)).sizes
             )
         named = is_tar_name(path) and not is_zip(path)
         return path.is_file() and (named or is_tar(path))

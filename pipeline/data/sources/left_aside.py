@@ -70,7 +70,7 @@ def suffix_of(name: str) -> str:
 
 def hidden(name: str) -> bool:
     """Whether a file is the system's and not the user's: .DS_Store, ._x.jpg, Thumbs.db, @eaDir."""
-    parts = PurePosixPath(name).parts
+    parts = PurePosixPath(name).parts or ("",)
     ours = DESKTOP.isdisjoint(parts) and PREVIEWS.search(name) is None
     ours = ours and parts[-1].lower() not in ICONS
     ours = ours and not parts[-1].startswith("~$")  # a file that an office program has open

@@ -6,6 +6,7 @@ without, or in folders of those names, belong to those splits.
 """
 
 import hashlib
+import importlib
 import re
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
@@ -18,11 +19,12 @@ from pipeline.data.decoding import decode
 from pipeline.data.format.types import Label
 from pipeline.data.signatures import stand_in
 from pipeline.data.sources.arrow import as_text, classes_of, is_label, label_of
-from pipeline.data.sources.containers import beginning, is_tar_name
+from pipeline.data.sources.containers import FolderOfFiles, beginning, is_tar_name
 from pipeline.data.sources.digest import digest_of
-from pipeline.data.sources.left_aside import suffix_of
+from pipeline.data.sources.left_aside import hidden, suffix_of
 from pipeline.data.sources.pictures import SUFFIXES
 from pipeline.data.sources.source import Options, Sample, Source, needed
+from pipeline.data.sources.tables import ARROW
 from pipeline.data.sources.unused_labels import leave_rest
 from stylealae.errors import DataError
 
@@ -117,11 +119,13 @@ class Parquet(Source):
     @classmethod
     def fits(cls, path: Path, entries: Collection[str]) -> bool:
         """Whether it is a Parquet file, or a folder with some where Hugging Face puts them."""
-        if "metadata.parquet" in entries or any(map(is_tar_name, entries)):
+        if path.is_file():
+            return path.suffix == ".parquet"
+        if ARROW in entries or any(map(is_tar_name, entries)):
             return False  # a table of the images beside it, as img2dataset puts beside its tars
+        here = sorted(path.glob("*.parquet"))
         return (
-            path.suffix == ".parquet"
-            or any(name.endswith(".parquet") for name in entries)
+            (bool(here) and not _is_table(here[0], path))
             or any(path.glob("data/*.parquet"))
             or any(path.glob("*/train/*.parquet"))
         )
@@ -204,6 +208,22 @@ def _is_test(path: PurePath) -> bool:
     A name that only begins so, as test-drives.parquet, says nothing.
     """
     return bool(_TEST.fullmatch(path.name.partition(".")[0]) or _TEST.fullmatch(path.parent.name))
+
+
+def _is_table(file: Path, folder: Path) -> bool:
+    """Whether a Parquet file holds no images, and image files lie in its folder or below."""
+    try:
+        schema = importlib.import_module("pyarrow.parquet").read_schema(file)
+        types = importlib.import_module("pyarrow").types
+    except (ImportError, OSError, ValueError):
+        return False  # which is told when it is opened
+    if any(_holds_bytes(types, field.type) for field in schema):
+        return False
+    return any(suffix_of(n) in SUFFIXES and not hidden(n) for n in FolderOfFiles(str(folder)).sizes)
+
+
+def _holds_bytes(types: Any, kind: Any) -> bool:
+    return _is_binary(types, kind) or (types.is_struct(kind) and "bytes" in _parts(kind))
 
 
 def _group_ends(metadata: Any) -> list[int]:

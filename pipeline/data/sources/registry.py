@@ -55,8 +55,8 @@ class Rendered(Source):
 
     @classmethod
     def fits(cls, path: Path, entries: Collection[str]) -> bool:
-        """Whether it is written as `rendered` or `rendered:6000`."""
-        return str(path).partition(":")[0] == "rendered"
+        """Whether it is written as `rendered` or `rendered:6000`, and is no folder of this name."""
+        return str(path).partition(":")[0] == "rendered" and not path.exists()
 
     def __len__(self) -> int:
         return self._count

@@ -24,6 +24,8 @@ __all__ = ["Options", "Sample", "Source", "needed"]
 
 log = logging.getLogger(__name__)
 
+LEAST_TESTS = 16  # of 64 images and more, where no share is given
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -127,10 +129,9 @@ class Source(ABC):
         n, fraction = len(self), self.options.test_fraction
         tests = self.tests if fraction is None else None
         if tests is None:
-            fraction = self.test_fraction if fraction is None else fraction
-            tests = math.floor(n * fraction + 0.5)
-            if n >= 64 and fraction > 0:
-                tests = max(tests, 16)
+            tests = math.floor(n * (self.test_fraction if fraction is None else fraction) + 0.5)
+            if fraction is None and n >= 64:
+                tests = max(tests, LEAST_TESTS)
         parts = (("train", range(n - tests)), ("test", range(n - tests, n)))
         return {name: part for name, part in parts if part}
 

@@ -15,7 +15,7 @@ from pipeline.data.sources.sheet import FILE_COLUMNS, Sheet, cell
 from pipeline.data.sources.source import needed
 from stylealae.errors import DataError
 
-__all__ = ["is_table", "may_be_table", "read_sheet", "read_table"]
+__all__ = ["ARROW", "is_table", "may_be_table", "read_sheet", "read_table"]
 
 MAX_BYTES = 64 << 20
 """A larger table is none of labels, unless it is JSON, which may hold much else."""

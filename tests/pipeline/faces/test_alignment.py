@@ -189,7 +189,13 @@ def test_photos_that_would_be_one_crop_are_refused_before_anything_is_written(tm
     (tmp_path / "in" / "me.jpg").unlink()
     given = ["align", str(tmp_path / "in"), "--out", str(tmp_path / "in"), "--size", "32"]
     result = CliRunner().invoke(main, given)
-    assert "me.png is a photo and would become its crop" in result.output
+    assert "me.png lies among the photos and would be replaced by a crop" in result.output
+    (tmp_path / "in" / "me.png").rename(tmp_path / "in" / "me.jpg")
+    (tmp_path / "in" / "me.png").write_bytes(b"another picture")
+    given = ["align", str(tmp_path / "in" / "me.jpg"), "--out", str(tmp_path / "in")]
+    assert "would be replaced" in CliRunner().invoke(main, given).output
+    assert (tmp_path / "in" / "me.png").read_bytes() == b"another picture"
+    (tmp_path / "in" / "me.png").unlink()
     result = CliRunner().invoke(main, [*command[:1], str(tmp_path / "in"), *command[3:]])
     assert '"left_aside": 1' in result.output
 

@@ -209,6 +209,11 @@ def test_of_two_recipes_at_once_one_has_the_place(
     assert list(verify(URL)) == []
 
 
+def test_a_folder_made_in_a_console_is_empty(store: Bucket, photos: Path) -> None:
+    fsspec.filesystem("s3").pipe(f"{URL}/", b"")
+    assert upload(photos).samples("train") == 84
+
+
 def test_a_place_with_other_things_is_refused(store: Bucket, photos: Path) -> None:
     fsspec.filesystem("s3").pipe(f"{URL}/notes.txt", b"mine")
     with pytest.raises(DataError, match="is not empty and holds no unfinished dataset"):

@@ -203,3 +203,13 @@ def test_a_link_that_leads_nowhere_is_called_so(tmp_path: Path) -> None:
 def test_tars_may_be_called_in_capitals(tmp_path: Path) -> None:
     (tmp_path / "A.TAR").write_bytes(tar_of(ONE))
     assert keys(tmp_path) == ["A.TAR/a.png"]
+
+
+def test_what_systems_put_beside_tars_is_left_aside(tmp_path: Path) -> None:
+    (tmp_path / "0.tar").write_bytes(tar_of(ONE))
+    (tmp_path / "._0.tar").write_bytes(b"AppleDouble")
+    (tmp_path / "@eaDir" / "0.tar").mkdir(parents=True)
+    (tmp_path / "@eaDir" / "0.tar" / "SYNOFILE_THUMB.jpg").write_bytes(b"")
+    source = open_source(str(tmp_path))
+    assert [source.key(i) for i in range(len(source))] == ["0.tar/a.png"]
+    assert str(source.left_aside) == "2 hidden files"

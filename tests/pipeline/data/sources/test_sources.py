@@ -94,6 +94,7 @@ def test_nothing_to_read_says_what_was_there(tmp_path: Path) -> None:
 
 def test_small_sets_keep_their_images_for_training(photos: Path) -> None:
     assert open_source(str(photos), test_fraction=0.0).splits == {"train": range(100)}
+    assert open_source(str(photos), test_fraction=0.1).splits["test"] == range(90, 100)
     assert open_source(str(photos), test_fraction=0.3).splits["test"] == range(70, 100)
     with pytest.raises(DataError, match="test_fraction is 1"):
         open_source(str(photos), test_fraction=1.0)
