@@ -66,7 +66,8 @@ def is_complete(run: RequestedRun, world: "World | None" = None) -> bool:
     if not complete and (world is None or world.rank == 0):
         if not storage.remote:
             _tell_of_strangers(Path(storage.where))
-        shown, images = cfg.span(cfg.last_stage)[1], manifest.samples(cfg.data.split)
+        shown = cfg.span(cfg.last_stage)[1]
+        images = max(manifest.samples(cfg.data.split) - cfg.data.validation_img, 0)
         if images and images < FEW_IMG and shown > OFTEN * images:
             log.warning(
                 "%s has %s images, and the schedule shows %s: each %s times. The critic learns so "

@@ -30,6 +30,7 @@ from pipeline.storage import Storage, open_storage
 from pipeline.training import checkpoints
 from pipeline.training.certificate import Certificate, compared, log_lines
 from pipeline.training.checkpoints import Checkpoint
+from pipeline.training.ending import finished, worked_on
 from pipeline.training.environment import environment
 from pipeline.training.logs import ENVIRONMENT
 from pipeline.training.same_run import require_same_run
@@ -131,6 +132,8 @@ def audit(stretch: Stretch, world: World, tolerance: float = TOLERANCE) -> Certi
     storage, stage, (first, last) = stretch.storage, stretch.stage, stretch.span
     digest = readable_by(stretch.cfg, stage).manifest.digest
     require_same_run(stretch.cfg, storage, stretch.end, digest)
+    here = environment(world.device)
+    exact = _as_trained(stretch.there, here, world)
     with _scratch(world) as folder:
         if stretch.start and world.rank == 0:
             shutil.copytree(stretch.start.folder, folder / stretch.start.name)
@@ -140,13 +143,15 @@ def audit(stretch: Stretch, world: World, tolerance: float = TOLERANCE) -> Certi
             s = replace(opened, end=last)
             iterate(s, world)
             s.saver.finish()
+        worked = worked_on(cfg, stage) if last == opened.end else ""
+        if worked and exact:
+            s.saver.finish_stage(stage, lambda: finished(s), s.state.origin)
         if world.rank:
             return None
         order, draws = _input_hashes(cfg, stage, first, last)
-        here = environment(world.device)
         return compared(
             storage, replay, (stretch.start, stretch.end), tolerance,
-            exact=_as_trained(stretch.there, here, world),
+            exact=exact, worked_on=worked,
             about={
                 "iterations": (last - first) // at_stage(cfg.schedule.batch, stage),
                 "order": order, "draws": draws, "data": digest, "ranks": world.size,

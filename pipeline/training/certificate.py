@@ -20,6 +20,7 @@ from stylealae.interop.layout import CONFIG, WEIGHTS
 __all__ = ["Certificate", "compared", "log_lines"]
 
 PARTS = {"networks": "weights", "ema": "averages", "adam": "moments"}
+MEAN = "w_mean"  # of the styles of F
 Losses = Mapping[tuple[int, int], Mapping[str, float]]
 """Mean losses by the images between which they were taken."""
 
@@ -87,11 +88,14 @@ def compared(
     tolerance: float,
     *,
     exact: bool,
+    worked_on: str,
     about: Circumstances,
 ) -> Certificate:
     """The certificate of a replay that has ended; `about` goes into it as it is.
 
-    With `exact` every bit is demanded, else distances of at most `tolerance`.
+    With `exact` every bit is demanded, else distances of at most `tolerance`. The networks
+    `worked_on` are not the averages in the run's last snapshot but what was made of them, which an
+    exact replay has made too.
     """
     start, end = between
     first, last = int(start.state["seen"]) if start else 0, int(end.state["seen"])
@@ -110,8 +114,9 @@ def compared(
     theirs, mine = ({seen for _, seen in losses} for losses in (wanted, found))
     if unlike := sorted(theirs ^ mine):
         differences.append(f"metrics.jsonl: rows of {', '.join(map(str, unlike))} images")
-    if _snapshot_apart(storage, end):
-        differences.append("the snapshot: it is not the averages of its checkpoint")
+    if _snapshot_apart(storage, replay, end, worked_on):
+        made = f", or {', '.join(worked_on)} not what was made of them" if worked_on else ""
+        differences.append(f"the snapshot: it is not the averages of its checkpoint{made}")
     verdict = "bit for bit" if not any(distances.values()) else f"within {tolerance:g}"
     return Certificate(
         run=storage.where, first=first, last=last, verdict="differs" if differences else verdict,
@@ -170,12 +175,23 @@ def _norm(tensors: Iterator[Tensor]) -> float:
     return float(torch.stack([t.norm() for t in tensors]).norm())
 
 
-def _snapshot_apart(storage: Storage, end: Checkpoint) -> bool:
-    """Whether the snapshot that a stage ended with is not the averages of its last checkpoint."""
+def _snapshot_apart(storage: Storage, replay: Storage, end: Checkpoint, worked_on: str) -> bool:
+    """Whether the snapshot that a stage ended with is not made of its last checkpoint.
+
+    Networks that were worked on are compared where the replay has left its own.
+    """
     stage = int(end.state["stage"])
     if not snapshots.is_done(storage, stage):
         return False
     folder = snapshots.snapshot(storage, stage)
     if json.loads((folder / CONFIG).read_text())["seen"] != end.state["seen"]:
         return False
-    return _distance(load_file(folder / WEIGHTS), end.tensors("ema")) > 0.0
+    found = load_file(folder / WEIGHTS)
+    if snapshots.is_done(replay, stage):
+        return _distance(found, load_file(snapshots.snapshot(replay, stage) / WEIGHTS)) > 0.0
+    made = {f"{letter}." for letter in worked_on} | ({MEAN} if "F" in worked_on else set())
+    rest = [
+        {name: tensor for name, tensor in tensors.items() if not name.startswith(tuple(made))}
+        for tensors in (found, end.tensors("ema"))
+    ]
+    return _distance(*rest) > 0.0

@@ -17,7 +17,7 @@ from stylealae.errors import ConfigError, DivergenceError
 if TYPE_CHECKING:
     from pipeline.training.stage import Stage
 
-__all__ = ["announced", "finished"]
+__all__ = ["announced", "finished", "worked_on"]
 
 log = logging.getLogger(__name__)
 STEPS = 3000
@@ -38,12 +38,20 @@ def announced(cfg: RunConfig) -> str:
     return f"now {', and '.join(work)}" if work else ""
 
 
+def worked_on(cfg: RunConfig, stage: int) -> str:
+    """The letters of the networks that `finished` changes in the model of a stage."""
+    loss = cfg.loss
+    if stage != cfg.last_stage or not isinstance(loss, LossConfig):
+        return ""
+    return ("F" if loss.prior_img else "") + ("EG" if loss.recover_img else "")
+
+
 def finished(s: "Stage") -> tuple[Model, str]:
     """The model of a stage's snapshot, and what was done to it after training; empty if nothing."""
     model, loss = s.state.model(), s.cfg.loss
-    last = s.number == s.cfg.last_stage
-    if not (last and isinstance(loss, LossConfig) and isinstance(model, StyleALAE)):
+    if not (worked_on(s.cfg, s.number) and isinstance(model, StyleALAE)):
         return model, ""
+    assert isinstance(loss, LossConfig)
     model, fitted = _fitted(s, model, loss.prior_img)
     model, recovered = _recovered(s, model, loss.recover_img)
     return model, " ".join(done for done in (fitted, recovered) if done)
@@ -88,9 +96,11 @@ def _styles(s: "Stage", model: StyleALAE, most: int) -> torch.Tensor:
 
 
 def _spread(s: "Stage", model: StyleALAE, most: int) -> Iterator[torch.Tensor]:
-    """Images of the training split, spread over it, as it may be sorted.  -> uint8 [n, C, R, R]"""
-    split = s.cfg.data.split
-    there = s.dataset.count(split)
+    """Images that were shown, spread over their split, as it may be sorted.  -> uint8 [n, C, R, R]
+
+    Those kept for tuning are not among them; for damaged ones others stand in, as in training.
+    """
+    there, images = s.loader.samples, s.dataset.training_split(held=False)
     n = min(most, there)
     parts = np.array_split(np.arange(n) * there // n, -(-n * model.resolution**2 // PIXELS_AT_ONCE))
-    return (s.dataset.take(split, part) for part in parts)
+    return (torch.from_numpy(images.take(part)[0]) for part in parts)

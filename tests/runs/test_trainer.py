@@ -5,6 +5,7 @@ which the stop flag is looked at is changed: 256 images are more than these stag
 """
 
 import json
+import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -363,6 +364,28 @@ def test_f_stays_as_it_is_where_images_are_too_few_to_fit_it_to(
     cfg = config(tmp_path / "run", faces)
     train(replace(cfg, loss=replace(cfg.loss, prior_img=40)), world)
     assert "fitted" not in card(cfg)
+
+
+def test_f_is_fitted_to_what_was_shown_alone_with_stand_ins_for_what_is_damaged(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.training.ending.STEPS", 5)
+    monkeypatch.setattr("pipeline.data.prepare.writer.BLOCK_BYTES", 8 * 3 * 8 * 8)
+    faces = tmp_path / "faces"
+    prepare(open_source("64", "rendered", test_fraction=0.25), faces, (4, 8), workers=1)
+    for tar in faces.glob("r0008/*.tar"):  # of the split for tests, too
+        with tarfile.open(tar) as archive:
+            second = [m for m in archive.getmembers() if m.name.endswith(".u8")][1]
+        held = bytearray(tar.read_bytes())
+        held[second.offset_data] ^= 1
+        tar.write_bytes(held)
+    cfg = config(tmp_path / "run", faces)
+    cfg = replace(
+        cfg, loss=replace(cfg.loss, prior_img=48), log=replace(cfg.log, grid_size=16),
+        data=replace(cfg.data, validation_img=16, max_broken=8),
+    )  # fmt: skip
+    train(cfg, world)
+    assert "F was fitted to 32 images afterwards." in card(cfg)
 
 
 def card(cfg: RunConfig) -> str:

@@ -7,6 +7,7 @@
 N images asked for, C channels, R resolution
 """
 
+import time
 from pathlib import Path
 from typing import Self
 
@@ -69,9 +70,13 @@ class Dataset:
         return torch.from_numpy(self.split(split).take(ids)[0])
 
     def first(self, n: int, split: str = "test") -> Tensor:
-        """The first images of a split (train if it has none).  -> uint8 [n or all, C, R, R]"""
+        """The first images of a split (train if it has none).  -> uint8 [n or all, C, R, R]
+
+        They are for looking at: for as many damaged ones as training takes others stand in.
+        """
         split = split if self.count(split) else "train"
-        return self.take(split, np.arange(min(n, self.count(split))))
+        images = SplitReader(self._shards, split, max_broken=self.cfg.max_broken)
+        return torch.from_numpy(images.take(np.arange(min(n, self.count(split))))[0])
 
     def labels(self, split: str, name: str, ids: Ints) -> Floats:
         """A label of some images, NaN where it is unknown.  [N] -> [N]"""
@@ -90,17 +95,18 @@ class Dataset:
             self._splits[key] = SplitReader(shards, name, label=label)
         return self._splits[key]
 
-    def training_split(self, sleep: Sleep) -> SplitReader:
+    def training_split(self, sleep: Sleep = time.sleep, *, held: bool = True) -> SplitReader:
         """The split that is trained on, as the settings say: in memory, stand-ins for broken ones.
 
-        `sleep` waits between attempts at a store that fails, and raises to give up.
+        `sleep` waits between attempts at a store that fails, and raises to give up. Not `held`, for
+        whoever looks at an image once, they stay where they lie.
         """
         cfg = self.cfg
         return SplitReader(
             self._shards.with_sleep(sleep),
             cfg.split,
             label=cfg.label,
-            ram_bytes=cfg.ram_gib * GIB,
+            ram_bytes=cfg.ram_gib * GIB if held else 0,
             max_broken=cfg.max_broken,
             threads=cfg.decoders,
         )

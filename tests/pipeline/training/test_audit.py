@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
 from pipeline.storage import open_storage
 from pipeline.storage.publish import MANIFEST, write_manifest
+from pipeline.training import ending
 from pipeline.training.audit import audit, stretch_of
 from pipeline.training.certificate import Certificate
 from pipeline.training.trainer import train_stage
@@ -172,6 +174,31 @@ def test_a_snapshot_that_is_not_the_averages_is_found(folder: Path, world: World
     rehashed(file.parent)
     (difference,) = audited(folder, world).differences
     assert difference.startswith("the snapshot")
+
+
+@pytest.mark.parametrize("alike", [True, False], ids=["these kernels", "other kernels"])
+def test_a_snapshot_that_was_worked_on_is_made_again_or_left_out(
+    alike: bool, honest: Path, tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "STEPS", 20)
+    shutil.copytree(honest / "faces", tmp_path / "faces")
+    cfg = config(tmp_path)
+    trained(replace(cfg, loss=replace(cfg.loss, prior_img=16, recover_img=16)), world)
+    if not alike:
+        log = tmp_path / "run/environment.jsonl"
+        log.write_text(log.read_text().replace('"capability": "', '"capability": "not '))
+    assert audited(tmp_path, world).verdict == "bit for bit"
+    for letter, found in (("F", alike), ("D", True)):
+        file = tmp_path / "run/0008/snapshot/model.safetensors"
+        before = file.read_bytes()
+        tensors = load_file(file)
+        next(t for name, t in tensors.items() if name.startswith(letter)).view(-1)[0] += 1e-6
+        save_file(tensors, file)
+        rehashed(file.parent)
+        said = audited(tmp_path, world).differences
+        assert [line.partition(":")[0] for line in said] == (["the snapshot"] if found else [])
+        file.write_bytes(before)
+        rehashed(file.parent)
 
 
 def test_a_checkpoint_that_is_not_as_its_hashes_say_is_damaged(folder: Path) -> None:
