@@ -30,7 +30,7 @@ from stylealae.errors import CheckpointError, DivergenceError, UserError
 
 __all__ = ["Saver"]
 
-LOGS = ("metrics.jsonl", "tensorboard", "images")
+LOGS = ("metrics.jsonl", "environment.jsonl", "tensorboard", "images", "profile")
 
 
 class Saver:

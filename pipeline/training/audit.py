@@ -27,6 +27,7 @@ from torch import Tensor
 from pipeline.config import RunConfig, parse
 from pipeline.data.loader.loader import Loader
 from pipeline.storage import Storage, open_storage
+from pipeline.storage.publish import write_manifest
 from pipeline.training import checkpoints
 from pipeline.training.certificate import Certificate, compared, log_lines
 from pipeline.training.checkpoints import Checkpoint
@@ -136,7 +137,10 @@ def audit(stretch: Stretch, world: World, tolerance: float = TOLERANCE) -> Certi
     exact = _as_trained(stretch.there, here, world)
     with _scratch(world) as folder:
         if stretch.start and world.rank == 0:
-            shutil.copytree(stretch.start.folder, folder / stretch.start.name)
+            start = checkpoints.fetched(storage, stretch.start)
+            shutil.copytree(start.folder, folder / start.name)
+            if storage.remote:  # whose manifest names the files of each writer
+                write_manifest(folder / start.name)
         world.any(False)  # it is there
         cfg, replay = replace(stretch.cfg, run_dir=str(folder)), open_storage(folder)
         with open_stage(cfg, stage, world, replay, report=lambda _: None, fence=None) as opened:

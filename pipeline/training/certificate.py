@@ -99,10 +99,10 @@ def compared(
     """
     start, end = between
     first, last = int(start.state["seen"]) if start else 0, int(end.state["seen"])
-    ours = checkpoints.every(replay)[-1]
-    distances = {}
+    ours, theirs = checkpoints.every(replay)[-1], checkpoints.fetched(storage, end)
+    distances, averages = {}, theirs.tensors("ema")
     for part, name in PARTS.items():
-        distances[name] = _distance(ours.tensors(part), end.tensors(part))
+        distances[name] = _distance(ours.tensors(part), theirs.tensors(part))
     wanted, found = _losses(storage, first, last), _losses(replay, first, last)
     common = sorted(wanted.keys() & found.keys())
     distances["losses"] = max((_apart(found[row], wanted[row]) for row in common), default=0.0)
@@ -111,10 +111,10 @@ def compared(
         for name, distance in distances.items()
         if not distance <= (0.0 if exact else tolerance)
     ]
-    theirs, mine = ({seen for _, seen in losses} for losses in (wanted, found))
-    if unlike := sorted(theirs ^ mine):
+    written, again = ({seen for _, seen in losses} for losses in (wanted, found))
+    if unlike := sorted(written ^ again):
         differences.append(f"metrics.jsonl: rows of {', '.join(map(str, unlike))} images")
-    if _snapshot_apart(storage, replay, end, worked_on):
+    if _snapshot_apart(storage, replay, end, averages, worked_on):
         made = f", or {', '.join(worked_on)} not what was made of them" if worked_on else ""
         differences.append(f"the snapshot: it is not the averages of its checkpoint{made}")
     verdict = "bit for bit" if not any(distances.values()) else f"within {tolerance:g}"
@@ -175,7 +175,13 @@ def _norm(tensors: Iterator[Tensor]) -> float:
     return float(torch.stack([t.norm() for t in tensors]).norm())
 
 
-def _snapshot_apart(storage: Storage, replay: Storage, end: Checkpoint, worked_on: str) -> bool:
+def _snapshot_apart(
+    storage: Storage,
+    replay: Storage,
+    end: Checkpoint,
+    averages: Mapping[str, Tensor],
+    worked_on: str,
+) -> bool:
     """Whether the snapshot that a stage ended with is not made of its last checkpoint.
 
     Networks that were worked on are compared where the replay has left its own.
@@ -192,6 +198,6 @@ def _snapshot_apart(storage: Storage, replay: Storage, end: Checkpoint, worked_o
     made = {f"{letter}." for letter in worked_on} | ({MEAN} if "F" in worked_on else set())
     rest = [
         {name: tensor for name, tensor in tensors.items() if not name.startswith(tuple(made))}
-        for tensors in (found, end.tensors("ema"))
+        for tensors in (found, averages)
     ]
     return _distance(*rest) > 0.0

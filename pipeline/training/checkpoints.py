@@ -37,6 +37,7 @@ __all__ = [
     "Handover",
     "Parts",
     "every",
+    "fetched",
     "furthest",
     "has_ended",
     "latest",
@@ -185,6 +186,18 @@ def every(storage: Storage) -> list[Checkpoint]:
             raise CheckpointError(f"the checkpoint {storage.at(name)} is damaged: {opened}")
         found.append(opened)
     return found
+
+
+def fetched(storage: Storage, checkpoint: Checkpoint) -> Checkpoint:
+    """A checkpoint of `every` with its files on this host: of a store, one is there at a time.
+
+    Raises:
+        CheckpointError: it is no longer whole.
+    """
+    opened = _opened(storage, checkpoint.name) if storage.remote else checkpoint
+    if isinstance(opened, str):
+        raise CheckpointError(f"the checkpoint {checkpoint.where} is damaged: {opened}")
+    return opened
 
 
 def newest(storage: Storage) -> Checkpoint | None:

@@ -74,6 +74,8 @@ class Log:
             where = {"seen": seen, "ranks": world.size, **environment(world.device)}
             about = About(folder=self.run_dir, seen=seen, config=config or {}, environment=where)
             self._observers = observers(cfg.to, about)
+            if storage.remote:  # other hosts have begun there, too
+                (self.run_dir / ENVIRONMENT).write_bytes(_read(storage, ENVIRONMENT))
             with (self.run_dir / ENVIRONMENT).open("a") as stream:
                 stream.write(json.dumps(where) + "\n")
 
@@ -201,14 +203,18 @@ def _forget_after(storage: Storage, seen: int) -> None:
     """Drops rows that an interrupted attempt wrote beyond the checkpoint it is resumed from."""
     path = storage.working / METRICS
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        rows = storage.read(METRICS).decode().splitlines(True)
-    except FileNotFoundError:
-        rows = []
+    rows = _read(storage, METRICS).decode().splitlines(True)
     kept = {at: row for row in rows if (at := _row_of(row))[0] <= seen}  # of an orphan's, the last
     scratch = path.with_suffix(".partial")
     scratch.write_text("".join(kept[n] for n in sorted(kept)))
     os.replace(scratch, path)
+
+
+def _read(storage: Storage, name: str) -> bytes:
+    try:
+        return storage.read(name)
+    except FileNotFoundError:
+        return b""
 
 
 def _row_of(line: str) -> tuple[int, str]:

@@ -26,6 +26,7 @@ from pipeline.training.trainer import train_stage
 from pipeline.world import World
 from stylealae.config import ModelConfig, ScheduleConfig
 from stylealae.errors import CheckpointError, DataError
+from tests.pipeline.storage.bucket import bucket
 from tests.ranks import run_ranks
 
 BATCH, FIRST, SECOND, EVERY = 8, 32, 48, 24
@@ -248,6 +249,21 @@ def test_a_row_that_began_elsewhere_is_left_out(folder: Path, world: World) -> N
 def test_a_checkpoint_that_is_not_there_is_named(honest: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no checkpoint of 50 images .* 32, 48, 72, 80"):
         stretch_of(open_storage(honest / "run"), 50)
+
+
+def test_a_run_in_a_bucket_is_replayed_to_the_bit(
+    honest: Path, tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(honest / "faces", tmp_path / "faces")
+    with bucket() as store:
+        store.upload(tmp_path / "nothing", "s3://runs/none")  # makes the bucket
+        trained(replace(config(tmp_path), run_dir="s3://runs/a"), world)
+        storage = open_storage("s3://runs/a")
+        shutil.rmtree(storage.working)  # as on another host
+        found = audit(stretch_of(storage, data=str(tmp_path / "faces")), world)
+    assert found is not None
+    assert (found.verdict, found.differences, found.rows) == ("bit for bit", [], 0)
+    assert found.there["kernels"] == found.here["kernels"]
 
 
 def on_two_ranks(world: World) -> dict[str, Any] | None:
