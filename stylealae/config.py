@@ -179,6 +179,12 @@ class LossConfig(TermsConfig):
             raise ConfigError(
                 f"loss.likeness_structure is {self.likeness_structure}: it is a share, 0 to 1"
             )
+        for name in ("likeness_features", "likeness_prior"):
+            if getattr(self, name) and not self.likeness_rate:
+                raise ConfigError(
+                    f"loss.{name} is {getattr(self, name)}, and there is no phase of likeness that "
+                    "it could be a part of: give loss.likeness_rate=1, or leave it out"
+                )
         if self.merged and self.reciprocity_in != "w":
             raise ConfigError(
                 f"loss.merged takes reciprocity in w and loss.reciprocity_in is "

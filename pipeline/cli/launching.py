@@ -3,6 +3,7 @@
 Heavy libraries (ray, deepspeed, torch) are imported by the function that needs them.
 """
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.beginning import RequestedRun, is_complete
-from pipeline.cli.dry_run import dry_run, parse_request
+from pipeline.cli.dry_run import PlanRequest, dry_run, parse_request
 from pipeline.cli.errors import resumable
 from pipeline.cli.progress import bars
 from pipeline.cli.summary import print_summary, run_location, tensorboard_command
 from pipeline.cluster.ray_job import in_job
 from pipeline.config import RunConfig, load
+from stylealae.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipeline.storage import Storage
@@ -50,6 +52,11 @@ def launch(
     if "--dry-run" in words:
         dry_run(_resolved(cfg), request)
         return
+    if request != PlanRequest():
+        raise ConfigError(
+            "--gpus, --gpu, --price, --gpu-gib and --rates belong to --dry-run, and that is not "
+            "given: add it, or set the workers by cluster.workers=[8], say"
+        )
     from pipeline.storage import local_path, open_storage
     from pipeline.training.snapshots import snapshot
 
@@ -93,7 +100,7 @@ def _train(run: RequestedRun) -> None:
 
     cfg, storage = run.cfg, run.storage
     most = max(cfg.worker_counts(stage)[-1] for stage in cfg.stages)
-    cores = max(1, int(most * cfg.cluster.cpus_per_worker))
+    cores = max(1, math.ceil(most * cfg.cluster.cpus_per_worker))
     with Console() as console, connected(cores):
         console.say(
             f"training {run_location(storage)}; watch it with: {tensorboard_command(storage)}"

@@ -32,10 +32,11 @@ class InitConfig:
     """Images for which they are not."""
 
     def __post_init__(self) -> None:
-        if not self.from_ and (self.networks or self.stage >= 0 or self.freeze):
+        if not self.from_ and (self.networks or self.stage >= 0 or self.alpha >= 0 or self.freeze):
             raise ConfigError(
-                "init.networks, init.stage and init.freeze say what becomes of the weights of "
-                "init.from, and that is empty: give init.from=runs/demo/0032/snapshot, say"
+                "init.networks, init.stage, init.alpha and init.freeze say what becomes of the "
+                "weights of init.from, and that is empty: give init.from=runs/demo/0032/snapshot, "
+                "say"
             )
         if self.stage < -1 or not (self.alpha == -1.0 or 0.0 <= self.alpha <= 1.0):
             raise ConfigError(

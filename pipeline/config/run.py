@@ -121,6 +121,7 @@ class RunConfig:
                 "show transformed images to: leave it out, or use stylealae or alae"
             )
         self.init.require_stage(self.model.first_stage, self.last_stage)
+        self._require_iterations()
         for stage in self.stages:
             if not self.worker_counts(stage):
                 check_shares(
@@ -129,6 +130,30 @@ class RunConfig:
                     ranks=bounds(at_stage(self.cluster.workers, stage))[1],
                     micro_batch=at_stage(self.engine.micro_batch, stage),
                 )
+            elif getattr(self.loss, "likeness_prior", 0.0) and self._least_share(stage) == 1:
+                raise ConfigError(
+                    f"loss.likeness_prior compares the images of a worker among themselves, and in "
+                    f"stage {stage} a worker has one at a time: use fewer workers, a larger "
+                    "engine.micro_batch, or leave it out"
+                )
+
+    def _least_share(self, stage: int) -> int:
+        """Images of a stage that a worker sees at a time, where there are the most workers."""
+        share = at_stage(self.schedule.batch, stage) // self.worker_counts(stage)[-1]
+        return min(share, at_stage(self.engine.micro_batch, stage) or share)
+
+    def _require_iterations(self) -> None:
+        """Refuses a stage of which the last batch of the one before leaves no image."""
+        seen = 0
+        for stage in self.stages:
+            (first, end), batch = self.span(stage), at_stage(self.schedule.batch, stage)
+            if seen >= end:
+                raise ConfigError(
+                    f"stage {stage} is to be shown images {first:,} to {end:,}, and the batches of "
+                    f"the stage before reach to {seen:,}: nothing is left to train it with. Make "
+                    "schedule.stage_img larger, or schedule.batch smaller"
+                )
+            seen += -(-(end - seen) // batch) * batch
 
     def worker_counts(self, stage: int) -> tuple[int, ...]:
         """The numbers of workers that a stage may have, the least first, the wanted one last."""

@@ -62,7 +62,7 @@ def shared_among(cfg: RunConfig, gpus: int) -> RunConfig:
     """The config with as many workers in each stage as share its batch evenly, at most `gpus`."""
     if gpus < 1:
         raise ConfigError(f"--gpus is {gpus}: give at least 1")
-    stages = cfg.stages
+    stages = cfg.stages if len(cfg.stages) == 1 else range(cfg.last_stage + 1)  # as lists are read
     counts = tuple(
         allowed(f"1..{gpus}", batch=at_stage(cfg.schedule.batch, stage), micro_batch=0)[-1]
         for stage in stages

@@ -21,6 +21,7 @@ from pipeline.planning.stage_plan import StagePlan, stage_plans
 from stylealae.errors import ConfigError
 from stylealae.families import FAMILIES
 from stylealae.networks.group import NetworkGroup
+from stylealae.schedule import at_stage
 
 __all__ = ["GIB", "activation_bytes", "fitted", "need", "state_bytes"]
 
@@ -59,7 +60,8 @@ def fitted(cfg: RunConfig, memory: int) -> RunConfig:
         replace(own, recompute_from=RECOMPUTE_FROM),
         replace(own, recompute_from=RECOMPUTE_FROM, offload=own.zero_stage > 0),
     ):
-        micro = list[int]()
+        before = range(cfg.first_stage if len(cfg.stages) > 1 else 0)  # lists begin at stage 0
+        micro = [at_stage(own.micro_batch, stage) for stage in before]
         for plan in stage_plans(replace(cfg, engine=engine)):
             micro.append(_largest_micro_batch(plan, memory))
             if not micro[-1]:

@@ -4,9 +4,10 @@
 """
 
 import itertools
+import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ class SweepRun:
     """All overrides, the folder among them."""
     cfg: RunConfig
     """What they come to."""
+    title: str
+    """The config's name in this sweep: its own, with folders where two are called alike."""
 
     @property
     def folder(self) -> Path:
@@ -38,7 +41,7 @@ class SweepRun:
     @property
     def name(self) -> str:
         """Config and values, as in `vae_2d/loss.beta=4,seed=0`."""
-        return "/".join(part for part in (self.config.stem, folder_name(self.swept)) if part)
+        return "/".join(part for part in (self.title, folder_name(self.swept)) if part)
 
 
 def runs_of(configs: Sequence[Path], overrides: Sequence[str]) -> list[SweepRun]:
@@ -47,7 +50,12 @@ def runs_of(configs: Sequence[Path], overrides: Sequence[str]) -> list[SweepRun]
     Raises:
         ConfigError: a value is none that its key takes, or two runs would share a folder.
     """
-    found = [run for config in configs for run in _combinations(config, overrides)]
+    titles = _titles(configs)
+    found = [
+        replace(run, title=title)
+        for config, title in zip(configs, titles, strict=True)
+        for run in _combinations(config, overrides)
+    ]
     if is_url(found[0].cfg.run_dir):
         raise ConfigError(
             f"run_dir is {found[0].cfg.run_dir}: a sweep reads what its runs leave, so name a "
@@ -61,6 +69,16 @@ def runs_of(configs: Sequence[Path], overrides: Sequence[str]) -> list[SweepRun]
             "the configs, or sweep one config at a time; and give no value twice"
         )
     return found
+
+
+def _titles(configs: Sequence[Path]) -> list[str]:
+    """The configs' names; where two are called alike, all from the folder that holds them."""
+    stems = [config.stem for config in configs]
+    if len({*stems}) == len(stems):
+        return stems
+    places = [config.absolute().with_suffix("") for config in configs]
+    top = os.path.commonpath([place.parent for place in places])
+    return [place.relative_to(top).as_posix() for place in places]
 
 
 def folder_name(swept: dict[str, str]) -> str:
@@ -94,8 +112,11 @@ def _combinations(config: Path, overrides: Sequence[str]) -> list[SweepRun]:
         plain = [f"{key}={value}" for key, value in given.items() if key != "run_dir"]
         arguments = (*plain, f"run_dir={folder}")
         runs.append(
-            SweepRun(config=config, swept=varied, overrides=arguments, cfg=load(config, arguments))
-        )
+            SweepRun(
+                config=config, swept=varied, overrides=arguments, cfg=load(config, arguments),
+                title=config.stem,
+            )
+        )  # fmt: skip
     return runs
 
 

@@ -58,7 +58,9 @@ def job_of(run: SweepRun, evaluation: SweepEvaluation | None) -> Job:
     folder = str(run.folder.absolute())  # another host begins in another folder
     trained = _trained(run)
     if not _is_same(run, complete=trained) or not trained:  # train says what differs
-        places = (f"data.path={absolute(run.cfg.data.path)}", f"run_dir={folder}")
+        places = [f"data.path={absolute(run.cfg.data.path)}", f"run_dir={folder}"]
+        if run.cfg.init.from_:
+            places.append(f"init.from={absolute(run.cfg.init.from_)}")
         commands.append(("train", config, *run.overrides, *places))
     if evaluation is not None:
         done = set() if commands else _measured(run, evaluation)

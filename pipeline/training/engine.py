@@ -37,6 +37,8 @@ from stylealae.schedule import Progress, at_stage
 
 __all__ = ["Engine"]
 
+log = logging.getLogger(__name__)
+
 MAX_BUCKET = 64 << 20
 BIASES = 512  # ZeRO 3 keeps tensors of no more numbers whole on every rank
 
@@ -161,14 +163,34 @@ class Engine:
         return state if self._scaler is None else {**state, **self._scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Goes on from what `state_dict` gave, at any world size and ZeRO stage."""
+        """Goes on from what `state_dict` gave, at any world size and ZeRO stage.
+
+        What other settings have no moments of begins at zero, which is said.
+        """
         self._unfreeze()
+        fresh = set[str]()
+
+        def saved(name: str, shape: torch.Size) -> Tensor:
+            if name not in state:
+                fresh.add(name.partition("/")[0])
+                return torch.zeros(shape)
+            return state[name]
+
         for network, owners in self._owners.items():
             for moment in self._optimizer.moments_of(owners):
-                saved = {p: state[f"{moment}/{self.names[p]}"] for p in self.params[network]}
-                self._partition.set_moments(network, moment, saved)
+                values = {
+                    p: saved(f"{moment}/{self.names[p]}", getattr(p, "ds_shape", p.shape))
+                    for p in self.params[network]
+                }
+                self._partition.set_moments(network, moment, values)
         for network, count, held in self._counts():
-            self._optimizer.state[held][count].copy_(state[f"{count}/{network}"])
+            steps = self._optimizer.state[held][count]
+            steps.copy_(saved(f"{count}/{network}", steps.shape))
+        if fresh:
+            log.warning(
+                "the checkpoint is of other settings and lacks some of the optimizer's %s: they "
+                "begin at zero", ", ".join(sorted(fresh)),
+            )  # fmt: skip
         if self._scaler is not None:
             self._scaler.load_state_dict(state)
 

@@ -109,7 +109,10 @@ def open_stage(
     dataset = readable_by(cfg, stage)
     digest = dataset.manifest.digest
     originals = on_device(dataset.first(cfg.log.grid_size), 1.0, world.device)
-    loader = Loader(dataset, seed=cfg.seed, rank=world.rank, world=world.size, device=world.device)
+    loader = Loader(
+        dataset, seed=cfg.seed, rank=world.rank, world=world.size, device=world.device,
+        classes=getattr(cfg.model, "classes", 0) if cfg.loss.wants_labels else 0,
+    )  # fmt: skip
     inputs = FAMILIES[cfg.family].sampler(
         cfg.model, cfg.loss, seed=cfg.seed, mine=world.share(batch), device=world.device,
         labelled=loader.labelled,

@@ -21,6 +21,9 @@ from stylealae.errors import ConfigError
 __all__ = ["import_", "plan", "train"]
 
 
+USUAL = (0, 2, 4)  # stages to calibrate with
+
+
 @click.command()
 @CONFIG
 @OVERRIDES
@@ -30,7 +33,8 @@ __all__ = ["import_", "plan", "train"]
 @click.option("--price", type=float, default=0.0, help="Of one GPU and hour, in any currency.")
 @click.option("--rates", type=PATH, help="Forecast with measured rates.")
 @click.option("--calibrate", type=PATH, help="Measure this machine's rates, write them.")
-@click.option("--stages", default="0,2,4", show_default=True, help="Stages to calibrate with.")
+@click.option("--stages", default="", help="Stages to calibrate with; default: 0,2,4, or those of "
+                                              "them that the run has.")  # fmt: skip
 @JSON
 @reports_errors
 def plan(
@@ -62,7 +66,7 @@ def plan(
     if calibrate is not None:
         from pipeline.planning.calibration import calibrated
 
-        calibrated(cfg, _numbers(stages, cfg.last_stage), click.echo).write(calibrate)
+        calibrated(cfg, _numbers(stages, cfg.stages), click.echo).write(calibrate)
         rates = calibrate
     request = PlanRequest(
         gpu_gib=gpu_gib, gpus=gpus, gpu=gpu, price=price, rates=rates, as_json=as_json
@@ -70,12 +74,18 @@ def plan(
     dry_run(cfg, request)
 
 
-def _numbers(stages: str, last: int) -> list[int]:
-    """`0,2,4` -> [0, 2, 4], each a stage of the run."""
-    found = [int(part) for part in stages.split(",") if part.strip().isdecimal()]
-    if not found or max(found) > last or "," in stages.strip(",0123456789 "):
-        raise ConfigError(f"--stages is {stages!r}: give stages from 0 to {last}, as in 0,2,4")
-    return found
+def _numbers(stages: str, there: range) -> list[int]:
+    """`0,2,4` -> [0, 2, 4], each a stage of the run; the usual ones if none are named."""
+    if not stages:
+        usual = [stage for stage in USUAL if stage in there]
+        return usual if len(usual) > 1 else [*there[-2:]]
+    parts = [part.strip() for part in stages.split(",")]
+    if not all(part.isdecimal() and int(part) in there for part in parts):
+        raise ConfigError(
+            f"--stages is {stages!r}: give stages from {there[0]} to {there[-1]}, as in "
+            f"{','.join(map(str, there[-2:]))}"
+        )
+    return [int(part) for part in parts]
 
 
 @click.command()

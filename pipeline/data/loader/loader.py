@@ -54,10 +54,14 @@ class Loader:
         rank: int = 0,
         world: int = 1,
         device: torch.device | str = "cpu",
+        classes: int = 0,
     ) -> None:
-        """Shuffle a data set by its own settings; images are read after `start`."""
+        """Shuffle a data set by its own settings; images are read after `start`.
+
+        With `classes` every label that is known must be one of so many.
+        """
         self._dataset, self._cfg, self._seed = dataset, dataset.cfg, seed
-        self._rank, self._world = rank, world
+        self._rank, self._world, self._classes = rank, world, classes
         self._closing = threading.Event()
         self._images = dataset.training_split(self._sleep)
         shown = without_last(self._images.shard_samples, self._cfg.validation_img)
@@ -91,7 +95,21 @@ class Loader:
             return None
         if self._cfg.labelled_img:
             values[~np.isin(ids, self._counted)] = np.nan
-        return torch.from_numpy(values)
+        return torch.from_numpy(self._known_classes(values))
+
+    def _known_classes(self, values: Floats) -> Floats:
+        """Labels as they are, if they number classes."""
+        if self._classes:
+            known = values[~np.isnan(values)]
+            odd = known[(known != np.floor(known)) | (known < 0) | (known >= self._classes)]
+            if len(odd):
+                raise DataError(
+                    f"the label {self._cfg.label!r} is {odd[0]:g} for an image, and model.classes "
+                    f"is {self._classes}: classes are numbered from 0 to {self._classes - 1}. Name "
+                    f"another with data.label, or one value of it (data.label={self._cfg.label}:"
+                    f"{odd[0]:g} is 1 where it is that and else 0), or change model.classes"
+                )
+        return values
 
     def _flips(self, ids: Ints, epochs: Ints) -> Tensor:
         if not self._cfg.flip:
@@ -140,7 +158,7 @@ class Loader:
     def labelled(self) -> tuple[Tensor, Tensor]:
         """The `data.labelled_img` whose label counts: [K, C, R, R] uint8, [K] int64 classes."""
         x, values = self._dataset.split(self._cfg.split, self._cfg.label).take(self._counted)
-        labels = None if values is None else torch.from_numpy(values)
+        labels = None if values is None else torch.from_numpy(self._known_classes(values))
         return torch.from_numpy(x), classes_of(len(x), labels)
 
     @property

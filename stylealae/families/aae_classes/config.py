@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from stylealae.errors import ConfigError
 from stylealae.families.common.config import ClassModelConfig, CodeLossConfig
 from stylealae.families.sections import Sections
 
@@ -24,6 +25,14 @@ class ClassLossConfig(CodeLossConfig):
     """Weight of virtual adversarial smoothness: y is to stay the same all around an image."""
     smoothness_radius: float = 0.28
     """How far around, as a share of the images' mean distance from their mean."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.labelled_batch < 1:
+            raise ConfigError(
+                f"loss.labelled_batch is {self.labelled_batch}: give at least 1, or learn without "
+                "labels by loss.classification_weight=0"
+            )
 
     @property
     def wants_labels(self) -> bool:

@@ -38,8 +38,9 @@ def deceive_both(n: ClassAae, x: Tensor, e: Encoded, r: CodeInputs, cfg: ClassLo
 
 
 def classify(n: ClassAae, x: Tensor, e: Encoded, r: CodeInputs, cfg: ClassLossConfig) -> Tensor:
-    """E: the classes of the labelled images.  -> []"""
-    return cfg.classification_weight * fn.cross_entropy(e.labelled_y, e.labels, ignore_index=-1)
+    """E: the classes of the labelled images; 0 where a share of the batch has none.  -> []"""
+    missed = fn.cross_entropy(e.labelled_y, e.labels, ignore_index=-1, reduction="sum")
+    return cfg.classification_weight * missed / (e.labels >= 0).sum().clamp(min=1)
 
 
 def smooth(n: ClassAae, x: Tensor, e: Encoded, r: CodeInputs, cfg: ClassLossConfig) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 
 from pipeline.config import RunConfig, load
 from pipeline.config.sections import ClusterConfig, EngineConfig
+from pipeline.planning.forecast import shared_among
 from pipeline.planning.memory import WORKING, activation_bytes, fitted, need, state_bytes
 from pipeline.planning.stage_plan import stage_plan, stage_plans
 from stylealae.config import LossConfig, ModelConfig, ScheduleConfig
@@ -93,6 +94,14 @@ def test_a_network_that_does_not_grow_is_fitted() -> None:
     (plan,) = stage_plans(cfg)
     (micro,) = fitted(cfg, 2 * need(plan)).engine.micro_batch
     assert micro == plan.batch
+
+
+def test_lists_of_a_run_that_begins_later_begin_at_stage_0_all_the_same() -> None:
+    init = replace(CFG.init, from_="weights", stage=2)
+    cfg = replace(CFG, init=init, engine=replace(CFG.engine, micro_batch=(1,)))
+    assert fitted(cfg, 1 << 40).engine.micro_batch == (1, 1, 8, 8, 8)
+    shared, plain = shared_among(cfg, 2), shared_among(replace(cfg, init=CFG.init), 2)
+    assert shared.cluster.workers == plain.cluster.workers
 
 
 def test_recomputing_keeps_less() -> None:

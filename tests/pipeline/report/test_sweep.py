@@ -54,6 +54,21 @@ def test_every_combination_is_a_run_in_a_folder_of_its_own(config: Path, tmp_pat
     assert len({run.folder for run in runs}) == 6
 
 
+def test_configs_that_are_called_alike_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for name in ("mnist", "faces"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "vae.yaml").write_text(f"{TEXT}run_dir: {tmp_path}/runs/{name}\n")
+    configs = [tmp_path / "mnist/vae.yaml", tmp_path / "faces/vae.yaml"]
+    names = [run.name for run in runs_of(configs, ["seed=[0,1]"])]
+    assert names == ["mnist/vae/seed=0", "mnist/vae/seed=1", "faces/vae/seed=0", "faces/vae/seed=1"]
+
+
+def test_weights_to_begin_with_are_found_from_another_folder(config: Path) -> None:
+    (run,) = runs_of([config], ["init.from=runs/demo/0032/snapshot"])
+    ((_, *words),) = job_of(run, None).commands
+    assert f"init.from={Path('runs/demo/0032/snapshot').absolute()}" in words
+
+
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [

@@ -196,6 +196,22 @@ def test_likeness_goes_on_with_moments_of_its_own(world: World) -> None:
     assert not different(weights(first), weights(second))
 
 
+@pytest.mark.parametrize("zero", ALONE)
+def test_moments_that_a_state_lacks_begin_at_zero_and_this_is_said(
+    world: World, zero: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    loss = LossConfig(likeness_rate=0.5)
+    with engine_of(build(SMALL), world, zero) as engine:
+        iterate(engine, world, 0)
+        state = state_of(engine)
+    with engine_of(build(SMALL), world, zero, loss=loss) as engine:
+        engine.load_state_dict(state)
+        found = state_of(engine)
+    assert "lacks some of the optimizer's likeness:exp_avg, likeness:exp_avg_sq" in caplog.text
+    for name, value in found.items():
+        assert torch.equal(value, state.get(name, torch.zeros_like(value))), name
+
+
 def test_a_state_goes_on_at_another_zero_stage(world: World) -> None:
     nets = build(SMALL)
     with engine_of(nets, world, 2) as engine:

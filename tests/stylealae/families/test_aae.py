@@ -116,6 +116,8 @@ def test_classification_looks_at_labelled_images_and_at_known_labels_of_the_batc
     y = nets.E(nets.rows(x)).y[1:]  # the first label is unknown
     wanted = torch.nn.functional.cross_entropy(y, r.labels[1:])
     torch.testing.assert_close(phase.loss(nets, x, alone, AT, cfg), wanted)
+    alone.labels.fill_(-1)  # as of a small part of a batch of which few labels are known
+    assert phase.loss(nets, x, alone, AT, cfg) == 0
 
 
 def test_moved_images_leave_the_statistics_of_batch_norms_alone() -> None:

@@ -169,6 +169,20 @@ def test_labels_that_are_not_there_or_no_numbers(dataset: Path, tmp_path: Path) 
         shown(loader(dataset, replace(CFG, label="parity")), 0, 12, 12)
 
 
+@pytest.mark.parametrize(("classes", "odd"), [(25, "0.25"), (0, "")])
+def test_labels_that_number_no_classes_are_refused_where_classes_are_wanted(
+    dataset: Path, classes: int, odd: str
+) -> None:
+    cfg = replace(CFG, label="age")  # quarters, up to 24.75
+    with loader(dataset, cfg, classes=classes) as s:
+        s.start(0, 12, TOTAL)
+        if odd:
+            with pytest.raises(DataError, match=r"'age' is .*model\.classes is 25: .* 0 to 24"):
+                s.next()
+        else:
+            s.next()
+
+
 def test_one_class_of_a_label_is_yes_or_no(dataset: Path) -> None:
     with loader(dataset, replace(CFG, label="parity:odd")) as s:
         s.start(0, 12, 12)
