@@ -1,6 +1,7 @@
 """`refine --tune` and `tuned:FILE`: a person is kept in a file, and drawn by every tool from it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,17 @@ def test_every_tool_that_takes_faces_takes_the_person(tuned: dict[str, Any]) -> 
     m, held = StyleALAE.load("model"), Tuning.load(Path("me.safetensors"))
     x = m.tuned(held).generate(held.w, noise=False)
     assert not torch.equal(x, m.generate(held.w, noise=False))
+
+
+def test_a_person_without_a_name_is_called_as_the_file_is(tuned: dict[str, Any]) -> None:
+    held = Tuning.load(Path("me.safetensors"))
+    replace(held, names=()).save(Path("face.safetensors"))  # as the studio's
+    replace(held, w=held.w.repeat(2, 1, 1), names=()).save(Path("two.safetensors"))
+    told("encode", "model", "tuned:face.safetensors", "--out", "w.npy")
+    assert json.loads(Path("w.json").read_text()) == ["face"]
+    told("encode", "model", "tuned:two.safetensors", "--out", "w.npy")
+    assert json.loads(Path("w.json").read_text()) == ["two 1", "two 2"]
+    told("mix", "model", "tuned:face.safetensors", "--with", "seed:1", "--out", "out.png")
 
 
 def test_what_cannot_be_is_a_sentence(tuned: dict[str, Any]) -> None:
