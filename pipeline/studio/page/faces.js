@@ -78,11 +78,13 @@ export function showTruncation() {
 
 // ---- photos -----------------------------------------------------------------------------------
 
+const WHOLE = { left: 0, top: 0, side: 1 };  // of a picture that has been cropped: no face is looked for in it
+const cut = (path, crop) => (crop ? `${path}?${new URLSearchParams(crop)}` : path);
+
 async function load(slot, file, crop) {
-  const query = crop ? `?${new URLSearchParams(crop)}` : "";
   const mine = ++asked[slot];
   document.body.classList.add("working");
-  const answer = await (await ask(`api/face${query}`, file)).json();
+  const answer = await (await ask(cut("api/face", crop), file)).json();
   if (mine !== asked[slot]) return;
   tell(answer.notes);
   await take(slot, { w: answer.w }, { file, picture: answer.picture });
@@ -107,14 +109,14 @@ export async function cropped(slot, file) {
 const gain = (found) => `${found.before_db.toFixed(1)} dB became ${found.after_db.toFixed(1)} dB of PSNR`;
 
 export async function refine() {
-  const photo = photos.face, found = await refinement.followed("api/refine", photo.picture);
+  const photo = photos.face, found = await refinement.followed(cut("api/refine", WHOLE), photo.picture);
   if (!found || photos.face !== photo) return;  // stopped, or another face by now
   tell([`Refined: ${gain(found)}.`]);
   await take("face", { w: found.w }, photo, ", refined");
 }
 
 export async function tune() {
-  const photo = photos.face, found = await refinement.followed("api/tune", photo.picture);
+  const photo = photos.face, found = await refinement.followed(cut("api/tune", WHOLE), photo.picture);
   if (!found || photos.face !== photo) return;
   const { tuned } = found;
   tunings.keep(tuned, `data:application/octet-stream;base64,${found.file}`);
@@ -171,7 +173,7 @@ export async function showExamples() {
     : "Or begin with one of these faces of the model’s own:";
   if (pictures.length) {
     $("examples").append(...pictures.map((picture, k) =>
-      thumbnail(`Example ${k + 1}`, picture, () => load(chosen(), new File([fileOf(picture)], `example-${k + 1}.png`)))));
+      thumbnail(`Example ${k + 1}`, picture, () => load(chosen(), new File([fileOf(picture)], `example-${k + 1}.png`), WHOLE))));
   } else {
     $("examples").append(...await Promise.all(EXAMPLES.map((number) => thumbnailOf({ seed: number, truncation: 0.7 }))));
   }

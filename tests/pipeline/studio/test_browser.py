@@ -389,6 +389,20 @@ def test_a_photo_is_refined_with_a_bar_that_can_be_stopped(
     assert page.locator("#truncation").is_enabled()
 
 
+def test_a_picture_that_was_cropped_is_not_cropped_again(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, asked = visit.page, list[str]()
+    monkeypatch.setattr(refining, "STEPS", 2)
+    monkeypatch.setattr(refining, "TUNING_STEPS", 2)
+    page.on("request", lambda request: asked.append(request.url.partition("/api/")[2]))
+    visit.after(lambda: page.locator("#file").set_input_files(photo(40, 40)))
+    for button in ("refine", "tune"):
+        visit.after(page.locator(f"#{button}").click)
+    for path in ("face", "refine?left=0&top=0&side=1", "tune?left=0&top=0&side=1"):
+        assert path in asked
+
+
 def test_a_generator_is_tuned_switched_off_saved_and_given_again(
     visit: Visit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -238,6 +238,20 @@ def test_a_crop_is_of_the_photo_itself() -> None:
             Crop.parsed(wrong)
 
 
+def test_a_picture_that_was_cropped_is_taken_as_it_is() -> None:
+    asked: list[object] = []
+    picture = np.random.default_rng(0).integers(0, 255, (3, 16, 16), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(picture.transpose(1, 2, 0)).save(stream, "PNG")
+    whole = Crop.parsed({"left": "0", "top": "0", "side": "1"})  # as the page asks for
+    planes, notes = read_photo(
+        stream.getvalue(), 16, 3, whole, lambda image: asked.append(image) or []
+    )
+    assert np.array_equal(planes, picture)
+    assert not notes
+    assert not asked
+
+
 def test_other_sites_and_other_hosts_are_refused(client: TestClient) -> None:
     recipe = {"face": {"seed": 1}}
     for site in ("cross-site", "same-site"):
