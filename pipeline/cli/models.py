@@ -10,7 +10,7 @@ from stylealae.interop.pretrained import DEFAULT, pretrained
 if TYPE_CHECKING:
     from stylealae import StyleALAE
 
-__all__ = ["device_of", "newest_run", "open_model", "snapshot_of"]
+__all__ = ["device_of", "hub_name", "newest_run", "open_model", "snapshot_of"]
 
 
 def open_model(path: Path, device: str = "auto") -> "StyleALAE":
@@ -38,10 +38,10 @@ def snapshot_of(path: Path) -> Path:
     Raises:
         CheckpointError: there is none; it names the nearest that there is.
     """
-    if path.parts[:1] == ("hf:",):  # what a Path leaves of hf://
+    if name := hub_name(path):
         from stylealae.interop import hub
 
-        return hub.model("/".join(path.parts[1:]))
+        return hub.model(name)
     if _is_snapshot(path):
         return path
     if not path.exists() and (with_package := pretrained(str(path))):
@@ -56,6 +56,11 @@ def snapshot_of(path: Path) -> Path:
             f"folder again, or name an earlier one, {found[-1]}"
         )
     return found[-1]
+
+
+def hub_name(path: Path) -> str:
+    """`owner/name[@revision]` of a path that was hf://owner/name; empty of any other."""
+    return "/".join(path.parts[1:]) if path.parts[:1] == ("hf:",) else ""  # what a Path leaves
 
 
 def newest_run(folder: Path) -> Path:
