@@ -12,6 +12,7 @@ from pipeline.cli.errors import reports_errors
 from pipeline.cli.models import open_model, snapshot_of
 from pipeline.cli.output import print_numbers
 from pipeline.cli.progress import progress
+from stylealae.interop.card import origin_of
 
 if TYPE_CHECKING:
     from stylealae import StyleALAE
@@ -73,7 +74,7 @@ def export(
             advance(1)
         card = Card(
             name=name or out.name,
-            origin=_origin(m, model), licence=licence, data=about,
+            origin=_origin(m), licence=licence, data=about,
             metrics=figures,
             pictures=pictures,
             errors=errors,
@@ -89,15 +90,14 @@ def export(
     )
 
 
-def _origin(m: "StyleALAE", model: Path) -> str:
-    if model.is_file():
-        return f"Imported from {model.name} of the authors' code: its running average."
-    trained = (
-        f"{m.seen:,} images were shown in training, an image as often as it came. "
-        if m.seen
-        else ""
+def _origin(m: "StyleALAE") -> str:
+    """The sentence that is recorded, else of the training."""
+    if m.origin or not m.seen:
+        return origin_of(m.seen, m.origin)
+    return (
+        f"{m.seen:,} images were shown in training, an image as often as it came. The weights are "
+        "a running average."
     )
-    return f"{trained}The weights are a running average."
 
 
 def _data(data: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from pipeline.cli.errors import reports_errors
 from pipeline.cli.models import open_model
 from pipeline.cli.output import print_numbers
 from pipeline.cli.progress import progress
+from stylealae.interop.card import origin_of
 
 __all__ = ["fit_prior"]
 
@@ -71,7 +72,7 @@ def fit_prior(
     with progress("steps", steps) as advance:
         prior = m.fit_prior(w, steps, seed=seed, report=lambda _: advance(1))
     m, numbers = m.with_prior(prior), dict[str, float]()
-    done = f"F fitted to {len(w):,} images afterwards"
+    done = f"F was fitted to {len(w):,} images afterwards"
     if recover:
         shown = torch.cat(kept)
         with progress("images", recover) as advance:
@@ -85,11 +86,7 @@ def fit_prior(
         m, numbers = m.with_recovery(found), {"lost_before": found.before, "lost": found.after}
         done += f", E and G by {recover:,} to its styles"
     with published(out) as folder:
-        m.save(
-            folder,
-            origin=f"Trained on {m.seen:,} real images; a running average of the weights, {done} "
-            "(stylealae fit-prior).",
-        )
+        m.save(folder, origin=f"{origin_of(m.seen, m.origin)} {done} (stylealae fit-prior).")
     click.echo(out)
     print_numbers(
         command="fit-prior", images=len(w), steps=steps, mmd_before=prior.before,
