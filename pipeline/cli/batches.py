@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipeline.data.images import Image
     from stylealae import StyleALAE
 
-__all__ = ["encode_images", "open_for", "pictures_of", "read_batches", "styles_of"]
+__all__ = ["TUNED", "encode_images", "open_for", "pictures_of", "read_batches", "styles_of"]
 __all__ += ["write_styles"]
 
 log = logging.getLogger(__name__)

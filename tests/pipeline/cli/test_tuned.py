@@ -92,6 +92,12 @@ def test_what_cannot_be_is_a_sentence(tuned: dict[str, Any]) -> None:
     )
     told(*REFINE, "--tune", "me.safetensors", "--overwrite")
     assert "end it in .safetensors" in error(*REFINE, "--tune", "me.npy")
+    again = ("refine", "model", "me.png", "tuned:me.safetensors", "--out", "out.png")
+    assert "tuned:me.safetensors is drawn by a tuned one" in error(
+        *again, "--tune", "b.safetensors"
+    )
+    assert not Path("b.safetensors").exists()
+    told(*again, "--steps", "1")
     other = ("reconstruct", "other", "tuned:me.safetensors", "--out", "out.png")
     assert "use the snapshot that was tuned" in error(*other)
     told(*REFINE, "--tune", "you.safetensors")
