@@ -199,10 +199,11 @@ def _samples(
 
 
 def _grown(model: Path, m: "StyleALAE") -> "dict[int, StyleALAE]":
-    """The model of each stage: as a run left it there, else as it is now."""
+    """The model of each stage: as a run left it there, else, and of its last, as it is now."""
     found = sorted(model.glob("[0-9]*/snapshot"))
     left = [open_model(path, str(m.device)) for path in found]
-    return {stage: m for stage in range(m.stage + 1)} | {then.stage: then for then in left}
+    now = {stage: m for stage in range(m.stage + 1)}
+    return now | {then.stage: then for then in left} | {m.stage: m}  # which may be tuned
 
 
 def _by_stage(m: "StyleALAE", grown: "Mapping[int, StyleALAE]", x: "Tensor") -> "list[Row]":

@@ -1,6 +1,7 @@
 """`refine --tune` and `tuned:FILE`: a person is kept in a file, and drawn by every tool from it."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from PIL import Image
 from pipeline.cli.app import main
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
+from stylealae.editing.refinement import psnr
 from stylealae.editing.tuning import Tuning
 from stylealae.networks import build
 
@@ -84,6 +86,17 @@ def test_a_person_without_a_name_is_called_as_the_file_is(tuned: dict[str, Any])
     told("encode", "model", "tuned:two.safetensors", "--out", "w.npy")
     assert json.loads(Path("w.json").read_text()) == ["two 1", "two 2"]
     told("mix", "model", "tuned:face.safetensors", "--with", "seed:1", "--out", "out.png")
+
+
+def test_the_last_stage_of_a_run_is_drawn_by_the_tuned_generator(tuned: dict[str, Any]) -> None:
+    shutil.copytree("model", "run/0016/snapshot")
+    words = ("reconstruct", "run", "tuned:me.safetensors", "--out", "out.png")
+    db = told(*words)["psnr_db"]
+    assert told(*words, "--stages")["psnr_db"]["16x16"] == pytest.approx(db, abs=1e-4)
+    m = StyleALAE.load("model")
+    held = Tuning.load(Path("me.safetensors"))
+    x = m.tuned(held).generate(held.w, noise=False)
+    assert float(psnr(x, m.reconstruct(x))) != pytest.approx(db, abs=1e-4)
 
 
 def test_what_cannot_be_is_a_sentence(tuned: dict[str, Any]) -> None:
