@@ -69,6 +69,9 @@ TYPICAL = {
     "evaluate --list": "fid-random",
     "export runs/demo --out out/export": '"files"',
     "report runs/trained": "runs/trained/report.html",
+    "record a runs/seeded --data datasets/mine --metric psnr --file out/r.json": "'seeds': [7]",
+    "record b runs/seeded --data datasets/mine --metric lpips-random --file out/r.json": "'sd'",
+    "record c runs/seeded --data datasets/mine --metric mig --labels dark --file out/r.json": "mig",
     "compare runs/trained runs/trained": '"command": "compare"',
 }
 """What is typed, and a part of what is printed."""
@@ -144,6 +147,10 @@ WRONG = {
     "audit runs/trained": "holds no checkpoints",
     "record x runs/demo --data datasets/mine --metric psn": "did you mean psnr",
     "record x runs/demo --data datasets/mine --metric psnr": "give the folder of a finished run",
+    "record x runs/seeded runs/demo --data datasets/mine --metric psnr": "runs/demo has no check",
+    "record x runs/seeded --data datasets/mine --metric mig": "add --labels, of dark, kind",
+    "record x runs/seeded --data datasets/mine --metric fid": "add --features FILE",
+    "record x runs/seeded --data datasets/mine --metric kid --figures kid,kid-sd": "spread=kid-sd",
     "record x runs/demo": "a sweep's file, sweep.json, needs neither",
     "sweep seed=[0,1]": "a sweep needs a config",
     "align plain --landmarks ages.csv --out aligned": "cannot be read as landmarks",
@@ -156,11 +163,14 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with what all lines speak of, which is the current one."""
     before, root = Path.cwd(), tmp_path_factory.mktemp("here")
     os.chdir(root)
-    for run in ("runs/demo", "runs/trained"):
+    for run in ("runs/demo", "runs/trained", "runs/seeded"):
         snapshot = Path(run, "0008/snapshot")
         snapshot.mkdir(parents=True)
         StyleALAE(build(SMALL, 1), SMALL, torch.zeros(4, 4), stage=1, seen=96).save(snapshot)
     Path("runs/trained/metrics.jsonl").write_text(json.dumps({"seen": 96, "loss/critic": 0.7}))
+    Path("runs/seeded/metrics.jsonl").write_text('{"seen": 96, "time/img_per_s": 48}')
+    Path("runs/seeded/0008/seen-96").mkdir()
+    Path("runs/seeded/0008/seen-96/state.json").write_text('{"config": {"seed": 7}}')
     for name in ("photos", "plain", "configs", "out"):
         Path(name).mkdir()
     Path("configs/demo.yaml").write_text("seed: 1\n")
