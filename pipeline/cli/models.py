@@ -1,5 +1,6 @@
 """The model that a command is given: a snapshot, a run's newest one, or a released checkpoint."""
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from stylealae.interop.pretrained import DEFAULT, pretrained
 if TYPE_CHECKING:
     from stylealae import StyleALAE
 
-__all__ = ["device_of", "hub_name", "newest_run", "open_model", "snapshot_of"]
+__all__ = ["copy_directions", "device_of", "hub_name", "newest_run", "open_model", "snapshot_of"]
 
 
 def open_model(path: Path, device: str = "auto") -> "StyleALAE":
@@ -56,6 +57,13 @@ def snapshot_of(path: Path) -> Path:
             f"folder again, or name an earlier one, {found[-1]}"
         )
     return found[-1]
+
+
+def copy_directions(model: Path, folder: Path) -> None:
+    """Copies the directions that are kept with a model, if any; a released .pth has none."""
+    if not model.is_file():
+        for file in snapshot_of(model).glob("directions.*"):
+            shutil.copy(file, folder / file.name)
 
 
 def hub_name(path: Path) -> str:

@@ -1,6 +1,5 @@
 """`export`: a trained model as a folder that others can use, and the Hugging Face hub can show."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +8,7 @@ import click
 
 from pipeline.cli.arguments import MODEL, OVERWRITE, PATH, require_free
 from pipeline.cli.errors import reports_errors
-from pipeline.cli.models import open_model, snapshot_of
+from pipeline.cli.models import copy_directions, open_model
 from pipeline.cli.output import print_numbers
 from pipeline.cli.progress import progress
 from stylealae.interop.card import origin_of
@@ -64,9 +63,7 @@ def export(
     with published(out) as folder, progress("parts", 1 + len(formats)) as advance:
         m.save(folder, half=half)
         pictures = _pictures(m, data, folder)
-        if not model.is_file():
-            for file in snapshot_of(model).glob("directions.*"):
-                shutil.copy(file, folder / file.name)
+        copy_directions(model, folder)
         advance(1)
         errors = {}
         for kind in formats:

@@ -109,9 +109,13 @@ def test_f_is_fitted_to_images_for_training_alone(snapshot: Path, photos: Path, 
     assert 0 < said["lost"] != said["lost_before"]
     assert "E and G by 32 to its styles" in (fitted / "README.md").read_text()
     StyleALAE.load(snapshot).save(snapshot, origin="Found.")
+    numbers("directions", snapshot, "--sefa", "2")
     numbers("fit-prior", snapshot, out, "--steps", "2", "--out", fitted, "--overwrite")
     said = "Found. F was fitted to 18 images afterwards (stylealae fit-prior)."
     assert StyleALAE.load(fitted).origin == said
+    assert Directions.load(fitted).names == ("sefa1", "sefa2")
+    numbers("fit-prior", fitted, out, "--steps", "2", "--out", fitted, "--overwrite")  # in place
+    assert Directions.load(fitted).names == ("sefa1", "sefa2")
     assert numbers("encode", snapshot, out, "--out", tmp_path / "w.npy")["images"] == 24
 
 
