@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ from stylealae.errors import ConfigError
 
 __all__ = ["CONFIG", "COUNT", "DEVICE", "FEATURES", "IMAGES", "LABELS", "MODEL", "OUT"]
 __all__ += ["OVERRIDES", "OVERWRITE", "PATH", "PICTURES", "SHA256", "require_free"]
-__all__ += ["require_picture", "words"]
+__all__ += ["FiniteRange", "require_picture", "words"]
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 """Formats that pictures are written in, by the endings of their files."""
@@ -23,6 +24,17 @@ class _Path(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return super().convert(os.path.expanduser(value), param, ctx)
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers, without `nan`, which lies in every range, and `inf`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number that a text is."""
+        found = super().convert(value, param, ctx)
+        if not isfinite(found):
+            self.fail(f"{value} is no finite number.", param, ctx)
+        return found
 
 
 PATH = _Path(path_type=Path)
@@ -79,7 +91,8 @@ FEATURES = click.option(
 )  # fmt: skip
 SHA256 = click.option("--sha256", default="", help="Hash that a file of your own must have.")
 LABELS = click.option(
-    "--labels", default="",
+    "--labels",
+    default="",
     help="Labels for separability, with commas between; of classes which one, as in gender:Male.",
 )
 

@@ -281,7 +281,15 @@ def test_mix_moves_each_band(snapshot: Path, photos: Path, tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("suffix", "kind"),
-    [(".gif", "GIF"), (".webp", "lossless WebP"), (".mp4", "H.264"), (".webm", "VP9")],
+    [
+        (".gif", "GIF"),
+        (".webp", "lossless WebP"),
+        (".mp4", "H.264"),
+        (".webm", "VP9"),
+        (".WEBP", "lossless WebP"),
+        (".MP4", "H.264"),
+        (".WebM", "VP9"),
+    ],
 )
 def test_videos(suffix: str, kind: str, snapshot: Path, tmp_path: Path):
     import cv2
@@ -290,7 +298,7 @@ def test_videos(suffix: str, kind: str, snapshot: Path, tmp_path: Path):
     said = numbers("interpolate", snapshot, "seed:1", "seed:2", "--seconds", "0.5", "--fps", "10",
                    "--loop", "--out", out)  # fmt: skip
     assert (said["pictures"], said["kind"]) == (11, kind)
-    if suffix in (".gif", ".webp"):
+    if suffix.lower() in (".gif", ".webp"):
         frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(Image.open(out))]
         assert len(frames) == 11
         assert np.array_equal(frames[0], frames[-1])
@@ -300,6 +308,13 @@ def test_videos(suffix: str, kind: str, snapshot: Path, tmp_path: Path):
     while video.read()[0]:
         count += 1
     assert count == 11
+
+
+def test_the_shortest_way_has_a_picture_of_either_face(snapshot: Path, tmp_path: Path):
+    out = tmp_path / "way.gif"
+    said = numbers("interpolate", snapshot, "seed:1", "seed:2", "--seconds", "0.1", "--fps", "4",
+                   "--out", out)  # fmt: skip
+    assert said["pictures"] == 2
 
 
 def test_directions_are_found_kept_and_used(snapshot: Path, photos: Path, tmp_path: Path):
