@@ -6,7 +6,7 @@ import { guarded, recipe, repaint, repaintPlain, shown, tell } from "./picture.j
 import { fill, setSlider } from "./sliders.js";
 import { measured } from "./limits.js";
 import { model } from "./model.js";
-import { remember } from "./history.js";
+import { mark, remember } from "./history.js";
 import * as refinement from "./refine.js";
 
 const $ = (id) => document.getElementById(id);
@@ -35,8 +35,9 @@ export async function take(slot, face, photo = null, how = "") {
     const plain = await repaintPlain();
     const name = "seed" in face ? `Face ${face.seed}` : `Photo ${photo?.file?.name || ""}`.trim() + how;
     remember(face, photo?.picture || plain, name, guarded(() => { tell([]); return take("face", face, photo, how); }));
+    mark(recipe.face);  // another by now, it may be
   } else {
-    $("other-thumb").src = photo?.picture || (await painted({ face })).url;
+    if (!(await showOtherThumb())) return;  // another face, or none, by now
     showOther();
     if (!Object.values(recipe.mix).some(Boolean)) {  // so that something is to be seen
       setSlider(`mix-${model.bands[0].name}`, 1);
@@ -59,6 +60,14 @@ export function showFace() {
   if (picture) $("original").src = picture;
   if ("seed" in recipe.face) $("truncation").value = recipe.face.truncation;
   fill($("truncation"));
+}
+
+// The second face's small picture; false if the face is another by the time that it is there.
+export async function showOtherThumb() {
+  const { other } = recipe, url = photos.other?.picture || (await painted({ face: other })).url;
+  if (recipe.other !== other) return false;
+  $("other-thumb").src = url;
+  return true;
 }
 
 export function showOther() {
