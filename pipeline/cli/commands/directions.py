@@ -82,6 +82,10 @@ def directions(
 
     if bool(data) + bool(principal) + bool(sefa) != 1:
         raise ConfigError("give one of these: labelled DATA, --principal K or --sefa K")
+    if layers and not sefa:
+        raise ConfigError(
+            f"--layers {layers} is of --sefa alone: leave it out, or ask for --sefa K"
+        )
     home = out or _home_of(model)
     there = None
     if (home / "directions.json").exists() and not overwrite:

@@ -98,6 +98,7 @@ def evaluate(
     from pipeline.data.loader.dataset import Dataset
     from pipeline.evaluation.context import Evaluation, EvaluationContext
     from pipeline.evaluation.evaluate import evaluate as results_of
+    from pipeline.evaluation.figures import require_figures
     from pipeline.evaluation.registry import METRICS, needing_files, usual
     from pipeline.report.run import SCORES
     from stylealae.metrics.features import extractors
@@ -110,6 +111,8 @@ def evaluate(
     kept = model / SCORES if model.is_dir() and snapshot != model else None
     found = extractors(features, world.device, sha256)
     m = _opened(snapshot, world)
+    if folder is not None:
+        require_figures(m, model)
     dataset = Dataset.open(DataConfig(path=data), m.resolution, m.model.channels)
     wanted = wanted or usual(m)
     held_out = any(name in METRICS and METRICS[name].held_out for name in wanted)
