@@ -39,13 +39,15 @@ class StyleALAE(OnHub):
     family = "stylealae"
 
     def __init__(
-        self, nets: Networks, model: ModelConfig, w_mean: Tensor, *, stage: int, seen: int = 0
-    ) -> None:
+        self, nets: Networks, model: ModelConfig, w_mean: Tensor, *, stage: int, seen: int = 0,
+        origin: str = "",
+    ) -> None:  # fmt: skip
         self.nets = nets.eval().requires_grad_(False)
         self.model = model
         self.w_mean = w_mean
         self.stage = stage
         self.seen = seen
+        self.origin = origin
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device = "cpu") -> "StyleALAE":
@@ -68,7 +70,10 @@ class StyleALAE(OnHub):
         tensors = dict(found.tensors)
         w_mean, nets = tensors.pop("w_mean"), cls._networks(found.model)
         nets.load_state_dict(tensors)
-        return cls(nets.to(device), found.model, w_mean, stage=found.stage, seen=found.seen)
+        return cls(
+            nets.to(device), found.model, w_mean, stage=found.stage, seen=found.seen,
+            origin=found.origin,
+        )  # fmt: skip
 
     @classmethod
     def _networks(cls, model: ModelConfig) -> Networks:
@@ -84,13 +89,19 @@ class StyleALAE(OnHub):
             CheckpointError: the file is truncated, not finite, or something else.
         """
         nets, model, w_mean = released_to_ours(read_released(Path(path), ema=ema))
-        return cls(nets.to(device), model, w_mean.to(device), stage=model.blocks - 1)
+        which = "its running average" if ema else "the weights of its last step"
+        return cls(
+            nets.to(device), model, w_mean.to(device), stage=model.blocks - 1,
+            origin=f"Imported from {Path(path).name} of the authors' code: {which}.",
+        )  # fmt: skip
 
     def save(self, folder: Path, *, origin: str = "", half: bool = False) -> None:
         """Writes weights, in half precision if `half`, config and card into an existing folder.
 
-        `origin` is a sentence for the card on where the weights are from, if not from training.
+        `origin` is a sentence for the card on where the weights are from, if not from training;
+        by default the one that the model was loaded with.
         """
+        origin = origin or self.origin
         whole = snapshot.Snapshot(
             family=self.family, model=self.model, stage=self.stage, seen=self.seen, origin=origin,
             tensors={**self.nets.state_dict(), "w_mean": self.w_mean},
@@ -202,7 +213,9 @@ class StyleALAE(OnHub):
         found, n = tuning if isinstance(tuning, Tuning) else Tuning.load(Path(tuning)), self.nets
         nets = copy.deepcopy(n, {id(shared): shared for shared in (n.F, n.E, n.D)})
         nets.G.load_state_dict(found.added_to(n.G))
-        return StyleALAE(nets, self.model, self.w_mean, stage=self.stage, seen=self.seen)
+        return StyleALAE(
+            nets, self.model, self.w_mean, stage=self.stage, seen=self.seen, origin=self.origin
+        )
 
     def fit_prior(
         self, w: Tensor, steps: int = 3000, *, seed: int = 0,
@@ -219,7 +232,7 @@ class StyleALAE(OnHub):
         n = self.nets
         nets = copy.deepcopy(n, {id(shared): shared for shared in (n.G, n.E, n.D)})
         nets.F.load_state_dict(prior.F.state_dict())
-        found = type(self)(nets, self.model, self.w_mean, stage=self.stage, seen=self.seen)
+        found = self._with(nets)
         found.w_mean = found.styles(10_000).mean(0).expand_as(self.w_mean).clone()
         return found
 
@@ -238,7 +251,7 @@ class StyleALAE(OnHub):
         nets = copy.deepcopy(n, {id(shared): shared for shared in (n.F, n.D)})
         nets.E.load_state_dict(recovery.E.state_dict())
         nets.G.load_state_dict(recovery.G.state_dict())
-        return type(self)(nets, self.model, self.w_mean, stage=self.stage, seen=self.seen)
+        return self._with(nets)
 
     def sample(
         self, n: int, *, seed: int = 0, truncation: float = 1.0, stage: int | None = None,
@@ -329,6 +342,12 @@ class StyleALAE(OnHub):
     def styles(self, n: int, seed: int = 0) -> Tensor:
         """Styles of F, those that `sample` draws with this seed.  -> [n, W]"""
         return self.map(normal(n, self.model.z_width, rng(seed, "sample", 0)))
+
+    def _with(self, nets: Networks) -> Self:
+        """The model with other networks."""
+        return type(self)(
+            nets, self.model, self.w_mean, stage=self.stage, seen=self.seen, origin=self.origin
+        )
 
     def _at(self, stage: int | None, alpha: float = 1.0) -> Growth:
         stage = self.stage if stage is None else stage

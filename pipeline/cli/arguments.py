@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,8 +10,9 @@ import click
 
 from stylealae.errors import ConfigError
 
-__all__ = ["CONFIG", "COUNT", "DEVICE", "IMAGES", "MODEL", "OUT", "OVERRIDES"]
-__all__ += ["OVERWRITE", "PATH", "PICTURES", "require_free", "require_picture"]
+__all__ = ["CONFIG", "COUNT", "DEVICE", "FEATURES", "IMAGES", "LABELS", "MODEL", "OUT"]
+__all__ += ["OVERRIDES", "OVERWRITE", "PATH", "PICTURES", "SHA256", "require_free"]
+__all__ += ["FiniteRange", "require_picture", "words"]
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 """Formats that pictures are written in, by the endings of their files."""
@@ -22,6 +24,17 @@ class _Path(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return super().convert(os.path.expanduser(value), param, ctx)
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers, without `nan`, which lies in every range, and `inf`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number that a text is."""
+        found = super().convert(value, param, ctx)
+        if not isfinite(found):
+            self.fail(f"{value} is no finite number.", param, ctx)
+        return found
 
 
 PATH = _Path(path_type=Path)
@@ -47,6 +60,11 @@ def require_free(out: Path, *, overwrite: bool) -> None:
         raise ConfigError(f"{out} is not a model, and --overwrite replaces nothing else")
 
 
+def words(given: str) -> list[str]:
+    """Those of a list with commas between, each once."""
+    return list(dict.fromkeys(word.strip() for word in given.split(",") if word.strip()))
+
+
 def _picture(_: click.Context, option: click.Parameter, out: Path) -> Path:
     require_picture(option.opts[0], out)
     return out
@@ -64,6 +82,18 @@ OUT = click.option(
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what is there.")
 DEVICE = click.option(
     "--device", default="auto", show_default=True, help="cpu, cuda or cuda:1; auto: a GPU if any."
+)
+
+FEATURES = click.option(
+    "--features", multiple=True, type=PATH,
+    help="File of a feature extractor: inception-2015-12-05.pt, vgg16.pt, or TorchScript "
+         "of your own. Give it again for another.",
+)  # fmt: skip
+SHA256 = click.option("--sha256", default="", help="Hash that a file of your own must have.")
+LABELS = click.option(
+    "--labels",
+    default="",
+    help="Labels for separability, with commas between; of classes which one, as in gender:Male.",
 )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipeline.data.images import Image
     from stylealae import StyleALAE
 
-__all__ = ["encode_images", "open_for", "pictures_of", "read_batches", "styles_of"]
+__all__ = ["TUNED", "encode_images", "open_for", "pictures_of", "read_batches", "styles_of"]
 __all__ += ["write_styles"]
 
 log = logging.getLogger(__name__)
@@ -180,12 +180,21 @@ def _style_of(m: "StyleALAE", face: str) -> "Tensor":
 def _drawn(m: "StyleALAE", face: str) -> "Iterator[Image]":
     """The faces that a model draws with a seed, or with the styles of a tuning."""
     from pipeline.data.images import Image
-    from stylealae.editing.tuning import Tuning
     from stylealae.image_grid import to_uint8
 
     names: Sequence[str] = (f"seed {face.removeprefix(SEED)}",)
     if face.startswith(TUNED):
-        names = Tuning.load(Path(face.removeprefix(TUNED))).names
+        names = _people_of(Path(face.removeprefix(TUNED)))
     x = m.generate(_style_of(m, face), noise=False)  # [N, C, R, R]
     for name, planes in zip(names, to_uint8(x), strict=True):  # [R, R, C]
         yield Image(name, planes.transpose(2, 0, 1), {})
+
+
+def _people_of(file: Path) -> Sequence[str]:
+    """The names in a tuning; where it holds none, as the studio's, the file's own, numbered."""
+    from stylealae.editing.tuning import Tuning
+
+    held = Tuning.load(file)
+    if len(held.names) == len(held.w):
+        return held.names
+    return [file.stem] if len(held.w) == 1 else [f"{file.stem} {k + 1}" for k in range(len(held.w))]

@@ -1,5 +1,6 @@
 """The model that a command is given: a snapshot, a run's newest one, or a released checkpoint."""
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from stylealae.interop.pretrained import DEFAULT, pretrained
 if TYPE_CHECKING:
     from stylealae import StyleALAE
 
-__all__ = ["device_of", "newest_run", "open_model", "snapshot_of"]
+__all__ = ["copy_directions", "device_of", "hub_name", "newest_run", "open_model", "snapshot_of"]
 
 
 def open_model(path: Path, device: str = "auto") -> "StyleALAE":
@@ -38,10 +39,10 @@ def snapshot_of(path: Path) -> Path:
     Raises:
         CheckpointError: there is none; it names the nearest that there is.
     """
-    if path.parts[:1] == ("hf:",):  # what a Path leaves of hf://
+    if name := hub_name(path):
         from stylealae.interop import hub
 
-        return hub.model("/".join(path.parts[1:]))
+        return hub.model(name)
     if _is_snapshot(path):
         return path
     if not path.exists() and (with_package := pretrained(str(path))):
@@ -56,6 +57,18 @@ def snapshot_of(path: Path) -> Path:
             f"folder again, or name an earlier one, {found[-1]}"
         )
     return found[-1]
+
+
+def copy_directions(model: Path, folder: Path) -> None:
+    """Copies the directions that are kept with a model, if any; a released .pth has none."""
+    if not model.is_file():
+        for file in snapshot_of(model).glob("directions.*"):
+            shutil.copy(file, folder / file.name)
+
+
+def hub_name(path: Path) -> str:
+    """`owner/name[@revision]` of a path that was hf://owner/name; empty of any other."""
+    return "/".join(path.parts[1:]) if path.parts[:1] == ("hf:",) else ""  # what a Path leaves
 
 
 def newest_run(folder: Path) -> Path:

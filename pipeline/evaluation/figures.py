@@ -18,15 +18,29 @@ from pipeline.evaluation.code_metrics import split_range, true_classes
 from pipeline.evaluation.context import EvaluationContext
 from pipeline.storage.json_lines import json_lines
 from stylealae.capabilities import Autoencodes, Classifies, Flattens, Reduces
+from stylealae.errors import ConfigError
 from stylealae.image_grid import image_grid
 from stylealae.plots import curves, manifold, scatter
 from stylealae.priors import Gaussian, rng
 
-__all__ = ["figures_of", "loss_curves"]
+__all__ = ["figures_of", "loss_curves", "require_figures"]
 
 SCATTERED_IMG, LATTICE, STYLES, SUREST = 5000, 20, 10, 10
 Figures = Iterator[tuple[str, Image.Image]]
 """Names and pictures."""
+
+
+def require_figures(model: object, run_dir: Path) -> None:
+    """Refuses a model and a run of which there is nothing to draw.
+
+    Raises:
+        ConfigError: no figure suits the model, and the run has no log.
+    """
+    if not isinstance(model, tuple(FIGURES)) and not json_lines(run_dir / "metrics.jsonl"):
+        raise ConfigError(
+            f"no figure is of a {type(model).__name__}, and {run_dir} is no run with a log of "
+            "losses: leave out --pictures, and see `stylealae sample` and `reconstruct`"
+        )
 
 
 def figures_of(context: EvaluationContext[object]) -> Figures:

@@ -12,14 +12,14 @@ from stylealae.capabilities import CAPABILITIES
 from stylealae.errors import ConfigError
 from stylealae.metrics.features import KNOWN
 
-__all__ = ["require"]
+__all__ = ["require", "require_known"]
 
 
-def _require_extractors(names: Sequence[str], roles: Set[str], model: object) -> None:
-    """Refuses names that do not exist, or need an extractor that is not there.
+def require_known(names: Sequence[str], model: object = None) -> None:
+    """Refuses names that do not exist; those that are usual for the model are told.
 
     Raises:
-        ConfigError: it names the missing file, its origin, and what runs without it.
+        ConfigError: there is no such metric.
     """
     for name in names:
         if name not in METRICS:
@@ -28,6 +28,14 @@ def _require_extractors(names: Sequence[str], roles: Set[str], model: object) ->
                 f"there is no metric {name!r}: did you mean {' or '.join(near)}? "
                 "`stylealae evaluate --list` names all"
             )
+
+
+def _require_extractors(names: Sequence[str], roles: Set[str], model: object) -> None:
+    """Refuses names that need an extractor that is not there.
+
+    Raises:
+        ConfigError: it names the missing file, its origin, and what runs without it.
+    """
     wanted = {METRICS[name].extractor for name in names} - {""} - roles
     if not wanted:
         return
@@ -58,6 +66,7 @@ def require(evaluation: Evaluation) -> None:
             extractor, a label or images are missing.
     """
     names, context = evaluation.names, evaluation.context
+    require_known(names, context.model)
     _require_extractors(names, context.extractors.keys(), context.model)
     model, there = context.model, context.dataset.manifest.labels
     for name in names:

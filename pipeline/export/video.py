@@ -24,9 +24,10 @@ def write_video(frames: Sequence[Pixels], out: Path, fps: float) -> str:
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        if out.suffix in (".gif", ".webp"):
+        suffix = out.suffix.lower()
+        if suffix in (".gif", ".webp"):
             return _with_pillow(frames, out, fps)
-        if out.suffix not in _CODES:
+        if suffix not in _CODES:
             raise ConfigError(f"{out} is no video: end it in {', '.join(SUFFIXES)}")
         return _with_ffmpeg(frames, out, fps) or _with_opencv(frames, out, fps)
     except OSError as error:
@@ -36,7 +37,7 @@ def write_video(frames: Sequence[Pixels], out: Path, fps: float) -> str:
 def _with_pillow(frames: Sequence[Pixels], out: Path, fps: float) -> str:
     pictures = [Image.fromarray(frame) for frame in frames]
     duration = round(1000 / fps)
-    if out.suffix == ".webp":
+    if out.suffix.lower() == ".webp":
         pictures[0].save(out, save_all=True, append_images=pictures[1:], duration=duration,
                          loop=0, lossless=True)  # fmt: skip
         return "lossless WebP"
@@ -53,7 +54,7 @@ def _with_ffmpeg(frames: Sequence[Pixels], out: Path, fps: float) -> str:
         ffmpeg = importlib.import_module("imageio_ffmpeg")
     except ImportError:
         return ""
-    if out.suffix != ".mp4":
+    if out.suffix.lower() != ".mp4":
         return ""
     big = list(_enlarged(frames))
     side = big[0].shape[1], big[0].shape[0]
@@ -68,7 +69,7 @@ def _with_ffmpeg(frames: Sequence[Pixels], out: Path, fps: float) -> str:
 
 def _with_opencv(frames: Sequence[Pixels], out: Path, fps: float) -> str:
     big = list(_enlarged(frames))
-    code = _CODES[out.suffix]
+    code = _CODES[out.suffix.lower()]
     video = cv2.VideoWriter(
         str(out), cv2.VideoWriter.fourcc(*code), fps, (big[0].shape[1], big[0].shape[0])
     )

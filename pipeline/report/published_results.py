@@ -15,6 +15,7 @@ __all__ = [
     "device",
     "entry_of",
     "record",
+    "require_names",
     "rewrite",
     "seconds_of",
     "seed_of",
@@ -24,6 +25,8 @@ __all__ = [
 
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 HEAD = "# Results\n\nWritten by `stylealae record`; docs/family.md says how a line is made.\n\n"
+ABOUT = ("seeds", "seconds", "device", "command")
+"""What stands in an entry beside its figures and their deviations."""
 Figures = Mapping[str, float]
 Entry = Mapping[str, Any]  # figures by names of their own, beside seeds, seconds, device, command
 
@@ -47,6 +50,22 @@ def entry_of(
         "device": device(),
         "command": command,
     }
+
+
+def require_names(names: Sequence[str]) -> None:
+    """Refuses figures that an entry would mistake for something else, or for one another.
+
+    Raises:
+        ConfigError: a name is what a deviation over seeds is called, is in ABOUT, or comes twice.
+    """
+    for name in names:
+        if name in (*ABOUT, "sd") or name.endswith("-sd"):
+            raise ConfigError(
+                f"--figures records {name}, and a line has something else of that name: give it "
+                f"another, as in spread={name}"
+            )
+        if names.count(name) > 1:
+            raise ConfigError(f"--figures records two values as {name}: name one otherwise")
 
 
 def record(file: Path, name: str, entry: Entry) -> None:
@@ -89,12 +108,11 @@ def rewrite(
 def table_of(entries: Mapping[str, Entry]) -> str:
     """The entries as Markdown."""
     lines = ["| line | figures | seeds | s a run | device | command |", "|---|---|---|---|---|---|"]
-    about = {"seeds", "seconds", "device", "command"}
     for name, entry in entries.items():
         figures = ", ".join(
             f"{key} {with_deviation(value, entry.get(f'{key}-sd', entry.get('sd')))}"
             for key, value in entry.items()
-            if key not in about and not key.endswith("sd")
+            if key not in ABOUT and key != "sd" and not key.endswith("-sd")
         )
         seeds = ", ".join(map(str, entry["seeds"]))
         lines.append(

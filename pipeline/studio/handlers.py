@@ -106,6 +106,7 @@ class Handlers:
         """The picture of a recipe."""
         given = await _json(request)
         recipe, draft = Recipe.parsed(given), given.get("draft") is True
+        self._studio.require(recipe)  # also of a picture that is kept
         kept = self._drafts if draft else self._pictures
         form = "image/jpeg" if draft else "image/png"
         if (there := kept.get(recipe.address)) is not None:

@@ -5,7 +5,6 @@ Legend: L layers of G (two a stage), W width of w.
 
 import base64
 import binascii
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -21,6 +20,7 @@ __all__ = ["Band", "Face", "Recipe", "bands_of", "packed", "unpacked"]
 MAX_AMOUNT = 20.0
 MAX_TRUNCATION = 2.0
 MAX_NAME = 64
+MAX_SEED = 2**31
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class Face:
         if "w" in face:
             return cls(w=unpacked(face["w"]), tuned=_name(face.get("tuned", "")))
         return cls(
-            seed=int(_number(face.get("seed"), "seed", 2**31)),
-            truncation=_number(face.get("truncation", 1.0), "truncation", MAX_TRUNCATION),
+            seed=_seed(face.get("seed")),
+            truncation=_number(face.get("truncation", 1.0), "truncation", 0, MAX_TRUNCATION),
         )
 
 
@@ -109,11 +109,11 @@ class Recipe:
             face=Face.parsed(recipe.get("face")),
             other=None if other is None else Face.parsed(other),
             mix={
-                str(name): _number(share, f"the share of {name}", 1.0)
+                str(name): _number(share, f"the share of {name}", 0, 1)
                 for name, share in _mapping(recipe.get("mix", {}), "mix").items()
             },
             amounts={
-                str(name): _number(amount, f"the amount of {name}", MAX_AMOUNT)
+                str(name): _number(amount, f"the amount of {name}", -MAX_AMOUNT, MAX_AMOUNT)
                 for name, amount in _mapping(recipe.get("amounts", {}), "amounts").items()
             },
             noise=bool(recipe.get("noise", False)),
@@ -159,9 +159,15 @@ def _name(given: object) -> str:
     return given
 
 
-def _number(given: object, what: str, bound: float) -> float:
-    if isinstance(given, bool) or not isinstance(given, int | float):
-        raise ConfigError(f"{what} is {str(given)[:40]!r}: wanted a number up to {bound:g}")
-    if not math.isfinite(given) or abs(given) > bound:
-        raise ConfigError(f"{what} is {str(given)[:40]!r}: wanted a number up to {bound:g}")
-    return float(given)
+def _seed(given: object) -> int:
+    seed = _number(given, "seed", 0, MAX_SEED)
+    if not seed.is_integer():
+        raise ConfigError(f"seed is {seed}: wanted a whole number")
+    return int(seed)
+
+
+def _number(given: object, what: str, low: float, high: float) -> float:
+    if isinstance(given, int | float) and not isinstance(given, bool) and low <= given <= high:
+        return float(given)
+    wanted = f"wanted a number from {low:g} to {high:.10g}"  # NaN is in no range
+    raise ConfigError(f"{what} is {str(given)[:40]!r}: {wanted}")

@@ -76,6 +76,7 @@ class Studio:
                    [f"{b.name} {k + 1}" for k in range(STYLES_A_BAND)])
             for b in self.bands
         )  # fmt: skip
+        self._known = (self.attributes, *self.styles)
         self.at_once = max(1, min(AT_ONCE, PIXELS_AT_ONCE // m.resolution**2))
         self._seeded = lru_cache(SEEDS)(lambda seed: m.styles(1, seed))
         self._brush = Brush.of(m)
@@ -145,16 +146,27 @@ class Studio:
         """
         return Brush.of(self.m.tuned(tuning))
 
+    def require(self, recipe: Recipe) -> None:
+        """Refuses what this model has no slider for.
+
+        Raises:
+            ConfigError: it names the first.
+        """
+        sliders = {name for d in self._known for name in d.names}
+        bands = {band.name for band in self.bands}
+        for what, strange in (
+            ("slider", set(recipe.amounts) - sliders), ("band", set(recipe.mix) - bands),
+        ):  # fmt: skip
+            if strange:
+                raise ConfigError(f"this model has no {what} {min(strange)!r}: reload the page")
+
     def compose(self, recipe: Recipe) -> Tensor:
         """The styles of a picture: mixed first, then moved.  -> [1, L, W]"""
         w = self._styles_of(recipe.face)
         if recipe.other is not None:
             w = torch.lerp(w, self._styles_of(recipe.other), self._shares(recipe).to(w))
-        known = [self.attributes, *self.styles]
-        strange = set(recipe.amounts) - {name for d in known for name in d.names}
-        if strange:
-            raise ConfigError(f"this model has no slider {sorted(strange)[0]!r}: reload the page")
-        for directions in known:
+        self.require(recipe)
+        for directions in self._known:
             amounts = {k: v for k, v in recipe.amounts.items() if k in directions.names and v}
             if amounts:
                 w = directions.move(w, amounts, self.layers)

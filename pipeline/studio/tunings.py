@@ -60,6 +60,10 @@ class Tunings:
                 f"the tuning's styles are {list(tuning.w.shape[1:])}, this model's {layers} layers "
                 f"of {width}: open the model that was tuned"
             )
+        if len(tuning.w) != 1:
+            raise ConfigError(
+                f"the tuning is of {len(tuning.w)} images, and the page shows one face: tune to one"
+            )
         brush = self._studio.tuned(tuning)  # refuses another generator
         with self._lock:
             self._held[name] = _Held(tuning, len(data), time.monotonic())

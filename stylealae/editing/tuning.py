@@ -94,7 +94,7 @@ class Tuning:
             if about["tuning"] != FORMAT:
                 raise ValueError(f"its format is {about['tuning']}, this version reads {FORMAT}")
             w, names = tensors.pop("w"), json.loads(about["names"])
-            if w.ndim != 3 or not all(bool(t.isfinite().all()) for t in (w, *tensors.values())):
+            if w.ndim != 3 or not len(w) or not all(map(_is_finite, (w, *tensors.values()))):
                 raise ValueError("its numbers are no styles, or not finite")
             difference = {name.removeprefix("G."): t for name, t in tensors.items()}
             return cls(
@@ -219,6 +219,11 @@ def _digest_of(G: Generator) -> str:
     return found.hexdigest()
 
 
+def _is_finite(t: Tensor) -> bool:
+    """Whether it holds floating-point numbers, and all of them are finite."""
+    return t.is_floating_point() and bool(t.float().isfinite().all())
+
+
 def _at_work(name: str, at: Growth) -> bool:
     """Whether G draws with this parameter at this stage; its noise is off."""
     part, number, *rest = name.split(".")
@@ -253,6 +258,8 @@ def _moved(weights: Mapping[str, Tensor], difference: Mapping[str, Tensor]) -> d
         p = weights[name]
         if key.endswith(LEFT):
             right = difference[name + RIGHT]
+            if added.ndim != 2 or right.ndim != 2:
+                raise RuntimeError(f"the factors of {name} are no matrices")
             if (len(added), right.shape[-1]) != (len(p), p[0].numel()):  # a file may say anything
                 raise RuntimeError(f"{name} is {list(p.shape)}, its factors make another shape")
             added = added.to(p) @ right.to(p)

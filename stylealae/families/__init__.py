@@ -95,4 +95,6 @@ def load(path: str | Path, device: "str | torch.device" = "cpu") -> "Model":
     nets = family.build(found.model).to(device)
     means = {name: tensors.pop(name) for name in nets.means()}
     nets.load_state_dict(tensors)
-    return family.model(nets, means, found.model, stage=found.stage, seen=found.seen)
+    return family.model(
+        nets, means, found.model, stage=found.stage, seen=found.seen, origin=found.origin
+    )

@@ -50,8 +50,13 @@ class MakesSampler(Protocol[M_in, L_in, R_out]):
 class MakesModel(Protocol[N_in, M_in]):
     """Makes a trained model of averaged networks."""
 
-    def __call__(self, nets: N_in, means: Means, model: M_in, /, *, stage: int, seen: int) -> Model:
-        """From networks, what was averaged beside them, their config and where the run stands."""
+    def __call__(
+        self, nets: N_in, means: Means, model: M_in, /, *, stage: int, seen: int, origin: str = ""
+    ) -> Model:
+        """From networks, what was averaged beside them, their config and where the run stands.
+
+        `origin` is the sentence of a snapshot on where its weights are from.
+        """
         ...
 
 

@@ -58,7 +58,7 @@ class OnHub:
     def push_to_hub(self, name: str, *, private: bool = False, origin: str = "") -> str:
         """Uploads weights, config and card to `owner/name`, made if there is none.  -> its commit
 
-        `origin` is the card's sentence on where the weights are from.
+        `origin` is the card's sentence on where the weights are from; default: as recorded.
 
         Raises:
             CheckpointError: the hub refuses it.

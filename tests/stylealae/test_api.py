@@ -33,6 +33,34 @@ def test_a_snapshot_is_the_same_model(model: StyleALAE, tmp_path: Path):
     assert "StyleALAE" in (tmp_path / "README.md").read_text()
 
 
+def test_where_the_weights_are_from_stays_with_them(model: StyleALAE, tmp_path: Path):
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    for folder in (once, twice):
+        folder.mkdir()
+    model.save(once, origin="Found in a drawer.")
+    m = StyleALAE.load(once)
+    x = m.sample(2)
+    w = m.refine(x, 1).w
+    found = m.with_prior(m.fit_prior(m.styles(16), 1)).tuned(m.tune(x, w, 1).tuning)
+    found = found.with_recovery(found.recover(lambda ids: x[ids], 2, 4))
+    for made in (m, found, families.load(once)):
+        made.save(twice)
+        assert "Found in a drawer." in (twice / "README.md").read_text()
+        assert StyleALAE.load(twice).origin == "Found in a drawer."
+    m.save(twice, origin="Found again.")
+    assert StyleALAE.load(twice).origin == "Found again."
+
+
+def test_a_card_claims_no_training_that_is_not_known(model: StyleALAE, tmp_path: Path):
+    model.save(tmp_path)
+    assert "Trained on 123 real images" in (tmp_path / "README.md").read_text()
+    model.seen = 0
+    model.save(tmp_path)
+    card = (tmp_path / "README.md").read_text()
+    assert "Where the weights are from is not recorded." in card
+    assert "Trained on" not in card
+
+
 def test_shapes(model: StyleALAE):
     w = model.map(torch.randn(2, 8))
     assert w.shape == (2, 8)

@@ -10,7 +10,7 @@ import click
 from pipeline.cli.arguments import COUNT, DEVICE, MODEL, PATH
 from pipeline.cli.batches import read_batches
 from pipeline.cli.errors import reports_errors
-from pipeline.cli.models import open_model, snapshot_of
+from pipeline.cli.models import hub_name, open_model, snapshot_of
 from pipeline.cli.output import JSON, print_numbers, print_table, wants_tables
 from stylealae.errors import ConfigError, DataError
 from stylealae.interop.pretrained import pretrained
@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 @click.option("--sefa", type=click.IntRange(1), metavar="K",
               help="Without DATA: the K ways that G's affines answer to most (SeFa).")  # fmt: skip
 @click.option("--layers", metavar="FIRST-LAST", help="With --sefa: only these layers, 0-3 say.")
-@click.option("--out", type=PATH, help="Folder; default: MODEL's own.")
+@click.option("--out", type=PATH, help="Folder; default: MODEL's own, of a model on this machine.")
 @click.option("--overwrite", is_flag=True,
               help="Replace all directions that are there. Without it new ones are added, and "
                    "one of a name that is there is refused.")  # fmt: skip
@@ -82,6 +82,10 @@ def directions(
 
     if bool(data) + bool(principal) + bool(sefa) != 1:
         raise ConfigError("give one of these: labelled DATA, --principal K or --sefa K")
+    if layers and not sefa:
+        raise ConfigError(
+            f"--layers {layers} is of --sefa alone: leave it out, or ask for --sefa K"
+        )
     home = out or _home_of(model)
     there = None
     if (home / "directions.json").exists() and not overwrite:
@@ -112,8 +116,10 @@ def _home_of(model: Path) -> Path:
     """The folder of a model, where its directions lie.
 
     Raises:
-        ConfigError: it is the package's own, which stays as it is.
+        ConfigError: it is the package's own or the hub's, which stay as they are.
     """
+    if name := hub_name(model):
+        raise ConfigError(f"{name} is on the hub: name a folder of your own with --out")
     home = snapshot_of(model)
     if home == pretrained(str(model)):
         raise ConfigError(f"{model} comes with the package: name a folder of your own with --out")

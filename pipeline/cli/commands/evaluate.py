@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.arguments import DEVICE, PATH
+from pipeline.cli.arguments import DEVICE, FEATURES, LABELS, PATH, SHA256, words
 from pipeline.cli.errors import WIDTH, reports_errors
 from pipeline.cli.models import device_of, snapshot_of
 from pipeline.cli.output import JSON, print_table, wants_tables, write_picture
@@ -54,16 +54,12 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
                    "StyleALAE fid-random, kid-random, psnr, ssim, reciprocity]")  # fmt: skip
 @click.option("--list", is_flag=True, expose_value=False, is_eager=True, callback=_list,
               help="Show all metrics, and leave.")  # fmt: skip
-@click.option("--features", multiple=True, type=PATH,
-              help="File of a feature extractor: inception-2015-12-05.pt, vgg16.pt, or TorchScript "
-                   "of your own. Give it again for another.")  # fmt: skip
-@click.option("--sha256", default="", help="Hash that a file of your own must have.")
+@FEATURES
+@SHA256
 @click.option("--samples", type=click.IntRange(2),
               help="Images to generate, and at most so many real ones.  [default: 5,000; for "
                    "metrics whose extractor is a file 50,000, as published]")  # fmt: skip
-@click.option("--labels", default="",
-              help="Labels for separability, with commas between; of classes which one, as in "
-                   "gender:Male.")  # fmt: skip
+@LABELS
 @click.option("--batch", default=32, show_default=True, help="Images at once.")
 @click.option("--seed", default=0, show_default=True, help="Another seed draws other samples.")
 @click.option("--out", type=PATH, help="JSON lines are added to this file.")
@@ -102,11 +98,12 @@ def evaluate(
     from pipeline.data.loader.dataset import Dataset
     from pipeline.evaluation.context import Evaluation, EvaluationContext
     from pipeline.evaluation.evaluate import evaluate as results_of
+    from pipeline.evaluation.figures import require_figures
     from pipeline.evaluation.registry import METRICS, needing_files, usual
     from pipeline.report.run import SCORES
     from stylealae.metrics.features import extractors
 
-    wanted = _words(names or "")
+    wanted = words(names or "")
     if names is not None and not wanted:
         raise ConfigError("--metrics names none: leave it out for the quick ones, or name some")
     snapshot = model if model.is_file() else snapshot_of(model)
@@ -114,6 +111,8 @@ def evaluate(
     kept = model / SCORES if model.is_dir() and snapshot != model else None
     found = extractors(features, world.device, sha256)
     m = _opened(snapshot, world)
+    if folder is not None:
+        require_figures(m, model)
     dataset = Dataset.open(DataConfig(path=data), m.resolution, m.model.channels)
     wanted = wanted or usual(m)
     held_out = any(name in METRICS and METRICS[name].held_out for name in wanted)
@@ -130,7 +129,7 @@ def evaluate(
         on_progress = stack.enter_context(bars(shown=not world.rank, announced=False))
         context = EvaluationContext(
             model=m, dataset=dataset, world=world, extractors=found,
-            labels=tuple(_words(labels)),
+            labels=tuple(words(labels)),
             samples=samples or (PUBLISHED if needing_files() & set(wanted) else QUICK),
             batch=batch, seed=seed, cache=cache.expanduser(), on_progress=on_progress,
         )  # fmt: skip
@@ -143,11 +142,6 @@ def evaluate(
                 _write({**about, "values": values}, (out, kept), echo=not shown)
         if folder is not None:
             _draw(context, model, folder)
-
-
-def _words(given: str) -> list[str]:
-    """Those of a list with commas between, each once."""
-    return list(dict.fromkeys(word.strip() for word in given.split(",") if word.strip()))
 
 
 def _announced(context: "EvaluationContext[Model]") -> "Callable[[float], None]":

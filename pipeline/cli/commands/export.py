@@ -1,6 +1,5 @@
 """`export`: a trained model as a folder that others can use, and the Hugging Face hub can show."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,9 +8,10 @@ import click
 
 from pipeline.cli.arguments import MODEL, OVERWRITE, PATH, require_free
 from pipeline.cli.errors import reports_errors
-from pipeline.cli.models import open_model, snapshot_of
+from pipeline.cli.models import copy_directions, open_model
 from pipeline.cli.output import print_numbers
 from pipeline.cli.progress import progress
+from stylealae.interop.card import origin_of
 
 if TYPE_CHECKING:
     from stylealae import StyleALAE
@@ -63,9 +63,7 @@ def export(
     with published(out) as folder, progress("parts", 1 + len(formats)) as advance:
         m.save(folder, half=half)
         pictures = _pictures(m, data, folder)
-        if not model.is_file():
-            for file in snapshot_of(model).glob("directions.*"):
-                shutil.copy(file, folder / file.name)
+        copy_directions(model, folder)
         advance(1)
         errors = {}
         for kind in formats:
@@ -73,7 +71,7 @@ def export(
             advance(1)
         card = Card(
             name=name or out.name,
-            origin=_origin(m, model), licence=licence, data=about,
+            origin=_origin(m), licence=licence, data=about,
             metrics=figures,
             pictures=pictures,
             errors=errors,
@@ -89,15 +87,14 @@ def export(
     )
 
 
-def _origin(m: "StyleALAE", model: Path) -> str:
-    if model.is_file():
-        return f"Imported from {model.name} of the authors' code: its running average."
-    trained = (
-        f"{m.seen:,} images were shown in training, an image as often as it came. "
-        if m.seen
-        else ""
+def _origin(m: "StyleALAE") -> str:
+    """The sentence that is recorded, else of the training."""
+    if m.origin or not m.seen:
+        return origin_of(m.seen, m.origin)
+    return (
+        f"{m.seen:,} images were shown in training, an image as often as it came. The weights are "
+        "a running average."
     )
-    return f"{trained}The weights are a running average."
 
 
 def _data(data: str) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """`encode`, `reconstruct`, `sample`: images in, styles and pictures out."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -115,8 +116,11 @@ def reconstruct(
     headings = [f"{name}\n{value:.1f} dB" for name, value in pairs]
     rows = [(f"originals at {side}", x), ("reconstructions G(E(x))", y)]
     write_picture(paired_grid(rows, headings), out)
-    print_numbers(command="reconstruct", images=len(x), resolution=m.resolution,
-         psnr_db=float(db.mean()), of=dict(zip(names, db.tolist(), strict=True)))  # fmt: skip
+    of = dict(zip(_numbered(names), db.tolist(), strict=True))
+    print_numbers(
+        command="reconstruct", images=len(x), resolution=m.resolution,
+        psnr_db=float(db.mean()), of=of,
+    )  # fmt: skip
 
 
 @click.command()
@@ -146,7 +150,7 @@ def sample(
 
     from stylealae.image_grid import image_grid, paired_grid
 
-    numbers = _seeds(seeds) if seeds else []
+    numbers = [] if seeds is None else _seeds(seeds)
     amounts = _truncations(truncation)
     m = open_model(model, device)
     _require_memory(m.resolution, len(amounts) * (len(numbers) or count))
@@ -166,6 +170,14 @@ def sample(
     spread = {f"{psi:g}": float(x.std(0, correction=0).mean())
               for psi, (_, x) in zip(amounts, rows, strict=True)}  # fmt: skip
     print_numbers(command="sample", images=sum(len(x) for _, x in rows), spread_of_pixels=spread)
+
+
+def _numbered(names: Sequence[str]) -> Iterator[str]:
+    """Names that differ: of images of one name the later ones are numbered."""
+    taken = Counter[str]()
+    for name in names:
+        taken[name] += 1
+        yield name if taken[name] == 1 else f"{name} ({taken[name]})"
 
 
 def _require_memory(resolution: int, images: int) -> None:
@@ -199,10 +211,11 @@ def _samples(
 
 
 def _grown(model: Path, m: "StyleALAE") -> "dict[int, StyleALAE]":
-    """The model of each stage: as a run left it there, else as it is now."""
+    """The model of each stage: as a run left it there, else, and of its last, as it is now."""
     found = sorted(model.glob("[0-9]*/snapshot"))
     left = [open_model(path, str(m.device)) for path in found]
-    return {stage: m for stage in range(m.stage + 1)} | {then.stage: then for then in left}
+    now = {stage: m for stage in range(m.stage + 1)}
+    return now | {then.stage: then for then in left} | {m.stage: m}  # which may be tuned
 
 
 def _by_stage(m: "StyleALAE", grown: "Mapping[int, StyleALAE]", x: "Tensor") -> "list[Row]":

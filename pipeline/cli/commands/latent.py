@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.arguments import DEVICE, MODEL, OUT, PATH, require_picture
+from pipeline.cli.arguments import DEVICE, MODEL, OUT, PATH, FiniteRange, require_picture
 from pipeline.cli.batches import open_for, styles_of
 from pipeline.cli.errors import reports_errors
 from pipeline.cli.output import print_numbers, write_picture
@@ -29,7 +29,8 @@ __all__ = ["interpolate", "mix"]
 @click.option("--with", "others", multiple=True, required=True,
               help="Whose styles are mixed in; may be given several times.")  # fmt: skip
 @OUT
-@click.option("--count", default=6, show_default=True, help="At most so many of either set.")
+@click.option("--count", default=6, show_default=True, type=click.IntRange(1),
+              help="At most so many of either set.")  # fmt: skip
 @DEVICE
 @reports_errors
 def mix(
@@ -80,9 +81,9 @@ def mix(
               help="A sheet (.png), or a movie (.gif, .webp, .mp4, .webm).")  # fmt: skip
 @click.option("--steps", default=9, show_default=True, type=click.IntRange(2),
               help="Pictures from one face to the next, in a sheet.")  # fmt: skip
-@click.option("--seconds", default=2.0, show_default=True, type=click.FloatRange(0.1),
+@click.option("--seconds", default=2.0, show_default=True, type=FiniteRange(0.1),
               help="From one face to the next, in a movie.")  # fmt: skip
-@click.option("--fps", default=24.0, show_default=True, type=click.FloatRange(1, 60),
+@click.option("--fps", default=24.0, show_default=True, type=FiniteRange(1, 60),
               help="Pictures a second, in a movie.")  # fmt: skip
 @click.option("--loop", is_flag=True, help="Return to the first face.")
 @DEVICE
@@ -102,7 +103,8 @@ def interpolate(
     from pipeline.export.video import SUFFIXES
     from stylealae.image_grid import Row, image_grid
 
-    if out.suffix not in SUFFIXES:
+    is_video = out.suffix.lower() in SUFFIXES
+    if not is_video:
         require_picture("--out", out, *SUFFIXES)
     m = open_for(model, faces, device)
     names, _, w = styles_of(m, faces, None)
@@ -110,7 +112,7 @@ def interpolate(
         raise ConfigError(f"there is one face, {names[0]}: name two or more to go between")
     order = [*range(len(w)), *([0] if loop else [])]
     pairs = list(pairwise(order))
-    if out.suffix not in SUFFIXES:
+    if not is_video:
         ways = [_pictures(m, w[a], w[b], steps) for a, b in pairs]
         rows: list[Row] = [(f"{names[a]}\nto {names[b]}", x) for (a, b), x in
                            zip(pairs, ways, strict=True)]  # fmt: skip
@@ -118,9 +120,8 @@ def interpolate(
         write_picture(image_grid(rows, headings=headings, columns=steps, tile=96), out)
         print_numbers(command="interpolate", faces=len(w), pictures=steps * len(pairs))
         return
-    frames, kind = _write_frames(
-        m, [(w[a], w[b]) for a, b in pairs], out, round(seconds * fps), fps
-    )
+    each = max(1, round(seconds * fps))
+    frames, kind = _write_frames(m, [(w[a], w[b]) for a, b in pairs], out, each, fps)
     print_numbers(command="interpolate", faces=len(w), pictures=frames, fps=fps, kind=kind)
 
 

@@ -8,9 +8,10 @@ import click
 from pipeline.cli.arguments import COUNT, DEVICE, IMAGES, MODEL, OVERWRITE, PATH, require_free
 from pipeline.cli.batches import read_batches
 from pipeline.cli.errors import reports_errors
-from pipeline.cli.models import open_model
+from pipeline.cli.models import copy_directions, open_model
 from pipeline.cli.output import print_numbers
 from pipeline.cli.progress import progress
+from stylealae.interop.card import origin_of
 
 __all__ = ["fit_prior"]
 
@@ -39,15 +40,16 @@ def fit_prior(
     """Fit F to the styles that E finds in IMAGES: samples are then more like them.
 
     For runs of minutes and of few images, whose samples are far behind their reconstructions. G, E
-    and D stay as they are, and so do reconstructions and directions; a person's style stays, the
-    z of it does not. Of a prepared data set the images for tests are left out. Printed is how far
-    F's styles are from the images' (squared MMD, half of the images not fitted), before and after.
-    Takes seconds.
+    and D stay as they are, and so do reconstructions; directions kept with MODEL come along. A
+    person's style stays, the z of it does not. Of a prepared data set the images for tests are left
+    out. Printed is how far F's styles are from the images' (squared MMD, half of the images not
+    fitted), before and after. Takes seconds.
 
     With --recover E and G then move too, a little: what G draws of a new F's styles E finds again,
     and the images come back as before. Printed is the share of the styles' variance that is lost,
-    before and after. The images are drawn from the first 256 MiB of them. For 3,200 of 32x32 it
-    takes half a minute of a processor.
+    before and after. Directions come along too, for E and G move too little to turn them. The
+    images are drawn from the first 256 MiB of them. For 3,200 of 32x32 it takes half a minute of a
+    processor.
 
     \b
     stylealae fit-prior runs/demo datasets/rendered --out runs/demo-fitted
@@ -71,7 +73,7 @@ def fit_prior(
     with progress("steps", steps) as advance:
         prior = m.fit_prior(w, steps, seed=seed, report=lambda _: advance(1))
     m, numbers = m.with_prior(prior), dict[str, float]()
-    done = f"F fitted to {len(w):,} images afterwards"
+    done = f"F was fitted to {len(w):,} images afterwards"
     if recover:
         shown = torch.cat(kept)
         with progress("images", recover) as advance:
@@ -85,11 +87,8 @@ def fit_prior(
         m, numbers = m.with_recovery(found), {"lost_before": found.before, "lost": found.after}
         done += f", E and G by {recover:,} to its styles"
     with published(out) as folder:
-        m.save(
-            folder,
-            origin=f"Trained on {m.seen:,} real images; a running average of the weights, {done} "
-            "(stylealae fit-prior).",
-        )
+        m.save(folder, origin=f"{origin_of(m.seen, m.origin)} {done} (stylealae fit-prior).")
+        copy_directions(model, folder)
     click.echo(out)
     print_numbers(
         command="fit-prior", images=len(w), steps=steps, mmd_before=prior.before,

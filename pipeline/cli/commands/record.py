@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.arguments import DEVICE, PATH
+from pipeline.cli.arguments import DEVICE, FEATURES, LABELS, PATH, SHA256, words
 from pipeline.cli.errors import reports_errors
 from pipeline.cli.models import device_of, snapshot_of
 from stylealae.errors import ConfigError
@@ -26,13 +26,17 @@ __all__ = ["record"]
 @click.option("--figures", default="", metavar="NAME=VALUE,...",
               help="Which of the values to record, and as what; default: the first."
 )  # fmt: skip
+@FEATURES
+@SHA256
+@LABELS
 @click.option("--file", type=PATH, default=Path("docs/results.json"),
               show_default=True, help="JSON file; the table beside it ends in .md.")  # fmt: skip
 @DEVICE
 @reports_errors
 def record(
-    name: str, runs: Sequence[Path], data: str, metric: str, figures: str, file: Path, device: str
-) -> None:
+    name: str, runs: Sequence[Path], data: str, metric: str, figures: str,
+    features: Sequence[Path], sha256: str, labels: str, file: Path, device: str,
+) -> None:  # fmt: skip
     """Put mean and deviation over seeds under NAME into a file, of a sweep or of RUNS.
 
     \b
@@ -47,15 +51,19 @@ def record(
     """  # noqa: D301
     from pipeline.report import published_results
 
+    published_results.require_names([pair.split("=")[0] for pair in figures.split(",")])
     if len(runs) == 1 and runs[0].suffix == ".json":
-        if data or metric:
+        if data or metric or features or labels:
             raise ConfigError(
-                f"{runs[0]} has been measured by its sweep: leave out --data and --metric, and "
-                "name its values with --figures"
+                f"{runs[0]} has been measured by its sweep: leave out --data, --metric, "
+                "--features and --labels, and name its values with --figures"
             )
         entry = _of_sweep(runs[0], figures)
     elif data and metric:
-        entry = _of_runs(runs, data, metric, figures, device)
+        entry = _of_runs(
+            runs, data, metric, figures, device,
+            features=features, sha256=sha256, labels=words(labels),
+        )  # fmt: skip
     else:
         raise ConfigError(
             "runs are measured on --data DATASET by --metric NAME, and both must be given; a "
@@ -81,7 +89,10 @@ def _of_sweep(file: Path, figures: str) -> "Entry":
     )
 
 
-def _of_runs(runs: Sequence[Path], data: str, metric: str, figures: str, device: str) -> "Entry":
+def _of_runs(
+    runs: Sequence[Path], data: str, metric: str, figures: str, device: str,
+    *, features: Sequence[Path], sha256: str, labels: Sequence[str],
+) -> "Entry":  # fmt: skip
     """The line of runs that are measured now."""
     import torch
 
@@ -89,21 +100,29 @@ def _of_runs(runs: Sequence[Path], data: str, metric: str, figures: str, device:
     from pipeline.data.loader.dataset import Dataset
     from pipeline.evaluation.context import Evaluation, EvaluationContext
     from pipeline.evaluation.evaluate import evaluate
+    from pipeline.evaluation.requirements import require_known
     from pipeline.report import published_results
     from pipeline.world import World
     from stylealae.families import load
+    from stylealae.metrics.features import extractors
 
+    require_known([metric])
+    seeds = [published_results.seed_of(run) for run in runs]  # refused before the work
+    seconds = [published_results.seconds_of(run) for run in runs]
     found, world = [], World(0, 1, torch.device(device_of(device)))
+    by = extractors(features, world.device, sha256)
     for run in runs:
         m = load(snapshot_of(run), world.device)
         dataset = Dataset.open(DataConfig(path=data), m.resolution, m.model.channels)
-        context = EvaluationContext(model=m, dataset=dataset, world=world, batch=1000)
+        context = EvaluationContext(
+            model=m, dataset=dataset, world=world, batch=1000, extractors=by, labels=tuple(labels)
+        )
         (result,) = evaluate(Evaluation([metric], context))
         found.append(_chosen(result.values, figures))
     return published_results.entry_of(
         found,
-        seeds=[published_results.seed_of(run) for run in runs],
-        seconds=[published_results.seconds_of(run) for run in runs],
+        seeds=seeds,
+        seconds=seconds,
         command=published_results.command_of(sys.argv[1:]),
     )
 

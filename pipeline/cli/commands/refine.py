@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.arguments import COUNT, DEVICE, IMAGES, MODEL, OUT, OVERWRITE, PATH
-from pipeline.cli.batches import encode_images, open_for, pictures_of, write_styles
+from pipeline.cli.batches import TUNED, encode_images, open_for, pictures_of, write_styles
 from pipeline.cli.errors import reports_errors
 from pipeline.cli.output import print_numbers, write_picture
 from pipeline.cli.progress import progress
@@ -70,6 +70,7 @@ def refine(
     if styles is not None and styles.suffix not in (".safetensors", ".npy"):
         raise ConfigError(f"--styles is {styles}: end it in .safetensors or .npy")
     if tuning is not None:
+        _require_own(images)
         _require_free(tuning, overwrite=overwrite)
     m = open_for(model, images, device)
     measure, distance = lpips.of_file(features, m.device)
@@ -127,6 +128,15 @@ def _tuned(
 def _to(values: Sequence[float], digits: int = 1) -> str:
     """19.5 to 24.0 to 30.2."""
     return " to ".join(f"{value:.{digits}f}" for value in values)
+
+
+def _require_own(images: Sequence[str]) -> None:
+    """Refuses faces that a tuned G draws: what is added to it is of no snapshot's G."""
+    if tuned := next((face for face in images if face.startswith(TUNED)), None):
+        raise ConfigError(
+            f"--tune moves the model's own generator, and {tuned} is drawn by a tuned one: give "
+            "the images themselves"
+        )
 
 
 def _require_free(tuning: Path, *, overwrite: bool) -> None:

@@ -157,7 +157,6 @@ def import_(released: Path, out: Path, raw: bool, overwrite: bool) -> None:
 
     require_free(out, overwrite=overwrite)
     m = StyleALAE.from_released(released, ema=not raw)
-    which = "the weights of its last step" if raw else "its running average"
     with published(out) as folder:
-        m.save(folder, origin=f"Imported from {released.name} of the authors' code: {which}.")
+        m.save(folder)
     click.echo(out)

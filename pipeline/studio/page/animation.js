@@ -13,7 +13,7 @@ export async function toggle(show, ended) {
   playing = true;
   for (let frame = 0; playing && recipe.other; frame++) {
     show((1 - Math.cos((Math.PI * frame) / FRAMES)) / 2);
-    await repainted();
+    if (!(await repainted())) break;  // the studio has gone, say
   }
   playing = false;
   ended();

@@ -5,7 +5,8 @@ import { addSlider } from "./sliders.js";
 const $ = (id) => document.getElementById(id);
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
 const signed = (v) => (v > 0 ? "+" : v < 0 ? "−" : "") + Math.abs(v).toFixed(1);
-export const idOf = (name) => `amount-${name.replace(/[^\p{L}\p{N}_-]/gu, "_")}`;
+// Of every name another: what is no letter or number is written as its code point.
+export const idOf = (name) => `amount-${name.replace(/[^\p{L}\p{N}-]/gu, (sign) => `_${sign.codePointAt(0).toString(16)}_`)}`;
 
 export function buildSliders(model) {
   const amount = (name) => ({

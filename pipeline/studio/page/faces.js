@@ -6,7 +6,7 @@ import { guarded, recipe, repaint, repaintPlain, shown, tell } from "./picture.j
 import { fill, setSlider } from "./sliders.js";
 import { measured } from "./limits.js";
 import { model } from "./model.js";
-import { remember } from "./history.js";
+import { mark, remember } from "./history.js";
 import * as refinement from "./refine.js";
 
 const $ = (id) => document.getElementById(id);
@@ -35,8 +35,9 @@ export async function take(slot, face, photo = null, how = "") {
     const plain = await repaintPlain();
     const name = "seed" in face ? `Face ${face.seed}` : `Photo ${photo?.file?.name || ""}`.trim() + how;
     remember(face, photo?.picture || plain, name, guarded(() => { tell([]); return take("face", face, photo, how); }));
+    mark(recipe.face);  // another by now, it may be
   } else {
-    $("other-thumb").src = photo?.picture || (await painted({ face })).url;
+    if (!(await showOtherThumb())) return;  // another face, or none, by now
     showOther();
     if (!Object.values(recipe.mix).some(Boolean)) {  // so that something is to be seen
       setSlider(`mix-${model.bands[0].name}`, 1);
@@ -61,6 +62,14 @@ export function showFace() {
   fill($("truncation"));
 }
 
+// The second face's small picture; false if the face is another by the time that it is there.
+export async function showOtherThumb() {
+  const { other } = recipe, url = photos.other?.picture || (await painted({ face: other })).url;
+  if (recipe.other !== other) return false;
+  $("other-thumb").src = url;
+  return true;
+}
+
 export function showOther() {
   $("tile-other").hidden = $("mix-hint").hidden = !recipe.other;
   $("no-other").disabled = $("animate").disabled = !recipe.other;
@@ -78,11 +87,13 @@ export function showTruncation() {
 
 // ---- photos -----------------------------------------------------------------------------------
 
+const WHOLE = { left: 0, top: 0, side: 1 };  // of a picture that has been cropped: no face is looked for in it
+const cut = (path, crop) => (crop ? `${path}?${new URLSearchParams(crop)}` : path);
+
 async function load(slot, file, crop) {
-  const query = crop ? `?${new URLSearchParams(crop)}` : "";
   const mine = ++asked[slot];
   document.body.classList.add("working");
-  const answer = await (await ask(`api/face${query}`, file)).json();
+  const answer = await (await ask(cut("api/face", crop), file)).json();
   if (mine !== asked[slot]) return;
   tell(answer.notes);
   await take(slot, { w: answer.w }, { file, picture: answer.picture });
@@ -107,14 +118,14 @@ export async function cropped(slot, file) {
 const gain = (found) => `${found.before_db.toFixed(1)} dB became ${found.after_db.toFixed(1)} dB of PSNR`;
 
 export async function refine() {
-  const photo = photos.face, found = await refinement.followed("api/refine", photo.picture);
+  const photo = photos.face, found = await refinement.followed(cut("api/refine", WHOLE), photo.picture);
   if (!found || photos.face !== photo) return;  // stopped, or another face by now
   tell([`Refined: ${gain(found)}.`]);
   await take("face", { w: found.w }, photo, ", refined");
 }
 
 export async function tune() {
-  const photo = photos.face, found = await refinement.followed("api/tune", photo.picture);
+  const photo = photos.face, found = await refinement.followed(cut("api/tune", WHOLE), photo.picture);
   if (!found || photos.face !== photo) return;
   const { tuned } = found;
   tunings.keep(tuned, `data:application/octet-stream;base64,${found.file}`);
@@ -171,7 +182,7 @@ export async function showExamples() {
     : "Or begin with one of these faces of the model’s own:";
   if (pictures.length) {
     $("examples").append(...pictures.map((picture, k) =>
-      thumbnail(`Example ${k + 1}`, picture, () => load(chosen(), new File([fileOf(picture)], `example-${k + 1}.png`)))));
+      thumbnail(`Example ${k + 1}`, picture, () => load(chosen(), new File([fileOf(picture)], `example-${k + 1}.png`), WHOLE))));
   } else {
     $("examples").append(...await Promise.all(EXAMPLES.map((number) => thumbnailOf({ seed: number, truncation: 0.7 }))));
   }

@@ -40,10 +40,11 @@ export function repaint(draft = false) {
   if (!busy) working = pump();
 }
 
-// A draft of the recipe as it is, once it is shown.
+// A draft of the recipe as it is, once it is shown; false if it could not be painted.
 export async function repainted() {
   repaint(true);
   await working;
+  return !unpainted;
 }
 
 async function pump() {

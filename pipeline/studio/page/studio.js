@@ -1,10 +1,9 @@
 // The studio's page: faces come in, sliders and buttons change the recipe, `picture` follows it.
-import { painted } from "./requests.js";
 import { compare, guarded, onDescribe, recipe, repaint, repaintPlain, shown } from "./picture.js";
 import { buildSliders, placeSliders } from "./controls.js";
 import { fill, leaveToScrolling, setSlider } from "./sliders.js";
-import { choose, cropped, drawSix, photos, random, refine, showExamples, showFace, showOther, showTruncation,
-  switchTuning, take, takeSeed, truncation, tune } from "./faces.js";
+import { choose, cropped, drawSix, photos, random, refine, showExamples, showFace, showOther,
+  showOtherThumb, showTruncation, switchTuning, take, takeSeed, truncation, tune } from "./faces.js";
 import { model, read } from "./model.js";
 import * as address from "./address.js";
 import * as downloads from "./downloads.js";
@@ -30,7 +29,7 @@ async function show(then) {
   showOther();
   repaint();
   await repaintPlain();
-  if (recipe.other) $("other-thumb").src = photos.other?.picture || (await painted({ face: recipe.other })).url;
+  if (recipe.other) await showOtherThumb();
 }
 
 async function walk(by) {
@@ -49,7 +48,7 @@ async function restore() {
   showOther();
   if (face) await take("face", face.face, face.photo);
   else await takeSeed("face", seed ?? 1);
-  if (recipe.other) $("other-thumb").src = photos.other?.picture || (await painted({ face: recipe.other })).url;
+  if (recipe.other) await showOtherThumb();
 }
 
 // ---- the controls -----------------------------------------------------------------------------

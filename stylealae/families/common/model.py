@@ -30,13 +30,16 @@ C = TypeVar("C", bound=CodeModelConfig)
 class MlpModel(Generic[N, M]):
     """A trained model: its networks, and how they are saved."""
 
-    def __init__(self, family: str, nets: N, model: M, *, stage: int, seen: int = 0) -> None:
+    def __init__(
+        self, family: str, nets: N, model: M, *, stage: int, seen: int = 0, origin: str = ""
+    ) -> None:
         self.family = family
         self.nets = nets
         self.nets.eval().requires_grad_(False)
         self.model = model
         self.stage = stage
         self.seen = seen
+        self.origin = origin
 
     @property
     def device(self) -> torch.device:
@@ -58,7 +61,11 @@ class MlpModel(Generic[N, M]):
         return CentralCrop(self.model).rows(x).add(1.0).mul(0.5)
 
     def save(self, folder: Path, *, origin: str = "") -> None:
-        """Writes weights, config and model card into an existing folder."""
+        """Writes weights, config and model card into an existing folder.
+
+        `origin` is a sentence on where the weights are from; default: as recorded.
+        """
+        origin = origin or self.origin
         whole = snapshot.Snapshot(
             family=self.family, model=self.model, tensors=self.nets.state_dict(),
             stage=self.stage, seen=self.seen, origin=origin,
@@ -157,7 +164,9 @@ class CodeModel(MlpModel[A, C]):
 def model_of(family: str, kind: type[MlpModel[N, M]]) -> MakesModel[N, M]:
     """What makes a family's trained models, of a class."""
 
-    def made(nets: N, means: Means, model: M, /, *, stage: int, seen: int) -> MlpModel[N, M]:
-        return kind(family, nets, model, stage=stage, seen=seen)
+    def made(
+        nets: N, means: Means, model: M, /, *, stage: int, seen: int, origin: str = ""
+    ) -> MlpModel[N, M]:
+        return kind(family, nets, model, stage=stage, seen=seen, origin=origin)
 
     return made

@@ -30,10 +30,10 @@ def style_sampler(
 
 
 def style_alae(
-    nets: Networks, means: Means, model: ModelConfig, /, *, stage: int, seen: int
+    nets: Networks, means: Means, model: ModelConfig, /, *, stage: int, seen: int, origin: str = ""
 ) -> StyleALAE:
     """The trained model, with the mean style for truncation."""
-    return StyleALAE(nets, model, means["w_mean"], stage=stage, seen=seen)
+    return StyleALAE(nets, model, means["w_mean"], stage=stage, seen=seen, origin=origin)
 
 
 FAMILY = Family(

@@ -12,10 +12,17 @@ __all__ = ["FAMILY"]
 
 
 def separate_model(
-    nets: SeparateNetworks, means: Means, model: ModelConfig, /, *, stage: int, seen: int
+    nets: SeparateNetworks,
+    means: Means,
+    model: ModelConfig,
+    /,
+    *,
+    stage: int,
+    seen: int,
+    origin: str = "",
 ) -> SeparateModel:
     """The trained model, with the mean style for truncation."""
-    return SeparateModel(nets, model, means["w_mean"], stage=stage, seen=seen)
+    return SeparateModel(nets, model, means["w_mean"], stage=stage, seen=seen, origin=origin)
 
 
 FAMILY = Family(

@@ -151,6 +151,7 @@ def test_import_writes_a_snapshot_and_refuses_to_overwrite(tmp_path: Path):
     assert run("import", tmp_path / "released.pth", out).exit_code == 0
     assert StyleALAE.load(out).model == SMALL
     assert "released.pth" in (out / "README.md").read_text()
+    assert "its running average" in StyleALAE.load(out).origin
     again = run("import", tmp_path / "released.pth", out)
     assert again.exit_code == 1
     assert "exists" in again.output

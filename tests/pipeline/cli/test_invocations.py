@@ -66,9 +66,13 @@ TYPICAL = {
     "traverse runs/demo --along dark --directions dirs --steps 3 --out out/n.png": '"reach"',
     "evaluate runs/demo --data datasets/mine --metrics psnr,ssim --cache out": '"metric": "ssim"',
     "evaluate runs/demo --data datasets/mine --metrics psnr --out out/s.jsonl --cache out": "psnr",
+    "reconstruct runs/demo photos/00.png photos/00.png --out out/t.png": '"photos/00.png (2)"',
     "evaluate --list": "fid-random",
     "export runs/demo --out out/export": '"files"',
     "report runs/trained": "runs/trained/report.html",
+    "record a runs/seeded --data datasets/mine --metric psnr --file out/r.json": "'seeds': [7]",
+    "record b runs/seeded --data datasets/mine --metric lpips-random --file out/r.json": "'sd'",
+    "record c runs/seeded --data datasets/mine --metric mig --labels dark --file out/r.json": "mig",
     "compare runs/trained runs/trained": '"command": "compare"',
 }
 """What is typed, and a part of what is printed."""
@@ -87,6 +91,7 @@ WRONG = {
     "sample runs/demo --out photos": "end it in .png, .jpg",
     "sample runs/demo --count 0 --out s.png": "'--count': 0 is not in the range",
     "sample runs/demo --seeds 5-2 --out s.png": "write 2-5",
+    "sample runs/demo --seeds '' --out s.png": "--seeds is '': write numbers and ranges",
     "sample runs/demo --truncation high --out s.png": "--truncation is 'high': write numbers",
     "sample runs/demo --truncation 0,7 --out s.png": "as in 0.7",
     "sample runs/demo --device gpu --out s.png": "there is no such device): give cpu, cuda",
@@ -106,10 +111,17 @@ WRONG = {
     "directions runs/demo plain": "give a CSV of them with --labels",
     "directions runs/demo photos --attributes Dark": "the labels are dark, kind",
     "directions runs/demo photos --out dirs": "replace the 2 directions there with --overwrite",
+    "directions runs/demo --principal 2 --layers 0-3": "--layers 0-3 is of --sefa alone",
+    "directions runs/demo photos --layers 0-3 --out d": "leave it out, or ask for --sefa K",
     "directions runs/demo --sefa 1 --layers 9-12": "this model's are 0 to 3",
     "interpolate runs/demo seed:1 --out w.png": "name two or more to go between",
     "interpolate runs/demo seed:1 seed:two --out w.png": "write for example seed:3",
     "interpolate runs/demo seed:1 seed:2 --out w.avi": ".gif, .webp, .mp4",
+    "interpolate runs/demo seed:1 seed:2 --seconds nan --out w.gif": "nan is no finite number",
+    "interpolate runs/demo seed:1 seed:2 --seconds inf --out w.gif": "inf is no finite number",
+    "interpolate runs/demo seed:1 seed:2 --fps nan --out w.gif": "nan is no finite number",
+    "mix runs/demo seed:1 --with seed:2 --count 0 --out w.png": "'--count': 0 is not in the range",
+    "mix runs/demo seed:1 --with seed:2 --count -1 --out w.png": "-1 is not in the range",
     "prepare photos": "Missing option '--out'",
     "prepare phots --out x": "phots does not exist: did you mean photos?",
     "prepare 600 --out x": "for 600 drawn faces write rendered:600",
@@ -138,12 +150,17 @@ WRONG = {
     "evaluate runs/demo --data datasets/mine --metrics fdi": "did you mean fid",
     "evaluate runs/demo --data datasets/mine --metrics mig": "add --labels, of dark, kind",
     "evaluate runs/demo --data datasets/mine --metrics fid": "add --features FILE",
+    "evaluate runs/demo --data datasets/mine --pictures p": "no figure is of a StyleALAE",
     "export runs/demo --out photos": "name another folder, or replace it with --overwrite",
     "import runs/demo out/imported": "runs/demo is a folder, and a file is wanted",
     "report runs/trainde": "runs/trainde does not exist: did you mean runs/trained?",
     "audit runs/trained": "holds no checkpoints",
     "record x runs/demo --data datasets/mine --metric psn": "did you mean psnr",
     "record x runs/demo --data datasets/mine --metric psnr": "give the folder of a finished run",
+    "record x runs/seeded runs/demo --data datasets/mine --metric psnr": "runs/demo has no check",
+    "record x runs/seeded --data datasets/mine --metric mig": "add --labels, of dark, kind",
+    "record x runs/seeded --data datasets/mine --metric fid": "add --features FILE",
+    "record x runs/seeded --data datasets/mine --metric kid --figures kid,kid-sd": "spread=kid-sd",
     "record x runs/demo": "a sweep's file, sweep.json, needs neither",
     "sweep seed=[0,1]": "a sweep needs a config",
     "align plain --landmarks ages.csv --out aligned": "cannot be read as landmarks",
@@ -156,11 +173,14 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with what all lines speak of, which is the current one."""
     before, root = Path.cwd(), tmp_path_factory.mktemp("here")
     os.chdir(root)
-    for run in ("runs/demo", "runs/trained"):
+    for run in ("runs/demo", "runs/trained", "runs/seeded"):
         snapshot = Path(run, "0008/snapshot")
         snapshot.mkdir(parents=True)
         StyleALAE(build(SMALL, 1), SMALL, torch.zeros(4, 4), stage=1, seen=96).save(snapshot)
     Path("runs/trained/metrics.jsonl").write_text(json.dumps({"seen": 96, "loss/critic": 0.7}))
+    Path("runs/seeded/metrics.jsonl").write_text('{"seen": 96, "time/img_per_s": 48}')
+    Path("runs/seeded/0008/seen-96").mkdir()
+    Path("runs/seeded/0008/seen-96/state.json").write_text('{"config": {"seed": 7}}')
     for name in ("photos", "plain", "configs", "out"):
         Path(name).mkdir()
     Path("configs/demo.yaml").write_text("seed: 1\n")

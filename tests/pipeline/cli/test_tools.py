@@ -108,6 +108,14 @@ def test_f_is_fitted_to_images_for_training_alone(snapshot: Path, photos: Path, 
     assert said["images"] == 18
     assert 0 < said["lost"] != said["lost_before"]
     assert "E and G by 32 to its styles" in (fitted / "README.md").read_text()
+    StyleALAE.load(snapshot).save(snapshot, origin="Found.")
+    numbers("directions", snapshot, "--sefa", "2")
+    numbers("fit-prior", snapshot, out, "--steps", "2", "--out", fitted, "--overwrite")
+    said = "Found. F was fitted to 18 images afterwards (stylealae fit-prior)."
+    assert StyleALAE.load(fitted).origin == said
+    assert Directions.load(fitted).names == ("sefa1", "sefa2")
+    numbers("fit-prior", fitted, out, "--steps", "2", "--out", fitted, "--overwrite")  # in place
+    assert Directions.load(fitted).names == ("sefa1", "sefa2")
     assert numbers("encode", snapshot, out, "--out", tmp_path / "w.npy")["images"] == 24
 
 
@@ -273,7 +281,15 @@ def test_mix_moves_each_band(snapshot: Path, photos: Path, tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("suffix", "kind"),
-    [(".gif", "GIF"), (".webp", "lossless WebP"), (".mp4", "H.264"), (".webm", "VP9")],
+    [
+        (".gif", "GIF"),
+        (".webp", "lossless WebP"),
+        (".mp4", "H.264"),
+        (".webm", "VP9"),
+        (".WEBP", "lossless WebP"),
+        (".MP4", "H.264"),
+        (".WebM", "VP9"),
+    ],
 )
 def test_videos(suffix: str, kind: str, snapshot: Path, tmp_path: Path):
     import cv2
@@ -282,7 +298,7 @@ def test_videos(suffix: str, kind: str, snapshot: Path, tmp_path: Path):
     said = numbers("interpolate", snapshot, "seed:1", "seed:2", "--seconds", "0.5", "--fps", "10",
                    "--loop", "--out", out)  # fmt: skip
     assert (said["pictures"], said["kind"]) == (11, kind)
-    if suffix in (".gif", ".webp"):
+    if suffix.lower() in (".gif", ".webp"):
         frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(Image.open(out))]
         assert len(frames) == 11
         assert np.array_equal(frames[0], frames[-1])
@@ -292,6 +308,13 @@ def test_videos(suffix: str, kind: str, snapshot: Path, tmp_path: Path):
     while video.read()[0]:
         count += 1
     assert count == 11
+
+
+def test_the_shortest_way_has_a_picture_of_either_face(snapshot: Path, tmp_path: Path):
+    out = tmp_path / "way.gif"
+    said = numbers("interpolate", snapshot, "seed:1", "seed:2", "--seconds", "0.1", "--fps", "4",
+                   "--out", out)  # fmt: skip
+    assert said["pictures"] == 2
 
 
 def test_directions_are_found_kept_and_used(snapshot: Path, photos: Path, tmp_path: Path):

@@ -1,6 +1,8 @@
 """`refine --tune` and `tuned:FILE`: a person is kept in a file, and drawn by every tool from it."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from PIL import Image
 from pipeline.cli.app import main
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
+from stylealae.editing.refinement import psnr
 from stylealae.editing.tuning import Tuning
 from stylealae.networks import build
 
@@ -74,12 +77,40 @@ def test_every_tool_that_takes_faces_takes_the_person(tuned: dict[str, Any]) -> 
     assert not torch.equal(x, m.generate(held.w, noise=False))
 
 
+def test_a_person_without_a_name_is_called_as_the_file_is(tuned: dict[str, Any]) -> None:
+    held = Tuning.load(Path("me.safetensors"))
+    replace(held, names=()).save(Path("face.safetensors"))  # as the studio's
+    replace(held, w=held.w.repeat(2, 1, 1), names=()).save(Path("two.safetensors"))
+    told("encode", "model", "tuned:face.safetensors", "--out", "w.npy")
+    assert json.loads(Path("w.json").read_text()) == ["face"]
+    told("encode", "model", "tuned:two.safetensors", "--out", "w.npy")
+    assert json.loads(Path("w.json").read_text()) == ["two 1", "two 2"]
+    told("mix", "model", "tuned:face.safetensors", "--with", "seed:1", "--out", "out.png")
+
+
+def test_the_last_stage_of_a_run_is_drawn_by_the_tuned_generator(tuned: dict[str, Any]) -> None:
+    shutil.copytree("model", "run/0016/snapshot")
+    words = ("reconstruct", "run", "tuned:me.safetensors", "--out", "out.png")
+    db = told(*words)["psnr_db"]
+    assert told(*words, "--stages")["psnr_db"]["16x16"] == pytest.approx(db, abs=1e-4)
+    m = StyleALAE.load("model")
+    held = Tuning.load(Path("me.safetensors"))
+    x = m.tuned(held).generate(held.w, noise=False)
+    assert float(psnr(x, m.reconstruct(x))) != pytest.approx(db, abs=1e-4)
+
+
 def test_what_cannot_be_is_a_sentence(tuned: dict[str, Any]) -> None:
     assert "me.safetensors exists: name another file, or replace it with --overwrite" in error(
         *REFINE, "--tune", "me.safetensors"
     )
     told(*REFINE, "--tune", "me.safetensors", "--overwrite")
     assert "end it in .safetensors" in error(*REFINE, "--tune", "me.npy")
+    again = ("refine", "model", "me.png", "tuned:me.safetensors", "--out", "out.png")
+    assert "tuned:me.safetensors is drawn by a tuned one" in error(
+        *again, "--tune", "b.safetensors"
+    )
+    assert not Path("b.safetensors").exists()
+    told(*again, "--steps", "1")
     other = ("reconstruct", "other", "tuned:me.safetensors", "--out", "out.png")
     assert "use the snapshot that was tuned" in error(*other)
     told(*REFINE, "--tune", "you.safetensors")

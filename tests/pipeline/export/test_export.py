@@ -53,6 +53,18 @@ def test_an_export_is_whole(snapshot: Path, tmp_path: Path):
     assert torch.equal(m.sample(2), again.sample(2))
 
 
+def test_where_the_weights_are_from_is_exported(snapshot: Path, tmp_path: Path):
+    for out, wanted in (("a", "Where the weights are from is not recorded."), ("b", "Found.")):
+        words = ("export", snapshot, "--out", tmp_path / out)
+        result = CliRunner().invoke(main, [str(word) for word in words])
+        assert result.exit_code == 0, result.output
+        card = (tmp_path / out / "README.md").read_text()
+        assert wanted in card
+        assert "running average" not in card
+        StyleALAE.load(snapshot).save(snapshot, origin="Found.")
+    assert StyleALAE.load(tmp_path / "b").origin == "Found."
+
+
 def test_half_precision_is_half_the_size_and_close(snapshot: Path, tmp_path: Path):
     out = tmp_path / "half"
     words = ("export", snapshot, "--half", "--out", out)

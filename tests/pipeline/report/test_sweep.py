@@ -173,6 +173,13 @@ def test_a_line_is_recorded_from_a_sweep_of_seeds(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, [*command, "--figures", "bound=loss/elbo"]).exit_code == 0
     assert json.loads(file.read_text())["a"]["bound"] == 3.0
     assert "leave out --data" in CliRunner().invoke(main, [*command, "--data", "d"]).stderr
+    for figures, said in (
+        ("psnr,psnr-sd=loss/elbo", "records psnr-sd, and a line has something else of that name"),
+        ("seeds=psnr", "give it another, as in spread=seeds"),
+        ("a=psnr,a=loss/elbo", "records two values as a"),
+    ):
+        refused = CliRunner().invoke(main, [*command, "--figures", figures])
+        assert said in refused.stderr
     record(table, {"2": entry(2, "4", None)})
     assert "names psnr; there are loss/elbo" in CliRunner().invoke(main, command).stderr
     record(table, {"other": entry(2, "1", 9.0)})

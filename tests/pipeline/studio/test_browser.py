@@ -330,6 +330,25 @@ def test_two_faces_are_animated_until_it_is_stopped(visit: Visit) -> None:
     assert 0 < shares[0] < 1
 
 
+def test_an_animation_ends_with_the_studio(visit: Visit) -> None:
+    page = visit.page
+    visit.after(lambda: page.locator("#random-other").click())
+    page.locator("#animate").click()
+    visit.until("document.getElementById('animate').ariaPressed === 'true'")
+    page.route("**/api/picture", lambda route: route.abort())
+    visit.until("document.getElementById('animate').ariaPressed === 'false'")
+    assert visit.said() == "The studio does not answer: is its command still running?"
+
+
+def test_sliders_of_names_that_differ_in_signs_are_told_apart(visit: Visit) -> None:
+    ids = visit.page.evaluate(
+        "import('/static/controls.js').then(({ idOf }) => "
+        "['age:<30', 'age:>30', 'age:30', 'age_30', 'age 30', 'age-30'].map(idOf))"
+    )
+    assert len(set(ids)) == 6
+    assert not any(re.search(r"[^\w-]", id_) for id_ in ids)
+
+
 def test_everything_is_undone_and_redone_and_faces_are_returned_to(visit: Visit) -> None:
     page, first = visit.page, visit.pixels("after")
     assert page.locator("#undo").is_disabled()
@@ -387,6 +406,20 @@ def test_a_photo_is_refined_with_a_bar_that_can_be_stopped(
     visit.after(lambda: page.locator("#random").click())
     assert page.locator("#refine").is_hidden()
     assert page.locator("#truncation").is_enabled()
+
+
+def test_a_picture_that_was_cropped_is_not_cropped_again(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, asked = visit.page, list[str]()
+    monkeypatch.setattr(refining, "STEPS", 2)
+    monkeypatch.setattr(refining, "TUNING_STEPS", 2)
+    page.on("request", lambda request: asked.append(request.url.partition("/api/")[2]))
+    visit.after(lambda: page.locator("#file").set_input_files(photo(40, 40)))
+    for button in ("refine", "tune"):
+        visit.after(page.locator(f"#{button}").click)
+    for path in ("face", "refine?left=0&top=0&side=1", "tune?left=0&top=0&side=1"):
+        assert path in asked
 
 
 def test_a_generator_is_tuned_switched_off_saved_and_given_again(
@@ -477,6 +510,25 @@ def test_the_face_that_was_asked_for_last_is_shown_whatever_comes_later(visit: V
     visit.until(REST)
     assert visit.pixels("after") == shown
     assert "Random face" in page.locator("#caption").inner_text()
+
+
+def test_a_second_face_that_was_replaced_does_not_come_back_in_small(visit: Visit) -> None:
+    page, held = visit.page, list[Any]()
+
+    def hold_first(route: Any) -> None:
+        if held:
+            route.continue_()
+        held.append(route)
+
+    page.route("**/api/picture", hold_first)
+    page.locator("#random-other").click()
+    visit.after(lambda: page.locator("#random-other").click())
+    visit.until("document.getElementById('other-thumb').complete")
+    shown = visit.pixels("other-thumb")
+    with page.expect_response("**/api/picture"):
+        held[0].continue_()
+    page.wait_for_timeout(200)
+    assert visit.pixels("other-thumb") == shown
 
 
 def test_what_is_said_of_a_picture_goes_when_one_is_painted(visit: Visit) -> None:

@@ -140,14 +140,20 @@ def test_the_bands_of_large_models_are_those_of_stylegan() -> None:
         (b"[" * 100_000, "no JSON"),
         ({}, "a face is 'None'"),
         ({"face": {"seed": "x"}}, "wanted a number"),
-        ({"face": {"seed": 1, "truncation": 1e9}}, "number up to 2"),
+        ({"face": {"seed": 1, "truncation": 1e9}}, "number from 0 to 2"),
         ({"face": {"w": "%%%"}}, "could not be read"),
         ({"face": {"w": ""}}, "is empty"),
         ({"face": {"w": packed(torch.tensor([float("nan")] * 8))}}, "not finite"),
         ({"face": {"w": packed(torch.zeros(5))}}, "5 numbers"),
         ({"face": {"seed": 1}, "amounts": {"nose": 1}}, "no slider 'nose'"),
-        ({"face": {"seed": 1}, "amounts": {"pc1": 99}}, "number up to 20"),
-        ({"face": {"seed": 1}, "mix": {"coarse": 2}}, "number up to 1"),
+        ({"face": {"seed": 1}, "amounts": {"pc1": 99}}, "number from -20 to 20"),
+        ({"face": {"seed": 1}, "mix": {"coarse": 2}}, "number from 0 to 1"),
+        ({"face": {"seed": 1}, "mix": {"coarse": -1}}, "number from 0 to 1"),
+        ({"face": {"seed": 1}, "mix": {"corse": 1}}, "no band 'corse'"),
+        ({"face": {"seed": 1, "truncation": -1}}, "number from 0 to 2"),
+        ({"face": {"seed": -1}}, "number from 0 to 2147483648"),
+        ({"face": {"seed": 10**400}}, "number from 0 to 2147483648"),
+        ({"face": {"seed": 1.5}}, "a whole number"),
         ({"face": {"seed": 1}, "amounts": [1]}, "JSON object"),
     ],
 )
@@ -236,6 +242,20 @@ def test_a_crop_is_of_the_photo_itself() -> None:
                   {"side": "nan", "left": "0", "top": "0"}, {"side": "1"}):  # fmt: skip
         with pytest.raises(DataError, match="crop"):
             Crop.parsed(wrong)
+
+
+def test_a_picture_that_was_cropped_is_taken_as_it_is() -> None:
+    asked: list[object] = []
+    picture = np.random.default_rng(0).integers(0, 255, (3, 16, 16), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(picture.transpose(1, 2, 0)).save(stream, "PNG")
+    whole = Crop.parsed({"left": "0", "top": "0", "side": "1"})  # as the page asks for
+    planes, notes = read_photo(
+        stream.getvalue(), 16, 3, whole, lambda image: asked.append(image) or []
+    )
+    assert np.array_equal(planes, picture)
+    assert not notes
+    assert not asked
 
 
 def test_other_sites_and_other_hosts_are_refused(client: TestClient) -> None:
@@ -517,6 +537,12 @@ def test_a_tuned_generator_draws_the_face_that_it_was_tuned_to(studio: Studio) -
     )
 
 
+def without_sides(tuning: Tuning) -> Tuning:
+    """What no `tune` makes: factors of a single number each."""
+    factors = [name for name in tuning.difference if name.endswith((".left", ".right"))]
+    return replace(tuning, difference={name: torch.tensor(0.0) for name in factors})
+
+
 @pytest.mark.usefixtures("quick")
 def test_a_tuning_goes_with_its_page_and_can_be_given_again(studio: Studio) -> None:
     client = TestClient(app_of(studio), base_url="http://localhost")
@@ -533,6 +559,9 @@ def test_a_tuning_goes_with_its_page_and_can_be_given_again(studio: Studio) -> N
         (b"torn", 400, "no tuning of a person"),
         (replace(Tuning.unpacked(data), generator="0" * 64).packed(), 400, "that was tuned"),
         (replace(Tuning.unpacked(data), w=torch.zeros(1, 4, 8)).packed(), 400, "6 layers of 8"),
+        (replace(Tuning.unpacked(data), w=torch.zeros(0, 6, 8)).packed(), 400, "no styles"),
+        (replace(Tuning.unpacked(data), w=torch.zeros(2, 6, 8)).packed(), 400, "is of 2 images"),
+        (without_sides(Tuning.unpacked(data)).packed(), 400, "are no matrices"),
         (bytes((8 << 20) + 1), 413, "more than 8 MB"),
     ):
         refused = client.post("/api/tunings", content=bad)

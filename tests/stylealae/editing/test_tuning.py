@@ -110,14 +110,35 @@ def test_another_generator_and_another_file_are_refused(tuned: Tuned, tmp_path: 
             "blocks.1.conv_1.weight.left": torch.zeros(100_000, 1).half(),
             "blocks.1.conv_1.weight.right": torch.zeros(1, 100_000).half(),
         }),
+        ("[]", {
+            "blocks.1.conv_1.weight.left": torch.tensor(0.0),
+            "blocks.1.conv_1.weight.right": torch.tensor(0.0),
+        }),
+        ("[]", {
+            "blocks.1.conv_1.weight.left": torch.zeros(1, 8, 4),
+            "blocks.1.conv_1.weight.right": torch.zeros(1, 4, 72),
+        }),
     ],
-    ids=["deep", "no list", "no such tensor", "another shape", "half", "large"],
+    ids=["deep", "no list", "no such tensor", "another shape", "half", "large", "number", "cube"],
 )  # fmt: skip
 def test_a_file_of_a_stranger_is_refused(names: str, difference: dict[str, Tensor], tuned: Tuned):
     about = {"tuning": "1", "generator": tuned.tuning.generator, "names": names}
     tensors = {"w": torch.zeros(1, 6, 8)} | {f"G.{name}": t for name, t in difference.items()}
     with pytest.raises((CheckpointError, ConfigError)):
         model().tuned(Tuning.unpacked(save(tensors, about)))
+
+
+@pytest.mark.parametrize(
+    "w",
+    [torch.zeros(0, 6, 8), torch.zeros(6, 8), torch.zeros(1, 6, 8).long(),
+     torch.zeros(1, 6, 8).to(torch.complex64),
+     torch.full((1, 6, 8), torch.nan).to(torch.float8_e4m3fn)],
+    ids=["of nobody", "flat", "whole", "complex", "eight bits"],
+)  # fmt: skip
+def test_styles_that_are_none_are_refused(w: Tensor, tuned: Tuned):
+    about = {"tuning": "1", "generator": tuned.tuning.generator, "names": "[]"}
+    with pytest.raises(CheckpointError, match="no tuning of a person"):
+        Tuning.unpacked(save({"w": w}, about))
 
 
 def test_a_tuned_model_shares_all_but_its_generator(tuned: Tuned):

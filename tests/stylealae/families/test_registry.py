@@ -95,6 +95,18 @@ def test_the_old_module_still_loads() -> None:
     assert family.FAMILIES is FAMILIES
 
 
+@pytest.mark.parametrize("name", ["alae", "vae", "gan", "stylealae_separate"])
+def test_where_the_weights_are_from_stays_with_them(name: str, tmp_path: Path) -> None:
+    family, shape = FAMILIES[name], small(name)
+    nets = family.build(shape)
+    m = family.model(nets, nets.means(), shape, stage=3, seen=0)
+    m.save(tmp_path)
+    assert "Trained on" not in (tmp_path / "README.md").read_text()
+    m.save(tmp_path, origin="Found in a drawer.")
+    families.load(tmp_path).save(tmp_path)
+    assert "Found in a drawer." in (tmp_path / "README.md").read_text()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_model_has_the_capabilities_of_its_family(name: str) -> None:
     m = model(name)

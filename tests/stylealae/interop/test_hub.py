@@ -129,6 +129,19 @@ def test_the_tools_push_with_scores_and_take_models_of_the_hub(hub: Hub, tmp_pat
     assert drawn.stat().st_size > 500
 
 
+def test_directions_are_not_written_into_the_hubs_cache(hub: Hub, tmp_path: Path):
+    model().push_to_hub("me/faces")
+    words = ["directions", "hf://me/faces", "--sefa", "1"]
+    hub.asked.clear()
+    shown = CliRunner().invoke(main, words)
+    assert shown.exit_code == 1
+    assert "me/faces is on the hub: name a folder of your own with --out" in shown.output
+    assert hub.asked == []
+    assert CliRunner().invoke(main, [*words, "--out", str(tmp_path / "own")]).exit_code == 0
+    assert (tmp_path / "own/directions.json").exists()
+    assert not list((tmp_path / "hf").rglob("directions.*"))
+
+
 def noises(count: int, groups: int = 4, first: int = 0) -> bytes:
     """A Parquet file of images of noise, 27 KB each, and their numbers."""
     pa = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
