@@ -163,6 +163,13 @@ def test_a_crop_is_centred_and_powers_of_two_are_means(channels: int) -> None:
     assert square(image[:, :64], 16)[1] == ()
 
 
+def test_a_border_that_no_memory_would_hold_is_refused() -> None:
+    long = np.zeros((1, 20_000, 3), np.uint8)
+    with pytest.raises(DataError, match="it is 20000x1, and a square around it would have 400,0"):
+        square(long, 8, "pad")
+    assert square(long, 8)[0].shape == (3, 8, 8)
+
+
 def test_a_small_image_is_enlarged() -> None:
     image = np.random.default_rng(0).integers(0, 256, (10, 10, 3), dtype=np.uint8)
     planes, changes = square(image, 16)

@@ -57,12 +57,14 @@ def test_a_folder_of_photos_becomes_crops_by_one_command(tmp_path: Path):
     (photo,) = london(f"{FOLDER}/021_03.jpg")
     (tmp_path / "in").mkdir()
     (tmp_path / "in/me.jpg").write_bytes(photo)
+    (tmp_path / "in/me.json").write_text('{"url": "what img2dataset leaves beside it"}')
     Image.new("RGB", (300, 200), "navy").save(tmp_path / "in/sea.png")
+    Image.new("RGB", (5000, 2), "navy").save(tmp_path / "in/stripe.png")
     command = ["align", str(tmp_path / "in"), "--size", "128", "--out", str(tmp_path / "out")]
     shown = CliRunner().invoke(main, command)
     assert shown.exit_code == 0, shown.output
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["me.png"]
-    assert '"refused": 1' in shown.output
+    assert '"refused": 2' in shown.output
     crop = np.asarray(Image.open(tmp_path / "out/me.png"))
     (again,) = detector("dlib")(dlib_models.enlarged(crop))
     assert np.allclose(again.eye_left / 256, (0.375, 0.48), atol=0.03)  # where FFHQ has it

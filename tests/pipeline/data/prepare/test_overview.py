@@ -9,6 +9,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from pipeline.cli.app import main
+from pipeline.data.prepare.shards import prepare
+from pipeline.data.sources.registry import open_source
 from tests.pipeline.data.handmade import shard_path
 
 
@@ -55,6 +57,16 @@ def test_inspect_tells_and_draws(dataset: Path, tmp_path: Path) -> None:
     names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
     assert names == ["0004.png", "0008.png", "0016.png", "0032.png"]
     assert Image.open(tmp_path / "pictures" / "0032.png").width > 5 * 64
+
+
+def test_a_split_of_which_every_image_was_refused_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        Image.new("RGB", (8, 8)).save(tmp_path / f"in/{name}.png")
+    (tmp_path / "in/c.png").write_bytes(b"")
+    source = open_source(str(tmp_path / "in"), test_fraction=0.34)
+    prepare(source, tmp_path / "d", (4,), workers=1)
+    assert run("inspect", tmp_path / "d", "--out", tmp_path / "pictures").exit_code == 0
 
 
 def test_inspect_gives_the_same_as_json(dataset: Path) -> None:
