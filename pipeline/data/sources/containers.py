@@ -223,7 +223,7 @@ def open_container(path: str) -> Container:
 def _tars_in(folder: Path) -> list[Path]:
     """The tars of a folder and of those below it, without what systems put beside them."""
     named = sorted(filter(is_tar_name, folder.rglob("*.*")))
-    return [p for p in named if p.is_file() and not hidden(p.relative_to(folder).as_posix())]
+    return [p for p in named if not (p.is_dir() or hidden(p.relative_to(folder).as_posix()))]
 
 
 def is_tar_name(name: str | Path) -> bool:
