@@ -203,7 +203,7 @@ class StyleALAE(OnHub):
             steps=steps, locality=locality, names=names, distance=distance, report=report,
         )  # fmt: skip
 
-    def tuned(self, tuning: Tuning | str | Path) -> "StyleALAE":
+    def tuned(self, tuning: Tuning | str | Path) -> Self:
         """The model with what `tune` has found, or a file of it, added to a copy of its G alone.
 
         Raises:
@@ -213,9 +213,7 @@ class StyleALAE(OnHub):
         found, n = tuning if isinstance(tuning, Tuning) else Tuning.load(Path(tuning)), self.nets
         nets = copy.deepcopy(n, {id(shared): shared for shared in (n.F, n.E, n.D)})
         nets.G.load_state_dict(found.added_to(n.G))
-        return StyleALAE(
-            nets, self.model, self.w_mean, stage=self.stage, seen=self.seen, origin=self.origin
-        )
+        return self._with(nets)
 
     def fit_prior(
         self, w: Tensor, steps: int = 3000, *, seed: int = 0,
