@@ -144,16 +144,14 @@ class RunConfig:
 
     def _require_iterations(self) -> None:
         """Refuses a stage of which the last batch of the one before leaves no image."""
-        seen = 0
         for stage in self.stages:
-            (first, end), batch = self.span(stage), at_stage(self.schedule.batch, stage)
+            (first, end), seen = self.span(stage), self.reached(stage - 1)
             if seen >= end:
                 raise ConfigError(
                     f"stage {stage} is to be shown images {first:,} to {end:,}, and the batches of "
                     f"the stage before reach to {seen:,}: nothing is left to train it with. Make "
                     "schedule.stage_img larger, or schedule.batch smaller"
                 )
-            seen += -(-(end - seen) // batch) * batch
 
     def worker_counts(self, stage: int) -> tuple[int, ...]:
         """The numbers of workers that a stage may have, the least first, the wanted one last."""
@@ -181,6 +179,14 @@ class RunConfig:
     def span(self, stage: int) -> tuple[int, int]:
         """First image of a stage and the first after it."""
         return stage_span(stage, self.last_stage, self.schedule, self.first_stage)
+
+    def reached(self, stage: int) -> int:
+        """Images seen when a stage has ended: its last batch may go beyond its span."""
+        seen = 0
+        for earlier in range(self.first_stage, stage + 1):
+            left, batch = self.span(earlier)[1] - seen, at_stage(self.schedule.batch, earlier)
+            seen += max(0, -(-left // batch)) * batch
+        return seen
 
     def progress(self, seen: int) -> Progress:
         """Where the run stands once `seen` real images have been shown."""

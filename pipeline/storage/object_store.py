@@ -112,9 +112,11 @@ class ObjectStorage(Storage):
         )
 
     def write(self, name: str, content: bytes) -> None:
-        """A small file."""
-        path = self._path(name)
-        self._retry(name, lambda: self._call("pipe_file", path, content), does="written")
+        """A file."""
+        path, timeout = self._path(name), STALL_S + len(content) / MIB
+        self._retry(
+            name, lambda: self._call("pipe_file", path, content, timeout=timeout), does="written"
+        )
 
     def create(self, name: str, content: bytes) -> bool:
         """A file that was not there, by a conditional put."""

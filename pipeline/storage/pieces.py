@@ -117,7 +117,7 @@ class _FetchedPieces(Pieces):
     def __init__(self, storage: Storage, cache: Cache | None) -> None:
         super().__init__(storage)
         self._cache = cache
-        self._bad: dict[Piece, DamageError] = {}
+        self._bad: dict[Piece, str] = {}
 
     def get(self, piece: Piece, *, mapped: bool = False) -> memoryview:
         if self._cache is None:
@@ -149,7 +149,7 @@ class _FetchedPieces(Pieces):
     def _fetched(self, piece: Piece) -> bytes:
         """The piece from the store; what never arrives intact is not asked for again."""
         if piece in self._bad:
-            raise self._bad[piece]
+            raise DamageError(self._bad[piece])  # one kept would keep what each caller holds
         attempt = 0
         while True:
             attempt += 1
@@ -159,7 +159,7 @@ class _FetchedPieces(Pieces):
                 return data
             except DamageError as error:
                 if attempt == self.ATTEMPTS:
-                    self._bad[piece] = error
+                    self._bad[piece] = str(error)
                     raise
                 log.warning("%s. It is fetched again", error)
 

@@ -147,7 +147,7 @@ def audit(stretch: Stretch, world: World, tolerance: float = TOLERANCE) -> Certi
             s = replace(opened, end=last)
             iterate(s, world)
             s.saver.finish()
-        worked = worked_on(cfg, stage) if last == opened.end else ""
+        worked = worked_on(cfg, stage) if last >= opened.end else ""
         if worked and exact:
             s.saver.finish_stage(stage, lambda: finished(s), s.state.origin)
         if world.rank:

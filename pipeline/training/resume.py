@@ -103,7 +103,7 @@ def start_of(
             outside the stage's span.
     """
     first, end = cfg.span(stage)
-    found = checkpoints.latest(storage, world, upto=end)
+    found = checkpoints.latest(storage, world, upto=cfg.reached(stage))
     if found is None:
         if stage > cfg.first_stage:
             return _from_snapshot(cfg, stage, storage)
@@ -123,7 +123,7 @@ def start_of(
 
 
 def _ended(cfg: RunConfig, storage: Storage, stage: int) -> bool:
-    return checkpoints.has_ended(storage, stage, cfg.span(stage)[1])
+    return checkpoints.has_ended(storage, stage, cfg.reached(stage))
 
 
 def _from_snapshot(cfg: RunConfig, stage: int, storage: Storage) -> Handover:
@@ -149,5 +149,6 @@ def _from_snapshot(cfg: RunConfig, stage: int, storage: Storage) -> Handover:
     with torch.device("meta"):
         beside = frozenset(FAMILIES[cfg.family].build(cfg.model).means())
     networks = {name: t for name, t in found.tensors.items() if name not in beside}
-    state: Handed = {"stage": stage - 1, "seen": cfg.span(stage)[0], "origin": found.origin}
+    seen = max(found.seen, cfg.span(stage)[0])
+    state: Handed = {"stage": stage - 1, "seen": seen, "origin": found.origin}
     return Handover(state, str(folder), {"networks": networks, "ema": found.tensors})

@@ -47,6 +47,7 @@ class Dataset:
         self.manifest = Manifest.read(storage)
         self._shards = ShardReader(open_pieces(storage, cache), self.manifest, resolution)
         self._splits: dict[tuple[str, str, int], SplitReader] = {}
+        self._watched: dict[str, SplitReader] = {}
 
     @classmethod
     def open(cls, cfg: DataConfig, resolution: int, channels: int = 0) -> Self:
@@ -75,15 +76,18 @@ class Dataset:
         They are for looking at: for as many damaged ones as training takes others stand in.
         """
         split = split if self.count(split) else "train"
-        images = SplitReader(self._shards, split, max_broken=self.cfg.max_broken)
-        return torch.from_numpy(images.take(np.arange(min(n, self.count(split))))[0])
+        return self.watched(split, np.arange(min(n, self.count(split))))
+
+    def watched(self, split: str, ids: Ints) -> Tensor:
+        """As `take`, for what a run looks at beside training: stand-ins for damaged ones."""
+        if split not in self._watched:
+            self._watched[split] = SplitReader(self._shards, split, max_broken=self.cfg.max_broken)
+        return torch.from_numpy(self._watched[split].take(ids)[0])
 
     def labels(self, split: str, name: str, ids: Ints) -> Floats:
         """A label of some images, NaN where it is unknown.  [N] -> [N]"""
         smallest = min(self.manifest.resolutions)
-        values = self.split(split, name, smallest).take(ids)[1]
-        assert values is not None
-        return values
+        return self.split(split, name, smallest).values(ids)
 
     def split(self, name: str, label: str = "", resolution: int = 0) -> SplitReader:
         """The images of a split, where a broken one is an error; for one thread."""

@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections import deque
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Self
 
 import numpy as np
@@ -66,7 +66,8 @@ class Loader:
         self._images = dataset.training_split(self._sleep)
         shown = without_last(self._images.shard_samples, self._cfg.validation_img)
         self._shuffle = Shuffle(shown, seed, self._cfg.shuffle_img)
-        self._counted = first_of_each(self._images.values, self._shuffle.samples, self._cfg)
+        labels = partial(dataset.labels, self._cfg.split, self._cfg.label)
+        self._counted = first_of_each(labels, self._shuffle.samples, self._cfg)
         on_gpu = torch.device(device).type == "cuda"
         self._to_device = DeviceCopy(torch.device(device)) if on_gpu else _as_it_is
         self._thread: threading.Thread | None = None

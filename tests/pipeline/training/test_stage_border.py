@@ -260,3 +260,22 @@ def test_a_lost_snapshot_is_made_again_from_its_checkpoint(
     train(half, world)
     assert json.loads(file.read_text())["seen"] == FIRST
     assert_same_end(half, left_alone)
+
+
+def test_batches_that_reach_beyond_a_stage_are_gone_on_from_all_the_same(
+    tmp_path: Path, faces: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = config(tmp_path / "run", faces)
+    odd = replace(cfg.schedule, stage_img=(FIRST - 2, SECOND - 4))  # ends at 30 and 58, not 32, 64
+    cfg = replace(cfg, schedule=odd)
+    assert [cfg.reached(stage) for stage in cfg.stages] == [FIRST, FIRST + SECOND]
+    train(cfg, world)
+    log = Path(cfg.run_dir, "metrics.jsonl")
+    before, ended = log.read_text(), Path(cfg.run_dir, "0008/snapshot/model.safetensors")
+    left = ended.read_bytes()
+    for stage, name in ((1, "0008"), (0, "0004")):  # as killed between last save and snapshot
+        shutil.rmtree(Path(cfg.run_dir, name, "snapshot"))
+        assert next_stage(cfg, open_storage(cfg.run_dir)) == stage
+        train(cfg, world, stages=1)
+        assert ended.read_bytes() == left
+        assert before.startswith(log.read_text())  # no image was shown again

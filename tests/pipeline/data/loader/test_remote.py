@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import threading
+import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -287,6 +288,22 @@ def test_damage_in_the_bucket_is_named_and_counted(
         epoch(URL, cfg)
     s, _ = epoch(URL, replace(cfg, max_broken=10))
     assert s.broken == s.replaced == 4
+
+
+def test_damage_that_is_met_again_keeps_nothing_of_whoever_meets_it(
+    store: Bucket, small: Path, cfg: DataConfig
+) -> None:
+    tar = shard_path(small, 0, 8)
+    data = bytearray(tar.read_bytes())
+    data[3000] ^= 1
+    tar.write_bytes(data)
+    store.upload(small, URL)
+    images, depths = Dataset.open(replace(cfg, path=URL), 8), []
+    for _ in range(3):
+        with pytest.raises(DataError) as met:
+            images.take("train", np.arange(images.count("train")))
+        depths.append(len([*traceback.walk_tb(met.value.__traceback__)]))
+    assert depths[1] == depths[2]  # a traceback holds what its frames do
 
 
 def test_a_tar_cut_in_the_bucket_is_named_soon(store: Bucket, small: Path, cfg: DataConfig) -> None:
