@@ -256,9 +256,9 @@ def test_a_run_in_a_bucket_is_replayed_to_the_bit(
 ) -> None:
     shutil.copytree(honest / "faces", tmp_path / "faces")
     with bucket() as store:
-        store.upload(tmp_path / "nothing", "s3://runs/none")  # makes the bucket
-        trained(replace(config(tmp_path), run_dir="s3://runs/a"), world)
-        storage = open_storage("s3://runs/a")
+        store.upload(tmp_path / "nothing", "s3://audited/none")  # makes the bucket
+        trained(replace(config(tmp_path), run_dir="s3://audited/run"), world)
+        storage = open_storage("s3://audited/run")
         shutil.rmtree(storage.working)  # as on another host
         found = audit(stretch_of(storage, data=str(tmp_path / "faces")), world)
     assert found is not None
