@@ -169,7 +169,7 @@ def _without_content(cfg: RunConfig, seen: int, turns: _Turns) -> Iterator[None]
     """The trainer with the stand-ins in place, beginning after `seen` images."""
 
     def loader(
-        dataset: Pictures, *, seed: int, rank: int, world: int, device: torch.device
+        dataset: Pictures, *, seed: int, rank: int, world: int, device: torch.device, classes: int
     ) -> _Images:
         return _Images(cfg, turns, World(rank, world, device), dataset)
 

@@ -38,6 +38,10 @@ class Pictures:
         shape = len(ids), self._channels, self.resolution, self.resolution
         return torch.zeros(shape, dtype=torch.uint8)
 
+    def watched(self, split: str, ids: Any) -> Tensor:
+        """The same, for what is looked at.  -> uint8 [N, C, R, R]"""
+        return self.take(split, ids)
+
     def labels(self, split: str, name: str, ids: Any) -> Any:
         """Their classes.  -> [N]"""
         return np.arange(len(ids), dtype=np.float32) % CLASSES
