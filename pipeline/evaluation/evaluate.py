@@ -81,15 +81,16 @@ def _result(
 ) -> Result:
     metric, device = METRICS[name], context.world.device
     extractor = context.extractors.get(metric.extractor)
-    split = context.held_out if metric.real == "held out" else metric.real
+    split = context.held_out if metric.held_out else metric.real
+    count = context.dataset.count(split) if metric.tests else context.real_count(split)
     on_train = metric.held_out and context.held_out != "test"
     on_gpu = device.type == "cuda"
     return Result(
         metric=name,
         values=values,
         protocol=metric.protocol + (ON_TRAIN if on_train else ""),
-        samples=context.samples if metric.generates else 0,
-        real={split: context.real_count(split)} if split else {},
+        samples=metric.draws or context.samples if metric.generates else 0,
+        real={split: min(count, metric.at_most or count)} if split else {},
         extractor={} if extractor is None else {extractor.role: extractor.sha256},
         labels=context.labels if metric.labels else (),
         data=context.dataset.manifest.digest,

@@ -43,6 +43,10 @@ class Metric:
     """Whether it measures codes of all of the test split; `learnt`, by what train has taught."""
     generates: bool = True
     """Whether it generates images of latents that it draws."""
+    draws: int = 0
+    """How many, whatever is asked for; 0: as many as are."""
+    at_most: int = 0
+    """Real images of which it measures no more; 0 is no bound of its own."""
     recognises: bool = False
     """Whether it needs the extra `faces`."""
     source: str = ""
@@ -193,17 +197,20 @@ METRICS: dict[str, Metric] = {
         measure=code_metrics.classification_error,
         protocol="share of images, test, whose likeliest class y is not their label",
         tests="held out",
+        generates=False,
         models=(Classifies,),
     ),
     "cluster-error": Metric(
         measure=code_metrics.clustering_error,
         protocol="the same, test, a cluster having the label of its surest validation image",
         tests="held out",
+        generates=False,
         models=(Classifies,),
     ),
     "parzen": Metric(
         measure=code_metrics.log_likelihood,
         protocol="Parzen window on 10,000 samples, test, sigma chosen on validation images, nats",
+        draws=code_metrics.PARZEN_SAMPLES,
         tests="held out",
         models=(Flattens,),
     ),
@@ -211,12 +218,14 @@ METRICS: dict[str, Metric] = {
         measure=code_metrics.code_accuracies,
         protocol="1-NN and linear SVM (C = 1, standardised) in E(x), train to test",
         tests="learnt",
+        generates=False,
         models=(Autoencodes, Unmaps),
     ),
     "knn-svm-pixels": Metric(
         measure=code_metrics.pixel_accuracies,
         protocol="1-NN and linear SVM (C = 1, standardised) in grey values, train to test",
         tests="learnt",
+        generates=False,
         models=(Flattens,),
     ),
     "knn-svm-zw": Metric(
@@ -224,6 +233,7 @@ METRICS: dict[str, Metric] = {
         protocol="1-NN and linear SVM (C = 1, standardised) in w = E(x), and in the z that F takes "
         "there (gradient descent; -few: 10,000 of train, 5,000 of test), train to test",
         tests="learnt",
+        generates=False,
         models=(Unmaps,),
     ),
     "prior-fit": Metric(
@@ -231,6 +241,8 @@ METRICS: dict[str, Metric] = {
         protocol="codes of test, drawn from q(z|x), against as many samples of p(z): squared MMD "
         "(5 Gaussian kernels), held-out accuracy of a classifier",
         tests="held out",
+        generates=False,
+        at_most=code_metrics.FITTED_IMG,
         models=(Autoencodes,),
     ),
     "reciprocity-w": Metric(

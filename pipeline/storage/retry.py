@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 DENIED = 401, 403
 """Answers of HTTP to credentials that are missing, wrong or not enough."""
+BEYOND = "InvalidRange", "416"
+"""Codes of S3 for a range that begins beyond a file's end."""
 
 
 @dataclass(kw_only=True)
@@ -99,8 +101,19 @@ def _may_pass(error: BaseException) -> bool:
     return (
         isinstance(error, Exception)  # whatever the libraries below raise
         and not isinstance(error, about_the_file)
-        and getattr(error, "errno", 0) != errno.EINVAL  # as for a range beyond the end
+        and not _is_of_a_range(error)
     )
+
+
+def _is_of_a_range(error: BaseException) -> bool:
+    """Whether a file ends before the range that was asked for: EINVAL, as s3fs has it.
+
+    It has the same for answers that pass, such as 400 and an upload cut short, and keeps the code.
+    """
+    if getattr(error, "errno", 0) != errno.EINVAL:
+        return False
+    answer = getattr(error.__cause__, "response", None) or {}
+    return answer.get("Error", {}).get("Code", BEYOND[0]) in BEYOND
 
 
 def _hopeless(error: BaseException) -> bool:

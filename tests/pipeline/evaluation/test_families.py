@@ -115,6 +115,7 @@ def test_the_error_is_that_of_the_likeliest_class(digits: Path) -> None:
     labels = context.dataset.labels("test", "class", np.arange(40))
     (result,) = evaluate(Evaluation(["error"], context))
     assert result.values["error"] == pytest.approx(float((labels != 3).mean()))
+    assert (result.samples, result.real) == (0, {"test": len(labels)})  # whatever is asked for
     train = context.dataset.labels("train", "class", np.arange(200))
     assert result.values["error-validation"] == pytest.approx(float((train[-33:] != 3).mean()))
 

@@ -66,6 +66,23 @@ def test_what_says_nothing_of_the_store_is_raised_as_it_is(error: BaseException)
     assert not clock.slept
 
 
+class AnsweredError(Exception):
+    """As botocore passes an answer on."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.response = {"Error": {"Code": code}}
+
+
+def test_a_bad_request_may_pass_although_it_has_the_number_of_a_range_beyond_the_end() -> None:
+    clock, error = Clock(), OSError(errno.EINVAL, "Bad Request")
+    error.__cause__ = AnsweredError("400")
+    assert retry(clock)("x", failing(3, error)) == "done"
+    error.__cause__ = AnsweredError("InvalidRange")
+    with pytest.raises(OSError, match="Bad Request"):
+        retry(clock)("x", failing(1, error))
+
+
 def test_what_cannot_pass_is_refused_at_once() -> None:
     clock = Clock()
     with pytest.raises(DataError, match=r"PermissionError: no.*tried for 0 s.*credentials"):

@@ -276,14 +276,19 @@ def test_a_web_page_instead_of_images_is_named(store: Bucket, small: Path, cfg: 
         epoch(URL, cfg)
 
 
-def test_damage_in_the_bucket_is_named_and_counted(
-    store: Bucket, small: Path, cfg: DataConfig
-) -> None:
+def damaged_bucket(store: Bucket, small: Path) -> None:
+    """The data set in the bucket, a bit of a block flipped."""
     tar = shard_path(small, 0, 8)
     data = bytearray(tar.read_bytes())
     data[3000] ^= 1
     tar.write_bytes(data)
     store.upload(small, URL)
+
+
+def test_damage_in_the_bucket_is_named_and_counted(
+    store: Bucket, small: Path, cfg: DataConfig
+) -> None:
+    damaged_bucket(store, small)
     with pytest.raises(DataError, match=rf"{URL}/r0008/000000\.tar is damaged: the block of"):
         epoch(URL, cfg)
     s, _ = epoch(URL, replace(cfg, max_broken=10))
@@ -293,11 +298,7 @@ def test_damage_in_the_bucket_is_named_and_counted(
 def test_damage_that_is_met_again_keeps_nothing_of_whoever_meets_it(
     store: Bucket, small: Path, cfg: DataConfig
 ) -> None:
-    tar = shard_path(small, 0, 8)
-    data = bytearray(tar.read_bytes())
-    data[3000] ^= 1
-    tar.write_bytes(data)
-    store.upload(small, URL)
+    damaged_bucket(store, small)
     images, depths = Dataset.open(replace(cfg, path=URL), 8), []
     for _ in range(3):
         with pytest.raises(DataError) as met:
