@@ -57,7 +57,8 @@ def from_weights(path: str, side: str, name: str) -> list[str]:
     """The overrides that `from=` stands for: its weights, their widths, a run folder of its own.
 
     Args:
-        path: a snapshot, a run, a checkpoint, or a .pth file of the authors.
+        path: a snapshot, a run, a checkpoint, a .pth file of the authors, or the name of a model
+            that comes with the package.
         side: model.resolution.
         name: what the run is called without the weights.
     """
@@ -65,9 +66,8 @@ def from_weights(path: str, side: str, name: str) -> list[str]:
     from pipeline.training.origin import is_weights, opened
     from pipeline.training.weights import shape_overrides
 
-    weights = Path(path).expanduser().resolve()
-    if not is_weights(weights):
-        weights = snapshot_of(weights)
+    weights = Path(path).expanduser()
+    weights = (weights if is_weights(weights) else snapshot_of(weights)).resolve()
     shape = shape_overrides(opened(weights), int(side)) if side.isdecimal() else {}
     named = next(part for part in weights.parts[::-1] if not PLACES.fullmatch(part))
     keys = {"init.from": weights, "run_dir": f"runs/{name}-from-{Path(named).stem}", **shape}

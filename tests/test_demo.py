@@ -10,6 +10,7 @@ from pipeline.config import load
 from pipeline.config.packaged import packaged
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
+from stylealae.interop.pretrained import pretrained
 from stylealae.networks import build
 
 MODEL = ModelConfig(
@@ -35,3 +36,12 @@ def test_from_takes_the_widths_of_a_runs_newest_snapshot(
     assert (cfg.run_dir, cfg.data.path) == ("runs/photos-64-from-faces", "datasets/photos-64")
     assert (cfg.model.resolution, cfg.model.start_channels, cfg.model.w_width) == (64, 2, 8)
     assert cfg.seed == 3
+
+
+def test_from_takes_the_model_of_the_package_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(demo, "launch", lambda _, argv, **__: asked.append(argv))
+    demo.main(["input=photos.zip", "from=rendered_64", "model.resolution=64"])
+    (argv,) = asked
+    assert f"init.from={pretrained('rendered_64')}" in argv
+    assert "run_dir=runs/photos-64-from-rendered_64" in argv
