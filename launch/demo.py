@@ -57,19 +57,19 @@ def from_weights(path: str, side: str, name: str) -> list[str]:
     """The overrides that `from=` stands for: its weights, their widths, a run folder of its own.
 
     Args:
-        path: a snapshot, a run, a checkpoint, a .pth file of the authors, or the name of a model
-            that comes with the package.
+        path: a snapshot, a run, a checkpoint, the URL of one, hf://owner/name, a .pth file of the
+            authors, or the name of a model that comes with the package.
         side: model.resolution.
         name: what the run is called without the weights.
     """
-    from pipeline.cli.models import snapshot_of
-    from pipeline.training.origin import is_weights, opened
+    from pipeline.training.model_folder import url_of
+    from pipeline.training.origin import opened
     from pipeline.training.weights import shape_overrides
 
-    weights = Path(path).expanduser()
-    weights = (weights if is_weights(weights) else snapshot_of(weights)).resolve()
-    shape = shape_overrides(opened(weights), int(side)) if side.isdecimal() else {}
-    named = next(part for part in weights.parts[::-1] if not PLACES.fullmatch(part))
+    origin = opened(path)
+    weights = url_of(path) or origin.path.resolve()
+    shape = shape_overrides(origin, int(side)) if side.isdecimal() else {}
+    named = next(part for part in Path(weights).parts[::-1] if not PLACES.fullmatch(part))
     keys = {"init.from": weights, "run_dir": f"runs/{name}-from-{Path(named).stem}", **shape}
     return [f"{key}={value}" for key, value in keys.items()]
 

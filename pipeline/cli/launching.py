@@ -116,17 +116,18 @@ def _anchored(cfg: RunConfig) -> RunConfig:
     A job's current folder is a copy of the code that Ray throws away.  A URL stays.
     """
     from pipeline.storage import is_url, local_path
+    from pipeline.training.model_folder import anchored
 
     base = Path.home() / "stylealae" if in_job() else Path.cwd()
-    data, run_dir, weights = (
+    data, run_dir = (
         where if is_url(where) or not where else str(base / local_path(where))
-        for where in (cfg.data.path, cfg.run_dir, cfg.init.from_)
+        for where in (cfg.data.path, cfg.run_dir)
     )
     return replace(
         cfg,
         run_dir=run_dir,
         data=replace(cfg.data, path=data),
-        init=replace(cfg.init, from_=weights),
+        init=replace(cfg.init, from_=anchored(cfg.init.from_, base)),
     )
 
 

@@ -24,31 +24,45 @@ def print_summary(headline: str, run: "RequestedRun", snapshot: Path) -> None:
 
     Commands are printed as they must be typed here: with the .venv's path where it is not active.
     """
-    from pipeline.report.page import write_report
+    from pipeline.report.page import REPORT, write_report, write_report_of
+    from pipeline.report.run import FINISHED
+    from pipeline.storage import is_url
+    from pipeline.training.run_files import SNAPSHOT, stage_name
 
     cfg, storage = run.cfg, run.storage
     folder = storage.working
+
+    def place(name: str) -> str:
+        return storage.at(name) if storage.remote else _shown(folder / name)
+
     if _written(folder / "samples.png") <= _written(snapshot / "model.safetensors"):
         _draw(snapshot, cfg.data, folder)
-    drawn = [folder / f"{name}.png" for name in ("samples", "reconstructions")]
-    pictures = "".join(f"  {p.stem:16}  {_shown(p)}\n" for p in drawn if p.exists())
-    report = write_report(folder)
+    drawn = [name for name in reversed(FINISHED) if (folder / name).exists()]
+    if storage.remote:
+        for name in drawn:
+            storage.write(name, (folder / name).read_bytes())
+        write_report_of(storage.where)
+    else:
+        write_report(folder)
+    pictures = "".join(f"  {Path(name).stem:16}  {place(name)}\n" for name in drawn)
+    model = place(f"{stage_name(cfg.last_stage)}/{SNAPSHOT}")
     click.echo(
         f"\n{headline}\n"
         f"  run folder        {run_location(storage)}\n"
         f"  curves, pictures  {tensorboard_command(storage)}\n"
         f"{pictures}"
-        f"  snapshot          {_shown(snapshot)}\n"
-        f"  report            {_shown(report)}\n"
+        f"  snapshot          {model}\n"
+        f"  report            {place(REPORT)}\n"
     )
     if cfg.family == "stylealae":
-        stylealae, model = _typed("stylealae"), quote(_shown(snapshot))
+        stylealae, model = _typed("stylealae"), quote(model)
+        data = cfg.data.path if is_url(cfg.data.path) else _shown(Path(cfg.data.path))
         click.echo(
             "what next\n"
             f"  a web page to edit and mix faces   {stylealae} studio {model}\n"
             f"  new faces                          {stylealae} sample {model} --out new.png\n"
             f"  how good it is                     {stylealae} evaluate {model} "
-            f"--data {quote(_shown(Path(cfg.data.path)))}\n"
+            f"--data {quote(data)}\n"
         )
 
 

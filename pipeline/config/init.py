@@ -13,8 +13,10 @@ class InitConfig:
     """Weights that a run begins with; the optimizer begins afresh."""
 
     from_: str = ""
-    """Written `init.from`: a snapshot, a checkpoint of another run, or a .pth file of the authors,
-    on storage that all hosts share.  Empty: weights are drawn."""
+    """Written `init.from`: a snapshot, a run, whose newest one is then taken, a checkpoint of
+    another run, or a .pth file of the authors, on storage that all hosts share; a URL of the first
+    three, hf://owner/name, or rendered_64, which comes with the package.  Empty: weights are
+    drawn."""
     networks: str = ""
     """Networks that take them, as in "EG"; the others are drawn.  Empty: all."""
     stage: int = -1

@@ -22,11 +22,12 @@ from pipeline.planning.forecast import Outlook
 from pipeline.planning.tables import plan_table
 from pipeline.report.charts import Curve, Mark, chart, short
 from pipeline.report.faces_by_stage import faces_table
-from pipeline.report.run import Run, as_mapping, read_run
+from pipeline.report.run import FINISHED, Run, as_mapping, read_run, run_folder
+from pipeline.storage import open_storage
 from pipeline.training.progress import READINGS, by_heart
 from stylealae.errors import ConfigError
 
-__all__ = ["REPORT", "write_report"]
+__all__ = ["REPORT", "write_report", "write_report_of"]
 
 REPORT = "report.html"
 STYLE = Path(__file__).parent / "report.css"
@@ -44,18 +45,41 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     """
     run = read_run(folder)
     out = out or folder / REPORT
-    scratch = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(page(run, out.parent), encoding="utf-8")
-        os.replace(scratch, out)
-    except OSError as error:
-        raise ConfigError(f"cannot write {out}: {error}") from error
+    _write(page(run, out.parent), out)
     return out
 
 
-def page(run: Run, beside: Path) -> str:
-    """The whole page; links are relative to the folder `beside`."""
+def write_report_of(url: str, out: Path | None = None) -> str:
+    """Writes the report of a run in an object store, there or, without links, to the file `out`.
+
+    -> its URL or path
+
+    Raises:
+        CheckpointError: there is no run.
+        ConfigError: the page cannot be written.
+    """
+    with run_folder(url, pictures=True) as folder:
+        text = page(read_run(folder), None if out else folder)
+    if out:
+        _write(text, out)
+        return str(out)
+    storage = open_storage(url)
+    storage.write(REPORT, text.encode())
+    return storage.at(REPORT)
+
+
+def _write(text: str, out: Path) -> None:
+    scratch = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_text(text, encoding="utf-8")
+        os.replace(scratch, out)
+    except OSError as error:
+        raise ConfigError(f"cannot write {out}: {error}") from error
+
+
+def page(run: Run, beside: Path | None) -> str:
+    """The whole page; links are relative to the folder `beside`, and left out without one."""
     cfg, name = run.parsed(), run.folder.resolve().name
     sections = {
         "Growth": faces_table(run),
@@ -147,12 +171,10 @@ def _marks(run: Run, cfg: RunConfig | None) -> list[Mark]:
     return [Mark(first, str(4 << stage)) for stage, first in firsts if first < run.seen]
 
 
-def _pictures(run: Run, beside: Path) -> Iterator[str]:
+def _pictures(run: Run, beside: Path | None) -> Iterator[str]:
     """The finished run's two pictures, then the last grid of every stage, the newest first."""
-    for name, caption in (
-        ("reconstructions.png", "Reconstructions of the finished model"),
-        ("samples.png", "Samples of the finished model"),
-    ):
+    for name in FINISHED:
+        caption = f"{Path(name).stem.capitalize()} of the finished model"
         if (run.folder / name).exists():
             yield _picture(run.folder / name, caption, beside)
     last = {grid.resolution: grid for grid in run.grids}
@@ -160,7 +182,7 @@ def _pictures(run: Run, beside: Path) -> Iterator[str]:
         size = f"{grid.resolution}{TIMES}{grid.resolution}"
         yield _picture(grid.path, f"At {size}, after {grid.seen:,} images", beside)
     earlier = [grid for grid in run.grids if last[grid.resolution] is not grid]
-    if earlier:
+    if earlier and beside:
         links = ", ".join(
             f'<a href="{escape(_link(g.path, beside))}">{g.resolution} at {short(g.seen)}</a>'
             for g in earlier
@@ -168,16 +190,15 @@ def _pictures(run: Run, beside: Path) -> Iterator[str]:
         yield f"<p>Earlier sheets, by resolution and images seen: {links}.</p>"
 
 
-def _picture(path: Path, caption: str, beside: Path) -> str:
-    link, caption = escape(_link(path, beside)), escape(caption)
+def _picture(path: Path, caption: str, beside: Path | None) -> str:
+    caption = escape(caption)
     try:
         source = f'<img src="{_embedded(path)}" alt="{caption}" loading="lazy">'
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         source = f"<em>it cannot be shown here: {escape(str(error))}</em>"
-    return (
-        f'<figure class="sheet"><figcaption>{caption}</figcaption>'
-        f'<a href="{link}" title="the file itself">{source}</a></figure>'
-    )
+    if beside:
+        source = f'<a href="{escape(_link(path, beside))}" title="the file itself">{source}</a>'
+    return f'<figure class="sheet"><figcaption>{caption}</figcaption>{source}</figure>'
 
 
 def _embedded(path: Path) -> str:

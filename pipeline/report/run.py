@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,10 +16,14 @@ from pipeline.training.logs import METRICS
 from pipeline.training.run_files import SNAPSHOT
 from stylealae.errors import CheckpointError, ConfigError, did_you_mean
 
-__all__ = ["SCORES", "ImageGrid", "Run", "Score", "as_mapping", "fetched_run", "read_run"]
+__all__ = ["FINISHED", "SCORES", "ImageGrid", "Run", "Score", "as_mapping", "fetched_run"]
+__all__ += ["read_run", "run_folder"]
 
 SCORES = "scores.jsonl"
 """What `stylealae evaluate` adds to a run."""
+ENVIRONMENT, GRIDS = "environment.jsonl", "images"
+FINISHED = ("reconstructions.png", "samples.png")
+"""Pictures that a finished run leaves."""
 
 Json = Mapping[str, Any]  # of any version of this program, so nothing is known of its values
 
@@ -126,8 +130,8 @@ def read_run(folder: Path) -> Run:
         config=as_mapping(state.get("config")),
         versions=as_mapping(state.get("versions")),
         done=[int(f.name) for f in stages if (f / SNAPSHOT).exists()],
-        grids=sorted(_grids(folder / "images"), key=lambda g: (g.resolution, g.seen)),
-        environments=_rows(folder / "environment.jsonl"),
+        grids=_grids(folder / GRIDS),
+        environments=_rows(folder / ENVIRONMENT),
         scores=_scores(folder / SCORES),
     )
 
@@ -140,10 +144,23 @@ def fetched_run(place: str) -> Run:
     """
     if not is_url(place):
         return read_run(Path(place).expanduser())
-    storage, newest = open_storage(place), checkpoints.newest(open_storage(place))
+    with run_folder(place) as folder:
+        return read_run(folder)
+
+
+@contextmanager
+def run_folder(place: str, *, pictures: bool = False) -> Iterator[Path]:
+    """A folder that tells of the run at a URL, for as long as the block lasts.
+
+    It holds copies of the run's rows and the description of its newest checkpoint; with `pictures`
+    those that the report shows too, and files of no bytes in the place of the earlier grids.
+    """
+    storage = open_storage(place)
+    newest = checkpoints.newest(storage)
     with TemporaryDirectory() as name:
-        folder = Path(name)
-        for file in (METRICS, SCORES):
+        folder = Path(name) / place.rstrip("/").rpartition("/")[2]
+        folder.mkdir()
+        for file in (METRICS, SCORES, ENVIRONMENT, *(FINISHED if pictures else ())):
             with suppress(FileNotFoundError):
                 (folder / file).write_bytes(storage.read(file))
         if newest is not None:
@@ -152,7 +169,13 @@ def fetched_run(place: str) -> Run:
         for stage in filter(str.isdigit, storage.names()):
             if storage.is_whole(f"{stage}/{SNAPSHOT}"):
                 (folder / stage / SNAPSHOT).mkdir(parents=True)
-        return read_run(folder)
+        if pictures:
+            (folder / GRIDS).mkdir()
+            for file in storage.names(GRIDS):
+                (folder / GRIDS / file).touch()
+            for grid in {g.resolution: g for g in _grids(folder / GRIDS)}.values():
+                grid.path.write_bytes(storage.read(f"{GRIDS}/{grid.path.name}"))
+        yield folder
 
 
 def _scores(path: Path) -> list[Score]:
@@ -202,11 +225,14 @@ def _newest_state(folder: Path) -> Json:
     return {}
 
 
-def _grids(folder: Path) -> Iterator[ImageGrid]:
+def _grids(folder: Path) -> list[ImageGrid]:
+    """The grids that training drew, in order."""
+    found = []
     for path in folder.glob("[0-9]*-seen-[0-9]*.png"):
         resolution, _, seen = path.stem.partition("-seen-")
         if resolution.isdigit() and seen.isdigit():
-            yield ImageGrid(path, int(resolution), int(seen))
+            found.append(ImageGrid(path, int(resolution), int(seen)))
+    return sorted(found, key=lambda g: (g.resolution, g.seen))
 
 
 def _is_number(value: object) -> bool:

@@ -15,6 +15,7 @@ from pipeline.report.sweep_table import EVALUATION
 from pipeline.storage import is_url, open_storage
 from pipeline.storage.json_lines import json_lines
 from pipeline.training import checkpoints
+from pipeline.training.model_folder import anchored
 from pipeline.training.same_run import require_same_request
 from stylealae.errors import UserError
 
@@ -60,7 +61,7 @@ def job_of(run: SweepRun, evaluation: SweepEvaluation | None) -> Job:
     if not _is_same(run, complete=trained) or not trained:  # train says what differs
         places = [f"data.path={absolute(run.cfg.data.path)}", f"run_dir={folder}"]
         if run.cfg.init.from_:
-            places.append(f"init.from={absolute(run.cfg.init.from_)}")
+            places.append(f"init.from={anchored(run.cfg.init.from_, Path.cwd())}")
         commands.append(("train", config, *run.overrides, *places))
     if evaluation is not None:
         done = set() if commands else _measured(run, evaluation)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
 from pipeline.config import RunConfig, as_dict
+from pipeline.storage import is_url
 
 __all__ = ["CheckpointState", "Handed", "describe", "label"]
 
@@ -42,5 +43,5 @@ def describe(
 
 
 def label(path: str) -> str:
-    """How weights are called in a run's records: the last parts of their path."""
-    return "/".join(Path(path).parts[-3:])
+    """How weights are called in a run's records: by their URL, or the last parts of their path."""
+    return path if is_url(path) else "/".join(Path(path).parts[-3:])

@@ -31,6 +31,8 @@ from stylealae.schedule import Progress
 __all__ = ["ENVIRONMENT", "METRICS", "Log", "due"]
 
 METRICS, ENVIRONMENT = "metrics.jsonl", "environment.jsonl"
+TORN = 1 << 62
+"""More images than any row is of: where a torn row counts."""
 
 
 def due(seen: int, every: int, batch: int) -> bool:
@@ -70,7 +72,7 @@ class Log:
         self._observers: Observers | None = None
         self._shown = _opened(Path(cfg.batches), world) if cfg.batches else None
         if world.rank == 0:
-            _forget_after(storage, seen)
+            _forget_after(storage, seen if seen < span[1] else TORN - 1)  # else later stages' too
             where = {"seen": seen, "ranks": world.size, **environment(world.device)}
             about = About(folder=self.run_dir, seen=seen, config=config or {}, environment=where)
             self._observers = observers(cfg.to, about)
@@ -223,4 +225,4 @@ def _row_of(line: str) -> tuple[int, str]:
         seen, *tags = (row := json.loads(line))
         return int(row[seen]), tags[0].split("/")[0]
     except (ValueError, IndexError):  # torn by a kill in mid-write
-        return 1 << 62, ""
+        return TORN, ""

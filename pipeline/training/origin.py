@@ -1,6 +1,6 @@
 """Weights of others that a run may begin with: a snapshot, another run's checkpoint, the authors'.
 
-    origin = opened(Path("runs/ffhq/0064/snapshot"))
+    origin = opened("runs/ffhq/0064/snapshot")
     origin.trained.stage, origin.trained.alpha     what they are of
     trained, averaged = origin.parts()             the tensors, by the names that ours have
 
@@ -20,6 +20,7 @@ from torch import Tensor
 from pipeline.config import parse
 from pipeline.training.checkpoints import NETWORKS, STATE, Checkpoint
 from pipeline.training.description import label
+from pipeline.training.model_folder import folder_of, snapshot_of, url_of
 from stylealae.config import ModelConfig, ShapeConfig
 from stylealae.errors import CheckpointError, ConfigError
 from stylealae.families import FAMILIES, sections
@@ -29,7 +30,7 @@ from stylealae.interop.layout import WEIGHTS
 from stylealae.interop.released import model_of, read_released, released_to_ours
 from stylealae.interop.snapshot import Snapshot
 
-__all__ = ["Origin", "Tensors", "Trained", "is_weights", "opened"]
+__all__ = ["Origin", "Tensors", "Trained", "opened"]
 
 Tensors = Mapping[str, Tensor]
 
@@ -51,13 +52,9 @@ class Trained:
 class Origin(ABC):
     """Weights of others at a path."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @property
-    def where(self) -> str:
-        """How they are called in a run's records."""
-        return label(str(self.path))
+    def __init__(self, path: Path, where: str) -> None:
+        self.path, self.where = path, where
+        """The files on this host, and how they are called in a run's records."""
 
     @cached_property
     def sha256(self) -> str:
@@ -169,14 +166,15 @@ class ReleasedWeights(Origin):
         return model_of(self._averaged)
 
 
-def opened(path: Path) -> Origin:
-    """The weights at a path, by what lies there; nothing is read yet."""
-    path = path.expanduser()
+def opened(where: str | Path) -> Origin:
+    """The weights at a path or URL, by what lies there; of a run its newest snapshot.
+
+    Raises:
+        CheckpointError: there are none.
+    """
+    path, called = folder_of(where), label(url_of(where) or str(where))
     if path.is_file():
-        return ReleasedWeights(path)
-    return CheckpointWeights(path) if (path / STATE).is_file() else SnapshotWeights(path)
-
-
-def is_weights(path: Path) -> bool:
-    """Whether a file or a checkpoint lies at a path."""
-    return path.is_file() or (path / STATE).is_file()
+        return ReleasedWeights(path, called)
+    if (path / STATE).is_file():
+        return CheckpointWeights(path, called)
+    return SnapshotWeights(snapshot_of(path), called)

@@ -9,7 +9,6 @@ init.networks leaves out, is drawn as in any other run.
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -50,7 +49,7 @@ def resolved(cfg: RunConfig, storage: Storage | None = None) -> RunConfig:
         if init.stage >= 0 and init.stage != stage:
             return cfg  # another run, which is said where both are compared
         return replace(cfg, init=replace(init, stage=stage, alpha=alpha))
-    there = opened(Path(init.from_)).trained
+    there = opened(init.from_).trained
     stage = init.stage if init.stage >= 0 else min(there.stage, cfg.last_stage)
     if stage > there.stage + 1:
         raise ConfigError(
@@ -71,7 +70,7 @@ def begin(cfg: RunConfig) -> Handover:
         ConfigError: init.networks names networks that the family has not.
     """
     assert cfg.init.stage >= 0, "the config is to be resolved first"
-    origin = opened(Path(cfg.init.from_))
+    origin = opened(cfg.init.from_)
     there = origin.trained
     if there.family != cfg.family:
         raise CheckpointError(

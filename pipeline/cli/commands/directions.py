@@ -10,8 +10,9 @@ import click
 from pipeline.cli.arguments import COUNT, DEVICE, MODEL, PATH
 from pipeline.cli.batches import read_batches
 from pipeline.cli.errors import reports_errors
-from pipeline.cli.models import hub_name, open_model, snapshot_of
+from pipeline.cli.models import open_model
 from pipeline.cli.output import JSON, print_numbers, print_table, wants_tables
+from pipeline.training.model_folder import snapshot_of, url_of
 from stylealae.errors import ConfigError, DataError
 from stylealae.interop.pretrained import pretrained
 
@@ -116,10 +117,10 @@ def _home_of(model: Path) -> Path:
     """The folder of a model, where its directions lie.
 
     Raises:
-        ConfigError: it is the package's own or the hub's, which stay as they are.
+        ConfigError: it is the package's own, the hub's or a store's, which stay as they are.
     """
-    if name := hub_name(model):
-        raise ConfigError(f"{name} is on the hub: name a folder of your own with --out")
+    if url := url_of(model):
+        raise ConfigError(f"{url} is not on this machine: name a folder of your own with --out")
     home = snapshot_of(model)
     if home == pretrained(str(model)):
         raise ConfigError(f"{model} comes with the package: name a folder of your own with --out")

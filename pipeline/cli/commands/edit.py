@@ -12,9 +12,9 @@ import click
 from pipeline.cli.arguments import COUNT, DEVICE, IMAGES, MODEL, OUT, PATH
 from pipeline.cli.batches import open_for, styles_of
 from pipeline.cli.errors import reports_errors
-from pipeline.cli.models import snapshot_of
 from pipeline.cli.output import print_numbers, write_picture
 from pipeline.cli.progress import progress
+from pipeline.training.model_folder import snapshot_of
 from stylealae.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import json
 import logging
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
@@ -14,9 +14,11 @@ import click
 
 from pipeline.cli.arguments import DEVICE, FEATURES, LABELS, PATH, SHA256, words
 from pipeline.cli.errors import WIDTH, reports_errors
-from pipeline.cli.models import device_of, snapshot_of
+from pipeline.cli.models import device_of
 from pipeline.cli.output import JSON, print_table, wants_tables, write_picture
 from pipeline.cli.progress import ANNOUNCED_S, bars, in_words
+from pipeline.training.model_folder import snapshot_of, url_of
+from pipeline.training.run_files import SNAPSHOT
 from stylealae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ def evaluate(
     On a terminal the numbers are a table; piped, with --json and in --out a line of JSON a metric.
 
     RUN_OR_SNAPSHOT is a snapshot, a run, whose newest snapshot is then taken and which keeps the
-    lines in scores.jsonl for `report` and `compare`, or a released .pth.
+    lines in scores.jsonl for `report` and `compare`, the URL of either, or a released .pth.
 
     \b
     stylealae evaluate runs/demo --data datasets/rendered --samples 2000
@@ -108,7 +110,10 @@ def evaluate(
         raise ConfigError("--metrics names none: leave it out for the quick ones, or name some")
     snapshot = model if model.is_file() else snapshot_of(model)
     world = _world("cpu" if cpu else device)
-    kept = model / SCORES if model.is_dir() and snapshot != model else None
+    url = url_of(model)
+    kept: Path | str | None = model / SCORES if model.is_dir() and snapshot != model else None
+    if url and snapshot.name == SNAPSHOT != model.name:
+        kept = f"{url}/{SCORES}"
     found = extractors(features, world.device, sha256)
     m = _opened(snapshot, world)
     if folder is not None:
@@ -136,7 +141,12 @@ def evaluate(
         stack.enter_context(_interruptible(results, wanted, (out, kept)))
         for result in results_of(Evaluation(wanted, context), _announced(context)):
             results.append(result)
-            about = {**asdict(result), "snapshot": str(snapshot), "seen": m.seen, "dataset": data}
+            about = {
+                **asdict(result),
+                "snapshot": url or str(snapshot),
+                "seen": m.seen,
+                "dataset": data,
+            }
             values = {k: v if isfinite(v) else None for k, v in result.values.items()}
             if not world.rank:
                 _write({**about, "values": values}, (out, kept), echo=not shown)
@@ -159,7 +169,7 @@ def _announced(context: "EvaluationContext[Model]") -> "Callable[[float], None]"
 
 @contextmanager
 def _interruptible(
-    results: "Sequence[Result]", names: Sequence[str], files: Sequence[Path | None]
+    results: "Sequence[Result]", names: Sequence[str], files: Sequence[Path | str | None]
 ) -> Iterator[None]:
     """Has Ctrl-C say which metrics were measured before it."""
     try:
@@ -224,15 +234,30 @@ def _draw(context: "EvaluationContext[Model]", run: Path, folder: Path) -> None:
             show(run, f"image/{name}", picture, context.model.seen)
 
 
-def _write(about: dict[str, object], files: Sequence[Path | None], *, echo: bool) -> None:
+def _write(about: dict[str, object], files: Sequence[Path | str | None], *, echo: bool) -> None:
     """A line of JSON on stdout, and in files."""
     line = json.dumps(about)
     if echo:
         click.echo(line)
-    for out in filter(None, files):
+    for out in files:
+        if isinstance(out, str):
+            _add_at_url(line, out)
+        if not isinstance(out, Path):
+            continue
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
             with out.open("a") as file:
                 file.write(line + "\n")
         except OSError as error:
             raise ConfigError(f"cannot write {out}: {error.strerror}") from error
+
+
+def _add_at_url(line: str, url: str) -> None:
+    """Adds a line to a file in an object store, where no file grows: it is written anew."""
+    from pipeline.storage import open_storage
+
+    folder, _, name = url.rpartition("/")
+    storage, before = open_storage(folder), b""
+    with suppress(FileNotFoundError):
+        before = storage.read(name)
+    storage.write(name, before + line.encode() + b"\n")

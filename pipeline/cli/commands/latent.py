@@ -113,22 +113,32 @@ def interpolate(
     order = [*range(len(w)), *([0] if loop else [])]
     pairs = list(pairwise(order))
     if not is_video:
-        ways = [_pictures(m, w[a], w[b], steps) for a, b in pairs]
-        rows: list[Row] = [(f"{names[a]}\nto {names[b]}", x) for (a, b), x in
-                           zip(pairs, ways, strict=True)]  # fmt: skip
+        rows: list[Row] = [
+            (f"{names[a]}\nto {names[b]}", _pictures(m, w[a], w[b], steps)) for a, b in pairs
+        ]
         headings = [f"{k / (steps - 1):.2f}" for k in range(steps)]
         write_picture(image_grid(rows, headings=headings, columns=steps, tile=96), out)
         print_numbers(command="interpolate", faces=len(w), pictures=steps * len(pairs))
         return
     each = max(1, round(seconds * fps))
-    frames, kind = _write_frames(m, [(w[a], w[b]) for a, b in pairs], out, each, fps)
+    ways = [(w[a], w[b]) for a, b in pairs]
+    frames, kind = _write_frames(m, ways, out, each, fps, closed=loop)
     print_numbers(command="interpolate", faces=len(w), pictures=frames, fps=fps, kind=kind)
 
 
 def _write_frames(
-    m: "StyleALAE", ways: "Sequence[tuple[Tensor, Tensor]]", out: Path, steps: int, fps: float
+    m: "StyleALAE",
+    ways: "Sequence[tuple[Tensor, Tensor]]",
+    out: Path,
+    steps: int,
+    fps: float,
+    *,
+    closed: bool,
 ) -> tuple[int, str]:
-    """Writes a video; the number of its frames, and its format."""
+    """Writes a video; the number of its frames, and its format.
+
+    Of a `closed` way the last picture is the first, which a player shows next.
+    """
     from pipeline.export.video import write_video
     from stylealae.image_grid import to_uint8
 
@@ -138,7 +148,8 @@ def _write_frames(
             # The last one is the next way's first.
             frames += [*to_uint8(_pictures(m, w, w_other, steps + 1)[:-1])]
             advance(steps)
-    frames += [*to_uint8(_pictures(m, ways[-1][1], ways[-1][1], 1))]
+    if not closed:
+        frames += [*to_uint8(_pictures(m, ways[-1][1], ways[-1][1], 1))]
     kind = write_video(frames, out, fps)
     click.echo(out)
     return len(frames), kind

@@ -9,7 +9,9 @@ import click
 
 from pipeline.cli.arguments import DEVICE, PATH
 from pipeline.cli.errors import reports_errors
-from pipeline.cli.models import newest_run, open_model, snapshot_of
+from pipeline.cli.models import newest_run, open_model
+from pipeline.training.model_folder import snapshot_of, url_of
+from pipeline.training.run_files import SNAPSHOT
 from stylealae.errors import ConfigError, UserError
 from stylealae.interop.pretrained import trained_on
 
@@ -130,11 +132,15 @@ def _directions_of(model: Path, given: Path | None) -> "Directions | None":
 
 def _config_of(model: Path) -> "RunConfig | None":
     """The config of the run that a model is of; None where it is not known."""
-    from pipeline.report.run import read_run
+    from pipeline.report.run import fetched_run
+    from stylealae.interop.hub import SCHEME
 
     try:
+        if url := url_of(model):
+            run = url.rsplit("/", 2)[0] if model.name == SNAPSHOT else url
+            return None if url.startswith(SCHEME) else fetched_run(run).parsed()
         snapshot = snapshot_of(model).resolve()
-        return None if model.is_file() else read_run(snapshot.parents[1]).parsed()
+        return None if model.is_file() else fetched_run(str(snapshot.parents[1])).parsed()
     except (UserError, OSError, IndexError):
         return None
 
@@ -179,22 +185,26 @@ def _examples(m: "StyleALAE", path: Path | None, cfg: "RunConfig | None") -> "Se
 
 def _name_of(model: Path) -> str:
     """What people call it: the run's name for runs/demo/0032/snapshot, else the folder's own."""
-    return model.parents[1].name if model.name == "snapshot" else model.stem
+    return model.parents[1].name if model.name == SNAPSHOT else model.stem
 
 
 @click.command()
-@click.argument("run", type=PATH)
+@click.argument("run")
 @click.option("--out", type=PATH, help="Default: report.html in the run.")
 @reports_errors
-def report(run: Path, out: Path | None) -> None:
+def report(run: str, out: Path | None) -> None:
     """Tell a run on one page: pictures, curves, metrics, plan, config, environment.
 
     \b
     stylealae report runs/demo
     stylealae report runs/ffhq --out ffhq.html
+    stylealae report s3://bucket/runs/ffhq
 
-    The page is one file that opens from the disk; a finished run has one already.
+    RUN is a folder or a URL. The page is one file that opens from the disk; a finished run has one
+    already.
     """  # noqa: D301
-    from pipeline.report.page import write_report
+    from pipeline.report.page import write_report, write_report_of
+    from pipeline.storage import is_url, local_path
 
-    click.echo(write_report(run, out))
+    place = local_path(run)
+    click.echo(write_report_of(place, out) if is_url(place) else write_report(Path(place), out))

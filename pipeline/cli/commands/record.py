@@ -9,7 +9,8 @@ import click
 
 from pipeline.cli.arguments import DEVICE, FEATURES, LABELS, PATH, SHA256, words
 from pipeline.cli.errors import reports_errors
-from pipeline.cli.models import device_of, snapshot_of
+from pipeline.cli.models import device_of
+from pipeline.training.model_folder import snapshot_of
 from stylealae.errors import ConfigError
 
 if TYPE_CHECKING:

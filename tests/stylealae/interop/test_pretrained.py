@@ -7,7 +7,7 @@ import torch
 from click.testing import CliRunner
 
 from pipeline.cli.app import main
-from pipeline.cli.models import snapshot_of
+from pipeline.training.model_folder import snapshot_of
 from stylealae import StyleALAE
 from stylealae.interop.pretrained import DEFAULT, names, pretrained, trained_on
 

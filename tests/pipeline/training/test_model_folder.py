@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli.models import snapshot_of
+from pipeline.training.model_folder import snapshot_of
 from stylealae.errors import CheckpointError
 
 
