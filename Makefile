@@ -3,7 +3,7 @@
 # make test-slow   the tests that take long: whole programs, a wheel, a compiler
 # make setup   only the .venv (HASHES=1: by hashes)    make bench   measurements, as JSON
 # make test-portable   the part without Ray as other processors would run it (an hour)
-# make docs    the documentation as a site, build/site; a broken link is an error
+# make docs    lists that pages take from the code, and the site, build/site; a broken link is an error
 # make fakegpu what a GPU would refuse, and what it would be asked for, without one (a C++ compiler)
 # make faults  hosts die, links break, disks fill, and nothing is lost (Linux, root)
 # make trials  a run in Azure's and Google's stores, by their emulators; what hostile files cost
@@ -44,6 +44,7 @@ bench: setup
 	@$(BIN)/python -m bench $(ARGS)
 
 docs: setup
+	@PYTHONPATH=. $(BIN)/python docs/lists.py
 	@NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/python -m mkdocs build --quiet --strict $(ARGS)
 	@echo build/site/index.html
 
