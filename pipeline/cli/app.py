@@ -26,7 +26,7 @@ from pipeline.cli.commands import (
     sweep,
     watch,
 )
-from pipeline.cli.errors import show_error
+from pipeline.cli.errors import lacking, show_error
 from pipeline.process import keep_freed_memory, share_cores
 from stylealae.errors import ConfigError, UserError
 
@@ -77,6 +77,11 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except UserError as error:
             show_error(error)
+            ctx.exit(1)
+        except ModuleNotFoundError as error:
+            if not (sentence := lacking(error)):
+                raise
+            show_error(sentence)
             ctx.exit(1)
         except click.UsageError as error:
             _show_usage(error)

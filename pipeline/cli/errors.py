@@ -14,13 +14,45 @@ import click
 
 from stylealae.errors import UserError, printable
 
-__all__ = ["WIDTH", "folded", "reporting", "reports_errors", "resumable", "show_error"]
+__all__ = ["EXTRAS", "WIDTH", "folded", "lacking", "reporting", "reports_errors", "resumable"]
+__all__ += ["show_error"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 WIDTH = 80
 """Columns of sentences on a terminal, or as many as it has."""
+
+EXTRAS = {
+    "adlfs": "az",
+    "cv2": "train",
+    "deepspeed": "train",
+    "dlib": "faces",
+    "face_recognition_models": "faces",
+    "gcsfs": "gs",
+    "google_crc32c": "sources",
+    "huggingface_hub": "hub",
+    "imageio_ffmpeg": "tools",
+    "lmdb": "sources",
+    "matplotlib": "tools",
+    "mlflow": "mlflow",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxscript": "onnx",
+    "pillow_heif": "heic",
+    "psutil": "train",
+    "pyarrow": "sources",
+    "ray": "cluster",
+    "s3fs": "s3",
+    "simplejpeg": "train",
+    "sklearn": "tools",
+    "starlette": "demo",
+    "tensorboard": "train",
+    "uvicorn": "demo",
+    "wandb": "wandb",
+    "webdataset": "train",
+}
+"""Modules that not every installation has, and the extra of this package that brings them."""
 
 
 def reporting(interrupted: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -38,6 +70,11 @@ def reporting(interrupted: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 return command(*args, **kwargs)
             except UserError as error:
                 show_error(error)
+                sys.exit(1)
+            except ModuleNotFoundError as error:
+                if not (sentence := lacking(error)):
+                    raise
+                show_error(sentence)
                 sys.exit(1)
             except PermissionError as error:  # of files that no one has looked at before
                 show_error(
@@ -66,6 +103,16 @@ def reporting(interrupted: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return wrapped
 
     return reports
+
+
+def lacking(error: ModuleNotFoundError) -> str:
+    """The sentence on a library that is not installed; empty for any other module."""
+    if not (extra := EXTRAS.get(error.name or "")):
+        return ""
+    return (
+        f"{error.name} is not installed; it comes with the extra {extra}: pip install "
+        f"'stylealae[{extra}]', or in a clone pip install -c constraints.txt -e '.[{extra}]'"
+    )
 
 
 def _mend(error: OSError) -> str:

@@ -1,21 +1,30 @@
 """What the command line says when something ends it, and where its progress goes."""
 
+import importlib
 import re
+import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
 
 import click
 import pytest
 from click.testing import CliRunner
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from pipeline.cli import progress
 from pipeline.cli.__main__ import main as begin
 from pipeline.cli.app import main
 from pipeline.cli.arguments import PATH
-from pipeline.cli.errors import reporting, reports_errors, resumable, show_error
+from pipeline.cli.errors import EXTRAS, reporting, reports_errors, resumable, show_error
 from pipeline.data.images import read_images
+
+PROJECT = tomllib.loads((Path(__file__).resolve().parents[3] / "pyproject.toml").read_text())
+EXTRAS_OF_PROJECT = PROJECT["project"]["optional-dependencies"]
 
 
 @pytest.mark.parametrize(
@@ -167,6 +176,62 @@ def test_sentences_are_folded_for_a_terminal_alone(
     assert path in lines  # whole, to be copied
     assert max(len(line) for line in lines if line != path) <= 80
     assert " ".join(lines).split() == f"error: {sentence}".split()
+
+
+def test_a_library_that_is_not_installed_is_named_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @click.command()
+    @reports_errors
+    def command() -> None:
+        importlib.import_module("lmdb")
+
+    monkeypatch.setitem(sys.modules, "lmdb", None)
+    ended = CliRunner().invoke(command)
+    assert ended.exit_code == 1
+    assert ended.output == (
+        "error: lmdb is not installed; it comes with the extra sources: pip install "
+        "'stylealae[sources]', or in a clone pip install -c constraints.txt -e '.[sources]'\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["pipeline.nothing", "stylealae.nothing", "ray.nothing", "numpy"])
+def test_a_module_that_no_extra_brings_stays_a_traceback(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @click.command()
+    @reports_errors
+    def command() -> None:
+        importlib.import_module(name)
+
+    monkeypatch.setitem(sys.modules, name, None)
+    assert isinstance(CliRunner().invoke(command).exception, ModuleNotFoundError)
+
+
+def test_images_without_their_decoders_are_a_sentence(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules |= dict.fromkeys(('cv2', 'simplejpeg')); "
+        "from pipeline.cli.app import main; main()"
+    )
+    words = ["prepare", "6", "--source", "rendered", "--out", str(tmp_path / "set")]
+    ended = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert re.fullmatch(r"error: (cv2|simplejpeg) is not installed; .*\n", ended.stderr)
+
+
+def test_every_library_of_an_extra_is_named_with_one_that_brings_it() -> None:
+    brings = {
+        extra: {canonicalize_name(Requirement(line).name) for line in lines}
+        for extra, lines in EXTRAS_OF_PROJECT.items()
+    }
+    modules = packages_distributions()
+    for module, extra in EXTRAS.items():
+        there = {canonicalize_name(name) for name in modules.get(module, [])}
+        assert not there or there & brings[extra], f"{module} does not come with {extra}"
+    named = {canonicalize_name(name) for module in EXTRAS for name in modules.get(module, [])}
+    optional = set().union(*(brings[extra] for extra in brings.keys() - {"dev", "docs"}))
+    here = {canonicalize_name(name) for names in modules.values() for name in names}
+    assert (optional & here) - {"dlib-bin"} <= named  # which does not list its module dlib
 
 
 def test_no_words_are_answered_with_the_help() -> None:
