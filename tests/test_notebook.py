@@ -14,7 +14,9 @@ SMALL = {"faces": 100, "schedule": "[64,64,64]"}
 
 @pytest.mark.slow
 def test_every_cell_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
+    here = tmp_path / "docs"
+    here.mkdir()
+    monkeypatch.chdir(here)
     names: dict[str, Any] = {}
     pictures = []
     for cell in json.loads(NOTEBOOK.read_text())["cells"]:
@@ -35,4 +37,5 @@ def test_every_cell_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     shown = [picture for picture in pictures if isinstance(picture, Image.Image)]
     assert len(shown) == 3
     assert all(min(picture.size) > 16 for picture in shown)
+    assert not any(here.iterdir())  # what it makes lies beside docs/
     assert names["w"].shape == (8, names["m"].code_width)
