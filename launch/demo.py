@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """The demo: StyleALAE on rendered faces, 4x4 to 32x32, as a Ray job on two CPU cores.
 
-Reproduces: the whole pipeline in small.  Hardware: two CPU cores.  Time: 7 to 15 minutes.
+Reproduces: the whole pipeline in small.  Hardware: two CPU cores.  Time: 7 to 12 minutes.
 Expect: reconstructions that follow hair, skin, clothes, light and backdrop; samples are rougher.
 
     python launch/demo.py                                          the embedded default

@@ -35,7 +35,7 @@ def audit(run: str, upto: int | None, data: str, tolerance: float, out: Path) ->
 
     \b
     stylealae audit runs/demo
-    stylealae audit /mnt/theirs --data datasets/rendered --upto 70400
+    stylealae audit /mnt/theirs --data datasets/rendered --upto 28800
     torchrun --nproc-per-node 2 -m pipeline.cli audit runs/pair      a run of two ranks
 
     Losses, weights, averages and moments must be the run's: bit for bit where processor, torch,

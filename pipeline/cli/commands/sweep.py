@@ -31,7 +31,8 @@ __all__ = ["sweep"]
 @click.option("--gpus", default=0.0, show_default=True, help="GPUs, or a fraction of one.")
 @click.option("--metrics", default="", help="Metrics to measure of every run, commas between.")
 @click.option("--data", default="", help="Data set to measure on.  [default: data.path]")
-@click.option("--samples", default=10_000, show_default=True, help="As `evaluate` has it.")
+@click.option("--samples", default=10_000, show_default=True,
+              help="Images to generate, and at most so many real ones.")  # fmt: skip
 @click.option("--labels", default="", help="As `evaluate` has it.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False),
               help="JSON file to add the runs to, with the table beside it.  [default: sweep.json "
