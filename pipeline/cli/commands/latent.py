@@ -78,13 +78,13 @@ def mix(
 @MODEL
 @click.argument("faces", nargs=-1, required=True)
 @click.option("--out", required=True, type=PATH,
-              help="A sheet (.png), or a movie (.gif, .webp, .mp4, .webm).")  # fmt: skip
+              help="A sheet (.png), or a video (.gif, .webp, .mp4, .webm).")  # fmt: skip
 @click.option("--steps", default=9, show_default=True, type=click.IntRange(2),
               help="Pictures from one face to the next, in a sheet.")  # fmt: skip
 @click.option("--seconds", default=2.0, show_default=True, type=FiniteRange(0.1),
-              help="From one face to the next, in a movie.")  # fmt: skip
+              help="From one face to the next, in a video.")  # fmt: skip
 @click.option("--fps", default=24.0, show_default=True, type=FiniteRange(1, 60),
-              help="Pictures a second, in a movie.")  # fmt: skip
+              help="Pictures a second, in a video.")  # fmt: skip
 @click.option("--loop", is_flag=True, help="Return to the first face.")
 @DEVICE
 @reports_errors
