@@ -17,6 +17,7 @@ from pipeline.config.run import RunConfig
 from pipeline.data.sources.source import Options
 from pipeline.evaluation.context import EvaluationContext
 from pipeline.evaluation.image_metrics import prior_samples
+from pipeline.evaluation.registry import METRICS
 from pipeline.world import World
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
@@ -34,7 +35,18 @@ SMALL = ModelConfig(
 def hooks() -> ModuleType:
     """What the site is made with."""
     pytest.importorskip("mkdocs", reason="the site needs the extra docs")
-    spec = importlib.util.spec_from_file_location("hooks", DOCS / "hooks.py")
+    return loaded("hooks")
+
+
+@pytest.fixture(scope="module")
+def lists() -> ModuleType:
+    """What the lists of pages are made with."""
+    return loaded("lists")
+
+
+def loaded(name: str) -> ModuleType:
+    """A script of docs/, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -83,10 +95,20 @@ def test_links_lead_to_pages(hooks: ModuleType):
             assert there, f"{page.name} links to {target}"
 
 
-def test_every_command_and_key_is_listed(hooks: ModuleType):
-    listed = hooks.commands()
+@pytest.mark.parametrize("page", ["commands", "configuration", "troubleshooting"])
+def test_the_list_of_a_page_is_as_the_code_has_it(lists: ModuleType, page: str):
+    there = (DOCS / f"{page}.md").read_text()
+    assert there == lists.current(page), f"docs/{page}.md is of other code: run `make docs`"
+
+
+def test_every_page_with_a_list_is_compared(lists: ModuleType):
+    assert list(lists.LISTS) == ["commands", "configuration", "troubleshooting"]
+
+
+def test_every_command_and_key_is_listed(lists: ModuleType):
+    listed = lists.commands()
     assert all(f"## {name}\n" in listed for name in main.commands)
-    keys = hooks.keys()
+    keys = lists.keys()
     for section in fields(RunConfig):
         if section.default_factory is MISSING:
             assert f"| `{section.name}` |" in keys
@@ -95,8 +117,14 @@ def test_every_command_and_key_is_listed(hooks: ModuleType):
                 assert f"| `{section.name}.{key.name}` |" in keys
 
 
-def test_an_error_is_found_by_its_words(hooks: ModuleType, tmp_path: Path):
+def test_every_metric_has_its_row():
+    page = (DOCS / "metrics.md").read_text()
+    named = {name.removesuffix("-random").removesuffix("-custom") for name in METRICS}
+    assert [name for name in sorted(named) if f"`{name}`" not in page] == []
+
+
+def test_an_error_is_found_by_its_words(lists: ModuleType, tmp_path: Path):
     shown = CliRunner().invoke(main, ["export", "runs/none", "--out", str(tmp_path)])
     words = shown.stderr.removeprefix(f"error: {tmp_path}").strip()
     assert words == "exists: name another folder, or replace it with --overwrite"
-    assert f"… {words}" in hooks.errors()
+    assert f"… {words}" in lists.errors()
