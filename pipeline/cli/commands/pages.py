@@ -12,7 +12,7 @@ from pipeline.cli.errors import reports_errors
 from pipeline.cli.models import newest_run, open_model
 from pipeline.training.model_folder import snapshot_of, url_of
 from pipeline.training.run_files import SNAPSHOT
-from stylealae.errors import ConfigError, UserError
+from stylealae.errors import UserError
 from stylealae.interop.pretrained import trained_on
 
 if TYPE_CHECKING:
@@ -67,18 +67,13 @@ def studio(
     here. Nothing that is uploaded is kept. Beyond this machine the address holds a token, which
     is asked for. More: docs/studio.md.
     """  # noqa: D301
-    try:
-        from pipeline.studio.guard import Access
-        from pipeline.studio.handlers import StudioInfo
-        from pipeline.studio.server import listening, serve
-        from pipeline.studio.uploads import decoders
-    except ImportError as error:
-        raise ConfigError(
-            f"the studio needs {error.name}: pip install 'stylealae[demo]'"
-        ) from error
     from pipeline.faces.landmarks import detector as found
     from pipeline.faces.landmarks import usual_detector
+    from pipeline.studio.guard import Access
+    from pipeline.studio.handlers import StudioInfo
+    from pipeline.studio.server import listening, serve
     from pipeline.studio.studio import Studio
+    from pipeline.studio.uploads import decoders
 
     detector = detector or usual_detector()
     if detector:
