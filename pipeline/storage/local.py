@@ -18,7 +18,10 @@ from pipeline.storage.publish import (
 )
 from pipeline.storage.storage import Storage
 
-__all__ = ["LocalStorage"]
+__all__ = ["VISIBLE_S", "LocalStorage"]
+
+VISIBLE_S = 60.0
+"""NFS may show other hosts a new file or folder so much later."""
 
 
 class LocalStorage(Storage):

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.storage import Storage
+from pipeline.storage.local import VISIBLE_S
 from pipeline.training import run_files
 from pipeline.training.description import CheckpointState, Handed
 from pipeline.training.fencing import Fence
@@ -50,8 +51,6 @@ log = logging.getLogger(__name__)
 Parts = Mapping[str, Mapping[str, "Tensor"]]
 """Tensors by part of the state, `networks`, `ema` or `adam`, and by name."""
 STATE, NETWORKS = "state.json", "networks.safetensors"
-VISIBLE_S = 60.0
-"""NFS may show other hosts a new folder so much later."""
 
 
 @dataclass(frozen=True)

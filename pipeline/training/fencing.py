@@ -31,18 +31,25 @@ driver alone, so only the file's name counts.  The races, and why they harm noth
 * An orphaned Ray Train controller starts another group of an old driver: its group number lies
   below the newer driver's number, so it is out before it has begun.
 * NFS keeps listings for up to a minute: on a folder `require` first makes and removes a file of its
-  own there, for which the client asks the server again.
+  own there, for which the client asks the server again.  What a killed process leaves of these goes
+  with the next claim.
 * The clock is in no comparison.
+
+A number goes only by a claim, which leaves a higher one.  Where neither a holder's own number nor
+a higher one is there, the folder is not the one that was claimed: hosts do not share it, or it was
+moved or removed.
 """
 
 import json
 import logging
 import os
 import socket
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pipeline.storage import Storage
+from pipeline.storage.local import VISIBLE_S
 from stylealae.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -53,6 +60,7 @@ __all__ = ["Fence", "FencedError"]
 log = logging.getLogger(__name__)
 
 FOLDER = "fence"
+LOOK = ".look-"
 TRIES = 100
 
 
@@ -77,7 +85,7 @@ class Fence:
             number = int(there[-1].partition(".")[0]) + 1 if there else 1
             token, about = f"{number:08d}", _about(_starts(storage, there))
             if _made(storage, token, about) and _tokens(storage)[-1] == token:
-                for old in there:
+                for old in (*there, *_looks(storage, token)):
                     storage.remove(f"{FOLDER}/{old}")
                 return cls(storage, token)
         raise CheckpointError(
@@ -91,7 +99,13 @@ class Fence:
         return None if world.rank else cls.claim(storage)
 
     def group(self, number: int, stage: int) -> "Fence":
-        """The fence of attempt `number` at a stage; attempts before it lose the right to write."""
+        """The fence of attempt `number` at a stage; attempts before it lose the right to write.
+
+        Raises:
+            CheckpointError: the driver's number is not seen here.
+            FencedError: another driver or attempt came later.
+        """
+        self._require_shared()
         token = f"{self.token.partition('.')[0]}.{number:04d}"
         starts = _starts(self.storage, _tokens(self.storage)) + 1
         _made(self.storage, token, _about(starts))
@@ -104,13 +118,18 @@ class Fence:
 
         Raises:
             FencedError: one has.
+            CheckpointError: neither this one nor a higher one is there.
         """
-        if not self.storage.remote:
-            look = f"{FOLDER}/.look-{self.token}-{os.getpid()}"
+        tokens = _tokens(self.storage)
+        if tokens and not self.storage.remote:  # where the folder is gone it is not made anew
+            look = f"{FOLDER}/{LOOK}{self.token}-{os.getpid()}"
             with suppress(OSError):  # a full disk, say: then the listing alone has to do
                 self.storage.create(look, b"")
                 self.storage.remove(look)
-        newest = max(_tokens(self.storage), default="")
+            tokens = _tokens(self.storage)
+        if self.token not in tokens:  # a listing that a claim crosses may show neither number
+            tokens = _tokens(self.storage)
+        newest = max(tokens, default="")
         if "." not in self.token:  # a driver's own groups did not come later
             newest = newest.partition(".")[0]
         if newest > self.token:
@@ -119,6 +138,34 @@ class Fence:
                 f"{newest}, this one is {self.token}): this one leaves it alone and ends. If that "
                 "was not meant, give one of the two a run_dir of its own"
             )
+        if self.token not in tokens:
+            self._require_there()
+
+    def _require_there(self) -> None:
+        """Returns if this token can be read, whatever a listing says."""
+        try:
+            self.storage.read(f"{FOLDER}/{self.token}")
+        except FileNotFoundError as error:
+            raise CheckpointError(
+                f"{self.storage.at(FOLDER)} no longer holds {self.token}, this process's mark: "
+                f"{self.storage.where} was moved or removed while it was being trained. Put it "
+                "back, or give its new place as run_dir; the same command then goes on from its "
+                "newest checkpoint"
+            ) from error
+
+    def _require_shared(self) -> None:
+        """Returns once the driver's number, or a higher one, is seen on this host."""
+        driver = self.token.partition(".")[0]
+        until = time.monotonic() + VISIBLE_S
+        while max(_tokens(self.storage), default="") < driver:  # NFS shows it after a while
+            if time.monotonic() > until:
+                raise CheckpointError(
+                    f"{self.storage.at(FOLDER)}, as host {socket.gethostname()} sees it, does not "
+                    f"hold {driver}, the mark of the driver that began this attempt: run_dir must "
+                    "be a folder that all hosts share, or a URL; if it is one, it was moved or "
+                    "removed meanwhile"
+                )
+            time.sleep(1.0)
 
     def outranks(self, token: str) -> bool:
         """Whether what carries a token was written by somebody before."""
@@ -146,6 +193,12 @@ def _starts(storage: Storage, tokens: list[str]) -> int:
         return int(json.loads(storage.read(f"{FOLDER}/{tokens[-1]}"))["starts"])
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return 0
+
+
+def _looks(storage: Storage, token: str) -> list[str]:
+    """What those who came before a token have left of their looks, or look with just now."""
+    looks = [name for name in storage.names(FOLDER) if name.startswith(LOOK)]
+    return [name for name in looks if name.removeprefix(LOOK) < token]
 
 
 def _tokens(storage: Storage) -> list[str]:

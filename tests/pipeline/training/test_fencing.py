@@ -1,15 +1,19 @@
 """Of all who ever began to write a run, only the last one goes on; tried with real processes."""
 
+import shutil
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 
 from pipeline.storage import open_storage
-from pipeline.training import checkpoints
+from pipeline.training import checkpoints, fencing
 from pipeline.training.fencing import Fence, FencedError
+from stylealae.errors import CheckpointError
 
 CLAIM = """
 import sys
@@ -100,3 +104,50 @@ def test_what_a_newer_writer_is_writing_is_left_alone(tmp_path: Path) -> None:
     checkpoints.prune(run, 0, 8, 1, Fence.claim(run).group(1, stage=0))
     assert not torn.exists()
     assert under_way.exists()
+
+
+def test_a_folder_that_hosts_do_not_share_is_told_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each host has one of its own under the same path."""
+    monkeypatch.setattr(fencing, "VISIBLE_S", 0.1)
+    driver = Fence.claim(open_storage(tmp_path / "a/run"))
+    (tmp_path / "b/run").mkdir(parents=True)
+    worker = Fence(open_storage(tmp_path / "b/run"), driver.token)
+    with pytest.raises(CheckpointError, match="run_dir must be a folder that all hosts") as raised:
+        worker.group(1, stage=0)
+    assert str(tmp_path / "b/run/fence") in str(raised.value)
+    assert socket.gethostname() in str(raised.value)
+    assert not list((tmp_path / "b/run").iterdir())
+
+
+def test_a_folder_that_shows_the_driver_late_is_waited_for(tmp_path: Path) -> None:
+    driver = Fence.claim(open_storage(tmp_path / "a"))
+    appears = threading.Timer(0.3, shutil.copytree, (tmp_path / "a", tmp_path / "b"))
+    appears.start()
+    Fence(open_storage(tmp_path / "b"), driver.token).group(1, stage=0).require()
+    appears.join()
+
+
+def test_a_run_that_was_moved_is_not_begun_anew_in_its_old_place(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    driver = Fence.claim(open_storage(run))
+    group = driver.group(1, stage=0)
+    run.rename(tmp_path / "elsewhere")
+    for holder in (driver, group):
+        with pytest.raises(CheckpointError, match="was moved or removed") as raised:
+            holder.require()
+        assert not isinstance(raised.value, FencedError)
+    assert not run.exists()
+    Fence.claim(open_storage(run))  # another run is begun there
+    with pytest.raises(CheckpointError, match="was moved or removed"):
+        group.require()
+
+
+def test_looks_of_processes_that_were_killed_go_with_the_next_claim(tmp_path: Path) -> None:
+    run = open_storage(tmp_path)
+    first = Fence.claim(run)
+    run.create(f"fence/.look-{first.group(1, stage=0).token}-4711", b"")
+    run.create("fence/.look-00000099-4711", b"")  # of who came later
+    assert Fence.claim(run).token == "00000002"
+    assert run.names("fence") == [".look-00000099-4711", "00000002"]
