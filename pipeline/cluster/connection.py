@@ -108,8 +108,7 @@ def _join(address: str, code: dict[str, Any], quiet: dict[str, Any]) -> None:
     """Joins the Ray at an address; `auto` is the one that was started on this host."""
     try:
         if address == "auto":
-            os.environ.pop("RAY_ADDRESS", None)  # or Ray would look it up as an address
-            address = services.canonicalize_bootstrap_address_or_die(address)
+            address = _running_here()
         _require_answer(address)
         ray.init(address, runtime_env=code, **quiet)
     except (OSError, RuntimeError, ValueError) as error:
@@ -118,6 +117,17 @@ def _join(address: str, code: dict[str, Any], quiet: dict[str, Any]) -> None:
             f"no Ray answers at {address} ({reason}): start one with `ray start --head`, correct "
             "the address, or unset RAY_ADDRESS"
         ) from error
+
+
+def _running_here() -> str:
+    """The address of the Ray that was started on this host."""
+    asked = os.environ.pop("RAY_ADDRESS", None)  # or Ray would look `auto` up as an address
+    try:
+        address: str = services.canonicalize_bootstrap_address_or_die("auto")
+    finally:
+        if asked is not None:  # a round asks `is_own` later
+            os.environ["RAY_ADDRESS"] = asked
+    return address
 
 
 def _require_answer(address: str) -> None:

@@ -1,5 +1,6 @@
 """A Ray that is not there is missed within seconds, whatever listens in its place."""
 
+import os
 import socket
 import threading
 import time
@@ -67,6 +68,25 @@ def test_auto_without_a_ray_on_this_host_is_a_sentence(monkeypatch: pytest.Monke
         connection.services, "canonicalize_bootstrap_address_or_die", lambda _: CLOSED
     )
     assert f"no Ray answers at {CLOSED}" in refused("auto")
+
+
+def test_a_cluster_that_auto_has_found_is_not_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its workers would meet in a file of the driver's host, which other hosts do not see."""
+    asked: dict[str, str | None] = {}
+
+    def found(_: str) -> str:
+        asked["looking"] = os.environ.get("RAY_ADDRESS")
+        return CLOSED
+
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    monkeypatch.setattr(connection.services, "canonicalize_bootstrap_address_or_die", found)
+    monkeypatch.setattr(connection, "_require_answer", lambda address: None)
+    monkeypatch.setattr(
+        connection.ray, "init", lambda address, **options: asked.update(joined=address)
+    )
+    with connection.connected(1):
+        assert not connection.is_own()
+    assert asked == {"looking": None, "joined": CLOSED}
 
 
 def test_local_is_a_ray_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
