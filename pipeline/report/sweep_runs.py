@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ LOG = "sweep.log"
 """In a run's folder: what its commands printed."""
 COMMAND = (sys.executable, "-m", "pipeline.cli")
 LINES = 3
+POLL_S = 0.5
 _running: set[subprocess.Popen[bytes]] = set()
 _leaving = threading.Event()
 
@@ -92,7 +94,7 @@ def work(job: Job) -> str:
             if _leaving.is_set():  # it began while the others were being told
                 process.send_signal(signal.SIGTERM)
             try:
-                code = process.wait()
+                code = _ended(process)
             except BaseException:
                 process.send_signal(signal.SIGTERM)
                 process.wait()
@@ -104,6 +106,13 @@ def work(job: Job) -> str:
             said = said[-LINES:]
             return f"{command[0]} ended with {code}: {' '.join(said)}"
     return ""
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    """The exit status of a process; waited for in turns, as Ray's KeyboardInterrupt ends none."""
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(POLL_S)
 
 
 def over_processes(

@@ -1,7 +1,11 @@
 """A sweep's combinations, what is left of it to do, and its table; one is run by the command."""
 
+import _thread
 import json
+import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -139,6 +143,39 @@ def test_a_sweep_that_is_left_ends_its_runs(
     running.close()  # type: ignore[attr-defined]
     assert not sweep_runs._running
     assert not (tmp_path / "late").exists()
+
+
+def test_a_task_that_ray_cancels_has_its_run_save_and_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray interrupts the task's thread, and no system call that it waits in."""
+    monkeypatch.setattr(sweep_runs, "COMMAND", (sys.executable, "-c"))
+    monkeypatch.setattr(sweep_runs, "_leaving", threading.Event())  # as in a task
+    saves = (
+        "import pathlib, signal, sys, time\n"
+        "def save(*_): pathlib.Path('saved').touch(); sys.exit(130)\n"
+        "signal.signal(signal.SIGTERM, save); pathlib.Path('begun').touch(); time.sleep(20)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+
+    def cancel() -> None:
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.05)
+        _thread.interrupt_main()
+
+    cancelling = threading.Thread(target=cancel, daemon=True)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have ignored it
+    began = time.monotonic()
+    cancelling.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work(Job("a", str(tmp_path / "a"), ((saves,),)))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    cancelling.join()
+    assert time.monotonic() - began < 15
+    assert (tmp_path / "saved").exists()
+    assert not sweep_runs._running
 
 
 def entry(seed: int, beta: str, psnr: float | None) -> dict[str, object]:
