@@ -1,14 +1,18 @@
 """Published results: measured on several runs, kept in a JSON file, shown as a table beside it."""
 
+import fcntl
 import json
+import os
 import platform
 import shlex
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from pipeline.storage.json_lines import json_lines
+from pipeline.storage.local import LocalStorage
 from stylealae.errors import CheckpointError, ConfigError
 
 __all__ = [
@@ -86,23 +90,39 @@ def rewrite(
 ) -> str:
     """Adds entries to a JSON file, writes the table of all into the page beside it; the table.
 
-    What stands in the page around the table stays; a new page begins with `head`.
+    What stands in the page around the table stays; a new page begins with `head`.  Of several
+    processes each adds to what the others have written, and each file is replaced whole.
 
     Raises:
         ConfigError: the files cannot be read or written.
     """
+    page, folder = file.with_suffix(".md"), LocalStorage(str(file.parent))
     try:
-        known = json.loads(file.read_text()) if file.exists() else {}
-        known = dict(sorted({**known, **entries}.items()))
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(known, indent=1) + "\n")
-        page, lines = file.with_suffix(".md"), table(known)
-        text = page.read_text() if page.exists() else f"{head}{BEGIN}\n{END}\n"
-        before, _, rest = text.partition(BEGIN)
-        page.write_text(f"{before}{BEGIN}\n{lines}{END}{rest.partition(END)[2]}")
+        with _alone_in(file.parent):
+            known = json.loads(file.read_text()) if file.exists() else {}
+            known = dict(sorted({**known, **entries}.items()))
+            lines = table(known)
+            text = page.read_text() if page.exists() else f"{head}{BEGIN}\n{END}\n"
+            before, _, rest = text.partition(BEGIN)
+            text = f"{before}{BEGIN}\n{lines}{END}{rest.partition(END)[2]}"
+            folder.write(file.name, (json.dumps(known, indent=1) + "\n").encode())
+            folder.write(page.name, text.encode())
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot record in {file}: {error}: mend or remove it") from error
     return lines
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Has other processes wait that write the same: the folder is the lock, and no file is left."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # NFS locks no folder: of two at the same time the last counts
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def table_of(entries: Mapping[str, Entry]) -> str:

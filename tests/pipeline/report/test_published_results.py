@@ -1,6 +1,7 @@
 """Published results: measured on several runs, kept in a JSON file, shown as a table beside it."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,22 @@ def test_recording_keeps_other_lines_and_the_text_around_the_table(tmp_path: Pat
     assert "with a remark" in text
     assert text.count("| b/2 |") == 1
     assert "| a/1 | error 0.25 | 0 | 60 |" in text
+
+
+def test_of_several_that_record_at_the_same_time_no_line_is_lost_or_torn(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    entry = results.entry_of([{"error": 0.5}], seeds=[0], seconds=[60], command="stylealae x")
+    names = [f"line/{i:02d}" for i in range(40)]
+
+    def record(name: str) -> None:
+        results.record(file, name, entry)
+        assert name in json.loads(file.read_text()), "read while others write"
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(record, names))
+    assert list(json.loads(file.read_text())) == names
+    assert file.with_suffix(".md").read_text().count("| line/") == 40
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["results.json", "results.md"]
 
 
 def test_the_time_of_a_run_is_that_of_its_loop(tmp_path: Path) -> None:
