@@ -6,9 +6,9 @@ retry would hide it.  A broken connection does not count as such an exception, a
 mend (a full disk, a wrong config) is not retried at all.
 """
 
-import errno
 from collections.abc import Iterator
 
+from pipeline.storage.disk import is_full
 from stylealae.errors import UserError
 
 __all__ = ["FailurePolicy", "is_network", "reason_to_stop"]
@@ -31,7 +31,7 @@ def reason_to_stop(error: BaseException) -> str:
     for cause in _causes(error):
         if isinstance(cause, UserError):
             return str(cause)
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(cause):
             return f"no room on the disk of {cause.filename or 'the run'} ({cause}): free some"
     return ""
 

@@ -27,6 +27,7 @@ from typing import Any, Self
 import fsspec
 from fsspec.asyn import sync
 
+from pipeline.storage.disk import is_full, room_in
 from pipeline.storage.publish import (
     MANIFEST,
     Gate,
@@ -236,7 +237,16 @@ class ObjectStorage(Storage):
             timeout = STALL_S + self._length(name) / MIB
             self._call("get_file", path, str(scratch), timeout=timeout)
 
-        self._retry(name, get)
+        try:
+            self._retry(name, get)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            scratch.unlink(missing_ok=True)
+            raise self._retry.error(
+                f"{self.at(name)} does not fit on this host's disk ({error}): "
+                f"{room_in(self.working)}, then run the same command again"
+            ) from error
         os.replace(scratch, final)
 
     def _sha256(self, name: str, length: int) -> str:

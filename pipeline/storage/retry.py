@@ -13,6 +13,7 @@ from typing import NoReturn, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
+from pipeline.storage.disk import is_full
 from pipeline.storage.storage import Sleep
 from stylealae.errors import UserError
 
@@ -51,6 +52,7 @@ class Retry:
         Raises:
             FileNotFoundError: there is no such file.
             FileExistsError: it exists, and was to be created.
+            OSError: a disk of this host is full.
             UserError: of the kind `error`: the store failed for too long, or for good.
         """
         began = self.now()
@@ -96,11 +98,12 @@ def _error_of(state: RetryCallState) -> BaseException:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether an error says something about the store, and nothing about the file or the call."""
+    """Whether an error says something about the store: not of the file, the call or this host."""
     about_the_file = FileNotFoundError, FileExistsError, UserError
     return (
         isinstance(error, Exception)  # whatever the libraries below raise
         and not isinstance(error, about_the_file)
+        and not is_full(error)
         and not _is_of_a_range(error)
     )
 

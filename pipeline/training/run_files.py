@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.storage import Storage, nothing
+from pipeline.storage.disk import is_full, room_in
 from pipeline.storage.publish import MANIFEST
 from pipeline.training.fencing import Fence
 from stylealae.errors import CheckpointError, UserError
@@ -67,10 +68,10 @@ def publish(
     except UserError:
         raise
     except Exception as error:  # whatever the disk and the libraries raise
+        mend = room_in(storage.working) if is_full(error) else "free some space or mend the folder"
         raise CheckpointError(
-            f"could not write {storage.at(final)} ({type(error).__name__}: {error}): free some "
-            "space or mend the folder, then give the same command again; it goes on from "
-            f"{goes_on_from()}"
+            f"could not write {storage.at(final)} ({type(error).__name__}: {error}): {mend}, then "
+            f"give the same command again; it goes on from {goes_on_from()}"
         ) from error
 
 

@@ -56,6 +56,8 @@ def test_patience_ends_with_what_to_do() -> None:
     [
         *(FileNotFoundError(), FileExistsError(), CheckpointError("fenced"), KeyboardInterrupt()),
         OSError(errno.EINVAL, "a range beyond the end"),
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
     ],
 )
 def test_what_says_nothing_of_the_store_is_raised_as_it_is(error: BaseException) -> None:

@@ -19,7 +19,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from pipeline.storage import Storage, open_storage
 from pipeline.storage.publish import MANIFEST
-from pipeline.training import checkpoints
+from pipeline.training import checkpoints, run_files
 from stylealae.errors import CheckpointError
 
 URL = "s3://runs/some/run"
@@ -200,6 +200,29 @@ def test_what_was_damaged_since_is_refused(run: Storage) -> None:
     run.remove(f"0004/one/{file}")
     with pytest.raises(OSError, match=r"a\.txt|not there"):
         run.verified("0004/one")
+
+
+def test_a_full_disk_of_this_host_is_named_and_the_store_is_not_blamed(
+    in_bucket: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The home folder's cache fills up: here a file of it leads to a device without room."""
+    put(in_bucket, "0004/one", "first")
+    (file,) = [name for name in in_bucket.hashes("0004/one") if name.endswith("a.txt")]
+    folder = in_bucket.working / ".fetched/0004/one"
+    folder.mkdir(parents=True)
+    (folder / f".{Path(file).name}.partial").symlink_to("/dev/full")
+    says = f"No space.*free some space in {in_bucket.working} on host {socket.gethostname()}"
+    with caplog.at_level(logging.WARNING), pytest.raises(CheckpointError, match=says):
+        in_bucket.verified("0004/one")
+    assert "does not answer" not in caplog.text
+    assert got(in_bucket, "0004/one") == "first"
+
+    def write(scratch: Path) -> None:
+        (scratch / "a.txt").symlink_to("/dev/full")
+        (scratch / "a.txt").write_text("other")
+
+    with pytest.raises(CheckpointError, match=says):
+        run_files.publish(in_bucket, "0004/one", write, None)
 
 
 def save(run: Storage, seen: int, stage: int = 0) -> str:
