@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 SPOOL = Path("~/.cache/stylealae/runs")
 STALL_S = 30.0  # without an answer for so long, and a second more a MiB, a call is given up
 MIB = 1 << 20
-UPLOADS = 3  # of one file, until what is read back has its hash
+TRANSFERS = 3  # of one file, until what arrives has its hash
 CHECKED_BYTES = 16 * MIB  # of an upload, read back at a time
 OPTIONS: dict[str, dict[str, Any]] = {
     # Retries are ours, so that they are logged and bounded: botocore's are turned off.
@@ -132,14 +132,14 @@ class ObjectStorage(Storage):
 
     def put(self, file: Path, name: str, sha256: str) -> None:
         """A file of this host, uploaded and read back."""
-        for _ in range(UPLOADS):
+        for _ in range(TRANSFERS):
             self._upload(file, name)
             if (found := self._sha256(name, file.stat().st_size)) == sha256:
                 return
             log.warning("%s did not arrive as it was sent: it is sent again", self.at(name))
         raise self._retry.error(
-            f"{self.at(name)} holds {found or 'another length'} after {UPLOADS} uploads, sent was "
-            f"{sha256}: look after the store and whoever else writes there, then run the same "
+            f"{self.at(name)} holds {found or 'another length'} after {TRANSFERS} uploads, sent "
+            f"was {sha256}: look after the store and whoever else writes there, then run the same "
             "command again"
         )
 
@@ -196,9 +196,7 @@ class ObjectStorage(Storage):
             for file, wanted in self.hashes(name).items():
                 final = folder / Path(file).name
                 if not (final.exists() and sha256_of(final) == wanted):
-                    self._download(f"{name}/{file}", final)
-                    if sha256_of(final) != wanted:
-                        raise ValueError(f"{file} does not have the hash in {MANIFEST}")
+                    self._fetch(f"{name}/{file}", final, wanted)
         return folder
 
     def _call(self, method: str, *args: Any, timeout: float | None = None, **options: Any) -> Any:
@@ -229,6 +227,15 @@ class ObjectStorage(Storage):
             self._call("put_file", str(file), path, timeout=timeout)
 
         self._retry(name, put, does="written")
+
+    def _fetch(self, name: str, final: Path, sha256: str) -> None:
+        """A file of the store, which is damaged only if it arrives so again and again."""
+        for _ in range(TRANSFERS):
+            self._download(name, final)
+            if sha256_of(final) == sha256:
+                return
+            log.warning("%s arrived without the hash in its %s", self.at(name), MANIFEST)
+        raise ValueError(f"{final.name} does not have the hash in {MANIFEST}")
 
     def _download(self, name: str, final: Path) -> None:
         path, scratch = self._path(name), final.with_name(f".{final.name}.partial")

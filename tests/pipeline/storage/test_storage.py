@@ -202,6 +202,24 @@ def test_what_was_damaged_since_is_refused(run: Storage) -> None:
         run.verified("0004/one")
 
 
+def test_what_a_link_has_damaged_is_fetched_again(
+    in_bucket: Storage, running: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    from tests.pipeline.storage.bucket import Bucket
+
+    assert isinstance(running, Bucket)
+    put(in_bucket, "0004/one", "first")
+    left = [b"fires", b"thirs"]
+
+    def damage(method: str, path: str) -> bytes | None:
+        return left.pop() if left and method == "GET" and "a.txt" in path else None
+
+    running.misbehave = damage
+    with caplog.at_level(logging.WARNING):
+        assert got(in_bucket, "0004/one") == "first"
+    assert caplog.text.count("a.txt arrived without the hash") == 2
+
+
 def test_a_full_disk_of_this_host_is_named_and_the_store_is_not_blamed(
     in_bucket: Storage, caplog: pytest.LogCaptureFixture
 ) -> None:
