@@ -63,6 +63,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         },
     }
 }
+METADATA = {
+    # A host of EC2 has its credentials of its metadata service, which is asked once, for a second.
+    # Where there is none, ten seconds for the token and ten for the role are less than STALL_S.
+    "AWS_METADATA_SERVICE_NUM_ATTEMPTS": "5",
+    "AWS_METADATA_SERVICE_TIMEOUT": "2",
+}
 
 
 class ObjectStorage(Storage):
@@ -269,6 +275,9 @@ class ObjectStorage(Storage):
 def _filesystem(where: str) -> tuple[Any, str]:
     """Fsspec's file system for a URL, and the path in it."""
     protocol = where.partition("://")[0]
+    if protocol == "s3":
+        for name, value in METADATA.items():
+            os.environ.setdefault(name, value)
     try:
         fs, path = fsspec.core.url_to_fs(where, **OPTIONS.get(protocol, {}))
     except (ImportError, ValueError, OSError) as error:

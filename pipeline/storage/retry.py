@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 DENIED = 401, 403
 """Answers of HTTP to credentials that are missing, wrong or not enough."""
+ABSENT = "CredentialRetrievalError"
+"""What botocore raises when credentials are due anew and whoever gives them is silent."""
 BEYOND = "InvalidRange", "416"
 """Codes of S3 for a range that begins beyond a file's end."""
 
@@ -123,7 +125,8 @@ def _hopeless(error: BaseException) -> bool:
     """Whether trying again cannot help: no or wrong credentials, or a library that is too old."""
     never = PermissionError, TypeError, NotImplementedError
     denied = getattr(error, "status_code", 0) in DENIED  # as adlfs passes Azure's errors on
-    return isinstance(error, never) or denied or "redential" in type(error).__name__
+    kind = type(error).__name__
+    return isinstance(error, never) or denied or ("redential" in kind and kind != ABSENT)
 
 
 def _described(error: BaseException) -> str:

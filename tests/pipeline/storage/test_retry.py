@@ -103,6 +103,17 @@ def test_an_answer_that_denies_is_refused_at_once_by_its_first_line(status: int)
     assert not clock.slept
 
 
+def test_credentials_that_are_due_anew_are_waited_for_and_none_at_all_are_not() -> None:
+    """The metadata service of a host has missed a question, or there never was one."""
+    botocore = pytest.importorskip("botocore.exceptions")
+    clock = Clock()
+    missed = botocore.CredentialRetrievalError(provider="iam-role", error_msg="no answer")
+    assert retry(clock)("x", failing(3, missed)) == "done"
+    assert len(clock.slept) == 3
+    with pytest.raises(DataError, match=r"NoCredentialsError.*tried for 0 s"):
+        retry(Clock())("x", failing(1, botocore.NoCredentialsError()))
+
+
 def test_whoever_sleeps_can_give_up() -> None:
     class StopError(Exception):
         pass
