@@ -8,6 +8,7 @@ Ray's own snapshot holds.
 import logging
 import tempfile
 from collections.abc import Callable
+from functools import partial
 
 import ray
 import ray.train
@@ -15,7 +16,7 @@ import ray.train
 from pipeline.cluster.coordinator import start_coordinator
 from pipeline.cluster.placement import choose_workers, has_room, stages_together
 from pipeline.cluster.process import only_driver, stop_on_signals
-from pipeline.cluster.round import Rounds, answer, bundle_of, run_round
+from pipeline.cluster.round import FENCE_S, Rounds, answer, bundle_of, every, run_round
 from pipeline.config import RunConfig, as_yaml
 from pipeline.config.sections import ClusterConfig
 from pipeline.storage import Storage
@@ -66,14 +67,20 @@ def _train(run: Rounds, cfg: RunConfig, storage: Storage, stages: range) -> bool
     """Rounds of stages that may have the same numbers of workers; False if it was stopped."""
     counts = cfg.worker_counts(stages.start)
     cluster, without_progress, settle_s = run.cluster, 0, run.cluster.settle_s
+    require = every(FENCE_S, run.fence.require)
+
+    def stopped() -> bool:
+        require()  # a driver that waits for room may be an orphan as well
+        return run.stopping.is_set()
+
     while (stage := next_stage(cfg, storage)) is not None and stage in stages:
         workers = choose_workers(
             counts,
-            lambda count, within_s: has_room(bundle_of(cluster), count, within_s),
+            partial(has_room, bundle_of(cluster)),
             settle_s=settle_s,
             patience_s=cluster.patience_s,
             waiting=lambda: run.say(_shortage(cluster, counts[0])),
-            stopped=run.stopping.is_set,
+            stopped=stopped,
         )
         if workers is None:
             return False  # it was stopped

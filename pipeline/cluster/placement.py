@@ -1,7 +1,8 @@
 """Placement: the stages that a group of workers trains, and how many workers there is room for.
 
 Room is found by reserving it.  A reservation (a placement group) counts what is really free, leaves
-out hosts that are being drained, and, while it waits, is what an autoscaler adds hosts for.
+out hosts that are being drained, and, while it waits, is what an autoscaler adds hosts for and
+keeps idle ones for until the others are there.  So one stands for as long as is waited.
 """
 
 import time
@@ -31,7 +32,6 @@ __all__ = [
 Bundle = Mapping[str, float]
 """What one worker takes, by Ray's names of resources."""
 POLL_S = 1.0
-RETRY_S = 2.0
 
 
 def stages_together(cfg: RunConfig, stage: int) -> range:
@@ -44,36 +44,38 @@ def stages_together(cfg: RunConfig, stage: int) -> range:
 
 def choose_workers(
     counts: Sequence[int],
-    room: Callable[[int, float], bool],
+    room: Callable[[int, Callable[[], bool]], bool],
     *,
     settle_s: float,
     patience_s: float,
     waiting: Callable[[], None],
     stopped: Callable[[], bool],
     clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> int | None:
     """The number of workers to go on with: the wanted one, else the most that there is room for.
 
     Args:
         counts: the numbers allowed, the wanted one last.
-        room: whether there is room for so many within so many seconds.
+        room: whether there is room for so many before its second argument says that it is over.
         settle_s: how long the wanted number is waited for before fewer will do.
         patience_s: how long even the fewest are waited for.
         waiting: called once, when even the fewest must be waited for.
         stopped: whether to give up waiting; None is returned then.
         clock: the time in seconds.
-        sleep: waits.
 
     Raises:
         ConfigError: there was no room for the fewest for so long.
     """
     since, said = clock(), False
-    if not stopped() and room(counts[-1], max(settle_s, POLL_S)):
+
+    def until(end: float) -> Callable[[], bool]:
+        return lambda: stopped() or clock() >= end
+
+    if not stopped() and room(counts[-1], until(since + max(settle_s, POLL_S))):
         return counts[-1]
     while not stopped():
         for count in reversed(counts):
-            if room(count, POLL_S):
+            if room(count, until(clock() + POLL_S)):
                 return count
         if clock() - since > patience_s:
             raise ConfigError(
@@ -83,15 +85,18 @@ def choose_workers(
         if not said:
             waiting()
             said = True
-        sleep(RETRY_S)
+        room(counts[0], until(since + patience_s))  # then the most is asked for again
     return None
 
 
-def has_room(bundle: Bundle, count: int, within_s: float) -> bool:
-    """Whether Ray can place so many workers within so many seconds."""
+def has_room(bundle: Bundle, count: int, over: Callable[[], bool]) -> bool:
+    """Whether Ray can place so many workers; its request stands until `over` says so."""
     group = placement_group([dict(bundle)] * count)
     try:
-        return bool(group.wait(within_s))
+        while not group.wait(POLL_S):
+            if over():
+                return False
+        return True
     finally:
         remove_placement_group(group)
 

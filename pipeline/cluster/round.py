@@ -32,7 +32,7 @@ from pipeline.training.fencing import Fence
 from pipeline.training.progress import ProgressUpdate
 from stylealae.errors import UserError
 
-__all__ = ["Rounds", "answer", "bundle_of", "run_round"]
+__all__ = ["FENCE_S", "Rounds", "answer", "bundle_of", "every", "run_round"]
 
 POLL_S = 0.5
 ANSWER_S = 60.0
@@ -147,10 +147,23 @@ def bundle_of(cluster: ClusterConfig) -> Bundle:
     return {"CPU": cluster.cpus_per_worker, **gpu}
 
 
+def every(seconds: float, call: Callable[[], None]) -> Callable[[], None]:
+    """The same call, made at most once in so many seconds."""
+    made = time.monotonic()
+
+    def call_if_due() -> None:
+        nonlocal made
+        if time.monotonic() > made + seconds:
+            made = time.monotonic()
+            call()
+
+    return call_if_due
+
+
 def _watch(run: Rounds, scale_up: ScaleUp, workers: int) -> Callable[[], None]:
     """What the driver does twice a second while a round is under way."""
-    looked = fenced = time.monotonic()
-    ending = False
+    looked, ending = time.monotonic(), False
+    require = every(FENCE_S, run.fence.require)
 
     def end(why: str) -> None:
         nonlocal ending
@@ -159,11 +172,9 @@ def _watch(run: Rounds, scale_up: ScaleUp, workers: int) -> Callable[[], None]:
         run.coordinator.stop.remote()
 
     def look() -> None:
-        nonlocal looked, fenced
+        nonlocal looked
         hosts = _pass_on(run)
-        if time.monotonic() > fenced + FENCE_S:
-            fenced = time.monotonic()
-            run.fence.require()  # an orphan of a head that is gone: its workers go with it
+        require()  # an orphan of a head that is gone: its workers go with it
         scale_up.update(complete=len(hosts) >= workers)
         if ending or time.monotonic() < looked + WATCH_S:
             return

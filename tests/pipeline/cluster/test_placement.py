@@ -22,15 +22,15 @@ class Cluster:
 
     def __init__(self, room_at: Callable[[float], int]) -> None:
         self.now, self.room_at, self.said = 0.0, room_at, 0
+        self.asked: list[tuple[int, float, float]] = []
 
-    def room(self, count: int, within_s: float) -> bool:
+    def room(self, count: int, over: Callable[[], bool]) -> bool:
         """As Ray: true as soon as there is room, false when the time is over."""
-        until = self.now + within_s
-        while self.room_at(self.now) < count:
-            if self.now >= until:
-                return False
+        began = self.now
+        while not (placed := self.room_at(self.now) >= count) and not over():
             self.now += 0.5
-        return True
+        self.asked.append((count, began, self.now))
+        return placed
 
     def choose(self, *counts: int, settle_s: float = 10, patience_s: float = 600) -> int | None:
         """What a round would get."""
@@ -38,12 +38,9 @@ class Cluster:
         def waiting() -> None:
             self.said += 1
 
-        def sleep(seconds: float) -> None:
-            self.now += seconds
-
         return choose_workers(
             counts, self.room, settle_s=settle_s, patience_s=patience_s, waiting=waiting,
-            stopped=lambda: self.now > 10_000, clock=lambda: self.now, sleep=sleep,
+            stopped=lambda: self.now > 10_000, clock=lambda: self.now,
         )  # fmt: skip
 
 
@@ -98,6 +95,40 @@ def test_waiting_for_the_fewest_is_reported_once_and_goes_on() -> None:
     assert c.choose(2, 4, 8) == 2
     assert 120 <= c.now < 130
     assert c.said == 1
+
+
+def test_one_request_stands_while_a_host_is_waited_for() -> None:
+    """An autoscaler takes idle hosts away from whoever asks for them now and then."""
+    c = Cluster(lambda now: 1 if now < 120 else 2)
+    assert c.choose(2) == 2
+    stood = [(count, end - begin) for count, begin, end in c.asked]
+    assert max(stood) > (2, 100)
+    assert sum(seconds for _, seconds in stood) == c.now, "there was no moment without a request"
+    assert len(c.asked) == 4
+
+
+def test_whoever_stops_is_heard_while_a_request_stands() -> None:
+    c = Cluster(lambda now: 0)
+    assert c.choose(2, settle_s=20_000) is None
+    assert 10_000 < c.now < 10_010
+
+
+def test_the_request_stands_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    removed: list[object] = []
+    left = iter([False, False, False, True])
+
+    class Group:
+        def wait(self, seconds: float) -> bool:
+            return False
+
+    monkeypatch.setattr(
+        placement, "placement_group", lambda bundles: made.append(bundles) or Group()
+    )
+    monkeypatch.setattr(placement, "remove_placement_group", removed.append)
+    assert not placement.has_room({"CPU": 1.0}, 2, lambda: next(left))
+    assert next(left, None) is None
+    assert (made, len(removed)) == ([[{"CPU": 1.0}] * 2], 1)
 
 
 def test_patience_ends_with_what_to_change() -> None:
