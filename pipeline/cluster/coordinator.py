@@ -37,11 +37,11 @@ class Coordinator:
         self._room: PlacementGroup | None = None
         self._reasons: dict[int, str] = {}
         self._verdict = ""
-        self._stop = False
+        self._ending = self._stopped = False
 
-    def begin_round(self, stopping: bool) -> None:
-        """From the driver: another round begins, whose workers are to stop at once or not."""
-        self._hosts, self._stop = [], stopping
+    def begin_round(self) -> None:
+        """From the driver: another round begins."""
+        self._hosts, self._ending = [], False
 
     def begin_attempt(self) -> int:
         """From rank zero: its group of workers begins, or its next stage; the attempt's number."""
@@ -78,13 +78,17 @@ class Coordinator:
         if self._policy.is_current(group):  # not of a host that was cut off and is back
             self._reasons.setdefault(rank, reason)
 
+    def end_round(self) -> None:
+        """From the driver: the workers of this round are to save and leave."""
+        self._ending = True
+
     def stop(self) -> None:
-        """From the driver: workers are to save and leave."""
-        self._stop = True
+        """From the driver: workers are to save and leave, those of a round that begins as well."""
+        self._stopped = True
 
     def stopping(self) -> bool:
         """Whether workers are to save and leave."""
-        return self._stop
+        return self._ending or self._stopped
 
     def failure(self) -> str:
         """Why the run cannot go on; empty if it can."""

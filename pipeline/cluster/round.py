@@ -84,7 +84,7 @@ def run_round(run: Rounds, stages: range, workers: int, lacking: int) -> Excepti
         lacking: how many more it should have: room for them ends the round.
     """
     cluster, token = run.cluster, run.fence.token
-    answer(run.coordinator.begin_round.remote(run.stopping.is_set()))
+    answer(run.coordinator.begin_round.remote())
     # How long Ray Train waits for a replacement; then the round ends, and the next one counts anew.
     # Its controller takes this from the driver's environment, there is no argument for it.
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(max(cluster.settle_s, 1.0))
@@ -169,7 +169,7 @@ def _watch(run: Rounds, scale_up: ScaleUp, workers: int) -> Callable[[], None]:
         nonlocal ending
         ending = True
         run.say(f"{why}: saving a checkpoint, then going on from it")
-        run.coordinator.stop.remote()
+        run.coordinator.end_round.remote()
 
     def look() -> None:
         nonlocal looked

@@ -18,6 +18,17 @@ def test_the_rank_that_writes_knows_the_reason_best() -> None:
     assert coordinator.failure() == "no space left"
 
 
+def test_a_stop_that_comes_as_a_round_begins_is_not_forgotten() -> None:
+    coordinator = Coordinator()
+    coordinator.end_round()
+    assert coordinator.stopping()
+    coordinator.begin_round()
+    assert not coordinator.stopping(), "what ended one round does not end the next"
+    coordinator.stop()
+    coordinator.begin_round()
+    assert coordinator.stopping()
+
+
 def test_the_controller_is_told_when_no_other_group_can_do_better() -> None:
     coordinator = Coordinator()
     told = []
