@@ -14,7 +14,7 @@ from ray.train.v2._internal.execution.worker_group import WorkerGroup
 
 from pipeline.cluster.coordinator import CoordinatorHandle
 
-__all__ = ["FailureReporter", "FixedScaling", "RoomReporter"]
+__all__ = ["FailureReporter", "FixedScaling", "GroupReporter"]
 
 
 class RunFailedError(Exception):
@@ -53,16 +53,19 @@ class FixedScaling(FixedScalingPolicy):  # type: ignore[misc]
         pass
 
 
-class RoomReporter(WorkerGroupCallback):  # type: ignore[misc]
-    """Reports what is reserved for a group: the driver gives it back if the controller cannot."""
+class GroupReporter(WorkerGroupCallback):  # type: ignore[misc]
+    """Reports that a group begins, and what is reserved for it.
+
+    Its workers are known by that; the driver gives it back if the controller cannot.
+    """
 
     def __init__(self, coordinator: CoordinatorHandle) -> None:
         self._coordinator = coordinator
 
     def after_worker_group_start(self, worker_group: WorkerGroup) -> None:
         """Before the group trains."""
-        state = worker_group.get_worker_group_state()
-        self._coordinator.occupy.remote(state.placement_group_handle.placement_group)
+        room = worker_group.get_worker_group_state().placement_group_handle.placement_group
+        ray.get(self._coordinator.begin_group.remote(room))
 
 
 def _is_rays(error: Exception) -> bool:

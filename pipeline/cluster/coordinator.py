@@ -35,6 +35,7 @@ class Coordinator:
         self._policy = FailurePolicy()
         self._hosts: list[str] = []
         self._room: PlacementGroup | None = None
+        self._attempt = 0
         self._reasons: dict[int, str] = {}
         self._verdict = ""
         self._ending = self._stopped = False
@@ -43,9 +44,22 @@ class Coordinator:
         """From the driver: another round begins."""
         self._hosts, self._ending = [], False
 
+    def begin_group(self, room: PlacementGroup) -> None:
+        """From Ray Train's controller: a group of workers begins, in what is reserved for it."""
+        self._room = room
+        self.begin_attempt()
+
     def begin_attempt(self) -> int:
-        """From rank zero: its group of workers begins, or its next stage; the attempt's number."""
-        return self._policy.began()
+        """From rank zero: a stage of its group begins; the attempt's number."""
+        self._attempt = self._policy.began()
+        return self._attempt
+
+    def attempt_of(self, room: str | None) -> int:
+        """From a worker: the number of its group's attempt, by the id of what is reserved for it.
+
+        It is 0, that of no attempt, if another group has begun since.
+        """
+        return self._attempt if self._room and self._room.id.hex() == room else 0
 
     def register_host(self, host: str) -> None:
         """From a worker: the id of the host that it runs on."""
@@ -58,10 +72,6 @@ class Coordinator:
     def worker_crashed(self, group: int, where: str, message: str) -> None:
         """From a worker, in an attempt of its group: it raised an error."""
         self._policy.crashed(group, where, message)
-
-    def occupy(self, room: PlacementGroup) -> None:
-        """From Ray Train's controller: what is reserved for the group that has begun."""
-        self._room = room
 
     def room(self) -> PlacementGroup | None:
         """For the driver: what was reserved last."""

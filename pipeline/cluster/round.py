@@ -22,7 +22,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.placement_group import remove_placement_group
 
 from pipeline.cluster.connection import is_own
-from pipeline.cluster.controller import FailureReporter, FixedScaling, RoomReporter
+from pipeline.cluster.controller import FailureReporter, FixedScaling, GroupReporter
 from pipeline.cluster.coordinator import CoordinatorHandle
 from pipeline.cluster.placement import Bundle, ScaleUp, draining_hosts
 from pipeline.cluster.rendezvous import Rendezvous
@@ -111,7 +111,7 @@ def run_round(run: Rounds, stages: range, workers: int, lacking: int) -> Excepti
                 max_preemption_failures=cluster.max_failures,
                 controller_failure_limit=0,
             ),
-            callbacks=[FailureReporter(run.coordinator), RoomReporter(run.coordinator)],
+            callbacks=[FailureReporter(run.coordinator), GroupReporter(run.coordinator)],
         ),
     )
     scale_up = ScaleUp(bundle_of(cluster), lacking, cluster.settle_s)

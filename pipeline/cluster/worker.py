@@ -52,8 +52,8 @@ def train_worker(arguments: WorkerArguments) -> None:
     torch.set_num_threads(cfg.engine.threads or share)
     attempts = Attempts(coordinator, context.get_world_rank())
     with attempts.failures_reported():
+        attempts.join()
         storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
-        attempts.begin()
         ray.get(coordinator.register_host.remote(ray.get_runtime_context().get_node_id()))
         world = joined(
             cfg.engine, gpu=cfg.cluster.gpus_per_worker > 0, local_rank=context.get_local_rank()
@@ -77,23 +77,31 @@ def train_worker(arguments: WorkerArguments) -> None:
 
 
 class Attempts:
-    """What a rank knows of its group's attempts: each stage is another, with its own number."""
+    """What a rank knows of its group's attempts: each stage is another, with its own number.
+
+    The first is that of what comes before a stage, as finding a GPU.
+    """
 
     def __init__(self, coordinator: CoordinatorHandle, rank: int) -> None:
         self._coordinator, self._rank = coordinator, rank
         self._number = 0
 
-    def begin(self) -> None:
-        """On rank zero: takes a new attempt number; earlier attempts lose the right to write."""
-        if self._rank == 0:
-            self._number = ray.get(self._coordinator.begin_attempt.remote())
+    def join(self) -> None:
+        """Learns the number of the group's attempt: what fails from here on is its failure."""
+        room = ray.get_runtime_context().get_placement_group_id()
+        self._number = ray.get(self._coordinator.attempt_of.remote(room))
 
     def fence(self, stage: int, token: str, storage: "Storage", world: "World") -> "Fence | None":
-        """Rank zero's fence of a stage, under a new number that all ranks learn.  Collective."""
+        """Rank zero's fence of a stage, under a new number that all ranks learn.  Collective.
+
+        Earlier attempts lose the right to write.
+        """
         from pipeline.training.fencing import Fence
 
-        self.begin()
-        fence = Fence(storage, token).group(self._number, stage) if self._rank == 0 else None
+        fence = None
+        if self._rank == 0:
+            self._number = ray.get(self._coordinator.begin_attempt.remote())
+            fence = Fence(storage, token).group(self._number, stage)
         self._number = round(world.each(float(self._number))[0])
         return fence
 

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from pipeline.cli.app import main
 from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
 from pipeline.training.progress import ProgressUpdate
-from stylealae.errors import DataError
+from stylealae.errors import ConfigError, DataError
 
 ray = pytest.importorskip("ray")
 pytestmark = [pytest.mark.ray, pytest.mark.early]
@@ -167,6 +168,43 @@ def test_runs_of_a_sweep_share_cores_and_one_that_dies_ends_no_other(connected: 
     found = dict(over_tasks(whether_odd, range(1, 6), at_most=4, share=Share(0.5, 0.0)))
     assert found.pop(4).startswith("its task died: RayTaskError")
     assert found == {1: "", 2: "2 is even", 3: "", 5: ""}
+
+
+def test_a_worker_knows_the_attempt_of_its_group_before_its_first_stage(connected: None) -> None:
+    """By what is reserved for it, in the thread that Ray Train calls it in."""
+    from ray.util.placement_group import placement_group, remove_placement_group
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    from pipeline.cluster.coordinator import start_coordinator
+
+    @ray.remote(num_cpus=1, max_concurrency=2)
+    class Worker:
+        def train(self, coordinator: Any, rank: int) -> None:
+            from pipeline.cluster.worker import Attempts
+
+            def run() -> None:
+                attempts = Attempts(coordinator, rank)
+                with suppress(ConfigError), attempts.failures_reported():
+                    attempts.join()
+                    raise ConfigError("finds no GPU")
+
+            thread = threading.Thread(target=run)
+            thread.start()
+            thread.join()
+
+    coordinator = start_coordinator()
+    rooms = [placement_group([{"CPU": 1.0}]) for _ in range(2)]
+    said = []
+    for room in rooms:
+        ray.get(coordinator.begin_group.remote(room))
+    for room in rooms:
+        here = PlacementGroupSchedulingStrategy(room)
+        worker = Worker.options(scheduling_strategy=here).remote()
+        ray.get(worker.train.remote(coordinator, 8))
+        said.append(ray.get(coordinator.failure.remote()))
+        remove_placement_group(room)
+    assert said == ["", "finds no GPU"], "only of the group that began last"
+    ray.kill(coordinator)
 
 
 def test_gauges_are_on_the_endpoint_of_the_workers_node(connected: None) -> None:
