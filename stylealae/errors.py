@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 __all__ = ["CheckpointError", "ConfigError", "DataError", "DivergenceError", "UserError"]
-__all__ += ["alike", "did_you_mean", "printable"]
+__all__ += ["UnreachableError", "alike", "did_you_mean", "printable"]
 
 _CONTROLS = [*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 _BYTES = range(0xDC80, 0xDD00)  # of a file's name that is no UTF-8, as Python holds them
@@ -55,6 +55,10 @@ class ConfigError(UserError, ValueError):
 
 class DataError(UserError):
     """Images, shards or a manifest that are missing, damaged or of another kind."""
+
+
+class UnreachableError(UserError):
+    """An input that was there and can no longer be read, whatever it holds."""
 
 
 class CheckpointError(UserError):

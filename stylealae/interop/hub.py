@@ -14,7 +14,13 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from stylealae.errors import CheckpointError, ConfigError, DataError, UserError
+from stylealae.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    UnreachableError,
+    UserError,
+)
 from stylealae.interop.pretrained import pretrained
 
 if TYPE_CHECKING:
@@ -203,12 +209,15 @@ class _Ranges(io.RawIOBase):
             answer = utils.http_backoff("GET", self._file.url, headers=head, timeout=ANSWER_S)
             utils.hf_raise_for_status(answer)
         except _failures(_library()) as error:
-            raise _refused(self._file.name, "file", error, DataError) from error
+            raise UnreachableError(
+                f"{self._file.name} can no longer be read from the hub ({_why(error)}): see to the "
+                "network, and to HF_TOKEN for a private data set, then run the same command again"
+            ) from error
         data = answer.content
         if len(data) != stop - self._at:
-            raise DataError(
+            raise UnreachableError(
                 f"the hub gave {len(data):,} bytes of {self._file.name} for {stop - self._at:,}: "
-                "try again"
+                "run the same command again"
             )
         wanted[: len(data)] = data
         self._at = stop
@@ -270,7 +279,7 @@ def _connections() -> tuple[type[Exception], ...]:
 
 def _why(error: Exception) -> str:
     """The first sentence of an error, which may be a page long."""
-    return str(error).strip().splitlines()[0].rstrip(".")
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _library(part: str = "") -> ModuleType:

@@ -38,9 +38,10 @@ from pipeline.data.prepare.processes import Runner, Ticker, over_processes
 from pipeline.data.prepare.report import all_changes, all_refused, report_of, tell
 from pipeline.data.prepare.watch import LIMIT_S
 from pipeline.data.prepare.writer import ShardWriter, encoding_of
+from pipeline.data.sources.reach import unreachable
 from pipeline.data.sources.source import Source
 from pipeline.storage import Where
-from stylealae.errors import DataError
+from stylealae.errors import DataError, UnreachableError
 
 __all__ = ["prepare"]
 
@@ -86,6 +87,10 @@ def prepare(
             manifest = _manifest(source, recipe, notes, shards, lists)
             destination.write(REPORT, as_json(report_of(source, notes)))
             destination.complete(manifest, lists)
+    except UnreachableError as error:
+        raise UnreachableError(
+            f"{source.input}: {error}, which goes on: finished shards are kept"
+        ) from error
     except OSError as error:
         raise DataError(
             f"{destination.storage.where} cannot be written ({error}): make room in "
@@ -157,6 +162,8 @@ def make_shard(source: Source, job: ShardJob, tick: Ticker) -> ShardNote:
                 refused.append({"name": key, "reason": str(error).removeprefix(f"{key}: ")})
                 _limit_broken(source, refused, job.how.max_broken)
                 continue
+            except OSError as error:  # of a source that tells nothing of it
+                raise unreachable(source.key(i), error) from error
             samples += 1
             changes.update(sample.changes + more)
             for r, made in pixels.pyramid(planes, sides).items():

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from pipeline.data.sources.left_aside import LeftAside
+from pipeline.data.sources.reach import is_out_of_reach, unreachable
 from stylealae.errors import DataError
 
 __all__ = ["Container"]
@@ -30,16 +31,16 @@ class Container(ABC):
         self.left_aside = LeftAside()  # what is there and cannot be read
 
     def read(self, name: str) -> bytes:
-        """The file's content; DataError says why it cannot be had."""
+        """The file's content; DataError says why it is bad, UnreachableError that it is gone."""
         if self.sizes[name] > MAX_BYTES:
             raise DataError(f"it has {self.sizes[name]:,} bytes, more than {MAX_BYTES:,}")
-        with _explained():
+        with _explained(name):
             return self._bytes(name)
 
     @contextmanager
     def opened(self, name: str) -> Iterator[BinaryIO]:
-        """The file's content as a stream, however long it is; DataError as of `read`."""
-        with _explained(f"{name}: "), self._stream(name) as stream:
+        """The file's content as a stream, however long it is; errors as of `read`."""
+        with _explained(name, f"{name}: "), self._stream(name) as stream:
             yield stream
 
     def _stream(self, name: str) -> BinaryIO:
@@ -55,13 +56,15 @@ class Container(ABC):
 
 
 @contextmanager
-def _explained(name: str = "") -> Iterator[None]:
-    """Says of what goes wrong in reading a file that it cannot be read, after `name`."""
+def _explained(name: str, before: str = "") -> Iterator[None]:
+    """Says of what goes wrong in reading a file that it cannot be read, after `before`."""
     try:
         yield
     except NotImplementedError as error:
-        raise DataError(f"{name}it cannot be read ({error}): pack the zip anew") from error
+        raise DataError(f"{before}it cannot be read ({error}): pack the zip anew") from error
     except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"{name}it cannot be read ({error})") from error
+        if isinstance(error, OSError) and is_out_of_reach(error):
+            raise unreachable(name, error) from error
+        raise DataError(f"{before}it cannot be read ({error})") from error
     except (zlib.error, lzma.LZMAError, struct.error) as error:
-        raise DataError(f"{name}it cannot be unpacked ({error})") from error
+        raise DataError(f"{before}it cannot be unpacked ({error})") from error

@@ -14,6 +14,7 @@ from pipeline.data.signatures import compression, instead_of_container, stand_in
 from pipeline.data.sources.container import Container
 from pipeline.data.sources.digest import digest_of
 from pipeline.data.sources.left_aside import LeftAside, hidden, suffix_of
+from pipeline.data.sources.reach import is_out_of_reach, unreachable
 from pipeline.data.sources.zip_names import ZipNames
 from pipeline.storage.publish import regular
 from stylealae.errors import DataError
@@ -84,7 +85,9 @@ class FolderOfFiles(Container):
         try:
             with open(os.path.join(self._path, name), "rb") as file:
                 return digest_of(file.fileno(), 0, self.sizes[name])
-        except OSError:
+        except OSError as error:
+            if is_out_of_reach(error):
+                raise unreachable(name, error) from error
             return b""
 
 

@@ -23,6 +23,7 @@ from pipeline.data.sources.containers import FolderOfFiles, beginning, is_tar_na
 from pipeline.data.sources.digest import digest_of
 from pipeline.data.sources.left_aside import hidden, suffix_of
 from pipeline.data.sources.pictures import SUFFIXES
+from pipeline.data.sources.reach import is_out_of_reach, unreachable
 from pipeline.data.sources.source import Options, Sample, Source, needed
 from pipeline.data.sources.tables import ARROW
 from pipeline.data.sources.unused_labels import leave_rest
@@ -151,6 +152,8 @@ class Parquet(Source):
         try:
             image, changes = decode(self._bytes(file, row), self.channels)
         except self._errors as error:
+            if isinstance(error, OSError) and is_out_of_reach(error):
+                raise unreachable(self.key(i), error) from error
             raise DataError(f"{self.key(i)}: {error}") from error
         labels = {name: self._label(file, row, name) for name in self.label_names}
         return Sample(self.key(i), image, labels, changes)
