@@ -37,7 +37,8 @@ _WHOLE = re.compile(r".* to (RGB|grey|8|sRGB)|turned upright")
 """Conversions after which everything is still there to be seen."""
 ON_WHITE = "transparency on white"
 SECOND = "read by the second decoder"
-_SIXTEEN = re.compile("(RGBA?|LA|CMYK);16")
+_SIXTEEN = re.compile("(RGB[AXa]?|LA|CMYK);16")
+_EMPTY = "16 bits of which the upper {} are empty"
 _BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF
 _HOLLOW = ("BMP", "DIB", "TGA")
 """Formats whose programs often write four bytes a pixel and nothing into the fourth."""
@@ -72,7 +73,8 @@ def decode(data: bytes, channels: int) -> tuple[Pixels, tuple[str, ...]]:
             changes += what_tiff_leaves_out(image)
         if getattr(image, "is_animated", False):
             changes.append("first of several frames")
-        if image.mode.startswith("I") or _SIXTEEN.search(str(getattr(image, "tile", ""))):
+        sixteen = _SIXTEEN.search(str(getattr(image, "tile", "")))
+        if image.mode.startswith("I") or sixteen:
             changes.append("16 bits to 8")
         elif is_deep(image, data):
             changes.append("more than 8 bits to 8")
@@ -86,6 +88,7 @@ def decode(data: bytes, channels: int) -> tuple[Pixels, tuple[str, ...]]:
         if turn is not None:  # TIFF turns itself in loading
             turn, _ = _orientation(image)
         faults += odd
+        faults += _empty_bits(loaded) if sixteen else ()
         plain, more = _plain(loaded, "L" if channels == 1 else "RGB", icc)
     except DataError:
         raise
@@ -261,6 +264,14 @@ def _plain(image: Image.Image, mode: str, icc: bytes | None) -> tuple[Image.Imag
     return image if image.mode == mode else image.convert(mode), (*changes, *managed)
 
 
+def _empty_bits(image: Image.Image) -> tuple[str, ...]:
+    """Whether the upper bits of its colours are empty, of which these are the upper eight."""
+    colours = [band for band in image.getbands() if band != "A"]
+    most = max(int(np.asarray(image.getchannel(band)).max()) for band in colours)
+    empty = 8 - most.bit_length()
+    return (_EMPTY.format(empty),) if empty >= 2 else ()
+
+
 def _eight_bits(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     """16 bits of grey, scaled to 8, and what is odd about them."""
     tags = getattr(image, "tag_v2", {})
@@ -276,7 +287,7 @@ def _eight_bits(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     if tags.get(_PHOTOMETRIC) == 0:  # 0 is white, which Pillow minds with 8 bits and fewer
         deep = 65535 - deep
     empty = 16 - int(deep.max()).bit_length()
-    odd = [f"16 bits of which the upper {empty} are empty"] if 2 <= empty < 16 else []
+    odd = [_EMPTY.format(empty)] if 2 <= empty < 16 else []
     eight = ((deep.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if (clear := deep == image.info.get("transparency", -1)).any():
         eight[clear] = 255

@@ -2,6 +2,8 @@
 
 import io
 import struct
+import zlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,8 +11,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.data.decoding import decode
+from pipeline.data.decoding import decode, losses
 from stylealae.errors import DataError
+
+
+NO_TAGS: Mapping[int, tuple[int, ...]] = {}
 
 
 def saved(image: Image.Image, kind: str) -> bytes:
@@ -19,14 +24,15 @@ def saved(image: Image.Image, kind: str) -> bytes:
     return file.getvalue()
 
 
-def tiff(pixels: NDArray[Any], tags: dict[int, tuple[int, ...]]) -> bytes:
+def tiff(pixels: NDArray[Any], tags: Mapping[int, tuple[int, ...]] = NO_TAGS) -> bytes:
     """A TIFF of [H, W, C] as its tags say it, which Pillow does not write of all kinds."""
     height, width, channels = pixels.shape
     whole = {
         256: (width,), 257: (height,), 258: (8 * pixels.itemsize,) * channels, 259: (1,),
         262: (2 if channels > 2 else 1,), 273: (0,), 277: (channels,), 278: (height,),
         279: (pixels.nbytes,),
-    } | tags  # fmt: skip
+        **tags,
+    }  # fmt: skip
     end = 8 + 2 + 12 * len(whole) + 4
     entries, beyond = b"", b""
     at = end + sum(2 * len(values) for values in whole.values() if len(values) > 2)
@@ -77,6 +83,36 @@ def test_bits_that_are_empty_are_said(shift: int) -> None:
     _, changes = decode(saved(Image.fromarray((DEEP >> shift)[:, :, 0]), "PNG"), 1)
     said = f"16 bits of which the upper {shift} are empty"
     assert (said in changes) == (shift > 0)
+
+
+def png(pixels: NDArray[np.uint16]) -> bytes:
+    """A PNG of [H, W, C] with 16 bits, which Pillow does not write of colours."""
+    height, width, channels = pixels.shape
+    head = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    parts = {b"IHDR": head, b"IDAT": zlib.compress(rows), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in parts.items()
+    )
+
+
+@pytest.mark.parametrize("shift", [0, 1, 2, 4, 8])
+@pytest.mark.parametrize(
+    ("kind", "channels"),
+    [(png, 2), (png, 3), (png, 4), (tiff, 3)],
+    ids=["grey", "colour", "transparent", "TIFF"],
+)
+def test_bits_of_colours_that_are_empty_are_said(
+    kind: Callable[[NDArray[Any]], bytes], channels: int, shift: int
+) -> None:
+    pixels = np.repeat(DEEP >> shift, channels, axis=2)
+    if channels != 3:
+        pixels[:, :, -1] = 65535
+    _, changes = decode(kind(pixels), 3)
+    assert changes[0] == "16 bits to 8"
+    said = tuple(found for found in losses(changes) if "empty" in found)
+    assert said == ((f"16 bits of which the upper {shift} are empty",) if shift > 1 else ())
 
 
 def test_a_grey_of_16_bits_may_be_transparent() -> None:
