@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.data.colour import to_srgb
+from pipeline.data.jpeg import SOS, segments_of
 from pipeline.data.mending import HARMLESS, LOST_PROFILE, mended_jpeg, mended_png
 from pipeline.data.pixels import Pixels
 from pipeline.data.signatures import is_heif, naming, unread_jpeg
@@ -229,8 +230,11 @@ def _loaded_jpeg(image: Image.Image, data: bytes) -> tuple[Image.Image, tuple[st
 
 def _require_few_scans(image: Image.Image, data: bytes) -> None:
     """Refuses a JPEG that goes over its pixels hundreds of times."""
-    scans = data.count(b"\xff\xda")  # 0xff in the data of a scan is followed by 0
-    if scans * image.width * image.height > MAX_WORK:
+    pixels = image.width * image.height
+    if data.count(b"\xff\xda") * pixels <= MAX_WORK:  # whatever else these bytes may be
+        return
+    scans = sum(marker == SOS for marker, _ in segments_of(data))
+    if scans * pixels > MAX_WORK:
         raise DataError(
             f"it draws {image.width}x{image.height} pixels in {scans:,} scans, and a photo has a "
             "dozen: save it anew"

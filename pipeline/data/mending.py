@@ -8,14 +8,15 @@ import re
 import zlib
 from collections.abc import Iterator
 
+from pipeline.data.jpeg import SOS, segments_of
+
 __all__ = ["HARMLESS", "LOST_PROFILE", "mended_jpeg", "mended_png"]
 
 HARMLESS = "harmless faults passed over"
 LOST_PROFILE = "unreadable ICC profile left out"
 
-_SOF2, _SOS, _EOI, _APP0, _APP2, _APP14 = 0xC2, 0xDA, 0xD9, 0xE0, 0xE2, 0xEE
+_SOF2, _EOI, _APP0, _APP2, _APP14 = 0xC2, 0xD9, 0xE0, 0xE2, 0xEE
 _SEQUENTIAL = (0xC0, 0xC1)  # frames whose only scan holds all of every pixel
-_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _IEND = bytes(4) + b"IEND" + zlib.crc32(b"IEND").to_bytes(4, "big")
@@ -75,7 +76,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
             at += 1
             continue
         yield data[at + 1], at
-        if data[at + 1] == _SOS:
+        if data[at + 1] == SOS:
             return
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
 
@@ -88,14 +89,14 @@ def _patched(data: bytes, marker: int, offset: int, value: bytes) -> bytes | Non
 def _with_plain_scan(data: bytes) -> bytes | None:
     """A scan of a sequential frame with the only parameters that it can have: 0, 63, 0."""
     where = dict(_segments(data))
-    if _SOS not in where or where.keys().isdisjoint(_SEQUENTIAL):
+    if SOS not in where or where.keys().isdisjoint(_SEQUENTIAL):
         return None
-    return _patched(data, _SOS, 5 + 2 * data[where[_SOS] + 4], b"\x00\x3f\x00")
+    return _patched(data, SOS, 5 + 2 * data[where[SOS] + 4], b"\x00\x3f\x00")
 
 
 def _without_filler(data: bytes, count: int, marker: int) -> bytes | None:
     """Without bytes that the decoder skipped, if they are filler and no lost part of a scan."""
-    scan = dict(_segments(data)).get(_SOS, 0)
+    scan = dict(_segments(data)).get(SOS, 0)
     at = data.find(bytes([0xFF, marker]), scan if marker == _EOI else 2)
     skipped = data[at - count : at]
     filler = len(set(skipped)) == 1 or (skipped.isascii() and count >= 16)  # no bits of a scan
@@ -118,7 +119,7 @@ def _is_one_scan(data: bytes) -> bool:
     """Whether all of the picture is in one scan: nothing else can be missing behind it."""
     where = dict(_segments(data))
     frame = next((at for marker, at in where.items() if marker in _SEQUENTIAL), None)
-    scan = where.get(_SOS)
+    scan = where.get(SOS)
     return frame is not None and scan is not None and data[scan + 4] == data[frame + 9]
 
 
@@ -128,26 +129,13 @@ def _has_every_bit(data: bytes) -> bool:
     Then none is missing behind them; whether the last one is whole its decoder says.
     """
     frame, least = b"", dict[tuple[int, int], int]()  # (component, coefficient): lowest bit so far
-    for marker, segment in _all_segments(data):
+    for marker, segment in segments_of(data):
         if marker == _SOF2:
             frame = segment
-        if marker != _SOS or not segment or len(segment) < 4 + 2 * segment[0]:
+        if marker != SOS or not segment or len(segment) < 4 + 2 * segment[0]:
             continue
         of, (first, last, bits) = segment[1 : 1 + 2 * segment[0] : 2], segment[-3:]
         least |= {(c, k): bits & 15 for c in of for k in range(first, min(last, 63) + 1)}
     components = frame[6 : 6 + 3 * frame[5] : 3] if len(frame) > 5 else b""
     wanted = [(c, k) for c in components for k in range(64)]
     return bool(wanted) and all(least.get(one) == 0 for one in wanted)
-
-
-def _all_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker and content of each segment of a JPEG, those between its scans too."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        if data[at + 1] == 0xFF:  # fill
-            at += 1
-            continue
-        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        yield data[at + 1], data[at + 4 : end]
-        found = _AFTER_SCAN.search(data, end) if data[at + 1] == _SOS else None
-        at = found.start() if found else len(data) if data[at + 1] == _SOS else end

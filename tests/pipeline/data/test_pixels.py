@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from pipeline.data.decoding import decode
+from pipeline.data.jpeg import SOS, segments_of
 from pipeline.data.pixels import pyramid, recoloured, square
 from stylealae.errors import DataError
 
@@ -290,3 +291,17 @@ def test_a_jpeg_of_hundreds_of_scans_is_refused() -> None:
     scans = photo[:last] + photo[last:-2] * 300 + photo[-2:]
     with pytest.raises(DataError, match=r"3000x3000 pixels in 309 scans"):
         decode(scans, 3)
+
+
+def test_a_film_behind_a_photo_is_no_scan_of_it() -> None:
+    photo = saved(Image.new("RGB", (3000, 3000)), "JPEG")
+    film = b"\0\0\0\x18ftypmp42" + b"\xff\xda\0\x0c" * 300
+    assert decode(photo + film, 3)[0].shape == (3000, 3000, 3)
+
+
+@pytest.mark.parametrize("between", [b"", b"\0" * 9, b"\xff\x02\xff\xff", b"\xff\xff", b"\xff\xd0"])
+def test_scans_are_counted_whatever_lies_between_them(between: bytes) -> None:
+    photo = saved(Image.new("RGB", (64, 64)), "JPEG", progressive=True)
+    last, scans = photo.rindex(b"\xff\xda"), photo.count(b"\xff\xda")
+    more = photo[:last] + (between + photo[last:-2]) * 30 + photo[-2:]
+    assert sum(marker == SOS for marker, _ in segments_of(more)) == scans + 29
