@@ -110,7 +110,12 @@ class SplitReader:
         return found
 
     def prefetch(self, ids: Ints) -> None:
-        """Begin to bring images into the local cache; what fails is raised when it is taken."""
+        """Begin to bring images into the local cache; what fails is raised when it is taken.
+
+        Those that are held in memory are not looked up there.
+        """
+        if self._held is not None:
+            ids = ids[~self._loaded[ids]]
         if self._fetchers is None:
             self._fetchers = ThreadPoolExecutor(FETCHERS, "fetch")
         for shard, rows in self._by_shard(ids):

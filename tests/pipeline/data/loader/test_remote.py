@@ -7,6 +7,7 @@ import errno
 import itertools
 import logging
 import os
+import shutil
 import threading
 import traceback
 from collections.abc import Iterator
@@ -101,6 +102,19 @@ def test_what_was_fetched_is_not_fetched_again(store: Bucket, small: Path, cfg: 
     _, again = epoch(URL, cfg)
     assert store.bytes_of(".tar") == 0
     assert same(first, again)
+
+
+def test_what_is_held_in_memory_is_not_fetched_into_the_cache_again(
+    store: Bucket, small: Path, cfg: DataConfig
+) -> None:
+    with loader_of(URL, cfg, seed=5, resolution=8) as s:
+        s.start(0, 20, 100)
+        s.next()
+        shutil.rmtree(cfg.cache)
+        store.served.clear()
+        for _ in range(4):
+            s.next()
+    assert store.bytes_of(".tar") == 0
 
 
 def test_the_cache_is_keyed_by_place_and_hash(
