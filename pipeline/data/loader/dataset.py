@@ -93,10 +93,7 @@ class Dataset:
         """The images of a split, where a broken one is an error; for one thread."""
         key = name, label, resolution or self.resolution
         if key not in self._splits:
-            shards = self._shards
-            if key[2] != self.resolution:
-                shards = ShardReader(shards.pieces, self.manifest, key[2])
-            self._splits[key] = SplitReader(shards, name, label=label)
+            self._splits[key] = SplitReader(self._shards_at(key[2]), name, label=label)
         return self._splits[key]
 
     def training_split(self, sleep: Sleep = time.sleep, *, held: bool = True) -> SplitReader:
@@ -114,6 +111,17 @@ class Dataset:
             max_broken=cfg.max_broken,
             threads=cfg.decoders,
         )
+
+    def training_labels(self, sleep: Sleep = time.sleep) -> SplitReader:
+        """As `training_split`, for whoever reads labels alone: they lie with the smallest images."""
+        shards = self._shards_at(min(self.manifest.resolutions)).with_sleep(sleep)
+        cfg = self.cfg
+        return SplitReader(shards, cfg.split, label=cfg.label, max_broken=cfg.max_broken)
+
+    def _shards_at(self, resolution: int) -> ShardReader:
+        if resolution == self.resolution:
+            return self._shards
+        return ShardReader(self._shards.pieces, self.manifest, resolution)
 
     @property
     def remote(self) -> bool:

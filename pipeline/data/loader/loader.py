@@ -12,18 +12,19 @@ import queue
 import threading
 import time
 from collections import deque
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.data.format.labels import written
 from pipeline.data.format.types import Floats, Ints
 from pipeline.data.loader.batch import Batch, DeviceCopy, classes_of
 from pipeline.data.loader.dataset import Dataset
 from pipeline.data.loader.shuffle import Shuffle, flips
-from pipeline.data.loader.subset import first_of_each, without_last
+from pipeline.data.loader.subset import first_of_each, require_class, without_last
 from stylealae.errors import DataError
 
 __all__ = ["Loader"]
@@ -66,8 +67,7 @@ class Loader:
         self._images = dataset.training_split(self._sleep)
         shown = without_last(self._images.shard_samples, self._cfg.validation_img)
         self._shuffle = Shuffle(shown, seed, self._cfg.shuffle_img)
-        labels = partial(dataset.labels, self._cfg.split, self._cfg.label)
-        self._counted = first_of_each(labels, self._shuffle.samples, self._cfg)
+        self._counted = self._scan_labels()
         on_gpu = torch.device(device).type == "cuda"
         self._to_device = DeviceCopy(torch.device(device)) if on_gpu else _as_it_is
         self._thread: threading.Thread | None = None
@@ -91,6 +91,14 @@ class Loader:
         begins = seen + self._rank * share + batch * np.arange(count, dtype=np.int64)
         return (begins[:, None] + np.arange(share)).reshape(-1)
 
+    def _scan_labels(self) -> Ints:
+        """Ids of the images whose label counts; none if all do.  A class that is named is there."""
+        if not (self._cfg.labelled_img or self._images.named_class):
+            return np.empty(0, np.int64)
+        labels = self._dataset.training_labels(self._sleep)
+        require_class(labels.labels, labels.named_class, self.samples, self._cfg)
+        return first_of_each(labels.values, self.samples, self._cfg)
+
     def _counted_labels(self, ids: Ints, values: Floats | None) -> Tensor | None:
         if values is None:
             return None
@@ -104,11 +112,12 @@ class Loader:
             known = values[~np.isnan(values)]
             odd = known[(known != np.floor(known)) | (known < 0) | (known >= self._classes)]
             if len(odd):
+                found = written(float(str(odd[0])))  # the digits of a float32
                 raise DataError(
-                    f"the label {self._cfg.label!r} is {odd[0]:g} for an image, and model.classes "
+                    f"the label {self._cfg.label!r} is {found} for an image, and model.classes "
                     f"is {self._classes}: classes are numbered from 0 to {self._classes - 1}. Name "
                     f"another with data.label, or one value of it (data.label={self._cfg.label}:"
-                    f"{odd[0]:g} is 1 where it is that and else 0), or change model.classes"
+                    f"{found} is 1 where it is that and else 0), or change model.classes"
                 )
         return values
 
@@ -158,7 +167,7 @@ class Loader:
     @cached_property
     def labelled(self) -> tuple[Tensor, Tensor]:
         """The `data.labelled_img` whose label counts: [K, C, R, R] uint8, [K] int64 classes."""
-        x, values = self._dataset.split(self._cfg.split, self._cfg.label).take(self._counted)
+        x, values = self._dataset.training_split(held=False).take(self._counted)
         labels = None if values is None else torch.from_numpy(self._known_classes(values))
         return torch.from_numpy(x), classes_of(len(x), labels)
 

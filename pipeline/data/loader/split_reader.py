@@ -4,14 +4,17 @@ n images asked for, N images of the split, C channels, R resolution
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
 from pipeline.data.format.decoders import BLOCK
+from pipeline.data.format.labels import is_class
 from pipeline.data.format.types import Floats, Ints, Label
 from pipeline.data.loader.shard_reader import ShardReader
 from pipeline.data.pixels import Pixels
@@ -23,6 +26,7 @@ __all__ = ["SplitReader"]
 log = logging.getLogger(__name__)
 
 FETCHERS = 16  # downloads at once
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +60,9 @@ class SplitReader:
         """
         manifest, where = reader.manifest, reader.pieces.storage.where
         self._reader = reader
-        self._label, self._class = label, ""
+        self._label, self.named_class = label, ""
         if label not in manifest.labels:
-            self._label, _, self._class = label.partition(":")
+            self._label, _, self.named_class = label.partition(":")
         if not manifest.samples(split):
             raise DataError(
                 f"{where} has no images in the split {split!r}; its splits are "
@@ -104,9 +108,24 @@ class SplitReader:
 
     def values(self, ids: Ints) -> Floats:
         """[n] sample ids -> [n] values of the label, without the pixels."""
-        found = np.empty(len(ids), np.float32)
+        return np.array([self._number(value) for value in self.labels(ids)], np.float32)
+
+    def labels(self, ids: Ints) -> list[Label]:
+        """[n] sample ids -> the label of each as it was prepared, without the pixels."""
+        found: list[Label] = [None] * len(ids)
+        replaced: list[tuple[int, DamageError]] = []
         for part in self._parts(ids):
-            found[part.rows] = self._label_values(part.shard, part.span, part.offsets)
+            read = partial(self._labels_of, part.shard)
+            try:
+                values = read(part.span, part.offsets)
+            except DamageError as error:
+                if not self.max_broken:
+                    raise
+                values = self._stand_in(part, read)
+                replaced += [(int(i), error) for i in ids[part.rows]]
+            for row, value in zip(part.rows, values, strict=True):
+                found[row] = value
+        self._count(replaced)
         return found
 
     def prefetch(self, ids: Ints) -> None:
@@ -152,9 +171,12 @@ class SplitReader:
         parts = list(self._parts(ids))
         damage: dict[int, DamageError] = {}
 
+        def copier(part: SpanRows) -> Callable[[int, Ints], None]:
+            return partial(self._copy, part.shard, rows[part.rows], x, labels)
+
         def copy(part: SpanRows) -> DamageError | None:
             try:
-                self._copy(part, part.span, part.offsets, rows[part.rows], x, labels)
+                copier(part)(part.span, part.offsets)
             except DamageError as error:
                 return error
             return None
@@ -164,26 +186,26 @@ class SplitReader:
             if error is not None:
                 if not self.max_broken:
                     raise error
-                self._stand_in(part, rows[part.rows], x, labels)
+                self._stand_in(part, copier(part))
                 damage |= dict.fromkeys(rows[part.rows].tolist(), error)
         return damage
 
     def _copy(
-        self, part: SpanRows, span: int, offsets: Ints, rows: Ints, x: Pixels, labels: Floats | None
+        self, shard: int, rows: Ints, x: Pixels, labels: Floats | None, span: int, offsets: Ints
     ) -> None:
-        self._reader.copy(part.shard, span, offsets, rows, x)
+        self._reader.copy(shard, span, offsets, rows, x)
         if labels is not None:
-            labels[rows] = self._label_values(part.shard, span, offsets)
+            labels[rows] = [self._number(value) for value in self._labels_of(shard, span, offsets)]
 
-    def _label_values(self, shard: int, span: int, offsets: Ints) -> list[float]:
+    def _labels_of(self, shard: int, span: int, offsets: Ints) -> list[Label]:
         values = self._reader.span(shard, span).description["labels"][self._label]
-        return [self._number(values[offset]) for offset in offsets]
+        return [values[offset] for offset in offsets]
 
     def _number(self, value: Label) -> float:
         if value is None:
             return float("nan")
-        if self._class:
-            return float((value if isinstance(value, str) else f"{value:g}") == self._class)
+        if self.named_class:
+            return float(is_class(value, self.named_class))
         if isinstance(value, str):
             raise DataError(
                 f"the label {self._label!r} holds text such as {value!r}: name one of its classes, "
@@ -191,15 +213,15 @@ class SplitReader:
             )
         return float(value)
 
-    def _stand_in(self, part: SpanRows, rows: Ints, x: Pixels, labels: Floats | None) -> None:
-        """Fill rows from the next intact span of the same shard: the same ones on any rank."""
+    def _stand_in(self, part: SpanRows, use: Callable[[int, Ints], T]) -> T:
+        """What `use` makes of the next intact span of the same shard: the same on any rank."""
         index = self._reader.index(part.shard)
         spans = len(index.sha256)
         for step in range(1, spans):
             span = (part.span + step) % spans
             offsets = part.offsets % int(index.first[span + 1] - index.first[span])
             with suppress(DamageError):
-                return self._copy(part, span, offsets, rows, x, labels)
+                return use(span, offsets)
         pieces = self._reader.pieces
         raise DataError(f"{pieces.storage.at(index.name)} holds no intact image: {pieces.mend}")
 

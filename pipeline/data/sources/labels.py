@@ -8,6 +8,7 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.format.labels import written
 from pipeline.data.format.types import Label
 from pipeline.data.sources.column_remarks import is_number, remarks
 from pipeline.data.sources.columns import column
@@ -16,7 +17,7 @@ from pipeline.data.sources.pictures import called_as_picture
 from pipeline.data.sources.sheet import FILE_COLUMNS, Sheet
 from stylealae.errors import DataError
 
-__all__ = ["Labels", "Row", "joined", "labels_of", "vectors_of", "written"]
+__all__ = ["Labels", "Row", "joined", "labels_of", "vectors_of"]
 
 Row = tuple[Label, ...]
 SAMPLED = 1000  # rows in which a column of unknown name is looked at for the names of images
@@ -133,11 +134,6 @@ def joined(tables: Sequence[tuple[str, Labels]]) -> Labels:
                     mine[name] = written(value)
     rows = {key: tuple(mine.get(name) for name in names) for key, mine in known.items()}
     return Labels(names, rows, tuple(notes))
-
-
-def written(number: float) -> str:
-    """A number as a text among others: 3 for 3.0."""
-    return f"{number:.0f}" if number.is_integer() else repr(number)
 
 
 def _said(table: Labels) -> set[str]:

@@ -8,10 +8,11 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import cast
 
+from pipeline.data.format.labels import written
 from pipeline.data.format.types import Label
 from pipeline.data.sources.columns import is_code
 from pipeline.data.sources.containers import Container
-from pipeline.data.sources.labels import Labels, Row, written
+from pipeline.data.sources.labels import Labels, Row
 from pipeline.data.sources.source import needed
 from stylealae.errors import DataError
 

@@ -20,6 +20,7 @@ import webdataset as wds
 from pipeline.config.sections import DataConfig
 from pipeline.data.format.manifest import MANIFEST, Manifest
 from pipeline.data.format.shard_list import ShardList, list_name
+from pipeline.data.loader.dataset import Dataset
 from pipeline.data.loader.loader import Loader
 from pipeline.data.prepare.destination import open_destination
 from pipeline.data.prepare.verify import verify
@@ -185,6 +186,23 @@ def test_the_count_of_replaced_images_is_exact_and_logged(
     assert "3 images in all; data.max_broken is 3" in caplog.text
     message = refusal(folder, replace(cfg, max_broken=2))
     assert "3 unusable images, data.max_broken is 2" in message
+
+
+@both
+def test_damage_is_met_by_labels_and_labelled_images_as_by_others(
+    tmp_path: Path, cfg: DataConfig
+) -> None:
+    pixels = write_dataset(tmp_path, [[3, 3, 3]], side=SIDE)
+    cfg = replace(cfg, label="number:4", labelled_img=2, classes=2)
+    flip_bit(shard_path(tmp_path, 0, SIDE), places(shard_path(tmp_path, 0, SIDE))["the pixels"])
+    assert "the block of images 0 to 2" in refusal(tmp_path, cfg)
+    with loader_of(tmp_path, replace(cfg, max_broken=3), seed=1, resolution=SIDE) as loader:
+        x, classes = loader.labelled  # image 0, for which 3 stands in, and 1, for which 4 does
+    assert np.array_equal(x, pixels[3:5])
+    assert classes.tolist() == [0, 1]
+    labels = Dataset.open(replace(cfg, path=str(tmp_path), max_broken=3), SIDE).training_labels()
+    assert labels.values(np.arange(9)).tolist() == [0, 1, 0, 0, 1, 0, 0, 0, 0]
+    assert (len(labels.broken), labels.replaced) == (3, 3)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])

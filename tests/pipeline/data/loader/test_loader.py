@@ -192,6 +192,28 @@ def test_one_class_of_a_label_is_yes_or_no(dataset: Path) -> None:
     assert batch.labels.tolist() == wanted
 
 
+def test_a_class_that_no_image_has_is_refused_with_others(dataset: Path) -> None:
+    with pytest.raises(DataError, match=r"is parity:od, and none of 84 .* such as odd"):
+        loader(dataset, replace(CFG, label="parity:od"))
+    with pytest.raises(DataError, match=r"'x' there: .* such as 0, 0\.25, 0\.5, 0\.75, 1; correct"):
+        loader(dataset, replace(CFG, label="age:x"))
+
+
+def test_a_class_of_many_digits_is_found(photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(photos, tmp_path / "in")
+    rows = [f"{i:03d}.v1.png,{10_000_000 + i % 2}" for i in range(100)]
+    (tmp_path / "in" / "labels.csv").write_text("\n".join(["file,person", *rows]))
+    prepare(open_source(str(tmp_path / "in")), tmp_path / "d", (4,), workers=1)
+    cfg = replace(CFG, label="person:10000001")
+    with loader(tmp_path / "d", cfg, resolution=4) as s:
+        (batch,) = s.batches(0, 12, 1)
+    assert batch.labels is not None
+    assert batch.labels.tolist() == [i % 2 for i in batch.sample_ids.tolist()]
+    cfg = replace(CFG, label="person")
+    with pytest.raises(DataError, match=r"data\.label=person:1000000[01] is 1 where"):
+        shown(loader(tmp_path / "d", cfg, resolution=4, classes=2), 0, 12, 12)
+
+
 def test_what_is_unknown_is_nan(photos: Path, tmp_path: Path) -> None:
     shutil.copytree(photos, tmp_path / "in")
     (tmp_path / "in" / "labels.csv").write_text("file,age\n000.v1.png,3\n001.v1.png,\n")

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from pipeline.config.sections import DataConfig
-from pipeline.data.format.types import Floats, Ints
+from pipeline.data.format.labels import is_class, written
+from pipeline.data.format.types import Floats, Ints, Label
 from pipeline.data.loader.dataset import Dataset
 from pipeline.data.loader.loader import Loader
-from pipeline.data.loader.subset import first_of_each, without_last
+from pipeline.data.loader.subset import first_of_each, require_class, without_last
 from stylealae.errors import DataError
 from tests.pipeline.data.handmade import loader_of
 
@@ -113,3 +114,35 @@ def test_labels_are_read_no_further_than_needed() -> None:
 )
 def test_what_is_cut_is_cut_from_the_end(n: int, wanted: list[int]) -> None:
     assert without_last(np.array([5, 5, 3]), n).tolist() == wanted
+
+
+def test_a_class_that_is_there_is_looked_for_no_further_than_needed() -> None:
+    read = []
+
+    def labels_of(ids: Ints) -> list[Label]:
+        read.append(len(ids))
+        return ["odd" if i % 2 else "even" for i in ids]
+
+    require_class(labels_of, "odd", 100_000, replace(CFG, label="parity:odd"))
+    assert sum(read) < 5_000
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "there"),
+    [
+        (1e7, "10000000", True),
+        (16_777_217.0, "16777217", True),
+        (16_777_217.0, "16777216", False),
+        (0.1, "0.1", True),
+        (3.0, "3", True),
+        ("007", "7", False),
+        (None, "nan", False),
+    ],
+)
+def test_a_class_is_a_number_by_its_value(value: Label, name: str, there: bool) -> None:
+    assert is_class(value, name) == there
+
+
+@pytest.mark.parametrize("text", ["3", "10000000", "0.1", "12345678901234"])
+def test_a_number_is_written_as_it_is_named(text: str) -> None:
+    assert written(float(text)) == text
