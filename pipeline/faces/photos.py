@@ -78,11 +78,11 @@ def photos(path: Path, left_aside: LeftAside | None = None) -> Iterator[Photo]:
             or str(PurePosixPath(name).with_suffix("")) not in stems
         )
     for name in sorted(shown):
-        path_inside = PurePosixPath(name)
 
-        def inside(suffix: str, pure: PurePosixPath = path_inside) -> bytes | None:
-            forms = (suffix, suffix.upper()) if suffix else (pure.suffix,)
-            others = (str(pure.with_suffix(form)) for form in forms)
+        def inside(suffix: str, name: str = name) -> bytes | None:
+            own = PurePosixPath(name).suffix
+            forms = (suffix, suffix.upper()) if suffix else (own,)
+            others = (name.removesuffix(own) + form for form in forms)  # ./a.png stays so
             other = next((other for other in others if other in container.sizes), None)
             return None if other is None else container.read(other)
 

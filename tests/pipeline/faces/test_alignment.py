@@ -213,6 +213,16 @@ def test_a_table_of_landmarks_means_one_photo_by_a_name(tmp_path: Path):
         landmarks_of(named, {"you.jpg": points(*FACE)})
 
 
+def test_photos_of_a_tar_may_be_named_from_its_folder(tmp_path: Path):
+    """As `tar -cf photos.tar .` names them."""
+    with tarfile.open(tmp_path / "photos.tar", "w") as archive:
+        archive.add(CASES / "align" / "al" / "a", ".")
+    command = ["align", str(tmp_path / "photos.tar"), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, [*command, "--size", "32"])
+    assert '"aligned": 1, "refused": 0, "left_aside": 0' in result.output
+    assert (tmp_path / "out" / "me.png").is_file()
+
+
 def test_landmarks_may_be_called_in_capitals_and_what_is_not_shown_is_said(tmp_path: Path, caplog):
     image = Image.open(CASES / "align" / "al" / "a" / "me.jpg")
     image.save(tmp_path / "ME.PNG", save_all=True, append_images=[image.rotate(90)])
