@@ -47,6 +47,8 @@ class FolderOfFiles(Container):
         self._path = path
         if not os.path.isdir(path):
             raise DataError(f"{path} is a file, not a folder: leave --source out, or name its kind")
+        self.unreadable: list[str] = []
+        """What is called as a file is and is none: links that lead nowhere, pipes and devices."""
         found: dict[str, int] = {}
         seen: set[str] = set()
 
@@ -67,6 +69,7 @@ class FolderOfFiles(Container):
                 if isinstance(about, int):
                     found[f"{prefix}{name}"] = about
                 else:
+                    self.unreadable.append(f"{prefix}{name}")
                     self.left_aside.add(about, [f"{prefix}{name}"])
         self.sizes = found
 
@@ -163,14 +166,13 @@ class TarsOfFiles(Container):
     def __init__(self, path: str) -> None:
         """List the files, links resolved."""
         super().__init__()
-        folder = Path(path) if os.path.isdir(path) else None
-        tars = _tars_in(folder) if folder else [Path(path)]
+        self._beside = FolderOfFiles(path) if os.path.isdir(path) else None
+        names = _tars_of(self._beside) if self._beside else [""]
+        tars = [Path(path, name) for name in names]
         self._members: dict[str, tuple[int, tar.Member]] = {}
         self._opened = lru_cache(maxsize=OPEN)(lambda number: regular(tars[number]))
-        for number, file in enumerate(tars):
-            prefix = f"{file.relative_to(folder).as_posix()}/" if folder else ""
-            self._list(file, number, prefix)
-        self._beside = FolderOfFiles(path) if folder else None
+        for number, (file, name) in enumerate(zip(tars, names, strict=True)):
+            self._list(file, number, f"{name}/" if name else "")
         sizes = {name: member.size for name, (_, member) in self._members.items()}
         if self._beside:
             plain = self._beside.sizes.items()
@@ -223,10 +225,10 @@ def open_container(path: str) -> Container:
     raise DataError(f"{path} is neither a folder nor a zip nor a tar: {said}")
 
 
-def _tars_in(folder: Path) -> list[Path]:
-    """The tars of a folder and of those below it, without what systems put beside them."""
-    named = sorted(filter(is_tar_name, folder.rglob("*.*")))
-    return [p for p in named if not (p.is_dir() or hidden(p.relative_to(folder).as_posix()))]
+def _tars_of(folder: FolderOfFiles) -> list[str]:
+    """What is called as tars are, without what systems put beside them; none may be unreadable."""
+    found = sorted((*folder.sizes, *folder.unreadable))
+    return [name for name in found if is_tar_name(name) and not hidden(name)]
 
 
 def is_tar_name(name: str | Path) -> bool:

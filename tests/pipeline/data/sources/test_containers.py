@@ -205,6 +205,22 @@ def test_tars_may_be_called_in_capitals(tmp_path: Path) -> None:
     assert keys(tmp_path) == ["A.TAR/a.png"]
 
 
+def test_tars_below_a_linked_folder_are_read(tmp_path: Path) -> None:
+    whole, disk = tmp_path / "in", tmp_path / "disk"
+    for place in (whole, disk / "deep"):
+        place.mkdir(parents=True)
+        (place / "0.tar").write_bytes(tar_of(ONE))
+    (whole / "more").symlink_to(disk)
+    source = open_source(str(whole))
+    assert [source.read(i).key for i in range(len(source))] == [
+        "0.tar/a.png", "more/deep/0.tar/a.png",
+    ]  # fmt: skip
+    assert not source.left_aside
+    (disk / "1.tar").symlink_to("gone.tar")
+    with pytest.raises(DataError, match=r"more/1\.tar"):
+        open_source(str(whole))
+
+
 def test_what_systems_put_beside_tars_is_left_aside(tmp_path: Path) -> None:
     (tmp_path / "0.tar").write_bytes(tar_of(ONE))
     (tmp_path / "._0.tar").write_bytes(b"AppleDouble")
