@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from PIL import Image
 from pipeline.cli.app import main
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
-from stylealae.errors import CheckpointError, DataError
+from stylealae.errors import CheckpointError, DataError, UnreachableError
 from stylealae.networks import build
 from tests.hubserver import Hub, serving
 
@@ -194,6 +195,25 @@ def test_images_of_the_hub_are_prepared_from_where_they_lie(hub: Hub, tmp_path: 
     assert max(int(last) - int(first) for first, last in spans) < size // 2
     assert not list((tmp_path / "hf").rglob("*.parquet"))
     assert not any("load.py" in line for line in hub.asked)
+
+
+def test_a_hub_that_fails_meanwhile_says_nothing_of_the_images(hub: Hub, tmp_path: Path):
+    from pipeline.data.sources.registry import open_source
+    from stylealae.interop.hub import dataset
+
+    commit = commit_noises(hub)
+    source = open_source("hf://datasets/me/noise")
+    assert source.read(0).labels == {"number": 0}
+    files, there = dataset("me/noise").files, hub.commits["datasets/me/noise"][commit]
+    hub.commits["datasets/me/noise"][commit] = {}
+    with pytest.raises(UnreachableError, match=r"train-0.* no longer be read from the hub \(.*404"):
+        source.read(15)
+    hub.commits["datasets/me/noise"][commit] = there
+    cut = next(file for file in files if "test" in file.name)
+    stream = replace(cut, size=cut.size + 1).open()
+    stream.seek(-8, io.SEEK_END)
+    with pytest.raises(UnreachableError, match=r"the hub gave 7 bytes of data/test-00000\S* for 8"):
+        stream.read(8)
 
 
 def test_what_is_prepared_is_pinned_and_a_branch_that_moved_is_noticed(hub: Hub, tmp_path: Path):

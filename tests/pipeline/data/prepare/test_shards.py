@@ -1,5 +1,6 @@
 """Shards: real webdataset tars, the same bytes however made, nothing skipped in silence."""
 
+import errno
 import fcntl
 import hashlib
 import io
@@ -26,7 +27,7 @@ from pipeline.data.prepare.verify import verify
 from pipeline.data.sources.file_sources import Folder
 from pipeline.data.sources.registry import open_source
 from pipeline.data.sources.source import Options, Sample, Source
-from stylealae.errors import DataError
+from stylealae.errors import DataError, UnreachableError
 from tests.pipeline.data.handmade import shard_list, shard_path
 
 SIDES = (4, 8, 16, 32)
@@ -178,6 +179,38 @@ def test_interrupted_and_run_again(photos: Path, dataset: Path, tmp_path: Path) 
     prepare(open_source(str(photos)), out, SIDES, workers=1, shard_img=20)
     assert contents(out) == contents(dataset)
     assert shard_path(out, 0, 32).stat().st_mtime_ns == first.st_mtime_ns
+
+
+class Unplugged(Folder):
+    """A folder whose drive is gone before one of its images is read."""
+
+    def read(self, i: int, side: int = 256) -> Sample:
+        """Image i, for which and for later ones the folder is not there."""
+        if i == 25:
+            os.rename(self.input, f"{self.input} elsewhere")
+        return super().read(i, side)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_input_that_is_gone_is_no_heap_of_bad_images(
+    photos: Path, dataset: Path, tmp_path: Path, workers: int
+) -> None:
+    whole, out = shutil.copytree(photos, tmp_path / "photos"), tmp_path / "d"
+    with pytest.raises(UnreachableError, match=r"no longer be read \(No such file.*goes on: fin"):
+        prepare(Unplugged(str(whole), Options()), out, SIDES, workers=workers, shard_img=20)
+    assert not (out / ".prepare" / "000001.json").exists()
+    os.rename(f"{whole} elsewhere", whole)
+    assert prepare(open_source(str(whole)), out, SIDES, workers=1, shard_img=20).broken == 0
+    assert contents(out) == contents(dataset)
+
+
+def test_a_source_that_says_nothing_of_its_reach_is_no_full_disk(tmp_path: Path) -> None:
+    class Torn(Noise):
+        def read(self, i: int, side: int = 256) -> Sample:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(UnreachableError, match=r"0\.v1\.png .*\(Input/output error\): see to"):
+        prepare(Torn("3x8", Options()), tmp_path / "d", (8,), workers=1)
 
 
 def test_who_holds_the_lock_for_a_moment_is_waited_for_and_nobody_for_long(

@@ -1,15 +1,19 @@
 """Inputs that are none, or are broken: each is refused by name, with what was found in it."""
 
+import errno
 import gzip
 import io
+import os
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from PIL import Image
 
+from pipeline.data.sources.file_sources import Folder
 from pipeline.data.sources.registry import open_source
-from stylealae.errors import DataError
+from stylealae.errors import DataError, UnreachableError
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n"
 PAGE = b"<!doctype html><p>Quota exceeded"
@@ -60,6 +64,25 @@ def test_what_is_no_input_is_named(name: str, data: bytes, said: str, tmp_path: 
     with pytest.raises(DataError, match=said) as caught:
         open_source(str(given))
     assert given.name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("number", "gone"), [(errno.ENOENT, True), (errno.EIO, True), (errno.ESTALE, True),
+                         (errno.EMFILE, True), (errno.EACCES, False), (errno.ELOOP, False)],
+)  # fmt: skip
+def test_a_file_out_of_reach_is_not_a_bad_one(
+    tmp_path: Path, number: int, gone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    source = open_source(str(tmp_path))
+    assert isinstance(source, Folder)
+
+    def failing(_: str) -> BinaryIO:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(source.files, "_stream", failing)
+    with pytest.raises(UnreachableError if gone else DataError, match=r"a\.png.*cannot|can no lon"):
+        source.read(0)
 
 
 @pytest.mark.parametrize("path", ["nowhere", "s3://bucket/faces", "x" * 5000])

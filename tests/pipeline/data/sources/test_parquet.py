@@ -1,18 +1,22 @@
 """Parquet as Hugging Face writes it, on look-alikes: an image column of {bytes, path}, labels."""
 
+import errno
 import io
 import json
+import os
 import pickle
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from pipeline.data.sources.parquet import Parquet
 from pipeline.data.sources.registry import open_source
-from stylealae.errors import DataError
+from pipeline.data.sources.source import Options
+from stylealae.errors import DataError, UnreachableError
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -101,6 +105,28 @@ def test_empty_and_broken_images_are_named(tmp_path: Path) -> None:
     for i, said in enumerate(("0 bytes", "0 bytes", "0 bytes", "no image")):
         with pytest.raises(DataError, match=f"a/{i:08d}: .*{said}"):
             source.read(i)
+
+
+def test_a_disk_that_fails_is_told_from_a_broken_image(hub: Path) -> None:
+    disk: dict[str, OSError] = {}
+
+    class Failing(io.FileIO):
+        def read(self, size: int = -1) -> bytes:
+            if disk:
+                raise disk["error"]
+            return super().read(size) or b""
+
+    class OnDisk(Parquet):
+        def opened(self, path: PurePath) -> object:
+            return pa.PythonFile(Failing(path), "r")
+
+    source = OnDisk(str(hub), Options())
+    disk["error"] = OSError(errno.EIO, os.strerror(errno.EIO))
+    with pytest.raises(UnreachableError, match=r"/00000000 was listed .*\(Input/output error\)"):
+        source.read(0)
+    disk["error"] = OSError("Corrupt snappy compressed data.")
+    with pytest.raises(DataError, match="Corrupt snappy"):
+        source.read(0)
 
 
 @pytest.mark.parametrize("harm", ["cut", "html"])
