@@ -53,6 +53,9 @@ class Sandbox:
         """
         child, kept = self._idle.get(), False
         try:
+            if child and not child.lives():  # ended meanwhile, by the system for its memory perhaps
+                child.end()
+                child = None
             child = child or _Child(self._memory_mib)
             answer = child.ask((work, given, named), self._limit_s)
             kept = True
@@ -91,6 +94,10 @@ class _Child:
             return self._connection.poll(START_S) and self._connection.recv() is True
         except (EOFError, OSError):  # it has ended before
             return False
+
+    def lives(self) -> bool:
+        """Whether the process is there still."""
+        return self._process.is_alive()
 
     def ask(self, question: object, limit_s: float) -> object:
         """The answer, which may be a UserError."""

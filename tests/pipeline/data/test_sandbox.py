@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from pipeline.data.sandbox import Sandbox
@@ -66,3 +67,11 @@ def test_a_slow_file_delays_nobody(sandbox: Sandbox) -> None:
     assert not errors
     thread.join()
     assert errors
+
+
+def test_a_process_that_ended_while_idle_is_no_fault_of_the_next_file(sandbox: Sandbox) -> None:
+    for pid in {sandbox.do(os.getpid) for _ in range(4)}:
+        os.kill(pid, signal.SIGKILL)
+        while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+    assert [sandbox.do(len, "abc") for _ in range(4)] == [3] * 4
