@@ -6,13 +6,14 @@ it or nothing; a reader holds a map of it, which outlives the file's removal. Wh
 Fsspec's own caches bound no size on disk, share no lock between processes and check no hash.
 """
 
+import errno
 import fcntl
 import logging
 import mmap
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 LOCKS, USED = ".locks", ".used"
 KEEP = 7 / 8
 """Share of the limit that is kept when something has to go."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What a disk says that takes more once something has gone."""
 TURN_S = 0.02
 """From one look at whether a piece is still being fetched to the next."""
 
@@ -67,8 +70,9 @@ class Cache:
                     "room there, or set data.cache or data.cache_gib",
                     *(self._folder, error.strerror),
                 )
-            with suppress(OSError), _locked(self._folder / USED) as file:
-                _rewrite(file, self._trimmed(self._size() // 2))
+            if error.errno in FULL:
+                with suppress(OSError), _locked(self._folder / USED) as file:
+                    _rewrite(file, self._trimmed(self._size() // 2))
 
     def drop(self, key: str) -> None:
         """Remove a piece that is damaged."""
@@ -79,12 +83,20 @@ class Cache:
         """While one thread of one process fetches a piece, the others wait here for it.
 
         By short sleeps: who holds it may wait for hours for a store that is down, and who waits for
-        him may be told to stop, by what `sleep` raises.
+        him may be told to stop, by what `sleep` raises.  Where no lock can be had, nobody waits.
         """
-        with (self._folder / LOCKS / key[:2]).open("a") as file:
-            while not _taken(file):
+        with self._lock_of(key) as file:
+            while file and not _taken(file):
                 sleep(TURN_S)
             yield
+
+    def _lock_of(self, key: str) -> AbstractContextManager[IO[str] | None]:
+        """The file by which a piece is claimed, in a folder that people may have cleaned."""
+        path = self._folder / LOCKS / key[:2]
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path.open("a")
+        return nullcontext()
 
     def _write(self, key: str, data: bytes) -> None:
         if len(data) > self._limit:

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -170,3 +171,35 @@ def test_whoever_waits_for_a_piece_can_be_told_to_stop(tmp_path: Path) -> None:
             pytest.fail("two have claimed a piece")
     with other.claimed(key, stop):
         pass
+
+
+def test_a_folder_that_was_cleaned_is_made_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    cache = Cache(folder, 1000)
+    shutil.rmtree(folder)
+    with cache.claimed(key(0)):
+        cache.put(key(0), b"x")
+    assert bytes(cache.get(key(0)) or b"") == b"x"
+    shutil.rmtree(folder)
+    folder.write_text("")
+    with cache.claimed(key(0)):  # nobody can be made to wait, and nothing is kept
+        cache.put(key(0), b"x")
+    assert cache.get(key(0)) is None
+
+
+def test_a_place_that_fails_otherwise_costs_no_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file system that is read-only from now on, say: what is there is read on."""
+    cache = Cache(tmp_path, 1 << 30)
+    for i in range(8):
+        cache.put(key(i), b"x")
+
+    def failing(path: Path, data: bytes) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "write_bytes", failing)
+    for i in range(8, 12):
+        cache.put(key(i), b"x")
+    assert [cache.get(key(i)) is not None for i in range(12)] == [True] * 8 + [False] * 4
+    assert caplog.text.count("takes no more (Read-only file system)") == 1
