@@ -11,13 +11,14 @@ from pipeline.cli.errors import reports_errors
 from pipeline.cli.models import copy_directions, open_model
 from pipeline.cli.output import print_numbers
 from pipeline.cli.progress import progress
+from pipeline.cli.spread import Spread
 from stylealae.interop.card import origin_of
 
 __all__ = ["fit_prior"]
 
 MOST = 5000
 KEPT = 1 << 28
-"""Bytes of images, the first ones, that are kept to be shown again."""
+"""Bytes of images, spread over them all, that are kept to be shown again."""
 
 
 @click.command()
@@ -48,8 +49,8 @@ def fit_prior(
     With --recover E and G then move too, a little: what G draws of a new F's styles E finds again,
     and the images come back as before. Printed is the share of the styles' variance that is lost,
     before and after. Directions come along too, for E and G move too little to turn them. The
-    images are drawn from the first 256 MiB of them. For 3,200 of 32x32 it takes half a minute of a
-    processor.
+    images are drawn from IMAGES, of more than 256 MiB from some that are spread over them. For
+    3,200 of 32x32 it takes half a minute of a processor.
 
     \b
     stylealae fit-prior runs/demo datasets/rendered --out runs/demo-fitted
@@ -63,19 +64,18 @@ def fit_prior(
 
     require_free(out, overwrite=overwrite)
     m = open_model(model, device)
-    styles, kept, room = [], [], KEPT if recover else 0
+    styles, kept = [], Spread(max(1, KEPT // (m.model.channels * m.resolution**2)))
     for _, x in read_batches(m, images, count=count, split="train", what="styles"):
         styles.append(m.encode(x))
-        if room >= x.numel():
-            kept.append(x.add(1).mul(127.5).round().byte())
-            room -= x.numel()
+        if recover:
+            kept.pass_by(x.add(1).mul(127.5).round().byte())
     w = torch.cat(styles)  # [N, W]
     with progress("steps", steps) as advance:
         prior = m.fit_prior(w, steps, seed=seed, report=lambda _: advance(1))
     m, numbers = m.with_prior(prior), dict[str, float]()
     done = f"F was fitted to {len(w):,} images afterwards"
     if recover:
-        shown = torch.cat(kept)
+        shown = torch.stack(kept.images)
         with progress("images", recover) as advance:
             found = m.recover(
                 lambda ids: on_device(shown[ids], 1.0, m.device),

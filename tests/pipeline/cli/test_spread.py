@@ -1,0 +1,17 @@
+"""Images that are kept of many are spread over all of them."""
+
+import pytest
+import torch
+
+from pipeline.cli.spread import Spread
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+@pytest.mark.parametrize("count", [5, 10, 11, 300])
+def test_what_is_kept_is_spread_over_all(count: int, size: int) -> None:
+    spread = Spread(10)
+    for part in torch.arange(count)[:, None].split(size):
+        spread.pass_by(part)
+    kept = torch.cat(spread.images)
+    step = next(step for step in (1, 2, 4, 8, 16, 32) if -(-count // step) <= 10)
+    assert kept.tolist() == [*range(0, count, step)]
