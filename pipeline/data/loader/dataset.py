@@ -113,7 +113,7 @@ class Dataset:
         )
 
     def training_labels(self, sleep: Sleep = time.sleep) -> SplitReader:
-        """As `training_split`, for whoever reads labels alone: they lie with the smallest images."""
+        """As `training_split`, to read labels alone, which lie beside the smallest images, too."""
         shards = self._shards_at(min(self.manifest.resolutions)).with_sleep(sleep)
         cfg = self.cfg
         return SplitReader(shards, cfg.split, label=cfg.label, max_broken=cfg.max_broken)

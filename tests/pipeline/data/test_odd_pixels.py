@@ -14,7 +14,6 @@ from PIL import Image
 from pipeline.data.decoding import decode, losses
 from stylealae.errors import DataError
 
-
 NO_TAGS: Mapping[int, tuple[int, ...]] = {}
 
 
