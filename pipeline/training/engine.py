@@ -68,6 +68,9 @@ class Engine:
         module = PhaseLoss(nets, cfg.loss, cfg.engine.precision, world.device)
         whole = self.micro == share and (not how.zero_stage or _is_sharded(how))
         self._shared = SharedPass(module, self.params) if whole else None
+        # DeepSpeed sends the weights in a group of its own, which NCCL gives ten minutes: a rank
+        # that is at its store for longer is waited for here.
+        world.any(False)
         self._engine, _, _, _ = self._deepspeed.initialize(
             model=module,
             optimizer=self._optimizer,

@@ -143,6 +143,7 @@ def open_stage(
     )
     loader.start(state.seen, batch, span[1])
     try:
+        world.any(False)  # rank 0 has opened the log alone, and no step's collective waits for that
         yield opened
     finally:
         for service in (opened.profiler, opened.saver, loader, log, state):
