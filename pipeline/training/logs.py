@@ -2,7 +2,7 @@
 
 The axis is images seen.  Tags are grouped: loss/, metric/, image/, time/ (the clock, and where the
 schedule stands), critic/ and augment/ (critic.py), and system/.  Every call is right on every rank;
-only rank zero writes.
+only rank zero writes, and the others wait until it has.
 """
 
 import json
@@ -144,14 +144,14 @@ class Log:
         )
 
     def row(self, seen: int, row: Mapping[str, float]) -> None:
-        """Writes numbers by tag; the same ones are given on every rank."""
-        if self._observers is None:
-            return
-        if self._fence is not None:
-            self._fence.require()  # an orphan leaves the new holder's rows alone
-        self._observers.scalars(seen, row)
-        with (self.run_dir / METRICS).open("a") as stream:
-            stream.write(json.dumps({"seen": seen, **row}) + "\n")
+        """Writes numbers by tag; the same ones are given on every rank.  Collective."""
+        if self._observers is not None:
+            if self._fence is not None:
+                self._fence.require()  # an orphan leaves the new holder's rows alone
+            self._observers.scalars(seen, row)
+            with (self.run_dir / METRICS).open("a") as stream:
+                stream.write(json.dumps({"seen": seen, **row}) + "\n")
+        self._wait()
 
     def require_finite(self, seen: int) -> dict[str, float]:
         """The mean losses since the last row, over the ranks.  Collective.
@@ -172,19 +172,15 @@ class Log:
     def grid_if_due(
         self, seen: int, at: Progress, model: Callable[[], Model], originals: Tensor
     ) -> None:
-        """Draws originals, reconstructions and samples if that is due; [N, C, R, R] in [-1, 1]."""
-        at_end = seen >= self.span[1]
-        if self._observers is None or not (due(seen, self.cfg.grid_img, at.batch) or at_end):
+        """Draws originals, reconstructions and samples if that is due.  Collective.
+
+        Originals are [N, C, R, R] in [-1, 1].
+        """
+        if not due(seen, self.cfg.grid_img, at.batch) and seen < self.span[1]:
             return
-        n = min(self.cfg.grid_size, len(originals))
-        rows = model().rows(originals[:n], at.alpha)
-        folder = self.run_dir / "images"
-        folder.mkdir(exist_ok=True)
-        grid = image_grid(rows, columns=n)
-        grid.save(folder / f"{at.resolution:04d}-seen-{seen:010d}.png")
-        *others, samples = rows  # of every family
-        for tag, some in (("image/reconstructions", others), ("image/samples", [samples])):
-            self._observers.picture(seen, tag, image_grid(some, columns=n))
+        if self._observers is not None:
+            self._draw(self._observers, seen, at, model(), originals)
+        self._wait()
 
     def close(self) -> None:
         """Flushes everything."""
@@ -192,6 +188,23 @@ class Log:
             self._shown.close()
         if self._observers is not None:
             self._observers.close()
+
+    def _draw(
+        self, to: Observers, seen: int, at: Progress, model: Model, originals: Tensor
+    ) -> None:
+        n = min(self.cfg.grid_size, len(originals))
+        rows = model.rows(originals[:n], at.alpha)
+        folder = self.run_dir / "images"
+        folder.mkdir(exist_ok=True)
+        grid = image_grid(rows, columns=n)
+        grid.save(folder / f"{at.resolution:04d}-seen-{seen:010d}.png")
+        *others, samples = rows  # of every family
+        for tag, some in (("image/reconstructions", others), ("image/samples", [samples])):
+            to.picture(seen, tag, image_grid(some, columns=n))
+
+    def _wait(self) -> None:
+        """Has the others wait for rank 0 here: a disk or tracker may take longer than a step."""
+        self.world.any(False)
 
 
 def _opened(folder: Path, world: World) -> TextIO:
