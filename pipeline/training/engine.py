@@ -59,7 +59,7 @@ class Engine:
         how = _worthwhile(cfg.engine, world)
         self._zero = how.zero_stage
         self._tf32 = cfg.engine.tf32
-        self._deepspeed = _deepspeed(how)
+        self._deepspeed = _deepspeed(how, on_gpu=world.device.type == "cuda")
         nets.requires_grad_(False)
         self._unfreeze()
         self._partition = self._partitioned(how, world)
@@ -246,14 +246,16 @@ def _is_sharded(cfg: EngineConfig) -> bool:
     return cfg.zero_stage == 1 and not cfg.offload
 
 
-def _deepspeed(cfg: EngineConfig) -> Any:
+def _deepspeed(cfg: EngineConfig, *, on_gpu: bool) -> Any:
     """DeepSpeed, imported when an engine wants it: by then its device has been chosen."""
     import deepspeed
 
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     # On CPUs it would compile a shared-memory all-reduce, which needs a C++ compiler and leaves
-    # 69 MB a rank in /dev/shm when a process is killed; gloo does.  There is no setting for it.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    # 69 MB a rank in /dev/shm when a process is killed; gloo does.  There is no setting for it.  On
+    # GPUs it would not, and to ask for this dictionary has every operation of CUDA's probed.
+    if not on_gpu:
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     if cfg.zero_stage and not _is_sharded(cfg):
         # ZeRO loads Muon, which compiles functions as it is imported and so takes torch's compiler,
         # seconds of every start.  It is imported here without, and not used.

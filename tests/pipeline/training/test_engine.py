@@ -10,6 +10,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pipeline.config.sections import EngineConfig
+from pipeline.training.engine import _deepspeed
 from pipeline.world import World
 from stylealae.config import LossConfig
 from stylealae.networks import Networks, build
@@ -44,6 +46,8 @@ from tests.reference.plain import (
 )
 
 pytestmark = [pytest.mark.usefixtures("world"), pytest.mark.early]
+PROBED = "__compatible_ops__"
+"""The dictionary that DeepSpeed fills by compiling, when it is first asked for."""
 
 
 @pytest.mark.parametrize("zero", ZERO)
@@ -159,6 +163,15 @@ def test_no_step_waits_for_the_device(
             iterate(engine, world, seen * BATCH)
         monkeypatch.undo()
     assert not waits
+
+
+def test_on_gpus_nothing_asks_which_of_deepspeeds_operations_could_be_built(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    deepspeed = _deepspeed(EngineConfig(), on_gpu=False)
+    monkeypatch.delitem(vars(deepspeed.ops), PROBED)
+    _deepspeed(EngineConfig(), on_gpu=True)
+    assert PROBED not in vars(deepspeed.ops)
 
 
 @pytest.mark.parametrize("zero", ALONE)
