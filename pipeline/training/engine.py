@@ -47,7 +47,7 @@ class Engine:
     """Trains the networks of one stage.  Every public method is collective."""
 
     def __init__(self, nets: NetworkGroup, at: Progress, cfg: RunConfig, world: World) -> None:
-        self.nets = nets
+        self.nets, self._first = nets, world.rank == 0
         share = at.batch // world.size
         self.micro = min(at_stage(cfg.engine.micro_batch, at.stage) or share, share)
         self.names = {p: name for name, p in nets.named_parameters()}
@@ -152,13 +152,19 @@ class Engine:
             yield
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Gathered moments by parameter name, step counts and loss scales, on the CPU."""
+        """Gathered moments by parameter name, step counts and loss scales, on rank 0's CPU.
+
+        The other ranks take part and get nothing: a host has the moments once, not once a GPU.
+        """
         state: dict[str, Tensor] = {}
         self._unfreeze()
         for network, owners in self._owners.items():
             for moment in self._optimizer.moments_of(owners):
                 for p, whole in self._partition.moments(network, moment).items():
-                    state[f"{moment}/{self.names[p]}"] = whole.cpu()
+                    if self._first:
+                        state[f"{moment}/{self.names[p]}"] = whole.cpu()
+        if not self._first:
+            return state
         for network, count, held in self._counts():
             steps, name = self._optimizer.state[held][count].detach().cpu(), f"{count}/{network}"
             # An entrance that has faded out is no longer stepped: the others' count is the group's.

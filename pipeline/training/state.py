@@ -69,7 +69,7 @@ class TrainState:
 
     @contextmanager
     def gathered(self) -> Iterator[Parts]:
-        """What a checkpoint holds, whole on every rank inside the block."""
+        """What a checkpoint holds, whole inside the block; `adam` is on rank 0 alone."""
         adam = self.engine.state_dict()
         with self.engine.gathered():
             yield {

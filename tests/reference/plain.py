@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 import torch.nn.functional as fn
 from torch import Tensor, nn
 
@@ -202,8 +203,11 @@ def weights(nets: Networks) -> State:
 
 
 def state_of(engine: Engine) -> State:
-    """A copy of the engine's state: at ZeRO 0 it is given without one."""
-    return {name: tensor.clone() for name, tensor in engine.state_dict().items()}
+    """A copy of the engine's state, on every rank: it is rank 0's, and at ZeRO 0 no copy."""
+    state = [{name: tensor.clone() for name, tensor in engine.state_dict().items()}]
+    if dist.get_world_size() > 1:
+        dist.broadcast_object_list(state)
+    return state[0]
 
 
 def different(a: State, b: State) -> list[str]:

@@ -109,6 +109,12 @@ def test_gradients_are_averaged_in_what_the_config_says(
         assert dtypes == {DTYPES[reduce_dtype]}
 
 
+def test_the_gathered_moments_are_rank_0s_alone(precisions: list[dict[str, Any]]) -> None:
+    one, other = precisions
+    assert all(state for _, state in one.values())
+    assert not any(state for _, state in other.values())
+
+
 @pytest.mark.parametrize("zero", ZERO)
 def test_averaging_in_bf16_rounds_once(precisions: list[dict[str, Any]], zero: int) -> None:
     exact, rounded = (gradients(precisions[0][f"{zero} bf16 {kind}"][1]) for kind in DTYPES)
