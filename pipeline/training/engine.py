@@ -195,7 +195,7 @@ class Engine:
         for network, count, held in self._counts():
             steps = self._optimizer.state[held][count]
             steps.copy_(saved(f"{count}/{network}", steps.shape))
-        if fresh:
+        if fresh and self._first:
             log.warning(
                 "the checkpoint is of other settings and lacks some of the optimizer's %s: they "
                 "begin at zero", ", ".join(sorted(fresh)),

@@ -225,6 +225,15 @@ def test_moments_that_a_state_lacks_begin_at_zero_and_this_is_said(
         assert torch.equal(value, state.get(name, torch.zeros_like(value))), name
 
 
+def test_what_begins_at_zero_is_said_by_rank_0_alone(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    with engine_of(build(SMALL), replace(world, rank=1), 0) as engine:
+        engine.load_state_dict({})
+        assert not engine.state_dict()
+    assert not caplog.text
+
+
 def test_a_state_goes_on_at_another_zero_stage(world: World) -> None:
     nets = build(SMALL)
     with engine_of(nets, world, 2) as engine:
