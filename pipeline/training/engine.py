@@ -83,16 +83,15 @@ class Engine:
                 on_gpu=world.device.type == "cuda",
             ),
         )
-        timeout = timedelta(seconds=cfg.engine.timeout_s)  # it has made a group of its own
-        dist.distributed_c10d._set_pg_timeout(timeout, self._engine.data_parallel_group)
+        group = self._engine.data_parallel_group  # its own, and ours for what a step sends
+        dist.distributed_c10d._set_pg_timeout(timedelta(seconds=cfg.engine.timeout_s), group)
         if isinstance(self._partition, Sharded) or (world.size == 1 and not self._zero):
             self._engine.enable_backward_allreduce = False  # done, or nobody to average with
         if not how.zero_stage or _is_sharded(how):  # its own walks through all modules
             self._engine.zero_grad = self._forget_gradients
         self._partition.attach(self._optimizer, self._engine)
-        self._scaler = (
-            LossScaler([p.name for p in phases], world) if cfg.engine.precision == "fp16" else None
-        )
+        names, scaled = [p.name for p in phases], cfg.engine.precision == "fp16"
+        self._scaler = LossScaler(names, world, group) if scaled else None
         self._owners = {
             a: {p.moments for p in phases if network_of(a) in p.trains} for a in self.params
         }

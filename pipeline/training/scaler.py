@@ -29,8 +29,9 @@ PREFIX = "scaler/"
 class LossScaler:
     """The loss scales of all phases, with what they go by."""
 
-    def __init__(self, phases: Sequence[str], world: World) -> None:
-        self._world = world
+    def __init__(self, phases: Sequence[str], world: World, group: dist.ProcessGroup) -> None:
+        """The first scales; the ranks agree on overflows in the group of the step's collectives."""
+        self._world, self._group = world, group
 
         def each(value: float) -> dict[str, Tensor]:
             return {phase: torch.full((), value, device=world.device) for phase in phases}
@@ -94,7 +95,7 @@ class LossScaler:
             torch._amp_foreach_non_finite_check_and_unscale_(list(grads), found, one)
         found = found.to(self._world.device)
         if self._world.size > 1:
-            dist.all_reduce(found, op=dist.ReduceOp.MAX)
+            dist.all_reduce(found, op=dist.ReduceOp.MAX, group=self._group)
         return found
 
     def _numbers(self, phase: str) -> list[Tensor]:

@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from pipeline.training.optimizer import ByNetwork
 from pipeline.training.partition import NetworkParams, Partition
 from pipeline.world import World
 
@@ -73,12 +74,18 @@ class Sharded(Partition):
         """
         super().__init__(params)
         self._world, self._dtype = world, reduce_dtype
+        self._group: dist.ProcessGroup
         self._buckets = {
             network: [self._made(part) for part in _cut(grown, bucket)]
             for network, grown in params.items()
         }
         self._trained: Sequence[str] = ()
         self._reducing = False
+
+    def attach(self, optimizer: ByNetwork, engine: Any) -> None:
+        """Takes the optimizer, and DeepSpeed's group: another one would double NCCL's buffers."""
+        super().attach(optimizer, engine)
+        self._group = engine.data_parallel_group
 
     def held(self, network: str) -> list[Tensor]:
         """This rank's part of every bucket."""
@@ -108,7 +115,9 @@ class Sharded(Partition):
     def stepped(self) -> None:
         """Gathers the weights of the networks that have moved."""
         moved = list(self._active())
-        works = [_all_gather(b.weights, b.part.detach(), async_op=True) for b in moved]
+        works = [
+            _all_gather(b.weights, b.part.detach(), group=self._group, async_op=True) for b in moved
+        ]
         for bucket, work in zip(moved, works, strict=True):
             work.wait()
             bucket.part.grad = None
@@ -118,7 +127,7 @@ class Sharded(Partition):
         found: dict[nn.Parameter, Tensor] = {}
         for bucket in self._buckets[network]:
             whole = torch.empty_like(bucket.weights)
-            _all_gather(whole, self.optimizer.state[bucket.part][name])
+            _all_gather(whole, self.optimizer.state[bucket.part][name], group=self._group)
             found |= zip(bucket.params, bucket.of(whole), strict=True)
         return found
 
@@ -182,7 +191,7 @@ class Sharded(Partition):
         for p in bucket.params:
             p.grad = None
         bucket.mean = torch.empty_like(self._share(vector))
-        bucket.work = _reduce_scatter(bucket.mean, vector, async_op=True)
+        bucket.work = _reduce_scatter(bucket.mean, vector, group=self._group, async_op=True)
 
 
 def _cut(params: list[nn.Parameter], most: int) -> Iterator[list[nn.Parameter]]:

@@ -3,10 +3,12 @@
 Counted where torch hands a collective to its backend, on two real processes.
 """
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from bench.collectives import Call, Collectives
@@ -119,6 +121,26 @@ def test_the_gathered_moments_are_rank_0s_alone(precisions: list[dict[str, Any]]
 def test_averaging_in_bf16_rounds_once(precisions: list[dict[str, Any]], zero: int) -> None:
     exact, rounded = (gradients(precisions[0][f"{zero} bf16 {kind}"][1]) for kind in DTYPES)
     assert 0 < relative(rounded, exact) < 2**-8  # half a unit of its 8 bits, on each of two ranks
+
+
+def in_one_group(world: World) -> list[int]:
+    """Collectives of an iteration and its state in torch's own group; ZeRO 3 does use that one."""
+    whole = dist.group.WORLD
+    assert whole is not None
+    counts = []
+    for zero in ZERO[:3]:
+        with engine_of(build(WIDE), world, zero, precision="fp16") as engine:
+            before = whole._get_sequence_number_for_group()
+            iterate(engine, world, 0)
+            engine.state_dict()
+            counts.append(whole._get_sequence_number_for_group() - before)
+    before = whole._get_sequence_number_for_group()
+    world.sum(torch.ones(()))
+    return [*counts, whole._get_sequence_number_for_group() - before]
+
+
+def test_a_step_has_one_group_which_is_deepspeeds(tmp_path: Path) -> None:
+    assert run_ranks(2, in_one_group, tmp_path) == [[0, 0, 0, 1]] * 2
 
 
 def gradients(state: dict[str, Tensor]) -> Tensor:
