@@ -69,6 +69,8 @@ def _join(backend: str, rank: int, size: int, where: str, variables: dict[str, s
     from ray.train.torch import config
 
     os.environ.update(variables)
+    if backend == "nccl":  # torch's own default: Ray's aborts the communicators before the process
+        os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "3")
     config._set_torch_distributed_env_vars()
     config._setup_torch_process_group(backend, rank, size, where, TIMEOUT_S)
 
