@@ -72,14 +72,20 @@ def draw(n: int, p: float, kinds: Sequence[AugmentKind], source: torch.Generator
     return torch.stack([torch.where(gates[name], values[name], 0.0) for name in NAMES], dim=1)
 
 
-def transformed(x: Tensor, t: Tensor | None) -> Tensor:
-    """T(x); x itself if t is None.  [N, C, R, R] about -1 to 1, [N, K] -> [N, C, R, R]"""
+def transformed(x: Tensor, t: Tensor | None, *, warped: bool = True) -> Tensor:
+    """T(x); x itself if t is None.  [N, C, R, R] about -1 to 1, [N, K] -> [N, C, R, R]
+
+    `warped`: whether any image is scaled or rotated.  To ask t would have the host wait for a GPU.
+    """
     if t is None:
         return x
     with full_precision(x):
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         values = dict(zip(NAMES, t.to(x.dtype).unbind(1), strict=True))  # [N] each
-        return _cut(_coloured(_warped(_moved(x, values), values), values), values)
+        x = _moved(x, values)
+        if warped:
+            x = _warped(x, values)
+        return _cut(_coloured(x, values), values)
 
 
 TransformValues = dict[str, Tensor]

@@ -199,6 +199,8 @@ class LossConfig(TermsConfig):
 
 
 AugmentKind = Literal["flip", "turn", "shift", "scale", "rotate", "colour", "cutout"]
+WARPS: tuple[AugmentKind, ...] = ("scale", "rotate")
+"""Kinds whose pixels lie between those of the image: the others copy pixels or recolour them."""
 MAX_P = 0.8
 """An adaptive p stays at or below: nearer to 1, G draws transformed images."""
 
@@ -219,6 +221,11 @@ class AugmentConfig:
     """Images over which an adaptive p would rise by 1."""
     every_img: int = 256
     """Images between two looks at the signs."""
+
+    @property
+    def warps(self) -> tuple[AugmentKind, ...]:
+        """Those of the kinds that interpolate, if images are transformed at all."""
+        return tuple(k for k in self.kinds if k in WARPS) if self.mode != "none" else ()
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.p <= 1.0 or not -1.0 <= self.target <= 1.0:

@@ -68,6 +68,8 @@ class StyleInputs(PhaseInputs):
     """How the real images are transformed for D∘E [N, K], see augment.draw; None: they are not."""
     t_fake: Tensor | None = None
     """The same of the generated images."""
+    warped: bool = True
+    """Whether they may be scaled or rotated."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,7 +83,7 @@ def critic(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConf
 
     Both go through E and D together: as much arithmetic, in half as many, larger operations.
     """
-    shown = _fake_to_critic(n, r, at), transformed(x, r.t)
+    shown = _fake_to_critic(n, r, at), transformed(x, r.t, warped=r.warped)
     of_fake, of_real = n.judge(torch.cat(shown), at).chunk(2)
     return (losses.adversarial(of_fake) + losses.adversarial(-of_real)).mean()
 
@@ -96,7 +96,7 @@ def critic_with_r1(
     with full_precision(x):  # a gradient of a gradient wants float32
         x = x.detach().requires_grad_(True)
         with forward_of_r1():
-            logits = n.judge(transformed(x, r.t), at)
+            logits = n.judge(transformed(x, r.t, warped=r.warped), at)
         penalty = losses.r1_penalty(logits, x)
         x.requires_grad_(False)  # R1 alone asked for the images' gradient
         # Departure, off by default: R1 every few iterations, as much heavier (StyleGAN2, sec. 3.1).
@@ -106,7 +106,8 @@ def critic_with_r1(
 
 def generator(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
     """Phase II: generated images that D takes for real ones.  -> []"""
-    return losses.adversarial(-n.judge(transformed(fake(n, r, at), r.t_fake), at)).mean()
+    shown = transformed(fake(n, r, at), r.t_fake, warped=r.warped)
+    return losses.adversarial(-n.judge(shown, at)).mean()
 
 
 def reciprocity(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
@@ -133,7 +134,8 @@ def merged(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConf
     w = n.F(r.z)
     x_fake = n.G(w, at, r.noise)
     w_again = n.E(x_fake, at)
-    w_shown = w_again if r.t_fake is None else n.E(transformed(x_fake, r.t_fake), at)
+    shown = transformed(x_fake, r.t_fake, warped=r.warped)
+    w_shown = w_again if shown is x_fake else n.E(shown, at)
     fooling = losses.adversarial(-n.D(w_shown)).mean()
     (pull,) = torch.autograd.grad(fooling, x_fake, retain_graph=True)
     carried = ((x_fake - x_fake.detach()) * pull).sum()  # 0, with the gradient of `fooling`
@@ -213,4 +215,4 @@ def _likeness(cfg: LossConfig) -> tuple[AlaePhase, ...]:
 
 def _fake_to_critic(n: AlaeNetworks, r: StyleInputs, at: Growth) -> Tensor:
     with torch.no_grad():  # F and G are not trained here
-        return transformed(fake(n, r, at), r.t_fake)
+        return transformed(fake(n, r, at), r.t_fake, warped=r.warped)

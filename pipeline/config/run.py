@@ -120,6 +120,7 @@ class RunConfig:
                 f"augment.mode is {self.augment.mode}, and the family {self.family} has no D∘E to "
                 "show transformed images to: leave it out, or use stylealae or alae"
             )
+        self._require_repeatable()
         self.init.require_stage(self.model.first_stage, self.last_stage)
         self._require_iterations()
         for stage in self.stages:
@@ -136,6 +137,16 @@ class RunConfig:
                     f"stage {stage} a worker has one at a time: use fewer workers, a larger "
                     "engine.micro_batch, or leave it out"
                 )
+
+    def _require_repeatable(self) -> None:
+        """Refuses what GPUs have no deterministic algorithm for."""
+        warps = self.augment.warps
+        if warps and self.engine.deterministic and self.cluster.gpus_per_worker:
+            raise ConfigError(
+                f"engine.deterministic is true and augment.kinds has {' and '.join(warps)}, for "
+                "whose gradients GPUs have no algorithm that gives the same bits every time: set "
+                "engine.deterministic=false, or name other augment.kinds"
+            )
 
     def _least_share(self, stage: int) -> int:
         """Images of a stage that a worker sees at a time, where there are the most workers."""

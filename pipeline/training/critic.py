@@ -61,7 +61,7 @@ class CriticWatch:
         if cfg.mode == "none" or not isinstance(r, StyleInputs):
             return r
         t = (self._inputs.transforms(f"{phase}/{x}", seen, at, cfg, p) for x in ("real", "fake"))
-        return replace(r, t=next(t), t_fake=next(t))
+        return replace(r, t=next(t), t_fake=next(t), warped=bool(cfg.warps))
 
     def measure_if_due(self, seen: int, x: Tensor, at: Progress) -> None:
         """Adapts p and logs the mean sign and logit of D∘E, each if its interval has passed.
@@ -73,7 +73,7 @@ class CriticWatch:
         cfg = self._cfg
         if cfg.mode == "adaptive" and due(seen, cfg.every_img, at.batch):
             t = self._inputs.transforms("watch", seen, at, cfg, self._state.augment_p)
-            sign, _ = self._read(self._nets, transformed(x, t), at)
+            sign, _ = self._read(self._nets, transformed(x, t, warped=bool(cfg.warps)), at)
             self._log.note("augment/real_sign", sign)
             step = max(cfg.every_img, at.batch) / cfg.rise_img
             p = self._state.augment_p + step * ((sign > cfg.target) - (sign < cfg.target))

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from pipeline.config import RunConfig, load, parse
+from stylealae.config import AugmentKind
 
 __all__ = ["Case", "cases", "models", "ranked", "services"]
 
@@ -28,11 +30,15 @@ FORMS = {
     "recomputed": ("engine.recompute_from=8",),
 }
 """Each in a fade and after it."""
+AUGMENTED = ("augment.mode=fixed", "augment.p=0.5")
 MIXTURES = {
     "merged, lazy, recomputed, in parts": (
         "loss.merged=true", "loss.r1_every=2", "engine.recompute_from=8", "engine.micro_batch=[4]",
     ),
     "moving F in parts": ("loss.reciprocity_trains_f=true", "engine.micro_batch=[4]"),
+    "augmented": (*AUGMENTED, "augment.kinds=[flip,turn,shift,colour,cutout]"),
+    "augmented in all kinds": (*AUGMENTED, f"augment.kinds=[{','.join(get_args(AugmentKind))}]"),
+    "augmented, merged": (*AUGMENTED, "loss.merged=true"),
     "likeness in all its parts": (
         "loss.likeness_rate=1", "loss.likeness_structure=0.5", "loss.likeness_features=0.2",
         "loss.likeness_prior=1",

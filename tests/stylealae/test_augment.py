@@ -4,14 +4,16 @@ Checked against torch's own flips and rotations, numerical derivatives, and coun
 """
 
 import copy
+from dataclasses import replace
 from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor
 
+from stylealae import augment
 from stylealae.augment import COLUMNS, draw, transformed
-from stylealae.config import AugmentConfig, AugmentKind, LossConfig, ModelConfig
+from stylealae.config import WARPS, AugmentConfig, AugmentKind, LossConfig, ModelConfig
 from stylealae.errors import ConfigError
 from stylealae.networks import Networks, build
 from stylealae.phase_inputs import StyleInputs, StyleInputSampler
@@ -76,6 +78,21 @@ def test_both_derivatives_are_the_numerical_ones() -> None:
     t = draw(1, 1.0, KINDS[:-1], rng(0, "t", 1))
     assert torch.autograd.gradcheck(lambda a: transformed(a, t), (x,))
     assert torch.autograd.gradgradcheck(lambda a: transformed(a, t).square(), (x,))
+
+
+def test_where_nothing_is_scaled_or_rotated_nothing_is_interpolated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To the bit what interpolating comes to, which GPUs cannot repeat to the bit."""
+    x = torch.randn(8, 3, 8, 8, requires_grad=True)
+    t = draw(8, 0.8, [kind for kind in KINDS if kind not in WARPS], rng(0, "t", 0))
+    wanted = transformed(x, t)
+    (slope,) = torch.autograd.grad(wanted.square().sum(), x)
+    monkeypatch.setattr(augment, "_warped", None)
+    found = transformed(x, t, warped=False)
+    assert torch.equal(found, wanted)
+    assert torch.equal(torch.autograd.grad(found.square().sum(), x)[0], slope)
+    assert not x.detach().equal(wanted)
 
 
 def test_one_kind_more_moves_no_other() -> None:
@@ -180,6 +197,19 @@ def test_phases_i_and_ii_see_transformed_images_and_phase_iii_does_not(nets: Net
         assert loss(nets, x, z, AT, cfg).item() != loss(nets, x, plain, AT, cfg).item()
     assert reciprocity(nets, x, z, AT, cfg).item() == reciprocity(nets, x, plain, AT, cfg).item()
     assert under.part(slice(0, 2), 4).t is not None
+
+
+def test_phases_interpolate_no_image_where_none_is_warped(
+    nets: Networks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, cfg = torch.rand(4, 3, 8, 8) * 2 - 1, LossConfig()
+    one = t_of(4, flip=1.0)
+    r = StyleInputs(z=torch.randn(4, 8), noise=None, t=one, t_fake=one)
+    losses = (critic, critic_with_r1, generator, merged)
+    wanted = [loss(nets, x, r, AT, cfg).item() for loss in losses]
+    monkeypatch.setattr(augment, "_warped", None)
+    r = replace(r, warped=False)
+    assert [loss(nets, x, r, AT, cfg).item() for loss in losses] == wanted
 
 
 def test_merged_phases_still_recover_what_is_untransformed(nets: Networks) -> None:

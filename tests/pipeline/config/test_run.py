@@ -198,11 +198,26 @@ def test_an_override_knows_the_keys_of_the_family_that_another_names() -> None:
         ("", "augment.p=0.5", "augment.mode is none and augment.p 0.5.*nothing"),
         ("augment: {mode: adaptive}", "augment.kinds=", "augment.kinds is .*at least one kind"),
         ("", "augment.kinds=[flip,flip]", "augment.kinds is .*each once"),
+        (
+            "{engine: {deterministic: true}, augment: {mode: adaptive}}",
+            "augment.kinds=[flip,rotate]",
+            "deterministic is true and augment.kinds has rotate,.*or name other augment.kinds",
+        ),
     ],
 )
 def test_a_refusal_names_the_key(text: str, override: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         parse(text, [override] if override else [])
+
+
+@pytest.mark.parametrize(
+    "override", ["augment.kinds=[flip,colour]", "augment.mode=none", "cluster.gpus_per_worker=0"]
+)
+def test_a_deterministic_run_may_copy_and_colour_pixels_and_a_cpu_may_warp_them(
+    override: str,
+) -> None:
+    given = ["engine.deterministic=true", "augment.mode=adaptive", override]
+    assert parse("", given).engine.deterministic
 
 
 def test_a_batch_that_the_workers_cannot_share_is_refused() -> None:

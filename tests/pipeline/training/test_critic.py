@@ -162,6 +162,15 @@ def test_merged_phases_train_under_transforms(tmp_path: Path, faces: Path, world
     assert [row["augment/p"] for row in rows(cfg)] == [0.5] * 4
 
 
+def test_a_run_that_warps_no_image_interpolates_none(
+    tmp_path: Path, faces: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stylealae.augment._warped", None)
+    cfg = config(tmp_path / "run", faces, augment=replace(ADAPTIVE, kinds=("flip", "colour")))
+    assert train_stage(cfg, 0, world, open_storage(cfg.run_dir))
+    assert rows(cfg)[-1]["augment/p"] > ADAPTIVE.p
+
+
 def test_a_family_without_a_critic_of_codes_is_refused() -> None:
     with pytest.raises(ConfigError, match="the family vae has no D∘E"):
         parse("family: vae\naugment: {mode: fixed, p: 0.5}")
