@@ -121,6 +121,7 @@ class RunConfig:
                 "show transformed images to: leave it out, or use stylealae or alae"
             )
         self._require_repeatable()
+        self._require_scaled()
         self.init.require_stage(self.model.first_stage, self.last_stage)
         self._require_iterations()
         for stage in self.stages:
@@ -147,6 +148,19 @@ class RunConfig:
                 "whose gradients GPUs have no algorithm that gives the same bits every time: set "
                 "engine.deterministic=false, or name other augment.kinds"
             )
+
+    def _require_scaled(self) -> None:
+        """Refuses float16 where a loss takes a gradient itself, which no loss scale reaches."""
+        if self.engine.precision != "fp16" or not isinstance(self.loss, LossConfig):
+            return
+        for name in ("merged", "likeness_features"):
+            if value := getattr(self.loss, name):
+                raise ConfigError(
+                    f"engine.precision is fp16 and loss.{name} is {str(value).lower()}: it takes a "
+                    "gradient inside the loss, where no loss scale keeps that from vanishing in "
+                    "float16. Use engine.precision=bf16 or fp32, or leave "
+                    f"loss.{name} out"
+                )
 
     def _least_share(self, stage: int) -> int:
         """Images of a stage that a worker sees at a time, where there are the most workers."""

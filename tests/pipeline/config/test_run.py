@@ -203,6 +203,16 @@ def test_an_override_knows_the_keys_of_the_family_that_another_names() -> None:
             "augment.kinds=[flip,rotate]",
             "deterministic is true and augment.kinds has rotate,.*or name other augment.kinds",
         ),
+        (
+            "engine: {precision: fp16}",
+            "loss.merged=true",
+            "precision is fp16 and loss.merged is true.*precision=bf16 or fp32",
+        ),
+        (
+            "engine: {precision: fp16}\nloss: {likeness_rate: 1}",
+            "loss.likeness_features=0.2",
+            "precision is fp16 and loss.likeness_features is 0.2",
+        ),
     ],
 )
 def test_a_refusal_names_the_key(text: str, override: str, says: str) -> None:
