@@ -147,6 +147,12 @@ class EngineConfig:
             raise ConfigError(
                 "engine.offload needs engine.zero_stage 1 or above: ZeRO 0 keeps Adam whole"
             )
+        if self.offload and self.precision == "fp16":
+            raise ConfigError(
+                "engine.offload is true and engine.precision fp16, whose loss scale is found on "
+                "the GPU and would be read on the host before it is there: use "
+                "engine.precision=bf16, which needs none, or engine.offload=false"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

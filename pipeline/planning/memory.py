@@ -49,16 +49,17 @@ def fitted(cfg: RunConfig, memory: int) -> RunConfig:
     """The config with the largest micro-batches that fit workers of `memory` bytes.
 
     First with its own settings; then recomputing from 256x256 on; then with Adam in the host's
-    memory as well.
+    memory as well, unless in fp16.
 
     Raises:
         ConfigError: even so a stage does not fit.
     """
     own = cfg.engine
+    offload = own.zero_stage > 0 and own.precision != "fp16"
     for engine in (
         own,
         replace(own, recompute_from=RECOMPUTE_FROM),
-        replace(own, recompute_from=RECOMPUTE_FROM, offload=own.zero_stage > 0),
+        replace(own, recompute_from=RECOMPUTE_FROM, offload=offload),
     ):
         before = range(cfg.first_stage if len(cfg.stages) > 1 else 0)  # lists begin at stage 0
         micro = [at_stage(own.micro_batch, stage) for stage in before]

@@ -116,6 +116,7 @@ def test_an_override_knows_the_keys_of_the_family_that_another_names() -> None:
         ("", "engine.reduce_dtype=fp16", "'fp32', 'bf16'.*engine.reduce_dtype"),
         ("", "data.patience_s=900", "engine.timeout_s is 600 and data.patience_s 900"),
         ("engine: {zero_stage: 0, offload: true}", "", "engine.offload needs"),
+        ("engine: {precision: fp16}", "engine.offload=true", "offload is true.*precision=bf16"),
         ("", "loss.r1_every=0", "loss.r1_every"),
         ("", "loss.prior_img=15", "at least 16 images"),
         ("family: alae", "loss.prior_img=100", "in StyleALAE alone"),

@@ -96,6 +96,14 @@ def test_a_network_that_does_not_grow_is_fitted() -> None:
     assert micro == plan.batch
 
 
+def test_what_is_fitted_in_float16_leaves_adam_on_the_gpu() -> None:
+    cfg = replace(CFG, engine=replace(CFG.engine, precision="fp16"))
+    roomy = need(stage_plan(cfg, cfg.last_stage))
+    assert fitted(cfg, 2 * roomy).engine.micro_batch[-1] == 8
+    with pytest.raises(ConfigError, match="larger GPUs"):
+        fitted(cfg, 1 << 20)
+
+
 def test_lists_of_a_run_that_begins_later_begin_at_stage_0_all_the_same() -> None:
     init = replace(CFG.init, from_="weights", stage=2)
     cfg = replace(CFG, init=init, engine=replace(CFG.engine, micro_batch=(1,)))
