@@ -146,7 +146,8 @@ class LossConfig(TermsConfig):
     r1_every: int = 1
     """Iterations from one R1 penalty to the next, which weighs as many times more (lazy R1)."""
     merged: bool = False
-    """Phases II and III on the same images in one step of F, E and G: cheaper; F moves in both."""
+    """Phases II and III on the same images in one step of F, E and G: cheaper; F moves in both.
+    Not in fp16."""
     likeness_rate: float = 0.0
     """Learning rate, as a factor on `schedule.lr`, of a last phase by which G(E(x)) is to look like
     x: a weight would be lost in Adam's moments, which are its own.  0: there is no such phase."""
@@ -154,7 +155,7 @@ class LossConfig(TermsConfig):
     """Share of 1 - SSIM in likeness; the rest is the mean absolute difference of the pixels."""
     likeness_features: float = 0.0
     """Weight, in likeness, of the mean absolute difference of E's own features of x and G(E(x)):
-    G and the w of x follow it, and E's features themselves do not (as in VAE/GAN)."""
+    G and the w of x follow it, and E's features themselves do not (as in VAE/GAN).  Not in fp16."""
     likeness_prior: float = 0.0
     """Weight, in likeness, of the energy distance of E(x) from F(z), as a share of the spread of
     F(z): the styles of images are to be distributed as those of prior samples (as in a WAE)."""

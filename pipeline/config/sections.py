@@ -94,7 +94,8 @@ class EngineConfig:
     is not; the same, with that pass's convolutions as three of TF32 each, for GPUs whose TF32 is
     much faster than float32 (A100, H100, H200, B200); everywhere."""
     deterministic: bool = False
-    """The same run twice gives the same bits on GPUs too, with slower algorithms; as CPUs do."""
+    """The same run twice gives the same bits on GPUs too, with slower algorithms; as CPUs do.  GPUs
+    have none for images that augment.kinds scales or rotates."""
     reduce_dtype: Literal["fp32", "bf16"] = "fp32"
     """What gradients are averaged over the workers in: bf16 sends half as much, and rounds."""
     bucket_mib: int = 32
@@ -109,7 +110,7 @@ class EngineConfig:
     """Blocks of this resolution and above compute their activations again in the backward pass
     instead of keeping them: less memory, about a third more time there.  0: none do."""
     offload: bool = False
-    """Adam's moments and its step live in the host's memory (ZeRO 1 and above)."""
+    """Adam's moments and its step live in the host's memory (ZeRO 1 and above; not in fp16)."""
     threads: int = 0
     """CPU threads a worker computes with; 0 shares the machine's cores among its workers."""
     timeout_s: float = 600.0
