@@ -6,9 +6,9 @@ Legend: N batch, L numbers that an image is drawn by, C channels, R resolution, 
 image, Z and W widths, K classes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -27,7 +27,9 @@ __all__ = [
     "Model",
     "Reconstructs",
     "Reduces",
+    "TakesClasses",
     "Unmaps",
+    "of_classes",
 ]
 
 
@@ -84,6 +86,9 @@ class Model(Protocol):
     def grids(self, x: Tensor) -> dict[str, list[Row]]:
         """The image grids of a finished run, by name."""
         ...
+
+
+M = TypeVar("M", bound=Model)
 
 
 @runtime_checkable
@@ -186,6 +191,15 @@ class Reduces(Classifies, Protocol):
 
 
 @runtime_checkable
+class TakesClasses(Model, Protocol):
+    """G takes an image's class, which E does not give: it has to be known to reconstruct it."""
+
+    def of_classes(self, classes: Tensor) -> Self:
+        """The model for images of these classes, in their order.  [N] int64, -1 where unknown"""
+        ...
+
+
+@runtime_checkable
 class Unmaps(Model, Protocol):
     """F maps z to w, from which a z can be found again."""
 
@@ -218,6 +232,12 @@ CAPABILITIES: Mapping[type, str] = {
     Autoencodes: "model whose codes have a prior",
     Classifies: "model that classifies",
     Reduces: "model that reduces images to a few numbers",
+    TakesClasses: "model that is given classes",
     Unmaps: "model whose F can be inverted",
 }
 """What a model with a capability is called in a sentence."""
+
+
+def of_classes(model: M, classes: Callable[[], Tensor]) -> M:
+    """The model for images of these classes [N], where it has to know them; else itself."""
+    return model.of_classes(classes()) if isinstance(model, TakesClasses) else model

@@ -89,11 +89,13 @@ def _draw(snapshot: Path, data: "DataConfig", folder: Path) -> None:
     from pipeline.data.loader.batch import on_device
     from pipeline.data.loader.dataset import Dataset
     from stylealae import family
+    from stylealae.capabilities import of_classes
     from stylealae.image_grid import image_grid
 
     m = family.load(snapshot)
-    images = Dataset.open(data, m.resolution, m.model.channels).first(IMAGES)
-    grids = m.grids(on_device(images, 1.0, m.device))
+    dataset = Dataset.open(data, m.resolution, m.model.channels)
+    m = of_classes(m, lambda: dataset.first_classes(IMAGES, data.label))
+    grids = m.grids(on_device(dataset.first(IMAGES), 1.0, m.device))
     for name, rows in reversed(grids.items()):  # samples come last: the mark that all are drawn
         image_grid(rows).save(folder / f"{name}.png")
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from pipeline.data.format.types import Ints
-from pipeline.data.loader.batch import classes_of, on_device
+from pipeline.data.loader.batch import on_device
 from pipeline.evaluation.context import EvaluationContext, SampleRange, Values
+from pipeline.evaluation.true_classes import true_classes
 from stylealae.capabilities import Autoencodes, Classifies, Flattens, Unmaps
-from stylealae.errors import ConfigError
 from stylealae.metrics import codes, reconstruction
 from stylealae.metrics.parzen import parzen
 from stylealae.priors import normal, rng
@@ -33,7 +33,6 @@ __all__ = [
     "reciprocity",
     "reciprocity_in_z",
     "split_range",
-    "true_classes",
     "w_and_z_accuracies",
 ]
 
@@ -102,7 +101,7 @@ def classification_error(context: EvaluationContext[Classifies]) -> Values:
     """Share of images whose likeliest class is not theirs."""
     test, validation = split_range(context, "test"), split_range(context, "validation")
     return {
-        name: codes.classification_error(_classes(context, here), true_classes(context, here))
+        name: codes.classification_error(_classes(context, here), _true_classes(context, here))
         for name, here in (("error", test), ("error-validation", validation))
     }
 
@@ -110,8 +109,10 @@ def classification_error(context: EvaluationContext[Classifies]) -> Values:
 def clustering_error(context: EvaluationContext[Classifies]) -> Values:
     """The same where a cluster has the label of the validation image that is surest in it."""
     chosen, here = split_range(context, "validation"), split_range(context, "test")
-    of_cluster = codes.cluster_labels(_classes(context, chosen), true_classes(context, chosen))
-    found = codes.clustering_error(_classes(context, here), true_classes(context, here), of_cluster)
+    of_cluster = codes.cluster_labels(_classes(context, chosen), _true_classes(context, chosen))
+    found = codes.clustering_error(
+        _classes(context, here), _true_classes(context, here), of_cluster
+    )
     return {
         "cluster-error": found.error,
         "cluster-error-majority": found.majority_error,
@@ -199,25 +200,9 @@ def _gap(again: Tensor, code: Tensor) -> Values:
     return {"reciprocity": error, "reciprocity-share": share}
 
 
-def true_classes(context: EvaluationContext[object], here: SplitRange) -> Tensor:
-    """The classes that real images come with.  -> [N] int64"""
-    label = _class_label(context)
-    values = torch.from_numpy(context.dataset.labels(here.split, label, here.ids))
-    classes = classes_of(len(values), values)
-    if bool((classes < 0).any()):
-        raise ConfigError(f"some images of {here.split!r} have no label {label!r}")
-    return classes
-
-
-def _class_label(context: EvaluationContext[object]) -> str:
-    """The label that classes are read from: the one that is named, or the only one."""
-    there = context.labels or context.dataset.manifest.labels
-    if len(there) != 1:
-        raise ConfigError(
-            f"classes are read from one label and the data set has {', '.join(there) or 'none'}: "
-            "name it with --labels"
-        )
-    return there[0]
+def _true_classes(context: EvaluationContext[object], here: SplitRange) -> Tensor:
+    """Those that real images come with.  -> [N] int64"""
+    return true_classes(context, here.split, here.ids)
 
 
 def _images(context: EvaluationContext[object], here: SplitRange, part: SampleRange) -> Tensor:
@@ -276,8 +261,8 @@ def _accuracies(
     train, test = split_range(context, "train"), split_range(context, "test")
     if at_most is not None:
         train, test = train.at_most(at_most["train"]), test.at_most(at_most["test"])
-    x, y = coded(train), true_classes(context, train)
-    x_test, y_test = coded(test), true_classes(context, test)
+    x, y = coded(train), _true_classes(context, train)
+    x_test, y_test = coded(test), _true_classes(context, test)
     return {
         f"knn{name}": codes.nearest_neighbour_accuracy(x, y, x_test, y_test),
         f"svm{name}": codes.plane_accuracy(x, y, x_test, y_test),

@@ -14,10 +14,11 @@ from PIL import Image
 from torch import Tensor
 
 from pipeline.data.loader.batch import on_device
-from pipeline.evaluation.code_metrics import split_range, true_classes
+from pipeline.evaluation.code_metrics import SplitRange, split_range
 from pipeline.evaluation.context import EvaluationContext
+from pipeline.evaluation.true_classes import true_classes
 from pipeline.storage.json_lines import json_lines
-from stylealae.capabilities import Autoencodes, Classifies, Flattens, Reduces
+from stylealae.capabilities import Autoencodes, Classifies, Flattens, Reduces, of_classes
 from stylealae.errors import ConfigError
 from stylealae.image_grid import image_grid
 from stylealae.plots import curves, manifold, scatter
@@ -25,7 +26,7 @@ from stylealae.priors import Gaussian, rng
 
 __all__ = ["figures_of", "loss_curves", "require_figures"]
 
-SCATTERED_IMG, LATTICE, STYLES, SUREST = 5000, 20, 10, 10
+SCATTERED_IMG, EXAMPLES, LATTICE, STYLES, SUREST = 5000, 32, 20, 10, 10
 Figures = Iterator[tuple[str, Image.Image]]
 """Names and pictures."""
 
@@ -59,7 +60,9 @@ def loss_curves(run_dir: Path) -> Figures:
 
 def examples(context: EvaluationContext[Flattens]) -> Figures:
     """Test images, their reconstructions, samples."""
-    yield "sheet", image_grid(context.model.rows(_test_images(context, 32)), tile=32)
+    here = _first_tests(context, EXAMPLES)
+    model = of_classes(context.model, lambda: true_classes(context, here.split, here.ids))
+    yield "sheet", image_grid(model.rows(_test_images(context, EXAMPLES)), tile=32)
 
 
 def codes(context: EvaluationContext[Autoencodes]) -> Figures:
@@ -144,11 +147,17 @@ def _key(
 
 def _test_images(context: EvaluationContext[object], n: int) -> Tensor:
     """The first test images.  -> [N, C, R, R] in [-1, 1]"""
-    here = split_range(context, "test")
-    pixels = context.dataset.take(here.split, here.ids[:n])
+    here = _first_tests(context, n)
+    pixels = context.dataset.take(here.split, here.ids)
     return on_device(pixels, 1.0, context.world.device)
 
 
 def _test_classes(context: EvaluationContext[Any]) -> Tensor:
     """Classes of the test images that are scattered.  -> [N] int64"""
-    return true_classes(context, split_range(context, "test"))[:SCATTERED_IMG]
+    here = _first_tests(context, SCATTERED_IMG)
+    return true_classes(context, here.split, here.ids)
+
+
+def _first_tests(context: EvaluationContext[object], n: int) -> SplitRange:
+    """The first test images, as far as there are n."""
+    return split_range(context, "test").at_most(n)

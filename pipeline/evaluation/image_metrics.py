@@ -6,6 +6,8 @@ names of its values end in that role.  All are collective.
 Legend: n samples, N images of a batch, C channels, R resolution, K features, Z and W widths.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -15,8 +17,9 @@ from pipeline.evaluation.feature_statistics import (
     generated_statistics,
     real_statistics,
 )
+from pipeline.evaluation.true_classes import true_classes
 from stylealae.api import StyleALAE
-from stylealae.capabilities import Generates, Reconstructs
+from stylealae.capabilities import Generates, Reconstructs, of_classes
 from stylealae.metrics import fid as frechet
 from stylealae.metrics import lpips as perceptual
 from stylealae.metrics import ppl as path
@@ -61,9 +64,14 @@ def generated(context: EvaluationContext[Generates], part: SampleRange) -> Tenso
 def reconstructed(
     context: EvaluationContext[Reconstructs], part: SampleRange
 ) -> tuple[Tensor, Tensor]:
-    """Held-out real images x, and G(E(x)) without noise.  -> [N, C, R, R] twice"""
-    x = context.real(context.held_out, part)
-    return x, context.model.reconstruct(x, alpha=context.alpha)
+    """Held-out real images x, and G(E(x)) without noise, of their classes where G takes them.
+
+    -> [N, C, R, R] twice
+    """
+    split = context.held_out
+    x = context.real(split, part)
+    classes = partial(true_classes, context, split, context.ids(split, part))
+    return x, of_classes(context.model, classes).reconstruct(x, alpha=context.alpha)
 
 
 def fid(context: EvaluationContext[Generates], by: str) -> Values:

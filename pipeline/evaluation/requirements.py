@@ -7,8 +7,9 @@ from pipeline.data.loader.dataset import Dataset
 from pipeline.evaluation import attribute_metrics
 from pipeline.evaluation.context import Evaluation
 from pipeline.evaluation.registry import METRICS, Metric, usual
+from pipeline.evaluation.true_classes import class_label
 from pipeline.faces.dlib_models import EXTRA, installed
-from stylealae.capabilities import CAPABILITIES
+from stylealae.capabilities import CAPABILITIES, Reconstructs, TakesClasses
 from stylealae.errors import ConfigError
 from stylealae.metrics.features import KNOWN
 
@@ -78,6 +79,8 @@ def require(evaluation: Evaluation) -> None:
                 f"{name} measures a {takes}, and this is a {type(model).__name__}: choose from "
                 f"{fitting or 'none, no metric takes it'}"
             )
+        if Reconstructs in metric.models and isinstance(model, TakesClasses):
+            class_label(context)
         _require_surroundings(name, metric, context.dataset)
         if metric.labels and not context.labels:
             raise ConfigError(

@@ -23,6 +23,7 @@ from pipeline.training.progress import ProgressUpdate
 from pipeline.training.resume import start_of
 from pipeline.training.state import TrainState
 from pipeline.world import World
+from stylealae.capabilities import Model, of_classes
 from stylealae.errors import CheckpointError
 from stylealae.families import FAMILIES
 from stylealae.phase_inputs import InputSampler, PhaseInputs
@@ -76,6 +77,11 @@ class Stage:
         """This rank's part of one phase's inputs; `classes` are those of its images [n]."""
         r = self.inputs.draw(phase, self.state.seen, at, classes)
         return self.critic.with_transforms(r, phase, self.state.seen, at)
+
+    def shown(self) -> Model:
+        """The averaged model as the image grid draws it: where it takes classes, those are given."""
+        n, label = self.cfg.log.grid_size, self.cfg.data.label
+        return of_classes(self.state.model(), lambda: self.dataset.first_classes(n, label))
 
     def save(self) -> None:
         """Begins to save a checkpoint.  Collective."""

@@ -96,7 +96,7 @@ def iterate(s: Stage, world: World, stop: Callable[[], bool] = lambda: False) ->
         state.advance(s.inputs.z("w_mean", state.seen, at), at)  # averages; images seen
         s.critic.measure_if_due(state.seen, x, at)  # has it memorized the images?
         log.write_if_due(state.seen, at, s.loader.waited_s, s.loader.replaced)
-        log.grid_if_due(state.seen, at, state.model, s.originals)
+        log.grid_if_due(state.seen, at, s.shown, s.originals)
         s.metrics.write_if_due(state.seen, at)
         stopped = due(state.seen, STOP_POLL_IMG, at.batch) and world.any(stop() or s.saver.failed)
         if stopped or state.seen >= s.end or due(state.seen, s.cfg.checkpoint.every_img, at.batch):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from pipeline.config import RunConfig, parse
@@ -110,6 +111,17 @@ def test_a_family_trains_and_its_snapshot_loads(
     before = FAMILIES[name].build(cfg.model, cfg.seed).state_dict()
     after = m.nets.state_dict()
     assert not [n for n in before if torch.equal(before[n], after[n])], "nothing rests"
+
+
+def test_the_grid_of_a_generator_that_takes_classes_has_reconstructions(
+    digits: Path, world: World, tmp_path: Path
+) -> None:
+    sizes = []
+    for name in ("aae", "aae_supervised"):
+        trained(config(name, digits, tmp_path / name), world)
+        (grid,) = (tmp_path / name / "images").glob("*.png")
+        sizes.append(Image.open(grid).size)
+    assert sizes[0] == sizes[1]
 
 
 @pytest.mark.parametrize("name", ["alae", "ali"])

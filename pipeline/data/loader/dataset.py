@@ -18,6 +18,7 @@ from torch import Tensor
 from pipeline.config.sections import DataConfig
 from pipeline.data.format.manifest import Manifest
 from pipeline.data.format.types import Floats, Ints
+from pipeline.data.loader.batch import classes_of
 from pipeline.data.loader.shard_reader import ShardReader
 from pipeline.data.loader.split_reader import SplitReader
 from pipeline.storage import Storage, data_storage
@@ -75,8 +76,16 @@ class Dataset:
 
         They are for looking at: for as many damaged ones as training takes others stand in.
         """
+        return self.watched(*self._first(n, split))
+
+    def first_classes(self, n: int, label: str, split: str = "test") -> Tensor:
+        """The classes of the same images, -1 where unknown.  -> int64 [n or all]"""
+        split, ids = self._first(n, split)
+        return classes_of(len(ids), torch.from_numpy(self.labels(split, label, ids)))
+
+    def _first(self, n: int, split: str) -> tuple[str, Ints]:
         split = split if self.count(split) else "train"
-        return self.watched(split, np.arange(min(n, self.count(split))))
+        return split, np.arange(min(n, self.count(split)))
 
     def watched(self, split: str, ids: Ints) -> Tensor:
         """As `take`, for what a run looks at beside training: stand-ins for damaged ones."""

@@ -20,6 +20,7 @@ from pipeline.data.loader.dataset import Dataset
 from pipeline.evaluation.context import Evaluation, EvaluationContext, SampleRange
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.figures import figures_of
+from pipeline.evaluation.image_metrics import reconstructed
 from pipeline.evaluation.registry import METRICS
 from pipeline.evaluation.requirements import require
 from pipeline.world import World
@@ -141,6 +142,30 @@ def test_the_psnr_of_an_autoencoder_is_that_of_its_reconstructions(digits: Path)
     assert result.values["psnr"] == pytest.approx(
         float((10 * (255**2 / mse).log10()).mean()), rel=1e-4
     )
+
+
+def test_a_generator_that_takes_classes_is_given_those_of_the_images(digits: Path) -> None:
+    m = model("aae_supervised")
+    context = context_of(m, digits)
+    x = context.real("test", SampleRange(0, 40))
+    classes = torch.from_numpy(context.dataset.labels("test", "class", np.arange(40))).long()
+    x_again, again = reconstructed(replace(context, samples=40), SampleRange(0, 40))
+    assert torch.equal(x_again, x)
+    assert torch.equal(again, m.reconstruct(x, classes))
+    assert not torch.equal(again, m.reconstruct(x, torch.full((40,), -1)))
+    of_them = m.of_classes(classes)
+    assert [caption for caption, _ in of_them.rows(x)][1] == "reconstructions G(E(x))"
+    assert len(m.rows(x)) == 2  # of no classes there are no reconstructions
+    with pytest.raises(ConfigError, match="40 images are .* classes of 0 are known"):
+        m.reconstruct(x)
+    with pytest.raises(ConfigError, match="of class 10, and G takes the classes 0 to 9"):
+        m.of_classes(classes + 1)
+
+
+def test_classes_of_no_known_label_are_asked_for_before_anything_is_computed(digits: Path) -> None:
+    context = replace(context_of(model("aae_supervised"), digits), labels=("class", "other"))
+    with pytest.raises(ConfigError, match="classes are read from one label .* --labels"):
+        require(Evaluation(["psnr"], context))
 
 
 def test_the_command_draws_into_a_folder(digits: Path, tmp_path: Path) -> None:
