@@ -71,6 +71,11 @@ class ShapeConfig:
         """Whether an ALAE's E is of torch's own layers, which keep bare weights for R1."""
         return False
 
+    @property
+    def comparison(self) -> str:
+        """What compares the images of a worker among themselves, by its key; empty: nothing."""
+        return ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TermsConfig:
@@ -85,6 +90,11 @@ class TermsConfig:
     def wants_whole_weights(self) -> bool:
         """Whether second derivatives need weights that ZeRO 3 keeps on their rank in parts."""
         return False
+
+    @property
+    def comparison(self) -> str:
+        """What compares the images of a worker among themselves, by its key; empty: nothing."""
+        return ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +207,11 @@ class LossConfig(TermsConfig):
             )
         if self.r1_every < 1:
             raise ConfigError(f"loss.r1_every is {self.r1_every}: 1 is every iteration")
+
+    @property
+    def comparison(self) -> str:
+        """What compares the images of a worker among themselves, by its key; empty: nothing."""
+        return "loss.likeness_prior" if self.likeness_prior else ""
 
 
 AugmentKind = Literal["flip", "turn", "shift", "scale", "rotate", "colour", "cutout"]

@@ -1,6 +1,6 @@
 """A run as one typed value: its sections, and how it is read from YAML and overrides."""
 
 from pipeline.config.plain import as_dict, as_yaml
-from pipeline.config.run import RunConfig, check_shares, load, parse
+from pipeline.config.run import RunConfig, load, parse
 
-__all__ = ["RunConfig", "as_dict", "as_yaml", "check_shares", "load", "parse"]
+__all__ = ["RunConfig", "as_dict", "as_yaml", "load", "parse"]

@@ -125,19 +125,31 @@ class RunConfig:
         self.init.require_stage(self.model.first_stage, self.last_stage)
         self._require_iterations()
         for stage in self.stages:
-            if not self.worker_counts(stage):
-                check_shares(
-                    stage,
-                    batch=at_stage(self.schedule.batch, stage),
-                    ranks=bounds(at_stage(self.cluster.workers, stage))[1],
-                    micro_batch=at_stage(self.engine.micro_batch, stage),
-                )
-            elif getattr(self.loss, "likeness_prior", 0.0) and self._least_share(stage) == 1:
-                raise ConfigError(
-                    f"loss.likeness_prior compares the images of a worker among themselves, and in "
-                    f"stage {stage} a worker has one at a time: use fewer workers, a larger "
-                    "engine.micro_batch, or leave it out"
-                )
+            most = bounds(at_stage(self.cluster.workers, stage))[1]
+            self.require_shares(stage, (self.worker_counts(stage) or (most,))[-1])
+
+    def require_shares(self, stage: int, ranks: int) -> None:
+        """Refuses ranks that cannot share a stage's batch evenly, or that see too little of it."""
+        batch = at_stage(self.schedule.batch, stage)
+        micro_batch, share = at_stage(self.engine.micro_batch, stage), batch // ranks
+        if batch % ranks:
+            raise ConfigError(
+                f"stage {stage} has a batch of {batch} images, which {ranks} ranks cannot share "
+                f"evenly: make schedule.batch[{stage}] a multiple of {ranks}, or change "
+                "cluster.workers"
+            )
+        if micro_batch and share > micro_batch and share % micro_batch:
+            raise ConfigError(
+                f"stage {stage} gives each of {ranks} ranks {share} images, which is no multiple "
+                f"of engine.micro_batch {micro_batch}: change one of them"
+            )
+        what = self.loss.comparison or self.model.comparison
+        if what and min(share, micro_batch or share) == 1:
+            raise ConfigError(
+                f"{what} compares the images of a worker among themselves, and in stage {stage} a "
+                "worker has one at a time: use fewer workers, a larger engine.micro_batch or a "
+                "larger schedule.batch"
+            )
 
     def _require_repeatable(self) -> None:
         """Refuses what GPUs have no deterministic algorithm for."""
@@ -161,11 +173,6 @@ class RunConfig:
                     "float16. Use engine.precision=bf16 or fp32, or leave "
                     f"loss.{name} out"
                 )
-
-    def _least_share(self, stage: int) -> int:
-        """Images of a stage that a worker sees at a time, where there are the most workers."""
-        share = at_stage(self.schedule.batch, stage) // self.worker_counts(stage)[-1]
-        return min(share, at_stage(self.engine.micro_batch, stage) or share)
 
     def _require_iterations(self) -> None:
         """Refuses a stage of which the last batch of the one before leaves no image."""
@@ -219,21 +226,6 @@ class RunConfig:
         at = progress_at(seen, self.last_stage, self.schedule, self.first_stage, alpha)
         lr = at.lr * self.init.warmth(seen + at.batch)
         return replace(at, lr=lr, frozen=seen < self.init.freeze_img)
-
-
-def check_shares(stage: int, *, batch: int, ranks: int, micro_batch: int) -> None:
-    """Refuses a global batch that the ranks cannot share evenly."""
-    if batch % ranks:
-        raise ConfigError(
-            f"stage {stage} has a batch of {batch} images, which {ranks} ranks cannot share "
-            f"evenly: make schedule.batch[{stage}] a multiple of {ranks}, or change cluster.workers"
-        )
-    share = batch // ranks
-    if micro_batch and share > micro_batch and share % micro_batch:
-        raise ConfigError(
-            f"stage {stage} gives each of {ranks} ranks {share} images, which is no multiple of "
-            f"engine.micro_batch {micro_batch}: change one of them"
-        )
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pipeline.config import RunConfig, as_dict, check_shares
+from pipeline.config import RunConfig, as_dict
 from pipeline.data.loader.batch import on_device
 from pipeline.data.loader.dataset import Dataset
 from pipeline.data.loader.loader import Loader
@@ -110,8 +110,7 @@ def open_stage(
         UserError: the config, the data set or a checkpoint do not fit each other.
     """
     span, batch = cfg.span(stage), at_stage(cfg.schedule.batch, stage)
-    micro = at_stage(cfg.engine.micro_batch, stage)
-    check_shares(stage, batch=batch, ranks=world.size, micro_batch=micro)
+    cfg.require_shares(stage, world.size)
     dataset = readable_by(cfg, stage)
     digest = dataset.manifest.digest
     originals = on_device(dataset.first(cfg.log.grid_size), 1.0, world.device)

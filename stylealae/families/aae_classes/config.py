@@ -39,5 +39,10 @@ class ClassLossConfig(CodeLossConfig):
         """Classification does."""
         return self.classification_weight > 0.0
 
+    @property
+    def comparison(self) -> str:
+        """What compares the images of a worker among themselves, by its key; empty: nothing."""
+        return "loss.smoothness_weight" if self.smoothness_weight else ""
+
 
 SECTIONS = Sections(ClassModelConfig, ClassLossConfig)

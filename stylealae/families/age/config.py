@@ -28,5 +28,10 @@ class AgeLossConfig(ReconstructionLossConfig):
     code_weight: float = 10.0
     """Weight of G's reconstruction error, in codes: squared, the mean over Z."""
 
+    @property
+    def comparison(self) -> str:
+        """What compares the images of a worker among themselves, by its key; empty: nothing."""
+        return "loss.game_weight"
+
 
 SECTIONS = Sections(AgeModelConfig, AgeLossConfig)

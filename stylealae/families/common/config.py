@@ -117,6 +117,11 @@ class CodeModelConfig(PriorModelConfig):
         if self.posterior_std < 0.0:
             raise ConfigError(f"model.posterior_std is {self.posterior_std}: it cannot be negative")
 
+    @property
+    def comparison(self) -> str:
+        """What compares the images of a worker among themselves, by its key; empty: nothing."""
+        return "model.batch_norm" if self.batch_norm else ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassModelConfig(CodeModelConfig):

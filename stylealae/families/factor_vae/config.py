@@ -18,5 +18,10 @@ class FactorLossConfig(ReconstructionLossConfig):
     critic_rate: float = 1.0
     """Discriminator's learning rate, as a factor on `schedule.lr`."""
 
+    @property
+    def comparison(self) -> str:
+        """What compares the images of a worker among themselves, by its key; empty: nothing."""
+        return "loss.tc_weight"
+
 
 SECTIONS = Sections(VaeModelConfig, FactorLossConfig)

@@ -15,5 +15,10 @@ class WaeLossConfig(CodeLossConfig):
     mmd_weight: float = 10.0
     """Weight of the squared maximum mean discrepancy, lambda of the paper."""
 
+    @property
+    def comparison(self) -> str:
+        """What compares the images of a worker among themselves, by its key; empty: nothing."""
+        return "loss.mmd_weight"
+
 
 SECTIONS = Sections(CodeModelConfig, WaeLossConfig)

@@ -133,6 +133,19 @@ def test_an_override_knows_the_keys_of_the_family_that_another_names() -> None:
             "schedule.batch=[1]",
             "likeness_prior compares .* one at a time",
         ),
+        ("family: wae", "engine.micro_batch=[1]", "mmd_weight compares .* one at a time"),
+        ("family: age", "schedule.batch=[1]", "game_weight compares .* one at a time"),
+        ("family: factor_vae", "engine.micro_batch=[1]", "tc_weight compares .* one at a time"),
+        (
+            "{family: aae, model: {batch_norm: true}, schedule: {batch: [4]}}",
+            "cluster.workers=[4]",
+            "model.batch_norm compares .* one at a time",
+        ),
+        (
+            "{family: aae_classes, data: {label: class}, engine: {micro_batch: [1]}}",
+            "loss.smoothness_weight=1",
+            "smoothness_weight compares .* one at a time",
+        ),
         (
             "{family: aae_classes, data: {label: class}}",
             "loss.labelled_batch=0",
