@@ -19,6 +19,7 @@ from stylealae.capabilities import (
     Model,
     Reconstructs,
     Reduces,
+    TakesClasses,
     Unmaps,
 )
 from stylealae.errors import ConfigError
@@ -37,6 +38,7 @@ CAPABILITIES: dict[str, set[type]] = {
     "stylealae": {Generates, Reconstructs, Unmaps},
     "stylealae_separate": {Generates, Reconstructs, Unmaps},
     "alae": {Flattens, Generates, Reconstructs, Unmaps},
+    "aae_supervised": {*CODES, TakesClasses},
     "aae_classes": {*CODES, Classifies},
     "aae_heads": {*CODES, Classifies, Reduces},
     "gan": {Flattens, Generates},
