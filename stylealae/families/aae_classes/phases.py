@@ -4,12 +4,9 @@ As the AAE's phases, with a second discriminator C for the class y, and the clas
 labelled images.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 import torch.nn.functional as fn
-from torch import Tensor, nn
+from torch import Tensor
 
 from stylealae import losses
 from stylealae.families.aae.phases import deceive
@@ -24,6 +21,7 @@ from stylealae.families.common.phases import (
     discrimination,
     judged,
 )
+from stylealae.families.common.statistics import frozen_statistics
 from stylealae.phase_inputs import CodeInputs
 from stylealae.phases import Phase
 from stylealae.schedule import Growth
@@ -63,23 +61,6 @@ def smooth(n: ClassAae, x: Tensor, e: Encoded, r: CodeInputs, cfg: ClassLossConf
         apart = losses.divergence(wanted, n.E(rows + step).y)
     parts = [part.mean() for part in (apart[: len(x)], apart[len(x) :]) if len(part)]
     return cfg.smoothness_weight * torch.stack(parts).sum()
-
-
-@contextmanager
-def frozen_statistics(net: nn.Module) -> Iterator[None]:
-    """Inside, batch norms use the batch's statistics as ever, and leave their running ones alone.
-
-    Moved images are none that E will meet: with them counted, images of the validation split are
-    put into a wrong class half as often again.
-    """
-    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm1d)]
-    for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.track_running_stats = True
 
 
 def critics(n: ClassAae, x: Tensor, r: CodeInputs, at: Growth, cfg: ClassLossConfig) -> Tensor:

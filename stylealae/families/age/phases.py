@@ -10,6 +10,7 @@ from torch import Tensor
 from stylealae import losses
 from stylealae.families.age.config import AgeLossConfig
 from stylealae.families.common.networks import Autoencoder
+from stylealae.families.common.statistics import frozen_statistics
 from stylealae.families.common.variational import decoded
 from stylealae.phase_inputs import CodeInputs
 from stylealae.phases import Phase
@@ -23,7 +24,9 @@ def encoder(n: Autoencoder, x: Tensor, r: CodeInputs, at: Growth, cfg: AgeLossCo
     rows = n.rows(x)
     with torch.no_grad():  # G is not trained here
         generated = decoded(n, r.z).sigmoid()
-    z, z_generated = n.E(rows).z, n.E(generated).z
+    z = n.E(rows).z
+    with frozen_statistics(n.E):
+        z_generated = n.E(generated).z
     game = losses.moments_kl(z) - losses.moments_kl(z_generated)
     loss = losses.RECONSTRUCTIONS[cfg.reconstruction](decoded(n, z), rows).mean()
     return cfg.game_weight * game + cfg.reconstruction_weight * loss
@@ -31,7 +34,8 @@ def encoder(n: Autoencoder, x: Tensor, r: CodeInputs, at: Growth, cfg: AgeLossCo
 
 def generator(n: Autoencoder, x: Tensor, r: CodeInputs, at: Growth, cfg: AgeLossConfig) -> Tensor:
     """G: images whose codes are near the prior, and are the ones that they were made of.  -> []"""
-    z = n.E(decoded(n, r.z).sigmoid()).z
+    with frozen_statistics(n.E):
+        z = n.E(decoded(n, r.z).sigmoid()).z
     error = losses.squared_error(z, r.z).mean()
     return cfg.game_weight * losses.moments_kl(z) + cfg.code_weight * error
 

@@ -11,6 +11,7 @@ import torch.nn.functional as fn
 from torch import Tensor
 
 from stylealae.families.common.networks import Autoencoder
+from stylealae.families.common.statistics import frozen_statistics
 from stylealae.families.common.variational import decoded, divergence, drawn, error
 from stylealae.families.intro_vae.config import IntroLossConfig
 from stylealae.phase_inputs import CodeInputs
@@ -26,7 +27,8 @@ def encoder(n: Autoencoder, x: Tensor, r: CodeInputs, at: Growth, cfg: IntroLoss
     q = drawn(n, rows, r)
     with torch.no_grad():  # G is not trained here
         generated = _generated(n, q.z, r)
-    distance = divergence(n, drawn(n, generated, r))
+    with frozen_statistics(n.E):
+        distance = divergence(n, drawn(n, generated, r))
     push = 2.0 * fn.relu(cfg.margin - distance).mean()  # two generated images a real one
     return (error(n, q, rows, cfg) + divergence(n, q)).mean() + cfg.game_weight * push
 
@@ -36,7 +38,8 @@ def generator(n: Autoencoder, x: Tensor, r: CodeInputs, at: Growth, cfg: IntroLo
     rows = n.rows(x)
     with torch.no_grad():  # E is not trained here
         q = drawn(n, rows, r)
-    distance = divergence(n, drawn(n, _generated(n, q.z, r), r))
+    with frozen_statistics(n.E):
+        distance = divergence(n, drawn(n, _generated(n, q.z, r), r))
     pull = 2.0 * distance.mean()  # two generated images a real one
     return error(n, q, rows, cfg).mean() + cfg.game_weight * pull
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from stylealae.families.common.networks import Autoencoder
+from stylealae.families.common.statistics import frozen_statistics
 from stylealae.families.common.variational import Posterior, decoded, divergence, drawn, error
 from stylealae.families.soft_intro_vae.config import SoftIntroLossConfig
 from stylealae.phase_inputs import CodeInputs
@@ -28,7 +29,8 @@ def encoder(
     energy = error(n, q, rows, cfg) + cfg.kl_weight * divergence(n, q)
     with torch.no_grad():  # G is not trained here
         generated = decoded(n, torch.cat((q.z, r.z))).sigmoid()
-    q_generated = drawn(n, generated, r)
+    with frozen_statistics(n.E):
+        q_generated = drawn(n, generated, r)
     energy_generated = error(n, q_generated, generated, cfg)
     energy_generated = energy_generated + cfg.generated_kl_weight * divergence(n, q_generated)
     pixels = rows.shape[1]
@@ -44,7 +46,8 @@ def generator(
     with torch.no_grad():  # E is not trained here
         q = drawn(n, rows, r)
     generated = decoded(n, torch.cat((q.z, r.z))).sigmoid()
-    q_generated = drawn(n, generated, r)
+    with frozen_statistics(n.E):
+        q_generated = drawn(n, generated, r)
     fixed = Posterior(*(t.detach() for t in q_generated))  # G does not learn by moving the codes
     again = error(n, fixed, generated.detach(), cfg)
     pull = cfg.kl_weight * divergence(n, q_generated) + cfg.again_weight * again

@@ -133,6 +133,20 @@ def test_moved_images_leave_the_statistics_of_batch_norms_alone() -> None:
     torch.testing.assert_close(found[0], found[1])
 
 
+@pytest.mark.parametrize("name", ["vamp_vae", "intro_vae", "soft_intro_vae", "age"])
+def test_only_data_moves_the_statistics_of_batch_norms(name: str) -> None:
+    """Beyond the first hidden layer they depend on weights: the first one's are compared."""
+    _, shape, cfg, r, x = made(name)
+    nets: Any = FAMILIES[name].build(replace(shape, batch_norm=True), 1)
+    first, norm = nets.E.trunk[0], nets.E.trunk[1]
+    for phase in FAMILIES[name].phases(cfg, 0):
+        norm.reset_running_stats()
+        phase.loss(nets, x, r, AT, cfg)
+        counted = int(norm.num_batches_tracked)
+        mean = first(nets.rows(x)).mean(0) * (1 - (1 - norm.momentum) ** counted)
+        torch.testing.assert_close(norm.running_mean, mean)
+
+
 def test_the_discriminator_of_informed_codes_sees_labels() -> None:
     nets, *_ = made("aae_informed")
     assert isinstance(nets, InformedAae)
