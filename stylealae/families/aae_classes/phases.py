@@ -28,6 +28,10 @@ from stylealae.schedule import Growth
 
 __all__ = ["class_critic", "class_phases", "class_terms"]
 
+ASIDE = 0.5
+"""How far from an image without noise the slope is taken, as a share of the radius: the classes'
+difference has to be more than the rounding of half precision."""
+
 
 def deceive_both(n: ClassAae, x: Tensor, e: Encoded, r: CodeInputs, cfg: ClassLossConfig) -> Tensor:
     """E: as `deceive`, and classes that C takes for samples of the categorical prior.  -> []"""
@@ -53,14 +57,29 @@ def smooth(n: ClassAae, x: Tensor, e: Encoded, r: CodeInputs, cfg: ClassLossConf
         known = fn.one_hot(labels.clamp(min=0), n.classes).to(own.dtype)
         wanted = torch.where(labels[:, None] < 0, own, known)
         spread = (rows[: len(x)] - rows[: len(x)].mean(0)).square().sum(1).mean().sqrt()
-    given = torch.cat((e.code.y, e.labelled_y)) if len(r.x_labelled) else e.code.y
-    assert e.slope is not None
-    away = e.slope(losses.divergence(wanted, given).sum())
-    step = cfg.smoothness_radius * spread * fn.normalize(away)
+    radius = cfg.smoothness_radius * spread
+    step = radius * fn.normalize(_uphill(n, e, r, rows, wanted, radius))
     with frozen_statistics(n.E):
         apart = losses.divergence(wanted, n.E(rows + step).y)
     parts = [part.mean() for part in (apart[: len(x)], apart[len(x) :]) if len(part)]
     return cfg.smoothness_weight * torch.stack(parts).sum()
+
+
+def _uphill(
+    n: ClassAae, e: Encoded, r: CodeInputs, rows: Tensor, wanted: Tensor, radius: Tensor
+) -> Tensor:
+    """The slope of the divergence from the wanted classes, near images.  [N, P], [N, K] -> [N, P]
+
+    At an image itself it is least, and its slope rounding alone.  The noise on E's input moves
+    images off that; without any a random direction does (Miyato et al. 2018, equations 9 to 12).
+    """
+    if e.slope is not None:
+        given = torch.cat((e.code.y, e.labelled_y)) if len(r.x_labelled) else e.code.y
+        return e.slope(losses.divergence(wanted, given).sum())
+    aside = fn.normalize(torch.randn(rows.shape, generator=r.noise, device=rows.device))
+    with frozen_statistics(n.E):
+        code, slope = n.E.with_slope(rows + ASIDE * radius * aside, None)
+    return slope(losses.divergence(wanted, code.y).sum())
 
 
 def critics(n: ClassAae, x: Tensor, r: CodeInputs, at: Growth, cfg: ClassLossConfig) -> Tensor:
@@ -86,7 +105,8 @@ def class_terms(cfg: ClassLossConfig) -> list[Term[ClassAae, ClassLossConfig]]:
     if cfg.classification_weight:
         terms.append(Term("classification", "E", classify, labelled=True))
     if cfg.smoothness_weight:
-        terms.append(Term("smoothness", "E", smooth, labelled=True, by_rows=True))
+        noisy = bool(cfg.input_noise or cfg.input_dropout)
+        terms.append(Term("smoothness", "E", smooth, labelled=True, by_rows=noisy))
     return terms
 
 

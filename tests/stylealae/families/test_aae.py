@@ -120,6 +120,31 @@ def test_classification_looks_at_labelled_images_and_at_known_labels_of_the_batc
     assert phase.loss(nets, x, alone, AT, cfg) == 0
 
 
+def test_without_noise_on_images_the_slope_of_smoothness_is_taken_beside_them() -> None:
+    """At an image the divergence has its minimum: what is left of a slope there is rounding."""
+    nets, _, cfg, r, x = made("aae_classes", smoothness_weight=2.0)
+    assert isinstance(nets, ClassAae)
+    r = replace(r, x_labelled=x[:0], y_labelled=r.labels[:0], labels=torch.full((8,), -1))
+    phase = {p.name: p for p in FAMILIES["aae_classes"].phases(cfg, 0)}["smoothness"]
+    rows = nets.rows(x)
+    own = nets.E(rows).y.softmax(1).detach()
+    radius = 0.28 * (rows - rows.mean(0)).square().sum(1).mean().sqrt()
+
+    def moved(direction: Tensor, by: Tensor) -> Tensor:
+        step = by * direction / direction.norm(dim=1, keepdim=True)
+        return losses.divergence(own, nets.E(rows + step).y)
+
+    for key in ("a", "b"):
+        aside = torch.randn(rows.shape, generator=rng(0, key, 0))
+        beside = rows + 0.5 * radius * torch.nn.functional.normalize(aside)
+        (slope,) = torch.autograd.grad(
+            losses.divergence(own, nets.E(beside.requires_grad_(True)).y).sum(), beside
+        )
+        found = phase.loss(nets, x, replace(r, noise=rng(0, key, 0)), AT, cfg)
+        torch.testing.assert_close(found, 2.0 * moved(slope, radius).mean())
+        assert found > 20 * moved(aside, radius).mean()
+
+
 def test_moved_images_leave_the_statistics_of_batch_norms_alone() -> None:
     _, shape, cfg, r, x = made("aae_classes", smoothness_weight=1.0, merged=True)
     found = []
