@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pipeline.data.format.types import Ints
 from pipeline.data.loader.batch import on_device
+from pipeline.evaluation.codes import Encodes, encoded
 from pipeline.evaluation.context import EvaluationContext, SampleRange, Values
 from pipeline.evaluation.true_classes import true_classes
 from stylealae.capabilities import Autoencodes, Classifies, Flattens, Unmaps
@@ -38,24 +39,23 @@ __all__ = [
 
 VALIDATION_IMG = 10_000
 PARZEN_SAMPLES = 10_000
+RECIPROCITY_IMG = 10_000
+"""Images that are generated and encoded again, at most."""
 FITTED_IMG = 5_000
 """Images whose codes are compared with the prior: all pairs of them."""
 INVERTED_IMG = 5_000
 """Images whose z is found by an optimization each."""
 
 
-class Encodes(Protocol):
-    """A model that has codes of images."""
+class HasCodes(Encodes, Protocol):
+    """A model that has codes of a known width of images."""
 
     @property
     def code_width(self) -> int:
         """Numbers of a code."""
 
-    def encode(self, x: Tensor) -> Tensor:
-        """The codes of images.  [N, C, R, R] -> [N, W]"""
 
-
-class Decodes(Encodes, Protocol):
+class Decodes(HasCodes, Protocol):
     """A model that makes images of codes, and of what else they are made of."""
 
     def latents(self, n: int, source: torch.Generator) -> Tensor:
@@ -134,7 +134,7 @@ def log_likelihood(context: EvaluationContext[Flattens]) -> Values:
     }
 
 
-def code_accuracies(context: EvaluationContext[Encodes]) -> Values:
+def code_accuracies(context: EvaluationContext[HasCodes]) -> Values:
     """Accuracy of 1-NN and of a linear SVM on codes."""
     return _accuracies(context, "", lambda here: _codes(context, here))
 
@@ -180,7 +180,7 @@ def prior_fit(context: EvaluationContext[Autoencodes]) -> Values:
 
 def reciprocity(context: EvaluationContext[Unmaps]) -> Values:
     """Mean squared E(G(w)) - w of mapped samples, and its share of the variance of w."""
-    model, part = context.model, SampleRange(0, min(context.samples, 10_000))
+    model, part = context.model, SampleRange(0, min(context.samples, RECIPROCITY_IMG))
     width = model.model.z_width
     w = model.map(context.draws("reciprocity", part, lambda n, source: normal(n, width, source)))
     return _gap(model.encode(model.generate(w)), w)
@@ -188,7 +188,7 @@ def reciprocity(context: EvaluationContext[Unmaps]) -> Values:
 
 def reciprocity_in_z(context: EvaluationContext[Decodes]) -> Values:
     """Mean squared E(G(z)) - z of the prior's samples, and its share of the variance of z."""
-    model, part = context.model, SampleRange(0, min(context.samples, 10_000))
+    model, part = context.model, SampleRange(0, min(context.samples, RECIPROCITY_IMG))
     latents = context.draws("reciprocity", part, model.latents)
     again = torch.cat([model.encode(model.images(chunk)) for chunk in torch.split(latents, 1000)])
     return _gap(again, latents[:, : model.code_width].to(again))
@@ -229,12 +229,11 @@ def _classes(context: EvaluationContext[Classifies], here: SplitRange) -> Tensor
     )  # fmt: skip
 
 
-def _codes(context: EvaluationContext[Encodes], here: SplitRange) -> Tensor:
+def _codes(context: EvaluationContext[HasCodes], here: SplitRange) -> Tensor:
     """Codes of real images.  -> [N, W]"""
-    model = context.model
     return context.gathered(
-        here.count, model.code_width, f"codes of {here.split}",
-        lambda part: model.encode(_images(context, here, part)),
+        here.count, context.model.code_width, f"codes of {here.split}",
+        lambda part: encoded(context, _images(context, here, part)),
     )  # fmt: skip
 
 

@@ -8,11 +8,11 @@ import torch
 
 from pipeline.evaluation.context import Evaluation, EvaluationContext, Values
 from pipeline.evaluation.forecast import seconds_of
-from pipeline.evaluation.registry import METRICS
+from pipeline.evaluation.registry import METRICS, Metric
 from pipeline.evaluation.requirements import require
 from stylealae.ops.precision import tf32
 
-__all__ = ["Result", "evaluate"]
+__all__ = ["Result", "evaluate", "images_drawn"]
 
 
 ON_TRAIN = " (there is no test split: of train, that the model may have been trained on)"
@@ -89,7 +89,7 @@ def _result(
         metric=name,
         values=values,
         protocol=metric.protocol + (ON_TRAIN if on_train else ""),
-        samples=metric.draws or context.samples if metric.generates else 0,
+        samples=images_drawn(metric, context.samples),
         real={split: min(count, metric.at_most or count)} if split else {},
         extractor={} if extractor is None else {extractor.role: extractor.sha256},
         labels=context.labels if metric.labels else (),
@@ -103,3 +103,10 @@ def _result(
         torch=str(torch.__version__),
         seconds=seconds,
     )
+
+
+def images_drawn(metric: Metric, asked: int) -> int:
+    """Images, or pairs of them, that a metric generates when so many are asked for."""
+    if not metric.generates:
+        return 0
+    return metric.draws or min(asked, metric.draws_at_most or asked)

@@ -7,31 +7,26 @@ Legend: n samples, J numbers of a code, K factors.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol, cast
+from dataclasses import replace
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.evaluation.codes import Encodes, encoded
 from pipeline.evaluation.context import EvaluationContext, SampleRange, Values
 from stylealae.capabilities import Unmaps
 from stylealae.errors import ConfigError
 from stylealae.metrics import disentanglement
 
-__all__ = ["dci", "factor_vae", "mig", "sap"]
+__all__ = ["INVERTED_IMG", "dci", "factor_vae", "mig", "sap"]
 
 Floats = NDArray[np.floating[Any]]
 Space = Literal["", "-z"]
 """What is measured: E(x), or a z that is found for it; the end of the values' names."""
 INVERTED_IMG = 5_000
 """Images whose z is found by an optimization each."""
-
-
-class Encodes(Protocol):
-    """A model that has codes of images."""
-
-    def encode(self, x: torch.Tensor) -> torch.Tensor:
-        """The codes of images.  [N, C, R, R] -> [N, J]"""
 
 
 Measured = EvaluationContext[Encodes]
@@ -76,10 +71,10 @@ def _pairs(context: Measured, space: Space) -> tuple[Floats, Floats]:
 
 
 def _measured(context: Measured, space: Space) -> tuple[Floats, Floats]:
+    if space == "-z":  # as many numbers, spread over the split as ever
+        context = replace(context, samples=min(context.samples, INVERTED_IMG))
     count = context.real_count("train")
-    if space == "-z":
-        count = min(count, INVERTED_IMG)
-    ids = context.ids("train", SampleRange(0, context.real_count("train")))[:count]
+    ids = context.ids("train", SampleRange(0, count))
     columns = [context.dataset.labels("train", label, ids) for label in context.labels]
     factors = np.stack(columns, 1).astype(np.float64)
     known = np.isfinite(factors).all(1)
@@ -93,11 +88,11 @@ def _measured(context: Measured, space: Space) -> tuple[Floats, Floats]:
 
 
 def _codes(context: Measured, space: Space, count: int) -> Floats:
-    """Codes of the first images.  -> [count, J]"""
+    """Codes of the images.  -> [count, J]"""
     model = context.model
 
     def row(part: SampleRange) -> torch.Tensor:
-        code = model.encode(context.real("train", part))
+        code = encoded(context, context.real("train", part))
         if space == "-z":
             assert isinstance(model, Unmaps)
             with torch.enable_grad():

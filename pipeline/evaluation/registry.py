@@ -45,6 +45,8 @@ class Metric:
     """Whether it generates images of latents that it draws."""
     draws: int = 0
     """How many, whatever is asked for; 0: as many as are."""
+    draws_at_most: int = 0
+    """Of those that are asked for, no more; 0 is no bound of its own."""
     at_most: int = 0
     """Real images of which it measures no more; 0 is no bound of its own."""
     recognises: bool = False
@@ -123,7 +125,8 @@ def _factors_in_z(measure: Callable[..., Values], protocol: str) -> Metric:
     return Metric(
         measure=partial(measure, space="-z"),
         protocol=f"{protocol}; z that F takes to E(x) (gradient descent), 5,000 of train",
-        labels=True, real="train", generates=False, models=(Unmaps,),
+        labels=True, real="train", generates=False, at_most=factor_metrics.INVERTED_IMG,
+        models=(Unmaps,),
     )  # fmt: skip
 
 
@@ -248,11 +251,13 @@ METRICS: dict[str, Metric] = {
     "reciprocity-w": Metric(
         measure=code_metrics.reciprocity,
         protocol="mean squared E(G(w)) - w of w = F(z), over W; share: of w's variance",
+        draws_at_most=code_metrics.RECIPROCITY_IMG,
         models=(AlaeMlpModel,),
     ),
     "reciprocity-z": Metric(
         measure=code_metrics.reciprocity_in_z,
         protocol="mean squared E(G(z)) - z of samples z of p(z), over Z; share: of z's variance",
+        draws_at_most=code_metrics.RECIPROCITY_IMG,
         models=(Autoencodes,),
     ),
 }

@@ -79,7 +79,7 @@ class Stage:
         return self.critic.with_transforms(r, phase, self.state.seen, at)
 
     def shown(self) -> Model:
-        """The averaged model as the image grid draws it: where it takes classes, those are given."""
+        """The averaged model as the image grid draws it, given classes where its G takes them."""
         n, label = self.cfg.log.grid_size, self.cfg.data.label
         return of_classes(self.state.model(), lambda: self.dataset.first_classes(n, label))
 

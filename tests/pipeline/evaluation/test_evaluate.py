@@ -18,12 +18,15 @@ from torch import Tensor
 
 from pipeline.cli.app import main
 from pipeline.config.sections import DataConfig
+from pipeline.data.format.types import Floats, Ints
 from pipeline.data.loader.dataset import Dataset
 from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
+from pipeline.evaluation import factor_metrics
 from pipeline.evaluation.attribute_metrics import attribute_masks
+from pipeline.evaluation.codes import encoded
 from pipeline.evaluation.context import Evaluation, EvaluationContext, SampleRange
-from pipeline.evaluation.evaluate import ON_TRAIN, evaluate
+from pipeline.evaluation.evaluate import ON_TRAIN, evaluate, images_drawn
 from pipeline.evaluation.registry import METRICS, Metric
 from pipeline.evaluation.requirements import require
 from pipeline.faces.dlib_models import installed
@@ -399,3 +402,47 @@ def test_metrics_that_name_none_are_refused_and_labels_may_have_spaces(
         assert (shown.exit_code, shown.output[:24]) == (1, "error: --metrics names n")
     given = ("--data", faces, "--metrics", "psnr", "--samples", 4, "--labels", "smile, skin_tone")
     assert run(snapshot, *given).exit_code == 0
+
+
+def test_codes_are_measured_at_the_alpha_of_the_context(
+    faces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, seen = context_of(faces, alpha=0.25), []
+    encode = StyleALAE.encode
+
+    def noted(self: StyleALAE, x: Tensor, stage: int | None = None, alpha: float = 1.0) -> Tensor:
+        seen.append(alpha)
+        return encode(self, x, stage, alpha)
+
+    monkeypatch.setattr(StyleALAE, "encode", noted)
+    factor_metrics.sap(context)
+    encoded(context, context.real("train", SampleRange(0, 2)))
+    assert {*seen} == {0.25}
+
+
+def test_images_whose_z_is_found_are_spread_over_the_split_and_recorded(
+    faces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(factor_metrics, "INVERTED_IMG", 7)
+    monkeypatch.setitem(METRICS, "sap-z", replace(METRICS["sap-z"], at_most=7))
+    monkeypatch.setattr(StyleALAE, "unmap", lambda self, w: w)
+    context, numbers = context_of(faces), []
+    labels = Dataset.labels
+
+    def noted(self: Dataset, split: str, name: str, ids: Ints) -> Floats:
+        numbers.append(ids)
+        return labels(self, split, name, ids)
+
+    monkeypatch.setattr(Dataset, "labels", noted)
+    (result,) = evaluate(Evaluation(["sap-z"], context))
+    assert result.real == {"train": 7}
+    there = context.dataset.count("train")
+    assert numbers[-1].tolist() == [i * there // 7 for i in range(7)]
+
+
+def test_the_record_of_reciprocity_says_how_many_images_were_drawn() -> None:
+    names = ("reciprocity-w", "reciprocity-z", "parzen", "fid", "psnr")
+    drawn = {name: images_drawn(METRICS[name], 50_000) for name in names}
+    assert drawn == dict.fromkeys(names[:3], 10_000) | {"fid": 50_000, "psnr": 0}
+    assert images_drawn(METRICS["reciprocity-w"], 500) == 500
+    assert (METRICS["mig-z"].at_most, METRICS["mig"].at_most) == (5_000, 0)

@@ -156,7 +156,7 @@ def test_a_generator_that_takes_classes_is_given_those_of_the_images(digits: Pat
     of_them = m.of_classes(classes)
     assert [caption for caption, _ in of_them.rows(x)][1] == "reconstructions G(E(x))"
     assert len(m.rows(x)) == 2  # of no classes there are no reconstructions
-    with pytest.raises(ConfigError, match="40 images are .* classes of 0 are known"):
+    with pytest.raises(ConfigError, match=r"40 images are .* classes of 0 are known"):
         m.reconstruct(x)
     with pytest.raises(ConfigError, match="of class 10, and G takes the classes 0 to 9"):
         m.of_classes(classes + 1)
@@ -164,7 +164,7 @@ def test_a_generator_that_takes_classes_is_given_those_of_the_images(digits: Pat
 
 def test_classes_of_no_known_label_are_asked_for_before_anything_is_computed(digits: Path) -> None:
     context = replace(context_of(model("aae_supervised"), digits), labels=("class", "other"))
-    with pytest.raises(ConfigError, match="classes are read from one label .* --labels"):
+    with pytest.raises(ConfigError, match=r"classes are read from one label .* --labels"):
         require(Evaluation(["psnr"], context))
 
 
