@@ -6,7 +6,7 @@ StyleALAE's; those of the other families are in their folders.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from stylealae.errors import ConfigError
 
@@ -80,6 +80,9 @@ class ShapeConfig:
 @dataclass(frozen=True, kw_only=True)
 class TermsConfig:
     """What the losses of every family have in common."""
+
+    retired: ClassVar[frozenset[str]] = frozenset()
+    """Keys that earlier versions took and that did nothing: saved configs may have them."""
 
     @property
     def wants_labels(self) -> bool:

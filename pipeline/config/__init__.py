@@ -2,5 +2,6 @@
 
 from pipeline.config.plain import as_dict, as_yaml
 from pipeline.config.run import RunConfig, load, parse
+from pipeline.config.saved import read_saved, without_retired
 
-__all__ = ["RunConfig", "as_dict", "as_yaml", "load", "parse"]
+__all__ = ["RunConfig", "as_dict", "as_yaml", "load", "parse", "read_saved", "without_retired"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pipeline.config import RunConfig, parse
+from pipeline.config import RunConfig, read_saved
 from pipeline.storage import is_url, open_storage
 from pipeline.storage.json_lines import json_lines
 from pipeline.training import checkpoints
@@ -91,7 +91,7 @@ class Run:
         if not self.config:
             return None
         try:
-            return parse(json.dumps(self.config))
+            return read_saved(self.config)
         except ConfigError:
             return None
 

@@ -10,7 +10,6 @@ Elsewhere sums are rounded in another order, and distances are compared with a t
 trainer replays, in a folder of its own; nothing of the run is written.
 """
 
-import json
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -24,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.config import RunConfig, parse
+from pipeline.config import RunConfig, read_saved
 from pipeline.data.loader.loader import Loader
 from pipeline.storage import Storage, open_storage
 from pipeline.storage.publish import write_manifest
@@ -173,7 +172,7 @@ def _as_trained(there: Mapping[str, Any], here: Mapping[str, Any], world: World)
 
 def _config(end: Checkpoint, data: str, there: Mapping[str, Any]) -> RunConfig:
     """The config of a replay, without image grids, metrics, checkpoints and observers."""
-    cfg = parse(json.dumps(end.state["config"]), origin=end.where)
+    cfg = read_saved(end.state["config"], origin=end.where)
     threads = int(there.get("kernels", {}).get("threads", cfg.engine.threads))
     return replace(
         cfg,

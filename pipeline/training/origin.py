@@ -17,7 +17,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from pipeline.config import parse
+from pipeline.config import read_saved
 from pipeline.training.checkpoints import NETWORKS, STATE, Checkpoint
 from pipeline.training.description import label
 from pipeline.training.model_folder import folder_of, snapshot_of, url_of
@@ -114,7 +114,7 @@ class CheckpointWeights(Origin):
         """What they are of."""
         state = self._held.state
         try:
-            cfg = parse(json.dumps(state["config"]), origin=f"{self.path}/{STATE}")
+            cfg = read_saved(state["config"], origin=f"{self.path}/{STATE}")
             stage, seen = int(state["stage"]), int(state["seen"])
             at = cfg.progress(min(seen, cfg.span(stage)[1] - 1))
         except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:

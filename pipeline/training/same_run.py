@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, cast
 
-from pipeline.config import RunConfig, as_dict
+from pipeline.config import RunConfig, as_dict, without_retired
 from pipeline.config.leaves import leaves
 from pipeline.storage import Storage
 from pipeline.training import checkpoints
@@ -101,9 +101,9 @@ def _changed(cfg: RunConfig, before: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _unknown(cfg: RunConfig, before: Mapping[str, Any]) -> list[str]:
-    """The settings of a checkpoint that this version has no keys for."""
+    """The settings of a checkpoint that this version has no keys for, and that did something."""
     known = {key for key, _ in leaves(as_dict(cfg))}
-    return [key for key, _ in leaves(before) if key not in known]
+    return [key for key, _ in leaves(without_retired(before)) if key not in known]
 
 
 def _identity(cfg: RunConfig, data: str) -> dict[str, Any]:

@@ -24,9 +24,13 @@ from pipeline.evaluation.registry import usual
 from pipeline.planning.memory import need
 from pipeline.planning.stage_plan import stage_plan
 from pipeline.storage import open_storage
+from pipeline.storage.publish import MANIFEST, write_manifest
+from pipeline.training.audit import audit, stretch_of
 from pipeline.training.checkpoints import latest
+from pipeline.training.origin import opened
 from pipeline.training.resume import start_of
 from pipeline.training.run_files import stage_folder
+from pipeline.training.same_run import require_same_request
 from pipeline.training.stage import readable_by
 from pipeline.training.trainer import train_stage
 from pipeline.world import World
@@ -210,3 +214,31 @@ def test_a_key_that_came_after_a_checkpoint_must_be_at_its_default(
     assert start_of(before, stage, storage, digest, world) is found
     with pytest.raises(CheckpointError, match="class_shares"):
         start_of(other, stage, storage, digest, world)
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "vae", "vamp_vae", "wae"])
+def test_a_run_whose_config_has_keys_that_did_nothing_is_read_as_ever(
+    name: str, digits: Path, world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg = config(name, digits, tmp_path / "run", f"checkpoint.every_img={IMAGES // 2}")
+    m, storage = trained(cfg, world), open_storage(cfg.run_dir)
+    before = end(cfg)
+    for state in Path(cfg.run_dir).rglob("state.json"):
+        about = json.loads(state.read_text())
+        about["config"]["loss"] |= {"deceit_weight": 1.0, "critic_rate": 1.0, "merged": False}
+        state.write_text(json.dumps(about))
+        (state.parent / MANIFEST).unlink()
+        write_manifest(state.parent)
+    digest = readable_by(cfg, cfg.last_stage).manifest.digest
+    with caplog.at_level("WARNING"):
+        require_same_request(cfg, storage, digest, complete=True)
+    assert not caplog.records
+    assert not different(before, end(cfg))
+    stretch = stretch_of(storage)
+    assert (stretch.cfg.loss, stretch.span) == (cfg.loss, (IMAGES // 2, IMAGES))
+    certificate = audit(stretch, world)
+    assert certificate is not None
+    assert certificate.verdict == "bit for bit"
+    assert opened(stretch.end.folder).trained.model == m.model
+    with pytest.raises(ConfigError, match=r"there is no key loss\.deceit_weight"):
+        config(name, digits, tmp_path / "run", "loss.deceit_weight=2")

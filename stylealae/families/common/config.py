@@ -15,6 +15,7 @@ __all__ = [
     "CodeModelConfig",
     "InformedLossConfig",
     "MlpConfig",
+    "NoisyLossConfig",
     "PriorModelConfig",
     "ReconstructionLossConfig",
 ]
@@ -164,20 +165,13 @@ class ReconstructionLossConfig(TermsConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodeLossConfig(ReconstructionLossConfig):
-    """The losses of an autoencoder whose codes follow a prior."""
+class NoisyLossConfig(ReconstructionLossConfig):
+    """As `ReconstructionLossConfig`, E being shown images with noise on them."""
 
-    deceit_weight: float = 1.0
-    """Weight of what E gains by codes that D takes for samples of the prior."""
-    critic_rate: float = 1.0
-    """Discriminators' learning rate, as a factor on `schedule.lr`."""
     input_noise: float = 0.0
     """Standard deviation of the noise on E's input while training, in grey values of 0 to 1."""
     input_dropout: float = 0.0
     """Share of E's input that is set to black while training."""
-    merged: bool = False
-    """All that trains E and G in one step, after the discriminators': cheaper; with optimiser
-    moments in common.  Else every phase is a step of its own, with moments of its own."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -185,6 +179,19 @@ class CodeLossConfig(ReconstructionLossConfig):
             raise ConfigError(
                 f"loss.input_dropout is {self.input_dropout}: it is a share, 0 to below 1"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeLossConfig(NoisyLossConfig):
+    """The losses of an autoencoder whose codes follow a prior by a discriminator."""
+
+    deceit_weight: float = 1.0
+    """Weight of what E gains by codes that D takes for samples of the prior."""
+    critic_rate: float = 1.0
+    """Discriminators' learning rate, as a factor on `schedule.lr`."""
+    merged: bool = False
+    """All that trains E and G in one step, after the discriminators': cheaper; with optimiser
+    moments in common.  Else every phase is a step of its own, with moments of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from stylealae import losses
-from stylealae.families.common.config import CodeLossConfig
+from stylealae.families.common.config import CodeLossConfig, NoisyLossConfig
 from stylealae.families.common.networks import Autoencoder, Code, Slope
 from stylealae.phase_inputs import CodeInputs
 from stylealae.phases import Phase, Sharing
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 N = TypeVar("N", bound=Autoencoder, contravariant=True)
-L = TypeVar("L", bound=CodeLossConfig, contravariant=True)
+L = TypeVar("L", bound=NoisyLossConfig, contravariant=True)
 
 
 class Encoded(NamedTuple):
@@ -64,7 +64,7 @@ class Term(Generic[N, L]):
 
 
 def encoded(
-    n: Autoencoder, x: Tensor, r: CodeInputs, cfg: CodeLossConfig, *, labelled: bool, by_rows: bool
+    n: Autoencoder, x: Tensor, r: CodeInputs, cfg: NoisyLossConfig, *, labelled: bool, by_rows: bool
 ) -> Encoded:
     """X through E, the labelled images behind it if they are wanted.
 
@@ -85,7 +85,7 @@ def encoded(
     return Encoded(code, code.y, r.labels, slope)
 
 
-def judged(n: Autoencoder, x: Tensor, r: CodeInputs, cfg: CodeLossConfig) -> Code:
+def judged(n: Autoencoder, x: Tensor, r: CodeInputs, cfg: NoisyLossConfig) -> Code:
     """X through E as the discriminators take it."""
     if r.features is not None:
         return n.E.code(r.features, r.noise)
@@ -93,18 +93,18 @@ def judged(n: Autoencoder, x: Tensor, r: CodeInputs, cfg: CodeLossConfig) -> Cod
     return code
 
 
-def features(n: Autoencoder, x: Tensor, cfg: CodeLossConfig) -> Tensor | None:
+def features(n: Autoencoder, x: Tensor, cfg: NoisyLossConfig) -> Tensor | None:
     """E's last hidden layer, if it is of x alone: no noise before it, no other image.  -> [N, H]"""
     if cfg.input_noise or cfg.input_dropout or not n.E.by_image:
         return None
     return n.E.features(n.rows(x), None)
 
 
-FEATURES: Sharing[Autoencoder, CodeLossConfig] = Sharing("E", features)
+FEATURES: Sharing[Autoencoder, NoisyLossConfig] = Sharing("E", features)
 """What a phase of the discriminators and the next one, of E, have in common."""
 
 
-def noisy(rows: Tensor, r: CodeInputs, cfg: CodeLossConfig) -> Tensor:
+def noisy(rows: Tensor, r: CodeInputs, cfg: NoisyLossConfig) -> Tensor:
     """Rows with the training noise on them.  [N, P] -> [N, P]"""
     if cfg.input_noise:
         noise = torch.randn(rows.shape, generator=r.noise, device=rows.device)
@@ -116,7 +116,7 @@ def noisy(rows: Tensor, r: CodeInputs, cfg: CodeLossConfig) -> Tensor:
 
 
 def reconstruct(
-    n: Autoencoder, x: Tensor, e: Encoded, r: CodeInputs, cfg: CodeLossConfig
+    n: Autoencoder, x: Tensor, e: Encoded, r: CodeInputs, cfg: NoisyLossConfig
 ) -> Tensor:
     """E and G: the reconstruction error of x.  -> []"""
     logits = n.decode(e.code.z, n.conditioning(e.code, r.labels))

@@ -1,9 +1,9 @@
 """The sections of the VAE."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from stylealae.families.common.config import CodeLossConfig, CodeModelConfig
+from stylealae.families.common.config import CodeModelConfig, ReconstructionLossConfig
 from stylealae.families.sections import Sections
 
 __all__ = ["SECTIONS", "VaeLossConfig", "VaeModelConfig"]
@@ -20,8 +20,13 @@ class VaeModelConfig(CodeModelConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VaeLossConfig(CodeLossConfig):
+class VaeLossConfig(ReconstructionLossConfig):
     """The two terms of the bound."""
+
+    retired: ClassVar[frozenset[str]] = frozenset(
+        {"deceit_weight", "critic_rate", "input_noise", "input_dropout", "merged"}
+    )
+    """Keys that did nothing here."""
 
     beta: float = 1.0
     """Weight of the divergence from the prior: above 1 a beta-VAE."""

@@ -1,16 +1,20 @@
 """The sections of the WAE."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from stylealae.families.common.config import CodeLossConfig, CodeModelConfig
+from stylealae.families.common.config import CodeModelConfig, NoisyLossConfig
 from stylealae.families.sections import Sections
 
 __all__ = ["SECTIONS", "WaeLossConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class WaeLossConfig(CodeLossConfig):
-    """As `CodeLossConfig`, the prior being held by a kernel and not by a discriminator."""
+class WaeLossConfig(NoisyLossConfig):
+    """As `NoisyLossConfig`, the codes following the prior by a kernel."""
+
+    retired: ClassVar[frozenset[str]] = frozenset({"deceit_weight", "critic_rate", "merged"})
+    """Keys that did nothing here."""
 
     mmd_weight: float = 10.0
     """Weight of the squared maximum mean discrepancy, lambda of the paper."""
