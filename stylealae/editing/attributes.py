@@ -150,10 +150,12 @@ def _classified(
 
     known = np.isfinite(y)
     x, y = points[known], y[known]
-    if len(np.unique(y)) > 2:
-        low, high = np.quantile(y, (1 / 3, 2 / 3))
+    low, high = np.quantile(y, (1 / 3, 2 / 3))
+    if len(np.unique(y)) > 2 and high > y.min():
         clear = (y <= low) | (y >= high)
         x, y = x[clear], y[clear] >= high
+    else:  # two values, or the least of them in two thirds of the styles
+        y = y > _middle(y)
     search = GridSearchCV(model(), {"C": STRENGTHS}, cv=3).fit(x, y)
     best = search.best_estimator_
     return best.coef_[0], float(best.intercept_[0])

@@ -56,6 +56,17 @@ def test_every_method_predicts_the_attribute_of_styles_it_has_not_seen(method: s
     assert order > 0.95
 
 
+@pytest.mark.parametrize("method", ["svm", "logistic"])
+def test_a_number_that_most_styles_have_the_least_of_is_read_off_the_rest(method: str):
+    w, labels, true = planted(noise=0.1)
+    beard = [max(v - 0.8, 0.0) for v in labels["hair"]]  # of three quarters 0
+    two = [0.25 if v > 0 else -0.5 for v in labels["smile"]]
+    d = fit(w, {"beard": beard, "smile": two}, method=method)  # type: ignore[arg-type]
+    assert d.about["attributes"]["beard"]["accuracy"] > 0.95
+    assert d.about["attributes"]["smile"]["accuracy"] > 0.9
+    assert (d.vectors[0] @ true[2]) > 0.8
+
+
 def test_noise_is_not_called_an_attribute():
     w, _, _ = planted()
     said = fit(w, {"noise": torch.randn(COUNT).tolist()}).about["attributes"]["noise"]
