@@ -3,6 +3,7 @@
 Legend: N batch, P numbers of an image, Z width of z, K classes.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -136,8 +137,8 @@ KERNEL_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 def gaussian_kl(mean: Tensor, log_var: Tensor, std: float = 1.0) -> Tensor:
     """KL(N(mean, var) || N(0, std^2)), summed over the code.  [N, Z] twice -> [N]"""
-    ratio = log_var.exp() / std**2
-    return 0.5 * (ratio + (mean / std).square() - 1.0 - ratio.log()).sum(1)
+    log_ratio = log_var - 2.0 * math.log(std)
+    return 0.5 * (log_ratio.exp() + (mean / std).square() - 1.0 - log_ratio).sum(1)
 
 
 def moments_kl(z: Tensor) -> Tensor:
@@ -145,7 +146,8 @@ def moments_kl(z: Tensor) -> Tensor:
 
     [N, Z], N at least 2 -> [] (Ulyanov et al. 2018, section 3.3)
     """
-    return gaussian_kl(z.mean(0, keepdim=True), z.var(0, keepdim=True).add(1e-8).log()).squeeze(0)
+    mean, var = z.mean(0), z.var(0).add(1e-8)
+    return 0.5 * (var + mean.square() - 1.0 - var.log()).sum()
 
 
 def mmd(x: Tensor, y: Tensor) -> Tensor:

@@ -53,6 +53,16 @@ def test_the_gradient_of_r1_is_to_the_bit_what_torchs_own_rules_give():
     assert all(map(torch.equal, found, wanted))
 
 
+def test_the_divergence_of_a_variance_below_floats_is_finite_and_raises_it():
+    log_var = torch.tensor([[-104.0], [-1.0], [0.0]], requires_grad=True)
+    kl = losses.gaussian_kl(torch.zeros(3, 1), log_var, 2.0)
+    ratios = [v - 2 * math.log(2) for v in (-104.0, -1.0, 0.0)]
+    expected = [0.5 * (math.exp(v) - 1 - v) for v in ratios]
+    torch.testing.assert_close(kl.detach(), torch.tensor(expected))
+    (slope,) = torch.autograd.grad(kl.sum(), log_var)
+    torch.testing.assert_close(slope[:, 0], torch.tensor([0.5 * (math.exp(v) - 1) for v in ratios]))
+
+
 def test_adversarial_is_softplus():
     t = torch.tensor([-2.0, 0.0, 3.0])
     expected = [math.log1p(math.exp(float(v))) for v in t]
