@@ -26,7 +26,8 @@ class AgeLossConfig(ReconstructionLossConfig):
     game_weight: float = 1.0
     """Weight of the divergences of codes from the prior, in nats of the whole code."""
     code_weight: float = 10.0
-    """Weight of G's reconstruction error, in codes: squared, the mean over Z."""
+    """Weight of G's reconstruction error, in codes: squared, the mean over Z.  The released code's
+    is 250, beside a `game_weight` of 1; by the paper's divergence it would be 500."""
 
     @property
     def comparison(self) -> str:
