@@ -153,10 +153,10 @@ def _classified(
     low, high = np.quantile(y, (1 / 3, 2 / 3))
     if len(np.unique(y)) > 2 and high > y.min():
         clear = (y <= low) | (y >= high)
-        x, y = x[clear], y[clear] >= high
+        x, more = x[clear], y[clear] >= high
     else:  # two values, or the least of them in two thirds of the styles
-        y = y > _middle(y)
-    search = GridSearchCV(model(), {"C": STRENGTHS}, cv=3).fit(x, y)
+        more = y > _middle(y)
+    search = GridSearchCV(model(), {"C": STRENGTHS}, cv=3).fit(x, more)
     best = search.best_estimator_
     return best.coef_[0], float(best.intercept_[0])
 
