@@ -136,7 +136,8 @@ def test_directions_are_not_written_into_the_hubs_cache(hub: Hub, tmp_path: Path
     hub.asked.clear()
     shown = CliRunner().invoke(main, words)
     assert shown.exit_code == 1
-    assert "me/faces is on the hub: name a folder of your own with --out" in shown.output
+    said = "hf://me/faces is not on this machine: name a folder of your own with --out"
+    assert said in shown.output
     assert hub.asked == []
     assert CliRunner().invoke(main, [*words, "--out", str(tmp_path / "own")]).exit_code == 0
     assert (tmp_path / "own/directions.json").exists()
