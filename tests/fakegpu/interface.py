@@ -11,7 +11,7 @@ from pipeline.config import RunConfig
 from pipeline.studio.recipe import Face, Recipe
 from pipeline.studio.studio import Studio
 from stylealae.api import StyleALAE
-from stylealae.capabilities import Autoencodes, Classifies, Model, Reduces, Unmaps
+from stylealae.capabilities import Autoencodes, Classifies, Model, Reduces, TakesClasses, Unmaps
 from stylealae.editing.directions import Directions
 from stylealae.families import FAMILIES
 from stylealae.image_grid import image_grid
@@ -115,6 +115,8 @@ def _of_mlps(m: Any) -> Iterator[tuple[str, Call]]:
     yield "sheets", lambda: [image_grid(rows) for rows in m.grids(x.cuda()).values()]
     if not isinstance(m, (Unmaps, Autoencodes)):
         return
+    if isinstance(m, TakesClasses):
+        m = m.of_classes(torch.arange(N) % m.class_inputs)
     for where, y in (("host", x), ("GPU", x.cuda())):
         yield f"encode, {where}", lambda y=y: m.encode(y)
         yield f"reconstruct, {where}", lambda y=y: m.reconstruct(y)

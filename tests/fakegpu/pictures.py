@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.config.sections import DataConfig
 from stylealae.config import ShapeConfig
 
 __all__ = ["IMAGES", "Pictures"]
@@ -21,6 +22,7 @@ class Pictures:
 
     def __init__(self, model: ShapeConfig, resolution: int = 0) -> None:
         self.resolution, self._channels = resolution or model.resolution, model.channels
+        self.cfg = DataConfig(label=self.label)
         self.manifest = SimpleNamespace(
             source="folder", digest="", downscale="", labels=(self.label,)
         )
