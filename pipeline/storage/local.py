@@ -100,7 +100,7 @@ class LocalStorage(Storage):
         """Scratch folders beside."""
         return list((self.working / below).glob(".*.partial"))
 
-    def verified(self, name: str) -> Path:
+    def verified(self, name: str, *, replacing: str = "") -> Path:
         """The folder itself, checked."""
         for file, wanted in self.hashes(name).items():
             if sha256_of(self.working / name / file) != wanted:

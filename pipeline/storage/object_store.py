@@ -189,14 +189,14 @@ class ObjectStorage(Storage):
         """Scratch folders on this host."""
         return list((self.working / ".publishing" / below).glob(".*.partial"))
 
-    def verified(self, name: str) -> Path:
+    def verified(self, name: str, *, replacing: str = "") -> Path:
         """See `Storage`; fetched into the spool, once a host."""
         spool = self.working / ".fetched"
         folder = spool / name
         folder.mkdir(parents=True, exist_ok=True)
         with (spool / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # the processes of a host fetch once
-            for other in folder.parent.iterdir():
+            for other in folder.parent.glob(replacing) if replacing else ():
                 if other != folder:
                     shutil.rmtree(other, ignore_errors=True)
             for file, wanted in self.hashes(name).items():

@@ -83,8 +83,12 @@ class Storage(ABC):
         """Scratch folders on this host of what was being published below a folder."""
 
     @abstractmethod
-    def verified(self, name: str) -> Path:
+    def verified(self, name: str, *, replacing: str = "") -> Path:
         """A folder on this host that holds the files of `name`, each with the manifest's hash.
+
+        Args:
+            name: the folder.
+            replacing: pattern of names beside it, whose copies on this host are dropped.
 
         Raises:
             OSError: a file is not there or cannot be read.

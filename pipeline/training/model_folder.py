@@ -111,7 +111,7 @@ def _fetched(url: str) -> Path:
 def _verified(storage: Storage, name: str) -> Path:
     found = run_files.verified(storage, name)
     if isinstance(found, str):
-        raise CheckpointError(f"{storage.at(name)} is damaged: {found}")
+        raise CheckpointError(f"{storage.at(name)} is no whole snapshot or checkpoint: {found}")
     return found
 
 

@@ -7,6 +7,7 @@
 import logging
 import shutil
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pipeline.storage import Storage, nothing
@@ -82,7 +83,9 @@ def verified(storage: Storage, name: str) -> Path | str:
         CheckpointError: it is there and cannot be read, which says nothing about what it holds.
     """
     try:
-        folder = storage.verified(name)
+        # Of a store's checkpoints one is kept on a host; models that others use stay.
+        is_checkpoint = fnmatchcase(Path(name).name, CHECKPOINTS)
+        folder = storage.verified(name, replacing=CHECKPOINTS if is_checkpoint else "")
         if unknown := _unknown(storage, name):
             log.warning("%s holds files that its manifest does not name: %s", folder, unknown)
         return folder

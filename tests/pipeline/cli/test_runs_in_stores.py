@@ -20,7 +20,7 @@ from pipeline.config.sections import DataConfig
 from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
 from pipeline.storage import open_storage
-from pipeline.training.model_folder import anchored, snapshot_of, url_of
+from pipeline.training.model_folder import anchored, folder_of, snapshot_of, url_of
 from pipeline.training.origin import opened
 from pipeline.training.run_files import publish
 from pipeline.training.snapshots import finish_stage, snapshot
@@ -87,6 +87,20 @@ def test_its_newest_snapshot_is_fetched_and_any_other_by_its_own_url(run: RunCon
     assert StyleALAE.load(snapshot_of(f"{URL}/0004/snapshot")).stage == 0
 
 
+def test_models_beside_each_other_are_kept_and_of_checkpoints_one(run: RunConfig) -> None:
+    models = open_storage("s3://used/models")
+    for name in ("a", "b"):
+        publish(models, name, lambda to: model(0).save(to), None)
+    first = snapshot_of("s3://used/models/a")
+    assert snapshot_of("s3://used/models/b") != first
+    assert StyleALAE.load(first).stage == 0
+    for seen in (100, 200):
+        publish(models, f"0004/seen-{seen:010d}", _empty, None)
+    before, after = (folder_of(f"s3://used/models/0004/seen-{n:010d}") for n in (100, 200))
+    assert not before.exists()
+    assert after.exists()
+
+
 def test_what_is_no_model_there_says_so(run: RunConfig) -> None:
     with pytest.raises(CheckpointError, match="used/runs is neither a snapshot nor a run"):
         snapshot_of("s3://used/runs")
@@ -103,7 +117,7 @@ def test_a_damaged_snapshot_is_refused(run: RunConfig) -> None:
     finish_stage(storage, 0, model(0))
     (file,) = (n for n in storage.sizes("0004") if n.endswith("model.safetensors"))
     storage.write(file, storage.read(file)[:-1] + b"!")
-    with pytest.raises(CheckpointError, match="damaged/0004/snapshot is damaged"):
+    with pytest.raises(CheckpointError, match="0004/snapshot is no whole snapshot or checkpoint"):
         snapshot_of("s3://used/damaged")
 
 

@@ -11,6 +11,18 @@ from pipeline.training.logs import Log
 from pipeline.world import World
 
 
+def kept(folder: Path, rows: list[dict[str, float]], *, seen: int) -> list[dict[str, float]]:
+    """The rows of a log that are left where a stage of 128 images goes on after so many."""
+    file = folder / "metrics.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    log = Log(
+        open_storage(str(folder)), LogConfig(), World(0, 1, torch.device("cpu")),
+        seen=seen, span=(0, 128), total=256, report=lambda _: None,
+    )  # fmt: skip
+    log.close()
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
 def test_losses_and_metrics_of_the_same_images_are_both_kept(tmp_path: Path) -> None:
     rows = [
         {"seen": 32, "loss/critic": 1.0},
@@ -18,25 +30,11 @@ def test_losses_and_metrics_of_the_same_images_are_both_kept(tmp_path: Path) -> 
         {"seen": 32, "loss/critic": 3.0},  # once more, by an attempt that was cut off
         {"seen": 64, "loss/critic": 4.0},
     ]
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    log = Log(
-        open_storage(str(tmp_path)), LogConfig(), World(0, 1, torch.device("cpu")),
-        seen=32, span=(0, 128), total=128, report=lambda _: None,
-    )  # fmt: skip
-    log.close()
-    kept = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert kept == [rows[2], rows[1]]
+    assert kept(tmp_path, rows, seen=32) == [rows[2], rows[1]]
 
 
 def test_rows_of_later_stages_stay_where_an_earlier_one_only_leaves_its_snapshot(
     tmp_path: Path,
 ) -> None:
     rows = [{"seen": seen, "loss/critic": 1.0} for seen in (64, 128, 192)]
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    log = Log(
-        open_storage(str(tmp_path)), LogConfig(), World(0, 1, torch.device("cpu")),
-        seen=128, span=(0, 128), total=256, report=lambda _: None,
-    )  # fmt: skip
-    log.close()
-    kept = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert kept == rows
+    assert kept(tmp_path, rows, seen=128) == rows

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pipeline.cli.app import main
+from pipeline.training.origin import opened
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.errors import CheckpointError, DataError, UnreachableError
@@ -128,6 +129,13 @@ def test_the_tools_push_with_scores_and_take_models_of_the_hub(hub: Hub, tmp_pat
     )
     assert shown.exit_code == 0, shown.output
     assert drawn.stat().st_size > 500
+
+
+def test_a_run_begins_with_a_model_of_the_hub(hub: Hub):
+    model().push_to_hub("me/faces")
+    origin = opened("hf://me/faces")
+    assert (origin.where, origin.trained.stage, origin.trained.seen) == ("hf://me/faces", 1, 96)
+    assert origin.parts()[0].keys() >= dict(model().nets.named_parameters()).keys()
 
 
 def test_directions_are_not_written_into_the_hubs_cache(hub: Hub, tmp_path: Path):
