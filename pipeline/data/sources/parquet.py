@@ -90,9 +90,12 @@ class Parquet(Source):
         self._column_of_group = lru_cache(maxsize=1)(self._read_group)
 
     def listed(self) -> list[PurePath]:
-        """The Parquet files of the input."""
+        """The Parquet files of the input, links followed; none that is hidden."""
         path = Path(self.input)
-        return [path] if path.is_file() else list(path.rglob("*.parquet"))
+        if path.is_file():
+            return [path]
+        names = FolderOfFiles(self.input).sizes
+        return [path / name for name in names if name.endswith(".parquet") and not hidden(name)]
 
     def opened(self, path: PurePath) -> object:
         """What pyarrow reads a file from."""
@@ -124,7 +127,7 @@ class Parquet(Source):
             return path.suffix == ".parquet"
         if ARROW in entries or any(map(is_tar_name, entries)):
             return False  # a table of the images beside it, as img2dataset puts beside its tars
-        here = sorted(path.glob("*.parquet"))
+        here = sorted(file for file in path.glob("*.parquet") if not hidden(file.name))
         return (
             (bool(here) and not _is_table(here[0], path))
             or any(path.glob("data/*.parquet"))

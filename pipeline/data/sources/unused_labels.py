@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from pipeline.data.sources.container import Container
+from pipeline.data.sources.containers import FolderOfFiles
 from pipeline.data.sources.left_aside import hidden, suffix_of
 from pipeline.data.sources.names import Names
 from pipeline.data.sources.pictures import called_as_picture
@@ -71,8 +72,8 @@ def leave_rest(source: Source, folder: Path, used: Iterable[Path]) -> None:
     """Note all files of a folder but those that are used; nothing of what is no folder."""
     if not folder.is_dir():
         return
-    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    rest = files - {path.relative_to(folder).as_posix() for path in used}
+    files = FolderOfFiles(str(folder)).sizes
+    rest = files.keys() - {path.relative_to(folder).as_posix() for path in used}
     tables = sorted(name for name in rest if not hidden(name) and _is_called_as_table(name))
     source.left_aside.add("tables not used", tables)
     source.left_aside.add_by_suffix(rest.difference(tables))

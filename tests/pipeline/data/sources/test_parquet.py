@@ -78,6 +78,18 @@ def test_folders_named_after_splits(tmp_path: Path) -> None:
     assert open_source(str(tmp_path)).splits == {"train": range(2), "test": range(2, 3)}
 
 
+def test_linked_folders_are_read_and_hidden_files_are_not(tmp_path: Path) -> None:
+    away, here = tmp_path / "away" / "train", tmp_path / "set"
+    away.mkdir(parents=True)
+    (here / "data").mkdir(parents=True)
+    pq.write_table(table([1, 2]), away / "0000.parquet")
+    pq.write_table(table([3]), here / "data" / "test.parquet")
+    (here / "data" / "train").symlink_to(away, target_is_directory=True)
+    (here / "data" / "._test.parquet").write_bytes(b"what macOS keeps beside a file")
+    source = open_source(str(here))
+    assert source.splits == {"train": range(2), "test": range(2, 3)}
+
+
 def test_other_columns_become_labels(tmp_path: Path) -> None:
     more = {
         "age": pa.array([30, None]),
