@@ -145,6 +145,18 @@ def test_without_noise_on_images_the_slope_of_smoothness_is_taken_beside_them() 
         assert found > 20 * moved(aside, radius).mean()
 
 
+def test_half_precision_keeps_the_slope_of_smoothness_where_a_class_is_sure() -> None:
+    nets, _, cfg, r, x = made("aae_classes", smoothness_weight=2.0)
+    assert isinstance(nets, ClassAae)
+    nets.E.get_parameter("classes.bias").data[0] += 14.0
+    r = replace(r, x_labelled=x[:0], y_labelled=r.labels[:0], labels=torch.full((8,), -1))
+    phase = {p.name: p for p in FAMILIES["aae_classes"].phases(cfg, 0)}["smoothness"]
+    wanted = phase.loss(nets, x, replace(r, noise=rng(0, "a", 0)), AT, cfg)
+    with torch.autocast("cpu", torch.float16):
+        found = phase.loss(nets, x, replace(r, noise=rng(0, "a", 0)), AT, cfg)
+    torch.testing.assert_close(found, wanted, rtol=0.05, atol=0.0)  # else a fifteenth of it
+
+
 def test_moved_images_leave_the_statistics_of_batch_norms_alone() -> None:
     _, shape, cfg, r, x = made("aae_classes", smoothness_weight=1.0, merged=True)
     found = []
