@@ -1,6 +1,6 @@
 // What is saved of a picture: itself enlarged, and the styles that G was given.
-import { ask, fileOf, painted } from "./requests.js";
-import { recipe } from "./picture.js";
+import { ask, fileOf } from "./requests.js";
+import { painted, recipe } from "./picture.js";
 import { SUFFIX, uriOf } from "./tunings.js";
 
 export const LARGE = 1024;

@@ -1,8 +1,8 @@
 // Where faces come from: photos, seeds, examples, the strip of those before.
-import { ask, fileOf, painted, read } from "./requests.js";
+import { ask, fileOf, read } from "./requests.js";
 import * as tunings from "./tunings.js";
 import { askForCrop } from "./crop.js";
-import { guarded, recipe, repaint, repaintPlain, shown, tell } from "./picture.js";
+import { guarded, painted, recipe, repaint, repaintPlain, shown, tell } from "./picture.js";
 import { fill, setSlider } from "./sliders.js";
 import { measured } from "./limits.js";
 import { model } from "./model.js";

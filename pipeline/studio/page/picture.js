@@ -1,6 +1,7 @@
 // The picture: its recipe (faces, shares, amounts) is sent whole; while one picture is being made,
 // only the newest wish waits.  Beside it, what is said of it.
-import { painted } from "./requests.js";
+import { ask } from "./requests.js";
+import { give, uriOf } from "./tunings.js";
 
 const $ = (id) => document.getElementById(id);
 const made = new Set();  // object URLs of pictures
@@ -33,6 +34,19 @@ export const guarded = (work) => async (...given) => {
 };
 
 // ---- the picture ------------------------------------------------------------------------------
+
+const took = (answer) => /dur=(\d+)/.exec(answer.headers.get("server-timing") || "")?.[1];
+
+// A picture of a recipe, or of a face alone: its object URL, and the milliseconds that it took.
+export async function painted(what, draft = false) {
+  const asked = () => ask("api/picture", JSON.stringify({ ...what, draft })), { tuned } = what.face;
+  const answer = await asked().catch(async (error) => {
+    if (error.status !== 410 || !uriOf(tuned)) throw error;
+    await give(tuned);  // the studio has let go of the tuning
+    return asked();
+  });
+  return { url: URL.createObjectURL(await answer.blob()), ms: took(answer) };
+}
 
 export function repaint(draft = false) {
   wish = { draft };

@@ -1,5 +1,4 @@
 // Requests to the server, and its errors as sentences.
-import { give, uriOf } from "./tunings.js";
 
 const BUSY_TRIES = 5, BUSY_MS = 1000;
 
@@ -30,18 +29,6 @@ export async function ask(path, body, signal) {
   let said = `The studio answered ${answer.status}.`;
   try { said = (await answer.json()).error || said; } catch { /* no JSON: the status must do */ }
   throw Object.assign(new Error(said), { status: answer.status });
-}
-
-const took = (answer) => /dur=(\d+)/.exec(answer.headers.get("server-timing") || "")?.[1];
-
-export async function painted(what, draft = false) {
-  const asked = () => ask("api/picture", JSON.stringify({ ...what, draft })), { tuned } = what.face;
-  const answer = await asked().catch(async (error) => {
-    if (error.status !== 410 || !uriOf(tuned)) throw error;
-    await give(tuned);  // the studio has let go of the tuning
-    return asked();
-  });
-  return { url: URL.createObjectURL(await answer.blob()), ms: took(answer) };
 }
 
 // The JSON lines of an answer, each as soon as it is there.
