@@ -5,6 +5,7 @@ The defaults are the paper's (ALAE, arXiv 2004.04467) in the authors' FFHQ-1024 
 StyleALAE's; those of the other families are in their folders.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -98,6 +99,11 @@ class TermsConfig:
     def comparison(self) -> str:
         """What compares the images of a worker among themselves, by its key; empty: nothing."""
         return ""
+
+    @property
+    def post_training(self) -> Mapping[str, int]:
+        """Images on which networks are fitted once the last stage has ended, by their letters."""
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,6 +221,12 @@ class LossConfig(TermsConfig):
     def comparison(self) -> str:
         """What compares the images of a worker among themselves, by its key; empty: nothing."""
         return "loss.likeness_prior" if self.likeness_prior else ""
+
+    @property
+    def post_training(self) -> Mapping[str, int]:
+        """Images on which networks are fitted once the last stage has ended, by their letters."""
+        work = {"F": self.prior_img, "EG": self.recover_img}
+        return {networks: count for networks, count in work.items() if count}
 
 
 AugmentKind = Literal["flip", "turn", "shift", "scale", "rotate", "colour", "cutout"]

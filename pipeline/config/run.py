@@ -1,6 +1,6 @@
 """A run is one typed value: method + data + engine + cluster, from defaults, YAML and overrides."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -219,6 +219,10 @@ class RunConfig:
             left, batch = self.span(earlier)[1] - seen, at_stage(self.schedule.batch, earlier)
             seen += max(0, -(-left // batch)) * batch
         return seen
+
+    def post_training(self, stage: int) -> Mapping[str, int]:
+        """Images on which networks are fitted when a stage has ended, by their letters."""
+        return self.loss.post_training if stage == self.last_stage else {}
 
     def progress(self, seen: int) -> Progress:
         """Where the run stands once `seen` real images have been shown."""

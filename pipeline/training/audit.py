@@ -30,7 +30,7 @@ from pipeline.storage.publish import write_manifest
 from pipeline.training import checkpoints
 from pipeline.training.certificate import Certificate, compared, log_lines
 from pipeline.training.checkpoints import Checkpoint
-from pipeline.training.ending import finished, worked_on
+from pipeline.training.ending import finished
 from pipeline.training.environment import environment
 from pipeline.training.logs import ENVIRONMENT
 from pipeline.training.same_run import require_same_run
@@ -146,7 +146,7 @@ def audit(stretch: Stretch, world: World, tolerance: float = TOLERANCE) -> Certi
             s = replace(opened, end=last)
             iterate(s, world)
             s.saver.finish()
-        worked = worked_on(cfg, stage) if last >= opened.end else ""
+        worked = "".join(cfg.post_training(stage)) if last >= opened.end else ""
         if worked and exact:
             s.saver.finish_stage(stage, lambda: finished(s), s.state.origin)
         if world.rank:

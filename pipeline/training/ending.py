@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from pipeline.config import RunConfig
 from pipeline.data.loader.batch import on_device
 from stylealae import StyleALAE
 from stylealae.capabilities import Model
-from stylealae.config import LossConfig
 from stylealae.errors import ConfigError, DivergenceError
 
 if TYPE_CHECKING:
     from pipeline.training.stage import Stage
 
-__all__ = ["announced", "finished", "worked_on"]
+__all__ = ["finished"]
 
 log = logging.getLogger(__name__)
 STEPS = 3000
@@ -28,32 +26,13 @@ KEPT = 1 << 28
 """Bytes of images that are kept, to be shown again and again."""
 
 
-def announced(cfg: RunConfig) -> str:
-    """What `finished` will do to a run's last stage, in a sentence; empty if nothing."""
-    loss, work = cfg.loss, []
-    if isinstance(loss, LossConfig) and loss.prior_img:
-        work.append(f"F is fitted to at most {loss.prior_img:,} images")
-    if isinstance(loss, LossConfig) and loss.recover_img:
-        work.append(f"E and G learn to recover F's styles, for {loss.recover_img:,} images")
-    return f"now {', and '.join(work)}" if work else ""
-
-
-def worked_on(cfg: RunConfig, stage: int) -> str:
-    """The letters of the networks that `finished` changes in the model of a stage."""
-    loss = cfg.loss
-    if stage != cfg.last_stage or not isinstance(loss, LossConfig):
-        return ""
-    return ("F" if loss.prior_img else "") + ("EG" if loss.recover_img else "")
-
-
 def finished(s: "Stage") -> tuple[Model, str]:
     """The model of a stage's snapshot, and what was done to it after training; empty if nothing."""
-    model, loss = s.state.model(), s.cfg.loss
-    if not (worked_on(s.cfg, s.number) and isinstance(model, StyleALAE)):
+    model, work = s.state.model(), s.cfg.post_training(s.number)
+    if not (work and isinstance(model, StyleALAE)):
         return model, ""
-    assert isinstance(loss, LossConfig)
-    model, fitted = _fitted(s, model, loss.prior_img)
-    model, recovered = _recovered(s, model, loss.recover_img)
+    model, fitted = _fitted(s, model, work.get("F", 0))
+    model, recovered = _recovered(s, model, work.get("EG", 0))
     return model, " ".join(done for done in (fitted, recovered) if done)
 
 

@@ -6,7 +6,7 @@ Apart from the log that makes it, so that what only passes it on loads no torch.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["BY_HEART", "READINGS", "ProgressUpdate", "by_heart"]
+__all__ = ["BY_HEART", "READINGS", "ProgressUpdate", "announced", "by_heart"]
 
 READINGS = 5
 """What is said of the critic goes by the mean of so many readings."""
@@ -23,6 +23,16 @@ def by_heart(apart: float) -> str:
         "higher on them than on held-out ones. More images help, or augment.mode=adaptive, or "
         "weights that exist (init.from)"
     )
+
+
+def announced(post_training: Mapping[str, int]) -> str:
+    """What is done after training to networks, by their letters; empty if nothing is."""
+    sentences = {
+        "F": "F is fitted to at most {:,} images",
+        "EG": "E and G learn to recover F's styles, for {:,} images",
+    }
+    work = [sentences[networks].format(count) for networks, count in post_training.items()]
+    return f"now {', and '.join(work)}" if work else ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,12 +14,11 @@ from pipeline.storage import Storage
 from pipeline.training.async_checkpoint import Saver
 from pipeline.training.critic import CriticWatch
 from pipeline.training.description import describe
-from pipeline.training.ending import announced
 from pipeline.training.fencing import Fence
 from pipeline.training.logs import Log
 from pipeline.training.metrics import Metrics
 from pipeline.training.profiler import Profiler
-from pipeline.training.progress import ProgressUpdate
+from pipeline.training.progress import ProgressUpdate, announced
 from pipeline.training.resume import start_of
 from pipeline.training.state import TrainState
 from pipeline.world import World
@@ -126,7 +125,7 @@ def open_stage(
     log = Log(
         storage, cfg.log, world, seen=state.seen, span=span, total=cfg.span(cfg.last_stage)[1],
         report=report, fence=fence, scalars=state.engine.scalars, config=as_dict(cfg),
-        then=announced(cfg) if stage == cfg.last_stage else "",
+        then=announced(cfg.post_training(stage)),
     )  # fmt: skip
     opened = Stage(
         cfg=cfg,
