@@ -4,6 +4,7 @@ import atexit
 import gc
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -58,6 +59,13 @@ class World:
         if self.size > 1:
             dist.all_reduce(tensor, group=self.side)
         return [float(v) for v in (tensor / self.size).tolist()]
+
+    def first(self, values: Sequence[float]) -> list[float]:
+        """Rank 0's numbers, to the bit, on every rank; each gives as many.  Collective."""
+        tensor = torch.tensor(values, dtype=torch.float64)
+        if self.size > 1:
+            dist.broadcast(tensor, src=0, group=self.side)
+        return [float(v) for v in tensor.tolist()]
 
     def free_memory(self) -> None:
         """Gives back what is no longer used: a stage's engine and networks refer to each other."""

@@ -102,7 +102,7 @@ class Attempts:
         if self._rank == 0:
             self._number = ray.get(self._coordinator.begin_attempt.remote())
             fence = Fence(storage, token).group(self._number, stage)
-        self._number = round(world.each(float(self._number))[0])
+        self._number = int(world.first([self._number])[0])
         return fence
 
     @contextmanager

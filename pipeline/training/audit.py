@@ -187,7 +187,7 @@ def _config(end: Checkpoint, data: str, there: Mapping[str, Any]) -> RunConfig:
 @contextmanager
 def _scratch(world: World) -> Iterator[Path]:
     """A temporary folder with a random name that all ranks share.  Collective."""
-    number = int(world.each(float(secrets.randbits(48)))[0])
+    number = int(world.first([secrets.randbits(48)])[0])
     folder = Path(gettempdir(), f"stylealae-audit-{number:012x}")
     if world.rank == 0:
         folder.mkdir(mode=0o700)

@@ -156,11 +156,11 @@ def latest(
     if world is None or world.size == 1:
         return _newest(storage, upto)
     found = _newest(storage, upto) if world.rank == 0 else None
-    about = [found.state["stage"] + 1, found.state["seen"]] if found else [0, 0]
-    stage, seen = (round(v * world.size) for v in world.mean([float(v) for v in about]))
-    if world.rank == 0 or stage == 0:
+    about = [found.state["stage"], found.state["seen"]] if found else [-1, 0]
+    stage, seen = map(int, world.first(about))
+    if world.rank == 0 or stage < 0:
         return found
-    name = f"{run_files.stage_name(stage - 1)}/{run_files.checkpoint_name(seen)}"
+    name = f"{run_files.stage_name(stage)}/{run_files.checkpoint_name(seen)}"
     until = time.monotonic() + VISIBLE_S
     while isinstance(opened := _opened(storage, name), str):  # NFS shows it after a while
         if time.monotonic() > until:

@@ -42,8 +42,8 @@ def next_stage(cfg: RunConfig, storage: Storage, world: "World | None" = None) -
     if world is None or world.size == 1:
         return _next_stage(cfg, storage)
     found = _next_stage(cfg, storage) if world.rank == 0 else None
-    number = round(world.size * world.mean([0.0 if found is None else found + 1.0])[0])
-    return number - 1 if number else None
+    (stage,) = world.first([-1.0 if found is None else found])
+    return None if stage < 0 else int(stage)
 
 
 def _next_stage(cfg: RunConfig, storage: Storage) -> int | None:

@@ -5,7 +5,7 @@ In the places of what needs content or another library stand: the engine (engine
 nothing).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -43,6 +43,10 @@ class Alike(World):
     def mean(self, values: list[float]) -> list[float]:
         """The mean of every number over the ranks."""
         return values
+
+    def first(self, values: Sequence[float]) -> list[float]:
+        """Rank 0's numbers."""
+        return list(values)
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over the ranks, in place."""

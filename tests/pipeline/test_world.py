@@ -90,13 +90,14 @@ def retrying(world: World) -> list[list[float]]:
         time.sleep(3)
     rank = float(world.rank)
     told = [[float(world.any(world.rank == 1))], world.mean([rank, 1.0]), world.each(rank)]
+    told.append(world.first([2.0**53 - 1.0 - rank, 0.1 + rank]))
     dist.distributed_c10d._set_pg_timeout(timedelta(minutes=5))
     return [*told, world.sum(torch.tensor([rank])).tolist()]
 
 
 def test_flags_and_means_wait_for_longer_than_a_step_may_take(tmp_path: Path) -> None:
     for told in run_ranks(2, retrying, tmp_path):
-        assert told == [[1.0], [0.5, 1.0], [0.0, 1.0], [1.0]]
+        assert told == [[1.0], [0.5, 1.0], [0.0, 1.0], [2.0**53 - 1.0, 0.1], [1.0]]
 
 
 def configured(world: World) -> list[float]:
