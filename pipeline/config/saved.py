@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.config.run import RunConfig, parse
+from pipeline.config.loading import parse
+from pipeline.config.run import RunConfig
 from stylealae.families import sections
 
 __all__ = ["read_saved", "without_retired"]

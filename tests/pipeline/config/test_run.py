@@ -1,7 +1,7 @@
 """The run's config: what is refused and how, who overrides whom, and what --dry-run shows.
 
-Checked against pipeline/config/run.py as a user meets it: every published YAML, and what a launch
-script prints.
+Checked against run.py and loading.py of pipeline/config as a user meets them: every published YAML,
+and what a launch script prints.
 """
 
 import os
