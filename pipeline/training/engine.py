@@ -8,7 +8,7 @@ are the scaler's (scaler.py).
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -21,6 +21,7 @@ from torch import Tensor
 from pipeline.arithmetic import tf32_of
 from pipeline.config import RunConfig
 from pipeline.config.sections import EngineConfig
+from pipeline.training.deepspeed_config import deepspeed_config, is_sharded
 from pipeline.training.groups import network_of, parameter_groups, trained_by
 from pipeline.training.optimizer import KINDS
 from pipeline.training.partition import ByDeepSpeed, Partition
@@ -38,9 +39,6 @@ from stylealae.schedule import Progress, at_stage
 __all__ = ["Engine"]
 
 log = logging.getLogger(__name__)
-
-MAX_BUCKET = 64 << 20
-BIASES = 512  # ZeRO 3 keeps tensors of no more numbers whole on every rank
 
 
 class Engine:
@@ -66,7 +64,7 @@ class Engine:
         held = [self._partition.held(a) for a in self.params]
         self._optimizer = KINDS[cfg.optimizer.kind](held, cfg.optimizer)
         module = PhaseLoss(nets, cfg.loss, cfg.engine.precision, world.device)
-        whole = self.micro == share and (not how.zero_stage or _is_sharded(how))
+        whole = self.micro == share and (not how.zero_stage or is_sharded(how))
         self._shared = SharedPass(module, self.params) if whole else None
         # DeepSpeed sends the weights in a group of its own, which NCCL gives ten minutes: a rank
         # that is at its store for longer is waited for here.
@@ -74,12 +72,11 @@ class Engine:
         self._engine, _, _, _ = self._deepspeed.initialize(
             model=module,
             optimizer=self._optimizer,
-            config=_deepspeed_config(
+            config=deepspeed_config(
                 how,
-                at.batch,
-                self.micro,
-                share,
-                sum(p.numel() for p in nets.parameters()),
+                batch=at.batch,
+                micro_batch=self.micro,
+                parameters=sum(p.numel() for p in nets.parameters()),
                 on_gpu=world.device.type == "cuda",
             ),
         )
@@ -87,16 +84,12 @@ class Engine:
         dist.distributed_c10d._set_pg_timeout(timedelta(seconds=cfg.engine.timeout_s), group)
         if isinstance(self._partition, Sharded) or (world.size == 1 and not self._zero):
             self._engine.enable_backward_allreduce = False  # done, or nobody to average with
-        if not how.zero_stage or _is_sharded(how):  # its own walks through all modules
+        if not how.zero_stage or is_sharded(how):  # its own walks through all modules
             self._engine.zero_grad = self._forget_gradients
         self._partition.attach(self._optimizer, self._engine)
         names, scaled = [p.name for p in phases], cfg.engine.precision == "fp16"
         self._scaler = LossScaler(names, world, group) if scaled else None
-        self._owners = {
-            a: {p.moments for p in phases if network_of(a) in p.trains} for a in self.params
-        }
-        for network, owners in self._owners.items():
-            self._optimizer.create_state(self._partition.held(network), owners)
+        self._owners = self._moments_created(phases)
         self._partition.link()
 
     def step(self, phase: AnyPhase, x: Tensor, r: PhaseInputs, at: Progress) -> Tensor:
@@ -207,9 +200,18 @@ class Engine:
         self._partition.close()
         self._engine.destroy()
 
+    def _moments_created(self, phases: Sequence[AnyPhase]) -> dict[str, set[str]]:
+        """Has the optimizer make every phase its moments; their owners by parameter group."""
+        owners_of = {
+            a: {p.moments for p in phases if network_of(a) in p.trains} for a in self.params
+        }
+        for name, owners in owners_of.items():
+            self._optimizer.create_state(self._partition.held(name), owners)
+        return owners_of
+
     def _partitioned(self, cfg: EngineConfig, world: World) -> Partition:
         """The partition: which rank updates which parameters."""
-        if _is_sharded(cfg):
+        if is_sharded(cfg):
             return Sharded(
                 self.params,
                 world,
@@ -246,11 +248,6 @@ class Engine:
                     yield network, count, held
 
 
-def _is_sharded(cfg: EngineConfig) -> bool:
-    """Whether `Sharded` does ZeRO in DeepSpeed's place: stage 1 without offload."""
-    return cfg.zero_stage == 1 and not cfg.offload
-
-
 def _deepspeed(cfg: EngineConfig, *, on_gpu: bool) -> Any:
     """DeepSpeed, imported when an engine wants it: by then its device has been chosen."""
     import deepspeed
@@ -261,7 +258,7 @@ def _deepspeed(cfg: EngineConfig, *, on_gpu: bool) -> Any:
     # GPUs it would not, and to ask for this dictionary has every operation of CUDA's probed.
     if not on_gpu:
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    if cfg.zero_stage and not _is_sharded(cfg):
+    if cfg.zero_stage and not is_sharded(cfg):
         # ZeRO loads Muon, which compiles functions as it is imported and so takes torch's compiler,
         # seconds of every start.  It is imported here without, and not used.
         compiler = deepspeed.runtime.compiler
@@ -280,38 +277,3 @@ def _worthwhile(cfg: EngineConfig, world: World) -> EngineConfig:
     if world.size == 1 and cfg.zero_stage == 1 and not cfg.offload:
         return replace(cfg, zero_stage=0)
     return cfg
-
-
-def _deepspeed_config(
-    cfg: EngineConfig, batch: int, micro: int, share: int, parameters: int, *, on_gpu: bool
-) -> dict[str, Any]:
-    zero: dict[str, Any] = {"stage": 0 if _is_sharded(cfg) else cfg.zero_stage}
-    if zero["stage"]:
-        # A bucket is allocated anew in every phase: no larger than what it can hold.  Nothing is
-        # clipped, so the norm, a collective for every network, is left out.
-        zero["reduce_bucket_size"] = min(parameters, MAX_BUCKET)
-        zero["contiguous_gradients"] = False
-    if zero["stage"] == 2:
-        # Reduced to the rank that wants it, during the backward pass: half an all-reduce's bytes.
-        zero["contiguous_gradients"] = True
-        zero["use_multi_rank_bucket_allreduce"] = False
-        zero["reduce_bucket_size"] = min(parameters, (cfg.bucket_mib << 18) or MAX_BUCKET)
-    if zero["stage"] in (1, 2):
-        zero["compute_grad_norm"] = cfg.offload
-    if cfg.offload:
-        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": on_gpu}
-    if cfg.zero_stage == 3:
-        zero["stage3_param_persistence_threshold"] = BIASES
-        zero["memory_efficient_linear"] = False  # it replaces torch's for the life of the process
-    return {
-        "train_batch_size": batch,
-        "train_micro_batch_size_per_gpu": micro,
-        "gradient_accumulation_steps": share // micro,
-        "gradient_clipping": 0.0,  # its default of 1.0 would rescale every GAN step
-        "zero_optimization": zero,
-        "zero_allow_untested_optimizer": True,
-        "zero_force_ds_cpu_optimizer": False,  # ours steps on the host as well
-        "communication_data_type": cfg.reduce_dtype,
-        "steps_per_print": 1 << 60,
-        "timers": {"throughput": {"enabled": False}},  # it would wait for the device twice a step
-    }
