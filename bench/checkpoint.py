@@ -15,7 +15,7 @@ from pipeline.config.sections import CheckpointConfig, EngineConfig
 from pipeline.storage import open_storage
 from pipeline.training import checkpoints
 from pipeline.training.async_checkpoint import Saver
-from pipeline.training.description import describe
+from pipeline.training.checkpoint_state import describe
 from pipeline.training.engine import Engine
 from pipeline.training.fencing import Fence
 from pipeline.world import World

@@ -62,13 +62,13 @@ def from_weights(path: str, side: str, name: str) -> list[str]:
         side: model.resolution.
         name: what the run is called without the weights.
     """
+    from pipeline.training.initialization import shape_overrides
     from pipeline.training.model_folder import url_of
-    from pipeline.training.origin import opened
-    from pipeline.training.weights import shape_overrides
+    from pipeline.training.weight_sources import opened
 
-    origin = opened(path)
-    weights = url_of(path) or origin.path.resolve()
-    shape = shape_overrides(origin, int(side)) if side.isdecimal() else {}
+    source = opened(path)
+    weights = url_of(path) or source.path.resolve()
+    shape = shape_overrides(source, int(side)) if side.isdecimal() else {}
     named = next(part for part in Path(weights).parts[::-1] if not PLACES.fullmatch(part))
     keys = {"init.from": weights, "run_dir": f"runs/{name}-from-{Path(named).stem}", **shape}
     return [f"{key}={value}" for key, value in keys.items()]

@@ -135,6 +135,6 @@ def _resolved(cfg: RunConfig, storage: "Storage | None" = None) -> RunConfig:
     """The config with what the weights of init.from decide, if there are any."""
     if not cfg.init.from_:
         return cfg
-    from pipeline.training.weights import resolved
+    from pipeline.training.initialization import resolved
 
     return resolved(cfg, storage)

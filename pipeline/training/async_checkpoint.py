@@ -21,8 +21,8 @@ from torch import Tensor
 from pipeline.config.sections import CheckpointConfig
 from pipeline.storage import Storage
 from pipeline.training import checkpoints, snapshots
+from pipeline.training.checkpoint_state import CheckpointState
 from pipeline.training.checkpoints import Parts
-from pipeline.training.description import CheckpointState
 from pipeline.training.fencing import Fence
 from pipeline.world import World
 from stylealae.capabilities import Model

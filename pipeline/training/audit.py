@@ -30,9 +30,9 @@ from pipeline.storage.publish import write_manifest
 from pipeline.training import checkpoints
 from pipeline.training.certificate import Certificate, compared, log_lines
 from pipeline.training.checkpoints import Checkpoint
-from pipeline.training.ending import finished
 from pipeline.training.environment import environment
 from pipeline.training.logs import ENVIRONMENT
+from pipeline.training.post_training import finished
 from pipeline.training.same_run import require_same_run
 from pipeline.training.stage import open_stage, readable_by
 from pipeline.training.trainer import iterate

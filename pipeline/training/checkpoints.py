@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from pipeline.storage import Storage
 from pipeline.storage.local import VISIBLE_S
 from pipeline.training import run_files
-from pipeline.training.description import CheckpointState, Handed
+from pipeline.training.checkpoint_state import CheckpointState, Handed
 from pipeline.training.fencing import Fence
 from stylealae.errors import CheckpointError, DivergenceError
 
@@ -101,7 +101,7 @@ def save(
     Args:
         storage: where the run lies.
         parts: the gathered tensors of `networks`, `ema` and `adam`, on the CPU.
-        state: what `description.describe` gives.
+        state: what `checkpoint_state.describe` gives.
         fence: the right to write; without one nobody else may be writing.
 
     Raises:

@@ -10,7 +10,7 @@ done.  What of that is damaged or gone decides:
   is said to, for it holds the averaged weights in place of those in training;
 * a snapshot: it is made again from the stage's last checkpoint.
 
-A run may begin with weights of others (weights.py).
+A run may begin with weights of others (initialization.py).
 """
 
 import logging
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from pipeline.config import RunConfig
 from pipeline.storage import Storage
 from pipeline.training import checkpoints, snapshots
+from pipeline.training.checkpoint_state import Handed
 from pipeline.training.checkpoints import Checkpoint, Handover
-from pipeline.training.description import Handed
 from pipeline.training.same_run import require_same_run
 from stylealae.errors import CheckpointError
 from stylealae.families import FAMILIES, sections
@@ -109,9 +109,9 @@ def start_of(
             return _from_snapshot(cfg, stage, storage)
         if not cfg.init.from_:
             return None
-        from pipeline.training import weights  # loads torch, which next_stage does without
+        from pipeline.training import initialization  # loads torch, which next_stage does without
 
-        return weights.begin(cfg)
+        return initialization.begin(cfg)
     require_same_run(cfg, storage, found, data)
     seen = int(found.state["seen"])
     if seen < first:

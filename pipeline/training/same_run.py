@@ -14,8 +14,8 @@ from pipeline.config import RunConfig, as_dict, without_retired
 from pipeline.config.leaves import leaves
 from pipeline.storage import Storage
 from pipeline.training import checkpoints
+from pipeline.training.checkpoint_state import CheckpointState, label
 from pipeline.training.checkpoints import Checkpoint
-from pipeline.training.description import CheckpointState, label
 from stylealae.errors import CheckpointError
 
 __all__ = ["require_same_request", "require_same_run"]

@@ -12,8 +12,8 @@ from pipeline.data.loader.dataset import Dataset
 from pipeline.data.loader.loader import Loader
 from pipeline.storage import Storage
 from pipeline.training.async_checkpoint import Saver
+from pipeline.training.checkpoint_state import describe
 from pipeline.training.critic import CriticWatch
-from pipeline.training.description import describe
 from pipeline.training.fencing import Fence
 from pipeline.training.logs import Log
 from pipeline.training.metrics import Metrics

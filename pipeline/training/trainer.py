@@ -9,9 +9,9 @@ from pipeline.config import RunConfig
 from pipeline.data.loader.batch import on_device
 from pipeline.storage import Storage
 from pipeline.training import checkpoints
-from pipeline.training.ending import finished
 from pipeline.training.fencing import Fence
 from pipeline.training.logs import due
+from pipeline.training.post_training import finished
 from pipeline.training.progress import ProgressUpdate
 from pipeline.training.resume import next_stage
 from pipeline.training.stage import Stage, open_stage

@@ -27,12 +27,12 @@ from pipeline.storage import open_storage
 from pipeline.storage.publish import MANIFEST, write_manifest
 from pipeline.training.audit import audit, stretch_of
 from pipeline.training.checkpoints import latest
-from pipeline.training.origin import opened
 from pipeline.training.resume import start_of
 from pipeline.training.run_files import stage_folder
 from pipeline.training.same_run import require_same_request
 from pipeline.training.stage import readable_by
 from pipeline.training.trainer import train_stage
+from pipeline.training.weight_sources import opened
 from pipeline.world import World
 from stylealae import families
 from stylealae.capabilities import Model

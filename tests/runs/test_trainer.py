@@ -315,7 +315,7 @@ def test_f_is_fitted_to_images_in_the_last_snapshot_alone(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("pipeline.training.ending.STEPS", 5)
+    monkeypatch.setattr("pipeline.training.post_training.STEPS", 5)
     plain = unbroken[0]
     cfg = config(tmp_path / "run", faces)
     cfg = replace(cfg, loss=replace(cfg.loss, prior_img=40))
@@ -369,7 +369,7 @@ def test_f_stays_as_it_is_where_images_are_too_few_to_fit_it_to(
 def test_f_is_fitted_to_what_was_shown_alone_with_stand_ins_for_what_is_damaged(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.training.ending.STEPS", 5)
+    monkeypatch.setattr("pipeline.training.post_training.STEPS", 5)
     monkeypatch.setattr("pipeline.data.prepare.writer.BLOCK_BYTES", 8 * 3 * 8 * 8)
     faces = tmp_path / "faces"
     prepare(open_source("64", "rendered", test_fraction=0.25), faces, (4, 8), workers=1)

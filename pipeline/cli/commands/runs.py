@@ -60,7 +60,7 @@ def plan(
     """  # noqa: D301
     cfg = load(config, overrides)
     if cfg.init.from_:
-        from pipeline.training.weights import resolved
+        from pipeline.training.initialization import resolved
 
         cfg = resolved(cfg)
     if calibrate is not None:
@@ -106,8 +106,8 @@ def train(config: Path, overrides: Sequence[str]) -> None:
     from pipeline.data.prepare.from_hub import with_hub_data
     from pipeline.storage import open_storage
     from pipeline.training.fencing import Fence
+    from pipeline.training.initialization import resolved
     from pipeline.training.trainer import train_stages
-    from pipeline.training.weights import resolved
     from pipeline.world import joined, leave
 
     with bars() as update:

@@ -21,9 +21,9 @@ from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
 from pipeline.storage import open_storage
 from pipeline.training.model_folder import anchored, folder_of, snapshot_of, url_of
-from pipeline.training.origin import opened
 from pipeline.training.run_files import publish
 from pipeline.training.snapshots import finish_stage, snapshot
+from pipeline.training.weight_sources import opened
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig, ScheduleConfig
 from stylealae.errors import CheckpointError
@@ -167,8 +167,8 @@ def test_its_end_is_told_on_a_host_that_has_no_file_of_it(
 
 
 def test_a_run_begins_with_it(run: RunConfig, tmp_path: Path) -> None:
-    origin = opened(URL)
-    assert (origin.where, origin.trained.stage) == (URL, 1)
+    source = opened(URL)
+    assert (source.where, source.trained.stage) == (URL, 1)
     assert opened(f"{URL}/0004/snapshot").trained.stage == 0
     assert anchored(URL, tmp_path) == URL
     assert anchored("rendered_64", tmp_path) == "rendered_64"

@@ -19,7 +19,7 @@ from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
 from pipeline.storage import open_storage
 from pipeline.storage.publish import MANIFEST, write_manifest
-from pipeline.training import ending
+from pipeline.training import post_training
 from pipeline.training.audit import audit, stretch_of
 from pipeline.training.certificate import Certificate
 from pipeline.training.trainer import train_stage
@@ -181,7 +181,7 @@ def test_a_snapshot_that_is_not_the_averages_is_found(folder: Path, world: World
 def test_a_snapshot_that_was_worked_on_is_made_again_or_left_out(
     alike: bool, honest: Path, tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ending, "STEPS", 20)
+    monkeypatch.setattr(post_training, "STEPS", 20)
     shutil.copytree(honest / "faces", tmp_path / "faces")
     cfg = config(tmp_path)
     trained(replace(cfg, loss=replace(cfg.loss, prior_img=16, recover_img=16)), world)

@@ -10,7 +10,7 @@ import torch
 from pipeline.config import RunConfig, parse
 from pipeline.storage import open_storage
 from pipeline.training import checkpoints, snapshots
-from pipeline.training.description import describe
+from pipeline.training.checkpoint_state import describe
 from pipeline.training.resume import next_stage
 from pipeline.training.same_run import require_same_request
 from stylealae import StyleALAE

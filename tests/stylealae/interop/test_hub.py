@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pipeline.cli.app import main
-from pipeline.training.origin import opened
+from pipeline.training.weight_sources import opened
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.errors import CheckpointError, DataError, UnreachableError
@@ -133,9 +133,9 @@ def test_the_tools_push_with_scores_and_take_models_of_the_hub(hub: Hub, tmp_pat
 
 def test_a_run_begins_with_a_model_of_the_hub(hub: Hub):
     model().push_to_hub("me/faces")
-    origin = opened("hf://me/faces")
-    assert (origin.where, origin.trained.stage, origin.trained.seen) == ("hf://me/faces", 1, 96)
-    assert origin.parts()[0].keys() >= dict(model().nets.named_parameters()).keys()
+    source = opened("hf://me/faces")
+    assert (source.where, source.trained.stage, source.trained.seen) == ("hf://me/faces", 1, 96)
+    assert source.parts()[0].keys() >= dict(model().nets.named_parameters()).keys()
 
 
 def test_directions_are_not_written_into_the_hubs_cache(hub: Hub, tmp_path: Path):

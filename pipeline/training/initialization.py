@@ -17,9 +17,9 @@ from torch import Tensor
 from pipeline.config import RunConfig
 from pipeline.storage import Storage
 from pipeline.training import checkpoints
+from pipeline.training.checkpoint_state import Handed
 from pipeline.training.checkpoints import Handover
-from pipeline.training.description import Handed
-from pipeline.training.origin import Origin, Tensors, opened
+from pipeline.training.weight_sources import Tensors, WeightSource, opened
 from stylealae.config import ModelConfig
 from stylealae.errors import CheckpointError, ConfigError
 from stylealae.families import FAMILIES
@@ -70,8 +70,8 @@ def begin(cfg: RunConfig) -> Handover:
         ConfigError: init.networks names networks that the family has not.
     """
     assert cfg.init.stage >= 0, "the config is to be resolved first"
-    origin = opened(cfg.init.from_)
-    there = origin.trained
+    source = opened(cfg.init.from_)
+    there = source.trained
     if there.family != cfg.family:
         raise CheckpointError(
             f"{cfg.init.from_} holds weights of the family {there.family}, this run is of "
@@ -90,52 +90,52 @@ def begin(cfg: RunConfig) -> Handover:
     drawn = {names[p] for a in nets.networks for s in above for p in nets.at_resolution(a, s)}
     fresh = nets.state_dict()
     wanted = [n for n in fresh if n[0] in taken and n not in drawn]
-    trained, averaged = origin.parts()
-    _require_fit(cfg, origin, {n: fresh[n] for n in wanted}, trained)
+    trained, averaged = source.parts()
+    _require_fit(cfg, source, {n: fresh[n] for n in wanted}, trained)
     networks, ema = ({**fresh, **{n: part[n] for n in wanted}} for part in (trained, averaged))
     means = dict(nets.means())
     if "F" in taken:
         means = {name: _rows_of(averaged[name], mean) for name, mean in means.items()}
     known = (
-        f"the weights of {origin.where} (sha256 {origin.sha256}), "
+        f"the weights of {source.where} (sha256 {source.sha256}), "
         f"{4 << there.stage}x{4 << there.stage}"
         + (f" after {there.seen:,} images" if there.seen else "")
         + (f", networks {taken}" if cfg.init.networks else "")
     )
     state: Handed = {"stage": cfg.first_stage - 1, "seen": 0, "origin": known}
-    return Handover(state, origin.where, {"networks": networks, "ema": {**ema, **means}})
+    return Handover(state, source.where, {"networks": networks, "ema": {**ema, **means}})
 
 
-def shape_overrides(origin: Origin, resolution: int) -> dict[str, int | str]:
+def shape_overrides(source: WeightSource, resolution: int) -> dict[str, int | str]:
     """What `model` must say at a resolution for the weights to fit, as overrides by key.
 
     Raises:
         ConfigError: no networks of that resolution have the weights' widths.
     """
-    model = origin.trained.model
+    model = source.trained.model
     shape: dict[str, Any] = {**asdict(model), "resolution": resolution}
     if isinstance(model, ModelConfig):
         shape["start_channels"] = model.start_channels * model.resolution // resolution
         if not shape["start_channels"]:
             raise ConfigError(
-                f"{origin.where} has {model.start_channels} feature channels at "
+                f"{source.where} has {model.start_channels} feature channels at "
                 f"{model.resolution}x{model.resolution}, too few to be halved at every resolution "
                 f"up to {resolution}: use a smaller model.resolution"
             )
     return {f"model.{key}": value for key, value in shape.items()}
 
 
-def _require_fit(cfg: RunConfig, origin: Origin, wanted: Tensors, found: Tensors) -> None:
+def _require_fit(cfg: RunConfig, source: WeightSource, wanted: Tensors, found: Tensors) -> None:
     """Refuses weights of other widths, by name."""
     misfits = list(_misfits(wanted, found))
     if not misfits:
         return
     here = {f"model.{key}": value for key, value in asdict(cfg.model).items()}
-    like = shape_overrides(origin, cfg.model.resolution)
+    like = shape_overrides(source, cfg.model.resolution)
     give = " ".join(f"{k}={v}" for k, v in like.items() if here.get(k) != v)
     more = f" and {len(misfits) - NAMED} more" if len(misfits) > NAMED else ""
     raise CheckpointError(
-        f"the weights of {origin.where} do not fit this run: {', '.join(misfits[:NAMED])}{more}. "
+        f"the weights of {source.where} do not fit this run: {', '.join(misfits[:NAMED])}{more}. "
         f"Give {give or 'another init.from'}, or leave networks out by init.networks"
     )
 

@@ -23,10 +23,10 @@ from pipeline.data.sources.registry import open_source
 from pipeline.planning.stage_plan import stage_plan
 from pipeline.storage import open_storage
 from pipeline.training.checkpoints import latest
-from pipeline.training.origin import opened
+from pipeline.training.initialization import begin, resolved, shape_overrides
 from pipeline.training.resume import next_stage
 from pipeline.training.trainer import train_stage
-from pipeline.training.weights import begin, resolved, shape_overrides
+from pipeline.training.weight_sources import opened
 from pipeline.world import World
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig, ScheduleConfig

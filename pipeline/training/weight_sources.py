@@ -1,8 +1,8 @@
 """Weights of others that a run may begin with: a snapshot, another run's checkpoint, the authors'.
 
-    origin = opened("runs/ffhq/0064/snapshot")
-    origin.trained.stage, origin.trained.alpha     what they are of
-    trained, averaged = origin.parts()             the tensors, by the names that ours have
+    source = opened("runs/ffhq/0064/snapshot")
+    source.trained.stage, source.trained.alpha     what they are of
+    trained, averaged = source.parts()             the tensors, by the names that ours have
 
 A kind of weights is a class here; what is wanted of a file is read when it is asked for, once.
 """
@@ -18,8 +18,8 @@ from pathlib import Path
 from torch import Tensor
 
 from pipeline.config import read_saved
+from pipeline.training.checkpoint_state import label
 from pipeline.training.checkpoints import NETWORKS, STATE, Checkpoint
-from pipeline.training.description import label
 from pipeline.training.model_folder import folder_of, snapshot_of, url_of
 from stylealae.config import ModelConfig, ShapeConfig
 from stylealae.errors import CheckpointError, ConfigError
@@ -30,7 +30,7 @@ from stylealae.interop.layout import WEIGHTS
 from stylealae.interop.released import model_of, read_released, released_to_ours
 from stylealae.interop.snapshot import Snapshot
 
-__all__ = ["Origin", "Tensors", "Trained", "opened"]
+__all__ = ["Tensors", "Trained", "WeightSource", "opened"]
 
 Tensors = Mapping[str, Tensor]
 
@@ -49,7 +49,7 @@ class Trained:
     """Images that they were trained on; 0 where that is not known."""
 
 
-class Origin(ABC):
+class WeightSource(ABC):
     """Weights of others at a path."""
 
     def __init__(self, path: Path, where: str) -> None:
@@ -80,7 +80,7 @@ class Origin(ABC):
         return self.path
 
 
-class SnapshotWeights(Origin):
+class SnapshotWeights(WeightSource):
     """The averages of a snapshot's folder."""
 
     @cached_property
@@ -106,7 +106,7 @@ class SnapshotWeights(Origin):
         return self.path / WEIGHTS
 
 
-class CheckpointWeights(Origin):
+class CheckpointWeights(WeightSource):
     """The networks and averages of a checkpoint's folder."""
 
     @cached_property
@@ -143,7 +143,7 @@ class CheckpointWeights(Origin):
         return self.path / NETWORKS
 
 
-class ReleasedWeights(Origin):
+class ReleasedWeights(WeightSource):
     """A file of the authors' code."""
 
     @cached_property
@@ -166,7 +166,7 @@ class ReleasedWeights(Origin):
         return model_of(self._averaged)
 
 
-def opened(where: str | Path) -> Origin:
+def opened(where: str | Path) -> WeightSource:
     """The weights at a path or URL, by what lies there; of a run its newest snapshot.
 
     Raises:
