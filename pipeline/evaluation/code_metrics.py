@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pipeline.data.format.types import Ints
 from pipeline.data.loader.batch import on_device
-from pipeline.evaluation.codes import Encodes, encoded
+from pipeline.evaluation.codes import INVERTED_IMG, Encodes, encoded
 from pipeline.evaluation.context import EvaluationContext, SampleRange, Values
 from pipeline.evaluation.true_classes import true_classes
 from stylealae.capabilities import Autoencodes, Classifies, Flattens, Unmaps
@@ -43,8 +43,6 @@ RECIPROCITY_IMG = 10_000
 """Images that are generated and encoded again, at most."""
 FITTED_IMG = 5_000
 """Images whose codes are compared with the prior: all pairs of them."""
-INVERTED_IMG = 5_000
-"""Images whose z is found by an optimization each."""
 
 
 class HasCodes(Encodes, Protocol):

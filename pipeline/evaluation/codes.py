@@ -7,7 +7,10 @@ from torch import Tensor
 from pipeline.evaluation.context import EvaluationContext
 from stylealae.api import StyleALAE
 
-__all__ = ["Encodes", "encoded"]
+__all__ = ["INVERTED_IMG", "Encodes", "encoded"]
+
+INVERTED_IMG = 5_000
+"""Images whose z is found by an optimization each."""
 
 
 class Encodes(Protocol):

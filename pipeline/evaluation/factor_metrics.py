@@ -14,19 +14,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.evaluation.codes import Encodes, encoded
+from pipeline.evaluation.codes import INVERTED_IMG, Encodes, encoded
 from pipeline.evaluation.context import EvaluationContext, SampleRange, Values
 from stylealae.capabilities import Unmaps
 from stylealae.errors import ConfigError
 from stylealae.metrics import disentanglement
 
-__all__ = ["INVERTED_IMG", "dci", "factor_vae", "mig", "sap"]
+__all__ = ["dci", "factor_vae", "mig", "sap"]
 
 Floats = NDArray[np.floating[Any]]
 Space = Literal["", "-z"]
 """What is measured: E(x), or a z that is found for it; the end of the values' names."""
-INVERTED_IMG = 5_000
-"""Images whose z is found by an optimization each."""
 
 
 Measured = EvaluationContext[Encodes]

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Literal
 
 from pipeline.evaluation import attribute_metrics, code_metrics, factor_metrics, image_metrics
+from pipeline.evaluation.codes import INVERTED_IMG
 from pipeline.evaluation.context import EvaluationContext, Values
 from pipeline.evaluation.identity_metrics import identity, identity_rendered
 from stylealae.api import StyleALAE
@@ -125,7 +126,7 @@ def _factors_in_z(measure: Callable[..., Values], protocol: str) -> Metric:
     return Metric(
         measure=partial(measure, space="-z"),
         protocol=f"{protocol}; z that F takes to E(x) (gradient descent), 5,000 of train",
-        labels=True, real="train", generates=False, at_most=factor_metrics.INVERTED_IMG,
+        labels=True, real="train", generates=False, at_most=INVERTED_IMG,
         models=(Unmaps,),
     )  # fmt: skip
 

@@ -5,7 +5,6 @@ The files come with the package face-recognition-models and are known by their h
 H height, W width of an image
 """
 
-import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.pixels import Pixels
 from stylealae.errors import ConfigError
+from stylealae.file_hash import sha256_of
 
 if TYPE_CHECKING:
     import dlib
@@ -58,8 +58,7 @@ def model_file(name: str) -> Path:
         raise ConfigError(f"faces are found and recognised with an extra: {EXTRA}")
     path = Path(spec.submodule_search_locations[0]) / "models" / name
     try:
-        with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        found = sha256_of(path)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}): {EXTRA}") from error
     if found != SHA256[name]:

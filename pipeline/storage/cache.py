@@ -6,7 +6,6 @@ it or nothing; a reader holds a map of it, which outlives the file's removal. Wh
 Fsspec's own caches bound no size on disk, share no lock between processes and check no hash.
 """
 
-import errno
 import fcntl
 import logging
 import mmap
@@ -17,6 +16,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import IO
 
+from pipeline.storage.disk import is_full
 from pipeline.storage.storage import Sleep
 from stylealae.errors import DataError
 
@@ -27,8 +27,6 @@ log = logging.getLogger(__name__)
 LOCKS, USED = ".locks", ".used"
 KEEP = 7 / 8
 """Share of the limit that is kept when something has to go."""
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""What a disk says that takes more once something has gone."""
 TURN_S = 0.02
 """From one look at whether a piece is still being fetched to the next."""
 
@@ -70,7 +68,7 @@ class Cache:
                     "room there, or set data.cache or data.cache_gib",
                     *(self._folder, error.strerror),
                 )
-            if error.errno in FULL:
+            if is_full(error):  # it takes more once something has gone
                 with suppress(OSError), _locked(self._folder / USED) as file:
                     _rewrite(file, self._trimmed(self._size() // 2))
 

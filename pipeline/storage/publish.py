@@ -64,7 +64,7 @@ def write_manifest(folder: Path, below: str = "") -> None:
 
 
 def sha256_of(file: Path) -> str:
-    """The hash of a file, hexadecimal."""
+    """The SHA-256 of a file, hexadecimal; OSError if it is a pipe or a device."""
     with regular(file) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -7,7 +7,6 @@
 A kind of weights is a class here; what is wanted of a file is read when it is asked for, once.
 """
 
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from pipeline.training.model_folder import folder_of, snapshot_of, url_of
 from stylealae.config import ModelConfig, ShapeConfig
 from stylealae.errors import CheckpointError, ConfigError
 from stylealae.families import FAMILIES, sections
+from stylealae.file_hash import sha256_of
 from stylealae.interop import snapshot
 from stylealae.interop.integrity import require_file, require_manifest
 from stylealae.interop.layout import WEIGHTS
@@ -59,8 +59,7 @@ class WeightSource(ABC):
     @cached_property
     def sha256(self) -> str:
         """Of the file that holds the weights: of a checkpoint, those in training."""
-        with self._file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256_of(self._file)
 
     @property
     @abstractmethod

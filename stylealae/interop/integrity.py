@@ -3,7 +3,6 @@
 Each check ends in a `CheckpointError` with a sentence.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from stylealae.errors import CheckpointError
+from stylealae.file_hash import sha256_of
 from stylealae.networks.group import NetworkGroup
 
 __all__ = ["require_file", "require_finite", "require_manifest", "require_shapes", "shapes_of"]
@@ -75,9 +75,7 @@ def require_manifest(folder: Path) -> None:
     for name, wanted in hashes.items():
         file = folder / PurePosixPath(name).name  # a bucket's manifest names a folder before it
         require_file(file, advice=f"{MANIFEST} names it, copy the folder again")
-        with file.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-        if found != wanted:
+        if sha256_of(file) != wanted:
             raise CheckpointError(
                 f"{folder} is no whole snapshot: {file.name} does not have the hash in {MANIFEST}; "
                 f"copy the folder again, or remove {MANIFEST} if you have changed the file yourself"

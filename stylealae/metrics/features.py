@@ -17,6 +17,7 @@ import torch.nn.functional as fn
 from torch import Tensor, nn
 
 from stylealae.errors import ConfigError
+from stylealae.file_hash import sha256_of
 
 __all__ = [
     "KNOWN",
@@ -26,7 +27,6 @@ __all__ = [
     "extractors",
     "load",
     "random",
-    "sha256_of",
     "to_pixels",
 ]
 
@@ -151,12 +151,6 @@ def random(device: torch.device) -> Extractor:
     """
     network = _Random().to(device).eval().requires_grad_(False)
     return _probed("random", network.sha256, device, network.features, network.perceptual)
-
-
-def sha256_of(path: Path) -> str:
-    """The hash of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def lpips_size(x: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from pipeline.cli.app import main
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.editing.directions import Directions
+from stylealae.file_hash import sha256_of
 from stylealae.image_grid import to_uint8
 from stylealae.networks import build
 from tests.released import checkpoint
@@ -173,7 +174,7 @@ def test_refine_descends_by_lpips_where_its_file_is_at_hand(
             "--out", tmp_path / "r.png")  # fmt: skip
     refused = run(*some, "--features", path)
     assert features.KNOWN["vgg16"].sha256 in refused.output
-    pinned = replace(features.KNOWN["vgg16"], sha256=features.sha256_of(path))
+    pinned = replace(features.KNOWN["vgg16"], sha256=sha256_of(path))
     monkeypatch.setattr(features, "KNOWN", {**features.KNOWN, "vgg16": pinned})
     without, told = numbers(*some), numbers(*some, "--features", path)
     assert without["lpips-random"]["before"] > without["lpips-random"]["after"]

@@ -361,7 +361,7 @@ def test_a_file_of_ones_own_is_used(faces: Path, tmp_path: Path) -> None:
             return x.float().mean((2, 3)) / 255
 
     torch.jit.script(Colours()).save(str(tmp_path / "own.pt"))
-    from stylealae.metrics.features import sha256_of
+    from stylealae.file_hash import sha256_of
 
     digest = sha256_of(tmp_path / "own.pt")
     found = extractors([tmp_path / "own.pt"], CPU, digest)

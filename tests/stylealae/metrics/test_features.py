@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from stylealae.errors import ConfigError
+from stylealae.file_hash import sha256_of
 from stylealae.metrics import features
 
 CPU = torch.device("cpu")
@@ -47,7 +48,7 @@ def saved(module: nn.Module, path: Path) -> Path:
 
 def known_as(role: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pins a role to this file."""
-    pinned = replace(features.KNOWN[role], sha256=features.sha256_of(path))
+    pinned = replace(features.KNOWN[role], sha256=sha256_of(path))
     monkeypatch.setattr(features, "KNOWN", {**features.KNOWN, role: pinned})
 
 
@@ -90,7 +91,7 @@ def test_a_known_file_plays_its_role(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_file_of_ones_own_needs_its_hash_stated(tmp_path: Path) -> None:
     path = saved(nn.Sequential(Mean()), tmp_path / "own.pt")
-    digest = features.sha256_of(path)
+    digest = sha256_of(path)
     with pytest.raises(ConfigError, match=f"has sha256 {digest}, which is none of"):
         features.load(path, CPU)
     with pytest.raises(ConfigError, match="is wanted: fetch it again"):
@@ -110,7 +111,7 @@ def test_what_is_no_extractor_is_refused_with_a_sentence(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="cannot read the feature extractor"):
         features.load(tmp_path / "none.pt", CPU)
     (tmp_path / "text.pt").write_text("not TorchScript")
-    digest = features.sha256_of(tmp_path / "text.pt")
+    digest = sha256_of(tmp_path / "text.pt")
     with pytest.raises(ConfigError, match="is no TorchScript file"):
         features.load(tmp_path / "text.pt", CPU, digest)
     with pytest.raises(ConfigError, match="turned 2 images into"):
