@@ -9,7 +9,7 @@ from stylealae.config import ScheduleConfig
 
 T = TypeVar("T")
 
-__all__ = ["Growth", "Progress", "at_stage", "progress_at", "stage_span"]
+__all__ = ["Growth", "Progress", "at_stage", "due", "progress_at", "stage_span"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +85,11 @@ def _rise(t: float) -> float:
 def _risen(share: float) -> float:
     """The t at which `_rise` is at a share."""
     return math.acos(1.0 - 2.0 * share) / math.pi
+
+
+def due(seen: int, every: int, batch: int) -> bool:
+    """Whether a multiple of `every` images was passed by the last batch."""
+    return seen // every > (seen - batch) // every
 
 
 def at_stage(values: tuple[T, ...], stage: int) -> T:

@@ -213,7 +213,8 @@ def newest(storage: Storage) -> Checkpoint | None:
 
 def furthest(storage: Storage) -> int:
     """Images seen by the newest checkpoint, by its name alone; its files are not read."""
-    return max((int(name[-10:]) for name in _names(storage) if storage.is_whole(name)), default=0)
+    whole = filter(storage.is_whole, _names(storage))
+    return max(map(run_files.seen_of, whole), default=0)
 
 
 def prune(storage: Storage, stage: int, seen: int, keep: int, fence: Fence | None = None) -> None:
@@ -257,7 +258,7 @@ def _names(storage: Storage) -> list[str]:
 
 def _newest(storage: Storage, upto: int | None = None) -> Checkpoint | None:
     for name in _names(storage):
-        if upto is not None and int(name[-10:]) > upto:
+        if upto is not None and run_files.seen_of(name) > upto:
             continue
         opened = _opened(storage, name)
         if not isinstance(opened, str):

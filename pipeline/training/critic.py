@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pipeline.data.loader.batch import on_device
 from pipeline.data.loader.dataset import Dataset
-from pipeline.training.logs import Log, due
+from pipeline.training.logs import Log
 from pipeline.training.progress import READINGS
 from pipeline.training.state import TrainState
 from pipeline.world import World
@@ -27,7 +27,7 @@ from stylealae.augment import transformed
 from stylealae.config import MAX_P, AugmentConfig
 from stylealae.networks.group import AlaeNetworks
 from stylealae.phase_inputs import InputSampler, PhaseInputs, StyleInputs
-from stylealae.schedule import Progress
+from stylealae.schedule import Progress, due
 
 __all__ = ["CriticWatch"]
 

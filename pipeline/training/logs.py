@@ -26,18 +26,13 @@ from pipeline.world import World
 from stylealae.capabilities import Model
 from stylealae.errors import DivergenceError
 from stylealae.image_grid import image_grid
-from stylealae.schedule import Progress
+from stylealae.schedule import Progress, due
 
-__all__ = ["ENVIRONMENT", "METRICS", "Log", "due"]
+__all__ = ["ENVIRONMENT", "METRICS", "Log"]
 
 METRICS, ENVIRONMENT = "metrics.jsonl", "environment.jsonl"
 TORN = 1 << 62
 """More images than any row is of: where a torn row counts."""
-
-
-def due(seen: int, every: int, batch: int) -> bool:
-    """True if a multiple of `every` images was passed by the last batch."""
-    return seen // every > (seen - batch) // every
 
 
 class Log:

@@ -15,11 +15,11 @@ from pipeline.data.loader.dataset import Dataset
 from pipeline.evaluation.context import Evaluation, EvaluationContext
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.requirements import require
-from pipeline.training.logs import Log, due
+from pipeline.training.logs import Log
 from pipeline.world import World
 from stylealae.capabilities import Model
 from stylealae.metrics.features import extractors
-from stylealae.schedule import Progress
+from stylealae.schedule import Progress, due
 
 __all__ = ["Metrics"]
 

@@ -21,6 +21,7 @@ __all__ = [
     "SNAPSHOT",
     "checkpoint_name",
     "publish",
+    "seen_of",
     "stage_folder",
     "stage_name",
     "sweep",
@@ -29,7 +30,8 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-CHECKPOINTS = "seen-" + "[0-9]" * 10
+SEEN_DIGITS = 10
+CHECKPOINTS = "seen-" + "[0-9]" * SEEN_DIGITS
 """Pattern of a checkpoint's name: no copy that someone put beside."""
 SNAPSHOT = "snapshot"
 
@@ -41,7 +43,12 @@ def stage_name(stage: int) -> str:
 
 def checkpoint_name(seen: int) -> str:
     """The folder of a checkpoint in its stage."""
-    return f"seen-{seen:010d}"
+    return f"seen-{seen:0{SEEN_DIGITS}d}"
+
+
+def seen_of(name: str) -> int:
+    """Images seen, by the name of a checkpoint: the inverse of `checkpoint_name`."""
+    return int(name[-SEEN_DIGITS:])
 
 
 def stage_folder(run_dir: Path, stage: int) -> Path:

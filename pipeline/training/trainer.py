@@ -10,13 +10,13 @@ from pipeline.data.loader.batch import on_device
 from pipeline.storage import Storage
 from pipeline.training import checkpoints
 from pipeline.training.fencing import Fence
-from pipeline.training.logs import due
 from pipeline.training.post_training import finished
 from pipeline.training.progress import ProgressUpdate
 from pipeline.training.resume import next_stage
 from pipeline.training.stage import Stage, open_stage
 from pipeline.world import World
 from stylealae.errors import DivergenceError
+from stylealae.schedule import due
 
 __all__ = ["iterate", "train_stage", "train_stages"]
 
