@@ -5,7 +5,7 @@ import time
 from rich.console import Console as Terminal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from pipeline.training.progress import ProgressUpdate, by_heart
+from pipeline.training.progress import ProgressUpdate, memorization_warning
 from stylealae.errors import printable
 
 __all__ = ["Console"]
@@ -46,7 +46,7 @@ class Console:
     def show(self, u: ProgressUpdate) -> None:
         """One line of progress: stage, images, rate, time left, losses; at its end a summary."""
         self._progress(u)
-        if (sentence := by_heart(u.apart)) and not self._warned:
+        if (sentence := memorization_warning(u.sign_gap)) and not self._warned:
             self._warned = True
             self.say(sentence)
         now, images = time.monotonic(), u.seen - u.stage_first

@@ -24,7 +24,7 @@ from pipeline.report.charts import Curve, Mark, chart, short
 from pipeline.report.faces_by_stage import faces_table
 from pipeline.report.run import FINISHED, Run, as_mapping, read_run, run_folder
 from pipeline.storage import open_storage
-from pipeline.training.progress import READINGS, by_heart
+from pipeline.training.progress import READINGS, memorization_warning
 from stylealae.errors import ConfigError
 
 __all__ = ["REPORT", "write_report", "write_report_of"]
@@ -147,7 +147,7 @@ def _facts(run: Run) -> str:
         found["Waiting for data"] = f"{sum(waits) / len(waits):.1%} of the time"
     if replaced and replaced[-1]:
         found["Images replaced"] = f"{replaced[-1]:,.0f}"
-    if sentence := by_heart(_apart(run)):
+    if sentence := memorization_warning(_sign_gap(run)):
         found["Few images"] = sentence
     for tag in run.tags("loss"):
         found[f"Loss, {tag.partition('/')[2]}"] = f"{run.series(tag)[-1][1]:.3f}"
@@ -156,7 +156,7 @@ def _facts(run: Run) -> str:
     return "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in found.items())
 
 
-def _apart(run: Run) -> float:
+def _sign_gap(run: Run) -> float:
     """How much higher the critic's mean sign was on training images than on others, at last."""
     signs = (run.series(f"critic/{x}")[-READINGS:] for x in ("real_sign", "held_out_sign"))
     real, held_out = ([value for _, value in series] for series in signs)

@@ -105,7 +105,9 @@ def compared(
         distances[name] = _distance(ours.tensors(part), theirs.tensors(part))
     wanted, found = _losses(storage, first, last), _losses(replay, first, last)
     common = sorted(wanted.keys() & found.keys())
-    distances["losses"] = max((_apart(found[row], wanted[row]) for row in common), default=0.0)
+    distances["losses"] = max(
+        (_largest_difference(found[row], wanted[row]) for row in common), default=0.0
+    )
     differences = [
         f"{name}: {distance:.2g} of the run's apart, {'0' if exact else f'{tolerance:g}'} allowed"
         for name, distance in distances.items()
@@ -114,7 +116,7 @@ def compared(
     written, again = ({seen for _, seen in losses} for losses in (wanted, found))
     if unlike := sorted(written ^ again):
         differences.append(f"metrics.jsonl: rows of {', '.join(map(str, unlike))} images")
-    if _snapshot_apart(storage, replay, end, averages, worked_on):
+    if _snapshot_differs(storage, replay, end, averages, worked_on):
         made = f", or {', '.join(worked_on)} not what was made of them" if worked_on else ""
         differences.append(f"the snapshot: it is not the averages of its checkpoint{made}")
     verdict = "bit for bit" if not any(distances.values()) else f"within {tolerance:g}"
@@ -153,7 +155,7 @@ def _losses(storage: Storage, first: int, last: int) -> Losses:
     return found
 
 
-def _apart(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float:
+def _largest_difference(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float:
     """The largest relative difference of two rows' losses; infinite if a loss is missing."""
     if ours.keys() != theirs.keys():
         return float("inf")
@@ -167,15 +169,15 @@ def _distance(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> float
         return float("inf")
     if all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items()):
         return 0.0
-    apart = _norm(t.double() - theirs[name].double() for name, t in ours.items())
-    return apart / max(_norm(t.double() for t in theirs.values()), 1e-30)
+    difference = _norm(t.double() - theirs[name].double() for name, t in ours.items())
+    return difference / max(_norm(t.double() for t in theirs.values()), 1e-30)
 
 
 def _norm(tensors: Iterator[Tensor]) -> float:
     return float(torch.stack([t.norm() for t in tensors]).norm())
 
 
-def _snapshot_apart(
+def _snapshot_differs(
     storage: Storage,
     replay: Storage,
     end: Checkpoint,

@@ -53,7 +53,7 @@ class CriticWatch:
         self._dataset, self._inputs, self._log = dataset, inputs, log
         self._nets = state.nets if isinstance(state.nets, AlaeNetworks) else None
         self._held_out = dataset.count(HELD_OUT)
-        self._apart: deque[float] = deque(maxlen=READINGS)
+        self._sign_gaps: deque[float] = deque(maxlen=READINGS)
 
     def with_transforms(self, r: PhaseInputs, phase: str, seen: int, at: Progress) -> PhaseInputs:
         """The inputs of a phase, and the transforms of the images that D∘E is shown."""
@@ -90,10 +90,10 @@ class CriticWatch:
         ids = (seen + np.arange(at.batch)[self._inputs.mine]) % self._held_out
         held_out = on_device(self._dataset.watched(HELD_OUT, ids), at.alpha, self._world.device)
         other_sign, other_logit = self._read(nets, held_out, at)
-        self._apart.append(sign - other_sign)
+        self._sign_gaps.append(sign - other_sign)
         self._log.note("critic/held_out_sign", other_sign)
         self._log.note("critic/gap", logit - other_logit)
-        self._log.apart = sum(self._apart) / READINGS
+        self._log.sign_gap = sum(self._sign_gaps) / READINGS
 
     @torch.no_grad()
     def _read(self, nets: AlaeNetworks, x: Tensor, at: Progress) -> tuple[float, float]:

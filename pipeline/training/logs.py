@@ -60,7 +60,7 @@ class Log:
         self._count = 0
         self._since = (time.monotonic(), seen)
         self._waited_s = 0.0
-        self.apart = 0.0
+        self.sign_gap = 0.0
         """How much surer of training images the critic is than of held-out ones, 0 to 2."""
         self._notes: dict[str, float] = {"system/restarts": fence.restarts if fence else 0.0}
         self._fence = None if storage.remote else fence  # else this folder is nobody else's
@@ -133,7 +133,7 @@ class Log:
                 total=self.total,
                 img_per_s=row["time/img_per_s"],
                 losses={tag.split("/")[1]: value for tag, value in losses.items()},
-                apart=self.apart,
+                sign_gap=self.sign_gap,
                 then=self._then if seen >= self.span[1] else "",
             )
         )

@@ -6,22 +6,22 @@ Apart from the log that makes it, so that what only passes it on loads no torch.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["BY_HEART", "READINGS", "ProgressUpdate", "announced", "by_heart"]
+__all__ = ["MEMORIZED_GAP", "READINGS", "ProgressUpdate", "announced", "memorization_warning"]
 
 READINGS = 5
-"""What is said of the critic goes by the mean of so many readings."""
-BY_HEART = 0.5
-"""A critic whose mean signs of training and held-out images are further apart knows the former."""
+"""Measurements of the critic that a warning goes by: their mean."""
+MEMORIZED_GAP = 0.5
+"""A critic whose mean sign is so much higher on training images has memorized them."""
 
 
-def by_heart(apart: float) -> str:
-    """What is said of a run whose critic's mean signs are so far apart; empty if all is well."""
-    if apart <= BY_HEART:
+def memorization_warning(sign_gap: float) -> str:
+    """The warning of a critic whose mean sign is so much higher on training images; else empty."""
+    if sign_gap <= MEMORIZED_GAP:
         return ""
     return (
-        f"the critic learns the training images by heart: the mean sign of D(E(x)) is {apart:.2f} "
-        "higher on them than on held-out ones. More images help, or augment.mode=adaptive, or "
-        "weights that exist (init.from)"
+        "the critic learns the training images by heart: the mean sign of D(E(x)) is "
+        f"{sign_gap:.2f} higher on them than on held-out ones. More images help, or "
+        "augment.mode=adaptive, or weights that exist (init.from)"
     )
 
 
@@ -51,7 +51,7 @@ class ProgressUpdate:
     """Images of the whole run."""
     img_per_s: float
     losses: Mapping[str, float]
-    apart: float = 0.0
+    sign_gap: float = 0.0
     """How much higher the critic's mean sign is on training images than on held-out ones."""
     then: str = ""
     """What is done now that the last image was shown, if that takes a while."""

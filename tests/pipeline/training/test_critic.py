@@ -21,7 +21,7 @@ from pipeline.data.sources.registry import open_source
 from pipeline.storage import open_storage
 from pipeline.training.checkpoints import latest
 from pipeline.training.critic import CriticWatch
-from pipeline.training.progress import ProgressUpdate, by_heart
+from pipeline.training.progress import ProgressUpdate, memorization_warning
 from pipeline.training.trainer import train_stage
 from pipeline.world import World
 from stylealae.config import MAX_P, AugmentConfig, LossConfig, ModelConfig, ScheduleConfig
@@ -179,13 +179,13 @@ def test_a_family_without_a_critic_of_codes_is_refused() -> None:
 def test_the_console_says_once_that_images_are_learned_by_heart(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert not by_heart(0.4)
+    assert not memorization_warning(0.4)
     with Console() as console:
         for seen in (100, 200):
             console.show(
                 ProgressUpdate(
                     resolution=4, alpha=1.0, seen=seen, stage_first=0, stage_end=1000, total=1000,
-                    img_per_s=10.0, losses={}, apart=0.75,
+                    img_per_s=10.0, losses={}, sign_gap=0.75,
                 )
             )  # fmt: skip
     assert capsys.readouterr().out.count("learns the training images by heart") == 1
