@@ -41,7 +41,7 @@ class FailureReporter(UserCallback):  # type: ignore[misc]
 
 
 class FixedScaling(FixedScalingPolicy):  # type: ignore[misc]
-    """As many workers as the driver has found room for; nobody is asked for it once more.
+    """As many workers as the driver could reserve; nobody is asked for it once more.
 
     Ray Train's own asks an actor, in which the controller waits for Ray Data to be loaded.
     """
@@ -64,8 +64,8 @@ class GroupReporter(WorkerGroupCallback):  # type: ignore[misc]
 
     def after_worker_group_start(self, worker_group: WorkerGroup) -> None:
         """Before the group trains."""
-        room = worker_group.get_worker_group_state().placement_group_handle.placement_group
-        ray.get(self._coordinator.begin_group.remote(room))
+        reservation = worker_group.get_worker_group_state().placement_group_handle.placement_group
+        ray.get(self._coordinator.begin_group.remote(reservation))
 
 
 def _is_rays(error: Exception) -> bool:

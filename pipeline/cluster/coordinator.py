@@ -34,19 +34,19 @@ class Coordinator:
         self._updates: deque[ProgressUpdate] = deque(maxlen=KEPT)
         self._policy = FailurePolicy()
         self._hosts: list[str] = []
-        self._room: PlacementGroup | None = None
+        self._reservation: PlacementGroup | None = None
         self._attempt = 0
         self._reasons: dict[int, str] = {}
-        self._verdict = ""
+        self._final_failure = ""
         self._ending = self._stopped = False
 
     def begin_round(self) -> None:
         """From the driver: another round begins."""
         self._hosts, self._ending = [], False
 
-    def begin_group(self, room: PlacementGroup) -> None:
-        """From Ray Train's controller: a group of workers begins, in what is reserved for it."""
-        self._room = room
+    def begin_group(self, reservation: PlacementGroup) -> None:
+        """From Ray Train's controller: a group of workers begins, in its reservation."""
+        self._reservation = reservation
         self.begin_attempt()
 
     def begin_attempt(self) -> int:
@@ -54,12 +54,13 @@ class Coordinator:
         self._attempt = self._policy.began()
         return self._attempt
 
-    def attempt_of(self, room: str | None) -> int:
-        """From a worker: the number of its group's attempt, by the id of what is reserved for it.
+    def attempt_of(self, reservation: str | None) -> int:
+        """From a worker: the number of its group's attempt, by its reservation's id.
 
         It is 0, that of no attempt, if another group has begun since.
         """
-        return self._attempt if self._room and self._room.id.hex() == room else 0
+        known = self._reservation
+        return self._attempt if known and known.id.hex() == reservation else 0
 
     def register_host(self, host: str) -> None:
         """From a worker: the id of the host that it runs on."""
@@ -73,14 +74,14 @@ class Coordinator:
         """From a worker, in an attempt of its group: it raised an error."""
         self._policy.crashed(group, where, message)
 
-    def room(self) -> PlacementGroup | None:
-        """For the driver: what was reserved last."""
-        return self._room
+    def reservation(self) -> PlacementGroup | None:
+        """For the driver: the reservation of the group that began last."""
+        return self._reservation
 
     def group_failed(self, lost: bool) -> str:
         """From Ray Train's controller: the group has failed; why no other can do better, if so."""
         self._hosts = []
-        self._verdict = self._verdict or self._policy.failed(lost=lost)
+        self._final_failure = self._final_failure or self._policy.failed(lost=lost)
         return self.failure()
 
     def fail_run(self, group: int, rank: int, reason: str) -> None:
@@ -103,7 +104,7 @@ class Coordinator:
     def failure(self) -> str:
         """Why the run cannot go on; empty if it can."""
         first = min(self._reasons, default=None)  # rank zero knows best: it writes
-        return self._verdict if first is None else self._reasons[first]
+        return self._final_failure if first is None else self._reasons[first]
 
     def poll(self) -> tuple[list[ProgressUpdate], list[str]]:
         """For the driver: progress since the last call, and the host of each worker."""

@@ -1,7 +1,7 @@
 """A run on Ray: every stage that is not done yet, in rounds, until it is done.
 
 A round (round.py) trains consecutive stages that may have the same numbers of workers, with as many
-as there is room for.  Each goes on from the newest whole checkpoint, found in storage, whatever
+as Ray can place.  Each goes on from the newest whole checkpoint, found in storage, whatever
 Ray's own snapshot holds.
 """
 
@@ -14,7 +14,7 @@ import ray
 import ray.train
 
 from pipeline.cluster.coordinator import start_coordinator
-from pipeline.cluster.placement import choose_workers, has_room, stages_together
+from pipeline.cluster.placement import can_place, choose_workers, stages_together
 from pipeline.cluster.process import only_driver, stop_on_signals
 from pipeline.cluster.round import FENCE_S, Rounds, answer, bundle_of, every, run_round
 from pipeline.config import RunConfig, as_yaml
@@ -70,13 +70,13 @@ def _train(run: Rounds, cfg: RunConfig, storage: Storage, stages: range) -> bool
     require = every(FENCE_S, run.fence.require)
 
     def stopped() -> bool:
-        require()  # a driver that waits for room may be an orphan as well
+        require()  # a driver that waits for capacity may be an orphan as well
         return run.stopping.is_set()
 
     while (stage := next_stage(cfg, storage)) is not None and stage in stages:
         workers = choose_workers(
             counts,
-            partial(has_room, bundle_of(cluster)),
+            partial(can_place, bundle_of(cluster)),
             settle_s=settle_s,
             patience_s=cluster.patience_s,
             waiting=lambda: run.say(_shortage(cluster, counts[0])),
@@ -91,7 +91,7 @@ def _train(run: Rounds, cfg: RunConfig, storage: Storage, stages: range) -> bool
             run, range(stage, stages.stop), workers, lacking=more[0] - workers if more else 0
         )
         # A round that lost workers has waited for others itself; of one that was ended, Ray
-        # is still taking the room back.
+        # is still taking the capacity back.
         settle_s = 0.0 if error else cluster.settle_s
         run.fence.require()
         reason: str = answer(run.coordinator.failure.remote())

@@ -1,8 +1,8 @@
-"""Placement: the stages that a group of workers trains, and how many workers there is room for.
+"""Placement: the stages that a group of workers trains, and how many workers Ray can place.
 
-Room is found by reserving it.  A reservation (a placement group) counts what is really free, leaves
-out hosts that are being drained, and, while it waits, is what an autoscaler adds hosts for and
-keeps idle ones for until the others are there.  So one stands for as long as is waited.
+Capacity is found by reserving it.  A reservation (a placement group) counts what is really free,
+leaves out hosts that are being drained, and, while it waits, is what an autoscaler adds hosts for
+and keeps idle ones for until the others are there.  So one stands for as long as is waited.
 """
 
 import time
@@ -23,9 +23,9 @@ from stylealae.errors import ConfigError
 __all__ = [
     "Bundle",
     "ScaleUp",
+    "can_place",
     "choose_workers",
     "draining_hosts",
-    "has_room",
     "stages_together",
 ]
 
@@ -44,7 +44,7 @@ def stages_together(cfg: RunConfig, stage: int) -> range:
 
 def choose_workers(
     counts: Sequence[int],
-    room: Callable[[int, Callable[[], bool]], bool],
+    fits: Callable[[int, Callable[[], bool]], bool],
     *,
     settle_s: float,
     patience_s: float,
@@ -52,11 +52,11 @@ def choose_workers(
     stopped: Callable[[], bool],
     clock: Callable[[], float] = time.monotonic,
 ) -> int | None:
-    """The number of workers to go on with: the wanted one, else the most that there is room for.
+    """The number of workers to go on with: the wanted one, else the most that can be placed.
 
     Args:
         counts: the numbers allowed, the wanted one last.
-        room: whether there is room for so many before its second argument says that it is over.
+        fits: whether so many can be placed before its second argument says that it is over.
         settle_s: how long the wanted number is waited for before fewer will do.
         patience_s: how long even the fewest are waited for.
         waiting: called once, when even the fewest must be waited for.
@@ -64,18 +64,18 @@ def choose_workers(
         clock: the time in seconds.
 
     Raises:
-        ConfigError: there was no room for the fewest for so long.
+        ConfigError: not even the fewest could be placed for so long.
     """
     since, said = clock(), False
 
     def until(end: float) -> Callable[[], bool]:
         return lambda: stopped() or clock() >= end
 
-    if not stopped() and room(counts[-1], until(since + max(settle_s, POLL_S))):
+    if not stopped() and fits(counts[-1], until(since + max(settle_s, POLL_S))):
         return counts[-1]
     while not stopped():
         for count in reversed(counts):
-            if room(count, until(clock() + POLL_S)):
+            if fits(count, until(clock() + POLL_S)):
                 return count
         if clock() - since > patience_s:
             raise ConfigError(
@@ -85,11 +85,11 @@ def choose_workers(
         if not said:
             waiting()
             said = True
-        room(counts[0], until(since + patience_s))  # then the most is asked for again
+        fits(counts[0], until(since + patience_s))  # then the most is asked for again
     return None
 
 
-def has_room(bundle: Bundle, count: int, over: Callable[[], bool]) -> bool:
+def can_place(bundle: Bundle, count: int, over: Callable[[], bool]) -> bool:
     """Whether Ray can place so many workers; its request stands until `over` says so."""
     group = placement_group([dict(bundle)] * count)
     try:
@@ -111,9 +111,9 @@ class ScaleUp:
         self._group: PlacementGroup | None = None
 
     def update(self, *, complete: bool) -> None:
-        """Requests room, of Ray and through it of an autoscaler, while all workers are placed.
+        """Requests capacity, of Ray and through it of an autoscaler, while all workers are placed.
 
-        A group that is about to be placed must not find its own room taken by this request.
+        A group that is about to be placed must not find its own capacity taken by this request.
         """
         if not complete:
             self.close()
@@ -121,7 +121,7 @@ class ScaleUp:
             self._group = placement_group(self._bundles)
 
     def due(self) -> bool:
-        """Whether the room has been there for long enough to stop and take it."""
+        """Whether the capacity has been there for long enough to stop and take it."""
         if self._group is None:
             return False
         if placement_group_table(self._group)["state"] != "CREATED":

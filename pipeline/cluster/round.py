@@ -1,9 +1,9 @@
-"""A round: one Ray Train `fit()` of stages with a number of workers that Ray has room for.
+"""A round: one Ray Train `fit()` of stages with a number of workers that Ray can place.
 
 A group of workers trains stage after stage, as its processes take long to start.  Inside the round
 Ray Train puts a new group in the place of one that has lost a worker.  It ends when its stages are
-done, when the driver requests it (to stop, because a host is being drained, because there is room
-for more workers), or when lost workers are not replaced in time.
+done, when the driver requests it (to stop, because a host is being drained, because there is
+capacity for more workers), or when lost workers are not replaced in time.
 """
 
 import os
@@ -61,7 +61,7 @@ class Rounds:
 class _Trainer(DataParallelTrainer):  # type: ignore[misc]
     """Without processes beside the workers that a run has no use for, and what they load.
 
-    Ray Data has nothing to do here; the driver itself asks for room, and gives back what is
+    Ray Data has nothing to do here; the driver itself asks for capacity, and gives back what is
     reserved for a group whose controller has died.
     """
 
@@ -81,7 +81,7 @@ def run_round(run: Rounds, stages: range, workers: int, lacking: int) -> Excepti
         run: what its rounds share.
         stages: the stages that are trained.
         workers: how many train them.
-        lacking: how many more it should have: room for them ends the round.
+        lacking: how many more it should have: capacity for them ends the round.
     """
     cluster, token = run.cluster, run.fence.token
     answer(run.coordinator.begin_round.remote())
@@ -117,8 +117,8 @@ def run_round(run: Rounds, stages: range, workers: int, lacking: int) -> Excepti
     scale_up = ScaleUp(bundle_of(cluster), lacking, cluster.settle_s)
     try:
         error = _finished(trainer.fit, _watch(run, scale_up, workers))
-        if error and (room := answer(run.coordinator.room.remote())):
-            remove_placement_group(room)  # again, unless the controller died before it could
+        if error and (reservation := answer(run.coordinator.reservation.remote())):
+            remove_placement_group(reservation)  # again, unless the controller died before it could
         return error
     finally:
         with suppress(ray.exceptions.RayError):

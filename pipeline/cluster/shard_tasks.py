@@ -49,8 +49,8 @@ def over_tasks(
     finished_img = 0
     try:
         while waiting or pending:
-            room = (workers or _cores()) - len(pending)
-            for _ in range(min(room, len(waiting))):
+            capacity = (workers or _cores()) - len(pending)
+            for _ in range(min(capacity, len(waiting))):
                 number = waiting.popleft()
                 pending[run.remote(work, opened, jobs[number], tally, number)] = number
             ready, _ = ray.wait(list(pending), timeout=POLL_S)

@@ -28,7 +28,7 @@ def over_tasks(
     """Every job with what `work` says of it, in the order that they end.
 
     `work` gives back an error, or "".  At most `at_most` jobs are handed to Ray, 0 all of them, and
-    it starts those that there is room for.  One whose process or host dies is tried again, and a
+    it starts those that it can place.  One whose process or host dies is tried again, and a
     task that cannot be saved is an error of its job.
     """
     task = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus, max_retries=3)(work)

@@ -88,8 +88,8 @@ class Attempts:
 
     def join(self) -> None:
         """Learns the number of the group's attempt: what fails from here on is its failure."""
-        room = ray.get_runtime_context().get_placement_group_id()
-        self._number = ray.get(self._coordinator.attempt_of.remote(room))
+        reservation = ray.get_runtime_context().get_placement_group_id()
+        self._number = ray.get(self._coordinator.attempt_of.remote(reservation))
 
     def fence(self, stage: int, token: str, storage: "Storage", world: "World") -> "Fence | None":
         """Rank zero's fence of a stage, under a new number that all ranks learn.  Collective.

@@ -239,10 +239,10 @@ class ClusterConfig:
     max_failures: int = 10
     """Lost workers after which a stage gives up that has made no new checkpoint meanwhile."""
     settle_s: float = 10.0
-    """Lost workers are waited for so long before a stage goes on with fewer, and room for more must
-    last so long before it stops to grow."""
+    """Lost workers are waited for so long before a stage goes on with fewer, and capacity for more
+    must last so long before it stops to grow."""
     patience_s: float = 1800.0
-    """A cluster may lack room for the fewest workers for so long before the run gives up."""
+    """A cluster may lack capacity for the fewest workers for so long before the run gives up."""
 
     def __post_init__(self) -> None:
         if not self.workers:

@@ -79,8 +79,8 @@ def fitted(cfg: RunConfig, memory: int) -> RunConfig:
 
 def _largest_micro_batch(plan: StagePlan, memory: int) -> int:
     """The largest divisor of a worker's share that fits; 0 if not even one image does."""
-    share, room = plan.share(plan.worker_counts[0]), HEADROOM * memory - state_bytes(plan)
-    most = int(room // activation_bytes(plan)) if room > 0 else 0
+    share, budget = plan.share(plan.worker_counts[0]), HEADROOM * memory - state_bytes(plan)
+    most = int(budget // activation_bytes(plan)) if budget > 0 else 0
     return max((n for n in range(1, min(share, most) + 1) if share % n == 0), default=0)
 
 

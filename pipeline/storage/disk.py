@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 from typing import TypeGuard
 
-__all__ = ["is_full", "room_in"]
+__all__ = ["full_disk_advice", "is_full"]
 
 FULL = errno.ENOSPC, errno.EDQUOT
 
@@ -15,6 +15,6 @@ def is_full(error: BaseException) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and error.errno in FULL
 
 
-def room_in(folder: Path) -> str:
+def full_disk_advice(folder: Path) -> str:
     """What to do about it: no library names the folder."""
     return f"free some space in {folder} on host {socket.gethostname()}"

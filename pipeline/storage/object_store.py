@@ -27,7 +27,7 @@ from typing import Any, Self
 import fsspec
 from fsspec.asyn import sync
 
-from pipeline.storage.disk import is_full, room_in
+from pipeline.storage.disk import full_disk_advice, is_full
 from pipeline.storage.publish import (
     MANIFEST,
     Gate,
@@ -258,7 +258,7 @@ class ObjectStorage(Storage):
             scratch.unlink(missing_ok=True)
             raise self._retry.error(
                 f"{self.at(name)} does not fit on this host's disk ({error}): "
-                f"{room_in(self.working)}, then run the same command again"
+                f"{full_disk_advice(self.working)}, then run the same command again"
             ) from error
         os.replace(scratch, final)
 

@@ -125,7 +125,7 @@ class Handlers:
     async def _by_steps(
         self, request: Request, lines: Callable[[Tensor], AsyncIterator[bytes]]
     ) -> Response:
-        self._refiner.require_room()
+        self._refiner.require_capacity()
         planes, _ = await self._read(request)
         return StreamingResponse(lines(_scaled(planes)), media_type="application/x-ndjson")
 

@@ -41,7 +41,7 @@ class Refiner:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="refine")
         self._waiting = 0
 
-    def require_room(self) -> None:
+    def require_capacity(self) -> None:
         """Refuses before anything is read.
 
         Raises:

@@ -50,7 +50,7 @@ class WorkQueue:
         Raises:
             RefusedError: too much waits, or whoever asked has left before it was begun.
         """
-        require_room(self._waiting)
+        require_capacity(self._waiting)
         self._waiting += 1
         doing = asyncio.get_running_loop().run_in_executor(self._threads, work)
         try:
@@ -88,7 +88,7 @@ class BatchQueue:
             UserError: what `work` finds wrong with the question.
             RefusedError: too much waits, or whoever asked has left before it was begun.
         """
-        require_room(len(self._jobs))
+        require_capacity(len(self._jobs))
         loop = asyncio.get_running_loop()
         job = _Job(work, question, loop.create_future())
         self._jobs.append(job)
@@ -135,7 +135,7 @@ class BatchQueue:
         return batch
 
 
-def require_room(waiting: int) -> None:
+def require_capacity(waiting: int) -> None:
     """Refuses a request when so many wait that it would be answered too late."""
     if waiting >= MAX_WAITING:
         raise RefusedError(503, "too many pictures are asked for at once: try again in a moment")

@@ -53,8 +53,8 @@ def _recovered(s: "Stage", model: StyleALAE, count: int) -> tuple[StyleALAE, str
     """E and G after they have learned to recover the styles of F, beside so many images."""
     if not count:
         return model, ""
-    room = KEPT // (model.model.channels * model.resolution**2)
-    kept = torch.cat([*_spread(s, model, min(count, room))])  # random reads would be slow
+    capacity = KEPT // (model.model.channels * model.resolution**2)
+    kept = torch.cat([*_spread(s, model, min(count, capacity))])  # random reads would be slow
 
     def take(ids: torch.Tensor) -> torch.Tensor:
         return on_device(kept[ids], 1.0, model.device)

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pipeline.storage import Storage, nothing
-from pipeline.storage.disk import is_full, room_in
+from pipeline.storage.disk import full_disk_advice, is_full
 from pipeline.storage.publish import MANIFEST
 from pipeline.training.fencing import Fence
 from stylealae.errors import CheckpointError, UserError
@@ -76,7 +76,8 @@ def publish(
     except UserError:
         raise
     except Exception as error:  # whatever the disk and the libraries raise
-        mend = room_in(storage.working) if is_full(error) else "free some space or mend the folder"
+        full = is_full(error)
+        mend = full_disk_advice(storage.working) if full else "free some space or mend the folder"
         raise CheckpointError(
             f"could not write {storage.at(final)} ({type(error).__name__}: {error}): {mend}, then "
             f"give the same command again; it goes on from {goes_on_from()}"

@@ -39,9 +39,11 @@ def test_every_rank_of_a_group_is_heard_before_its_first_stage() -> None:
 def test_an_error_of_any_rank_before_the_first_stage_is_not_tried_for_ever() -> None:
     coordinator, told = Coordinator(), []
     for _ in range(2):
-        room = PlacementGroup(PlacementGroupID.from_random())
-        coordinator.begin_group(room)
-        coordinator.worker_crashed(coordinator.attempt_of(room.id.hex()), "ImportError", "no cuda")
+        reservation = PlacementGroup(PlacementGroupID.from_random())
+        coordinator.begin_group(reservation)
+        coordinator.worker_crashed(
+            coordinator.attempt_of(reservation.id.hex()), "ImportError", "no cuda"
+        )
         told.append(coordinator.group_failed(lost=False))
     assert told[0] == ""
     assert "twice in a row in the same place (ImportError)" in told[1]

@@ -25,13 +25,13 @@ def test_a_driver_that_waits_for_room_hears_of_another_start(
         stopping=threading.Event(), report=lambda update: None, say=lambda text: None, scratch="",
     )  # fmt: skip
 
-    def no_room(bundle: Mapping[str, float], count: int, over: Callable[[], bool]) -> bool:
+    def no_capacity(bundle: Mapping[str, float], count: int, over: Callable[[], bool]) -> bool:
         Fence.claim(storage)  # by the other
         while not over():
             pass
         return False
 
     monkeypatch.setattr(driver, "FENCE_S", 0.05)
-    monkeypatch.setattr(driver, "has_room", no_room)
+    monkeypatch.setattr(driver, "can_place", no_capacity)
     with pytest.raises(FencedError, match="taken over by another start"):
         driver._train(run, cfg, storage, cfg.stages)

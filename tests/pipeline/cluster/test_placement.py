@@ -18,16 +18,16 @@ from pipeline.cluster.placement import choose_workers, stages_together
 
 
 class Cluster:
-    """Room for workers as a function of simulated seconds."""
+    """Capacity for workers as a function of simulated seconds."""
 
-    def __init__(self, room_at: Callable[[float], int]) -> None:
-        self.now, self.room_at, self.said = 0.0, room_at, 0
+    def __init__(self, fits_at: Callable[[float], int]) -> None:
+        self.now, self.fits_at, self.said = 0.0, fits_at, 0
         self.asked: list[tuple[int, float, float]] = []
 
-    def room(self, count: int, over: Callable[[], bool]) -> bool:
-        """As Ray: true as soon as there is room, false when the time is over."""
+    def fits(self, count: int, over: Callable[[], bool]) -> bool:
+        """As Ray: true as soon as there is capacity, false when the time is over."""
         began = self.now
-        while not (placed := self.room_at(self.now) >= count) and not over():
+        while not (placed := self.fits_at(self.now) >= count) and not over():
             self.now += 0.5
         self.asked.append((count, began, self.now))
         return placed
@@ -39,7 +39,7 @@ class Cluster:
             self.said += 1
 
         return choose_workers(
-            counts, self.room, settle_s=settle_s, patience_s=patience_s, waiting=waiting,
+            counts, self.fits, settle_s=settle_s, patience_s=patience_s, waiting=waiting,
             stopped=lambda: self.now > 10_000, clock=lambda: self.now,
         )  # fmt: skip
 
@@ -126,7 +126,7 @@ def test_the_request_stands_until_it_is_over(monkeypatch: pytest.MonkeyPatch) ->
         placement, "placement_group", lambda bundles: made.append(bundles) or Group()
     )
     monkeypatch.setattr(placement, "remove_placement_group", removed.append)
-    assert not placement.has_room({"CPU": 1.0}, 2, lambda: next(left))
+    assert not placement.can_place({"CPU": 1.0}, 2, lambda: next(left))
     assert next(left, None) is None
     assert (made, len(removed)) == ([[{"CPU": 1.0}] * 2], 1)
 

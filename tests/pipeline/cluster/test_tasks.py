@@ -193,16 +193,16 @@ def test_a_worker_knows_the_attempt_of_its_group_before_its_first_stage(connecte
             thread.join()
 
     coordinator = start_coordinator()
-    rooms = [placement_group([{"CPU": 1.0}]) for _ in range(2)]
+    reservations = [placement_group([{"CPU": 1.0}]) for _ in range(2)]
     said = []
-    for room in rooms:
-        ray.get(coordinator.begin_group.remote(room))
-    for room in rooms:
-        here = PlacementGroupSchedulingStrategy(room)
+    for reservation in reservations:
+        ray.get(coordinator.begin_group.remote(reservation))
+    for reservation in reservations:
+        here = PlacementGroupSchedulingStrategy(reservation)
         worker = Worker.options(scheduling_strategy=here).remote()
         ray.get(worker.train.remote(coordinator, 8))
         said.append(ray.get(coordinator.failure.remote()))
-        remove_placement_group(room)
+        remove_placement_group(reservation)
     assert said == ["", "finds no GPU"], "only of the group that began last"
     ray.kill(coordinator)
 

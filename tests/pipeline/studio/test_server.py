@@ -493,7 +493,7 @@ def test_refining_ends_with_whoever_asked_and_few_may_wait(
             await anext(lines)
         await lines.aclose()  # type: ignore[attr-defined]
         await asyncio.to_thread(ended.wait, 30)
-        refiner.require_room()
+        refiner.require_capacity()
         return reached[-1]
 
     assert asyncio.run(leave_early()) < refining.STEPS
