@@ -76,8 +76,8 @@ def read_batches(
     size = max(1, min(64, (1 << 20) // m.resolution**2))
     with progress(what, total if count is None else min(total, count)) as advance:
         for batch, x in batches(found, size):
-            for image, spread in zip(batch, x.flatten(1).std(1).tolist(), strict=True):
-                if spread < PLAIN:
+            for image, deviation in zip(batch, x.flatten(1).std(1).tolist(), strict=True):
+                if deviation < PLAIN:
                     log.warning("%s is nearly of one colour: no face can be seen in it", image.name)
             yield batch, x.to(m.device)
             advance(len(batch))

@@ -117,12 +117,12 @@ def _similarities(x: Floats, again: Floats, same: float) -> Values:
         "identity-first": nearest,
     }
     means = {name: float(v.mean()) if v.size else float("nan") for name, v in values.items()}
-    spread = {
+    deciles = {
         f"{name}-p{p}": float(np.percentile(values[name], p)) if values[name].size else float("nan")
         for name in ("identity", "identity-others")
         for p in DECILES
     }
-    return means | spread
+    return means | deciles
 
 
 def _images(x: Tensor) -> list[Pixels]:

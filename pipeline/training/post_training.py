@@ -54,7 +54,7 @@ def _recovered(s: "Stage", model: StyleALAE, count: int) -> tuple[StyleALAE, str
     if not count:
         return model, ""
     capacity = KEPT // (model.model.channels * model.resolution**2)
-    kept = torch.cat([*_spread(s, model, min(count, capacity))])  # random reads would be slow
+    kept = torch.cat([*_sampled(s, model, min(count, capacity))])  # random reads would be slow
 
     def take(ids: torch.Tensor) -> torch.Tensor:
         return on_device(kept[ids], 1.0, model.device)
@@ -70,12 +70,12 @@ def _recovered(s: "Stage", model: StyleALAE, count: int) -> tuple[StyleALAE, str
 
 def _styles(s: "Stage", model: StyleALAE, most: int) -> torch.Tensor:
     """E of at most so many images.  -> [N, W]"""
-    parts = _spread(s, model, most)
+    parts = _sampled(s, model, most)
     return torch.cat([model.encode(on_device(part, 1.0, model.device)) for part in parts])
 
 
-def _spread(s: "Stage", model: StyleALAE, most: int) -> Iterator[torch.Tensor]:
-    """Images that were shown, spread over their split, as it may be sorted.  -> uint8 [n, C, R, R]
+def _sampled(s: "Stage", model: StyleALAE, most: int) -> Iterator[torch.Tensor]:
+    """Images that were shown, evenly from their split, as it may be sorted.  -> uint8 [n, C, R, R]
 
     Those kept for tuning are not among them; for damaged ones others stand in, as in training.
     """

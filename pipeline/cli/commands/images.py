@@ -71,8 +71,8 @@ def encode(model: Path, images: Sequence[str], out: Path, count: int | None, dev
     w = torch.cat(parts)
     write_styles(w, names, out)
     click.echo(out)
-    spread = float(w.std(0).mean()) if len(w) > 1 else 0.0
-    print_numbers(command="encode", images=len(w), w_width=w.shape[1], w_spread=spread)
+    deviation = float(w.std(0).mean()) if len(w) > 1 else 0.0
+    print_numbers(command="encode", images=len(w), w_width=w.shape[1], w_spread=deviation)
 
 
 @click.command()
@@ -133,7 +133,7 @@ def reconstruct(
 @click.option("--truncation", default="1.0", show_default=True,
               help="Below 1 pulls styles towards the mean: less variety, fewer flaws; 0.5,0.7,1 "
                    "draws a row each.")  # fmt: skip
-@click.option("--noise", is_flag=True, help="Add G's grain.")
+@click.option("--noise", is_flag=True, help="Add G's noise.")
 @DEVICE
 @reports_errors
 def sample(
@@ -167,9 +167,13 @@ def sample(
     else:
         grid = image_grid(rows, columns=columns)
     write_picture(grid, out)
-    spread = {f"{psi:g}": float(x.std(0, correction=0).mean())
-              for psi, (_, x) in zip(amounts, rows, strict=True)}  # fmt: skip
-    print_numbers(command="sample", images=sum(len(x) for _, x in rows), spread_of_pixels=spread)
+    deviations = {
+        f"{psi:g}": float(x.std(0, correction=0).mean())
+        for psi, (_, x) in zip(amounts, rows, strict=True)
+    }
+    print_numbers(
+        command="sample", images=sum(len(x) for _, x in rows), spread_of_pixels=deviations
+    )
 
 
 def _numbered(names: Sequence[str]) -> Iterator[str]:

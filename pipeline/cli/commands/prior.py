@@ -11,14 +11,14 @@ from pipeline.cli.errors import reports_errors
 from pipeline.cli.models import copy_directions, open_model
 from pipeline.cli.output import print_numbers
 from pipeline.cli.progress import progress
-from pipeline.cli.spread import Spread
+from pipeline.cli.systematic_sample import SystematicSample
 from stylealae.interop.card import origin_of
 
 __all__ = ["fit_prior"]
 
 MOST = 5000
 KEPT = 1 << 28
-"""Bytes of images, spread over them all, that are kept to be shown again."""
+"""Bytes of images that are kept to be shown again: a systematic sample of them all."""
 
 
 @click.command()
@@ -64,11 +64,11 @@ def fit_prior(
 
     require_free(out, overwrite=overwrite)
     m = open_model(model, device)
-    styles, kept = [], Spread(max(1, KEPT // (m.model.channels * m.resolution**2)))
+    styles, kept = [], SystematicSample(max(1, KEPT // (m.model.channels * m.resolution**2)))
     for _, x in read_batches(m, images, count=count, split="train", what="styles"):
         styles.append(m.encode(x))
         if recover:
-            kept.pass_by(x.add(1).mul(127.5).round().byte())
+            kept.add(x.add(1).mul(127.5).round().byte())
     w = torch.cat(styles)  # [N, W]
     with progress("steps", steps) as advance:
         prior = m.fit_prior(w, steps, seed=seed, report=lambda _: advance(1))

@@ -160,8 +160,8 @@ def sample_parameters(index: int) -> FaceParameters:
 def likely(rng: np.random.Generator, uniform: dict[str, float]) -> dict[str, float]:
     """The parameters that are not uniform, or go together: hair and age, beard and jaw."""
 
-    def bell(mean: float, spread: float) -> float:
-        return mean + spread * float(rng.standard_normal())
+    def bell(mean: float, deviation: float) -> float:
+        return mean + deviation * float(rng.standard_normal())
 
     def rare(chance: float, low: float = 0.4, high: float = 1.0) -> float:
         there, much = rng.random(2)

@@ -1,25 +1,25 @@
-"""Some of many images that pass by once: as many as are wanted, spread over them all."""
+"""A systematic sample of images that come once, in batches, and are not counted before."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Spread"]
+__all__ = ["SystematicSample"]
 
 
-class Spread:
+class SystematicSample:
     """Every image, or every second, fourth and so on of more than `most`: at least half of that."""
 
     def __init__(self, most: int) -> None:
-        """None has passed yet."""
-        self._most, self._step, self._passed = most, 1, 0
+        """None has come yet."""
+        self._most, self._step, self._seen = most, 1, 0
         self.images: list[Tensor] = []
 
-    def pass_by(self, x: "Tensor") -> None:
+    def add(self, x: "Tensor") -> None:
         """Keeps copies of those of the next images that are wanted.  [n, ...]"""
-        wanted = x[-self._passed % self._step :: self._step]
+        wanted = x[-self._seen % self._step :: self._step]
         self.images += [image.clone() for image in wanted]
-        self._passed += len(x)
+        self._seen += len(x)
         while len(self.images) > self._most:
             self.images, self._step = self.images[::2], 2 * self._step
