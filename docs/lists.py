@@ -7,15 +7,17 @@ so that it is there wherever the page is read; `make docs` writes them before it
 import ast
 import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import click
 
 from pipeline.cli.app import main
 from pipeline.config import RunConfig
+from stylealae.families import NAMES, sections
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -40,25 +42,16 @@ def _help(name: str, command: click.Command) -> str:
 
 
 def keys() -> str:
-    """Every key of a run's config: its default and meaning, from the dataclasses."""
+    """Every key of a run's config and of every family: its default and meaning."""
     parts = _table("The run", RunConfig, "")
     for section in fields(RunConfig):
         if section.default_factory is not MISSING:
             parts += _table(section.name, type(section.default_factory()), f"{section.name}.")
-    return "\n".join(parts)
+    return "\n".join([*parts, *_family_table("model"), *_family_table("loss")])
 
 
 def _table(heading: str, section: type, dot: str) -> list[str]:
-    notes: dict[str, str] = {}
-    for base in filter(is_dataclass, reversed(section.__mro__)):
-        body = ast.parse(inspect.getsource(base)).body[0].body  # type: ignore[attr-defined]
-        for field, note in pairwise(body):
-            match field, note:
-                case (
-                    ast.AnnAssign(target=ast.Name(id=name)),
-                    ast.Expr(value=ast.Constant(value=str(text))),
-                ):
-                    notes[name] = " ".join(text.split())
+    notes = _notes(section)
     rows = [
         f"| `{dot}{key.name}` | `{key.default!r}` | {notes[key.name]} |"
         for key in fields(section)
@@ -71,6 +64,54 @@ def _table(heading: str, section: type, dot: str) -> list[str]:
         "|---|---|---|",
     ]
     return [*head, *rows, ""]
+
+
+def _family_table(section: str) -> list[str]:
+    """The keys of a section that other families have, or have otherwise than StyleALAE."""
+    families: dict[tuple[str, str, str], list[str]] = {}
+    for family in NAMES:
+        config: type[Any] = getattr(sections(family), section)
+        notes = _notes(config)
+        for key in fields(config):
+            row = f"`{section}.{key.name}`", f"`{key.default!r}`", notes[key.name]
+            families.setdefault(row, []).append(family)
+    names = list(dict.fromkeys(name for name, _, _ in families))
+    rows = [
+        f"| {name} | {_among(of)} | {default} | {note} |"
+        for (name, default, note), of in sorted(
+            families.items(), key=lambda row: names.index(row[0][0])
+        )
+        if NAMES[0] not in of
+    ]
+    head = [
+        f"## {section} of other families\n",
+        f"Keys that `{NAMES[0]}` does not have, or has with another default or meaning.\n",
+        "| Key | Families | Default | Meaning |",
+        "|---|---|---|---|",
+    ]
+    return [*head, *rows, ""]
+
+
+def _among(families: Sequence[str]) -> str:
+    others = [name for name in NAMES if name not in families]
+    if len(others) < len(families):
+        return f"all but {', '.join(f'`{name}`' for name in others)}"
+    return ", ".join(f"`{name}`" for name in families)
+
+
+def _notes(section: type) -> dict[str, str]:
+    """The docstring under each field, in one line that a cell of a table holds."""
+    notes: dict[str, str] = {}
+    for base in filter(is_dataclass, reversed(section.__mro__)):
+        body = ast.parse(inspect.getsource(base)).body[0].body  # type: ignore[attr-defined]
+        for field, note in pairwise(body):
+            match field, note:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    notes[name] = " ".join(text.split()).replace("|", r"\|")
+    return notes
 
 
 def errors() -> str:

@@ -22,6 +22,7 @@ from pipeline.world import World
 from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.errors import DataError
+from stylealae.families import NAMES, sections
 from stylealae.networks import build
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -115,6 +116,23 @@ def test_every_command_and_key_is_listed(lists: ModuleType):
         else:
             for key in fields(section.default_factory()):
                 assert f"| `{section.name}.{key.name}` |" in keys
+    for family in NAMES:
+        for name, config in sections(family)._asdict().items():
+            for key in fields(config):
+                assert f"| `{name}.{key.name}` |" in keys, f"{family} has {name}.{key.name}"
+
+
+def test_a_key_stands_with_the_families_that_have_it_so(lists: ModuleType):
+    rows = [line.split(" | ") for line in lists.keys().splitlines()]
+    found = {(row[0], row[2]): row[1] for row in rows if len(row) == 4}
+    for key, default, families in (
+        ("loss.game_weight", "1.0", "`age`"),
+        ("loss.game_weight", "0.25", "`intro_vae`"),
+        ("loss.heads_apart", "1.0", "`aae_heads`"),
+        ("model.critic_hidden", "1000", "all but `stylealae`, `stylealae_separate`, `alae`"),
+    ):
+        assert found[f"| `{key}`", f"`{default}`"] == families
+    assert not any(key == "| `loss.reciprocity_weight`" for key, _ in found)
 
 
 def test_every_metric_has_its_row():
