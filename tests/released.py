@@ -12,26 +12,21 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from tests.shared_data import FIXTURES, needs
+
 __all__ = ["MODELS", "checkpoint", "golden"]
 
 HERE = Path(__file__).parent / "fixtures"
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "fixtures"
 SMALL, LARGE = "style_rgb_32", "style_rgb_256"
 MODELS = (
     SMALL,
-    pytest.param(
-        LARGE,
-        marks=pytest.mark.skipif(
-            not (SHARED / f"{LARGE}.safetensors").exists(),
-            reason=f"{LARGE}.safetensors (11 MB) is not in ../shared/fixtures",
-        ),
-    ),
+    pytest.param(LARGE, marks=needs(FIXTURES / f"{LARGE}.safetensors")),  # 11 MB
 )
 
 
 def golden(name: str) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
     """All tensors of a model's file, its weights among them, and what its cases are."""
-    folder = HERE if name == SMALL else SHARED
+    folder = HERE if name == SMALL else FIXTURES
     with safe_open(folder / f"{name}.safetensors", "pt") as file:
         tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
         return tensors, json.loads(file.metadata()["meta"])["cases"]
@@ -42,7 +37,7 @@ def checkpoint(name: str, folder: Path) -> Path:
 
     Its averaged weights are those in use times 0.9, so that the two can be told apart.
     """
-    path = SHARED / f"{name}.pth"
+    path = FIXTURES / f"{name}.pth"
     if path.exists():
         return path
     models: dict[str, dict[str, Tensor]] = {}

@@ -23,8 +23,8 @@ from stylealae.file_hash import sha256_of
 from stylealae.image_grid import to_uint8
 from stylealae.networks import build
 from tests.released import checkpoint
+from tests.shared_data import FAIRFACE, needs
 
-FAIRFACE = Path(__file__).resolve().parents[4] / "shared/data/fairface224_1500.tar"
 SMALL = ModelConfig(
     resolution=16, start_channels=4, max_channels=8, z_width=8, w_width=8, mapping_layers=2
 )
@@ -441,7 +441,7 @@ def test_a_released_checkpoint_goes_through_every_tool(photos: Path, tmp_path: P
     assert "stylealae import" in refused.output
 
 
-@pytest.mark.skipif(not FAIRFACE.exists(), reason="needs ../shared/data/fairface224_1500.tar")
+@needs(FAIRFACE)
 def test_real_faces_and_their_labels(snapshot: Path, tmp_path: Path):
     out = tmp_path / "d"
     said = numbers("directions", snapshot, FAIRFACE, "--count", "150", "--out", out)

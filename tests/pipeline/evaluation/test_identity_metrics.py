@@ -27,8 +27,8 @@ from stylealae import StyleALAE
 from stylealae.config import ModelConfig
 from stylealae.errors import ConfigError
 from stylealae.networks import build
+from tests.shared_data import LONDON, needs
 
-LONDON = Path(__file__).resolve().parents[4] / "shared/data/london1024_20.tar"
 SMALL = ModelConfig(
     resolution=64, start_channels=2, max_channels=4, z_width=4, w_width=4, mapping_layers=1
 )
@@ -96,7 +96,7 @@ def test_what_cannot_be_read_is_refused(faces: Path, monkeypatch: pytest.MonkeyP
         require(Evaluation(["identity-rendered"], context))
 
 
-@pytest.mark.skipif(not LONDON.exists(), reason="needs ../shared/data/london1024_20.tar")
+@needs(LONDON)
 @pytest.mark.skipif(not dlib_models.installed(), reason="needs the extra faces")
 def test_a_face_is_its_own_and_not_the_next_persons(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()

@@ -19,10 +19,9 @@ from pipeline.faces.alignment import align, square_of
 from pipeline.faces.landmarks import Points, detector, read_points, read_table
 from pipeline.faces.photos import landmarks_of, photos_of
 from stylealae.errors import DataError
+from tests.shared_data import LONDON, needs
 
 CASES = Path(__file__).resolve().parents[2] / "cases"
-LONDON = Path(__file__).resolve().parents[4] / "shared/data/london1024_20.tar"
-real = pytest.mark.skipif(not LONDON.exists(), reason="needs ../shared/data/london1024_20.tar")
 FACE = [[40.0, 50.0], [60.0, 50.0], [42.0, 75.0], [58.0, 75.0]]
 
 
@@ -140,7 +139,7 @@ def opened(data: bytes) -> Pixels:
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
-@real
+@needs(LONDON)
 def test_real_photos_are_cut_as_the_crops_that_came_with_them():
     files = london()
     originals = sorted(name for name in files if name.endswith(".tem"))

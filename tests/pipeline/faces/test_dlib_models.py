@@ -17,10 +17,9 @@ from pipeline.faces import dlib_models
 from pipeline.faces.alignment import square_of
 from pipeline.faces.landmarks import detector, read_points, usual_detector
 from stylealae.errors import ConfigError
+from tests.shared_data import LONDON, needs
 
-LONDON = Path(__file__).resolve().parents[4] / "shared/data/london1024_20.tar"
 extra = pytest.mark.skipif(not dlib_models.installed(), reason="needs the extra faces")
-real = pytest.mark.skipif(not LONDON.exists(), reason="needs ../shared/data/london1024_20.tar")
 FOLDER = "london1024/unaligned1350"
 
 
@@ -34,7 +33,7 @@ def opened(data: bytes) -> Pixels:
 
 
 @extra
-@real
+@needs(LONDON)
 def test_landmarks_are_near_those_set_by_hand():
     assert usual_detector() == "dlib"
     find = detector("dlib")
@@ -52,7 +51,7 @@ def test_landmarks_are_near_those_set_by_hand():
 
 
 @extra
-@real
+@needs(LONDON)
 def test_a_folder_of_photos_becomes_crops_by_one_command(tmp_path: Path):
     (photo,) = london(f"{FOLDER}/021_03.jpg")
     (tmp_path / "in").mkdir()
@@ -71,7 +70,7 @@ def test_a_folder_of_photos_becomes_crops_by_one_command(tmp_path: Path):
 
 
 @extra
-@real
+@needs(LONDON)
 def test_one_person_is_nearer_than_another_and_small_images_do():
     me, other = london("london1024/003_neutral.jpg", "london1024/006_neutral.jpg")
     who = dlib_models.Recogniser()

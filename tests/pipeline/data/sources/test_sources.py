@@ -18,9 +18,7 @@ from pipeline.data.images import load_images, read_images
 from pipeline.data.sources.containers import ZipOfFiles
 from pipeline.data.sources.registry import open_source
 from stylealae.errors import DataError
-
-REAL = Path(__file__).resolve().parents[5] / "shared" / "data"
-real = pytest.mark.skipif(not REAL.is_dir(), reason="the real images are not on this machine")
+from tests.shared_data import FAIRFACE, MNIST, needs
 
 
 @pytest.fixture(params=["folder", "zip", "tar"])
@@ -316,18 +314,18 @@ def test_tools_see_images_as_training_does(photos: Path, tmp_path: Path) -> None
         load_images([tmp_path / "bad.png"], 16)
 
 
-@real
+@needs(MNIST)
 def test_the_real_mnist() -> None:
-    source = open_source(str(REAL / "mnist"))
+    source = open_source(str(MNIST))
     assert source.name == "idx"
     assert source.splits == {"train": range(60_000), "test": range(60_000, 70_000)}
     assert [source.read(i).labels["class"] for i in (0, 1, 60_000)] == [5.0, 0.0, 7.0]
     assert source.read(0).image.shape == (32, 32, 1)
 
 
-@real
+@needs(FAIRFACE)
 def test_real_photos_in_a_tar_with_labels() -> None:
-    source = open_source(str(REAL / "fairface224_1500.tar"))
+    source = open_source(str(FAIRFACE))
     assert (source.name, len(source)) == ("tar", 1500)
     assert source.label_names == ("age", "gender")
     sample = source.read(1499)
