@@ -146,3 +146,14 @@ def test_an_error_is_found_by_its_words(lists: ModuleType, tmp_path: Path):
     words = shown.stderr.removeprefix(f"error: {tmp_path}").strip()
     assert words == "exists: name another folder, or replace it with --overwrite"
     assert f"… {words}" in lists.errors()
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.json")), ids=lambda page: page.name)
+def test_commands_of_a_table_name_what_everybody_has(page: Path):
+    text = page.read_text()
+    for command in re.findall(r'"command": "((?:[^"\\]|\\.)*)"', text):
+        assert command.startswith("stylealae ")
+        for path in re.findall(r"[^\s='\",]*/[^\s'\",]*", command):
+            assert not path.startswith("/"), command
+            ours = path.startswith(("datasets/", "runs/", "docs/")) or (ROOT / path).exists()
+            assert ours or f'"{path}": {{' in text, command  # or the name of an entry
