@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-__all__ = ["CELL", "Row", "cell_box", "image_grid", "paired_grid", "to_uint8"]
+__all__ = ["CELL", "Row", "cell_box", "image_grid", "paired_grid", "rows_in", "to_uint8"]
 
 Row = tuple[str, Tensor]
 PAPER, INK = (255, 255, 255), (40, 40, 40)
@@ -81,6 +81,13 @@ def cell_box(
     right = size[0] - margin - column * (cell + gap)
     low = size[1] - margin - row * (cell + gap)
     return right - cell, low - cell, right, low
+
+
+def rows_in(height: int, resolution: int) -> int:
+    """Rows of images in a grid that is so high, of images of that resolution, without a title."""
+    cell = _side(resolution, CELL)
+    margin, gap = _sizes(cell)
+    return (height - 2 * margin + gap) // (cell + gap)
 
 
 def paired_grid(

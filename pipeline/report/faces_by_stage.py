@@ -4,13 +4,12 @@ R resolution; a grid has a row of originals, one of their reconstructions and tw
 cells end at its right and lower margins.
 """
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image
 
+from pipeline.report.document import png_uri
 from pipeline.report.run import ImageGrid, Run
 from stylealae.image_grid import CELL, cell_box
 
@@ -54,14 +53,8 @@ def faces_table(run: Run) -> str:
 
 
 def _strip(name: str, pictures: Sequence[Image.Image]) -> str:
-    cells = (f'<td><img src="{_small(x)}" alt="{name}"></td>' for x in pictures)
+    cells = (f'<td><img src="{png_uri(x)}" alt="{name}"></td>' for x in pictures)
     return f"<tr>{''.join(cells)}</tr>"
-
-
-def _small(picture: Image.Image) -> str:
-    stream = io.BytesIO()
-    picture.save(stream, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
 def faces_by_stage(grids: Sequence[ImageGrid]) -> FacesByStage | None:

@@ -1,38 +1,23 @@
-"""report.html: one file that opens from the disk, without a network.
+"""report.html: a run on one page."""
 
-Pictures are embedded, large ones smaller than they are and linked to their files; curves are SVG.
-"""
-
-import base64
-import hashlib
-import io
-import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
-from urllib.parse import quote
-
-from PIL import Image
 
 from pipeline.config import RunConfig, as_dict
 from pipeline.config.leaves import leaves
 from pipeline.planning.forecast import Outlook
 from pipeline.planning.tables import plan_table
 from pipeline.report.charts import Curve, Mark, chart, short
+from pipeline.report.document import document, link, picture, plain, table, write
 from pipeline.report.faces_by_stage import faces_table
 from pipeline.report.run import FINISHED, Run, as_mapping, read_run, run_folder
 from pipeline.storage import open_storage
 from pipeline.training.progress import READINGS, memorization_warning
-from stylealae.errors import ConfigError
 
 __all__ = ["REPORT", "write_report", "write_report_of"]
 
 REPORT = "report.html"
-STYLE = Path(__file__).parent / "report.css"
-WIDEST = 1100
-AS_IS_BYTES = 400_000
 TIMES = "×"  # noqa: RUF001
 
 
@@ -45,7 +30,7 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     """
     run = read_run(folder)
     out = out or folder / REPORT
-    _write(page(run, out.parent), out)
+    write(page(run, out.parent), out)
     return out
 
 
@@ -61,21 +46,11 @@ def write_report_of(url: str, out: Path | None = None) -> str:
     with run_folder(url, pictures=True) as folder:
         text = page(read_run(folder), None if out else folder)
     if out:
-        _write(text, out)
+        write(text, out)
         return str(out)
     storage = open_storage(url)
     storage.write(REPORT, text.encode())
     return storage.at(REPORT)
-
-
-def _write(text: str, out: Path) -> None:
-    scratch = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(text, encoding="utf-8")
-        os.replace(scratch, out)
-    except OSError as error:
-        raise ConfigError(f"cannot write {out}: {error}") from error
 
 
 def page(run: Run, beside: Path | None) -> str:
@@ -91,32 +66,8 @@ def page(run: Run, beside: Path | None) -> str:
         "Config": _config(run, cfg),
         "Environment": _environment(run),
     }
-    sections = {title: body for title, body in sections.items() if body}
-    links = "".join(f'<a href="#{t.lower()}">{t}</a>' for t in sections)
-    bodies = "".join(
-        f'<section id="{t.lower()}"><h2>{t}</h2>{body}</section>' for t, body in sections.items()
-    )
-    style = STYLE.read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_policy(style)}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(name)}: report</title><style>{style}</style></head><body>"
-        f"<header><h1>{escape(name)}</h1><p>{_headline(run, cfg)}</p><nav>{links}</nav></header>"
-        f"<main><dl class='facts'>{_facts(run)}</dl>{bodies}</main>"
-        f"<footer>Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by <code>stylealae report</code>."
-        "</footer></body></html>\n"
-    )
-
-
-def _policy(style: str) -> str:
-    """What the page may load and run: its own style sheet, the pictures in it, and no script."""
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; "
-        "form-action 'none'"
-    )
+    facts = f"<dl class='facts'>{_facts(run)}</dl>"
+    return document(name, _headline(run, cfg), sections, command="report", above=facts)
 
 
 def _headline(run: Run, cfg: RunConfig | None) -> str:
@@ -176,47 +127,18 @@ def _pictures(run: Run, beside: Path | None) -> Iterator[str]:
     for name in FINISHED:
         caption = f"{Path(name).stem.capitalize()} of the finished model"
         if (run.folder / name).exists():
-            yield _picture(run.folder / name, caption, beside)
+            yield picture(run.folder / name, caption, beside)
     last = {grid.resolution: grid for grid in run.grids}
     for grid in reversed(last.values()):
         size = f"{grid.resolution}{TIMES}{grid.resolution}"
-        yield _picture(grid.path, f"At {size}, after {grid.seen:,} images", beside)
+        yield picture(grid.path, f"At {size}, after {grid.seen:,} images", beside)
     earlier = [grid for grid in run.grids if last[grid.resolution] is not grid]
     if earlier and beside:
         links = ", ".join(
-            f'<a href="{escape(_link(g.path, beside))}">{g.resolution} at {short(g.seen)}</a>'
+            f'<a href="{escape(link(g.path, beside))}">{g.resolution} at {short(g.seen)}</a>'
             for g in earlier
         )
         yield f"<p>Earlier sheets, by resolution and images seen: {links}.</p>"
-
-
-def _picture(path: Path, caption: str, beside: Path | None) -> str:
-    caption = escape(caption)
-    try:
-        source = f'<img src="{_embedded(path)}" alt="{caption}" loading="lazy">'
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        source = f"<em>it cannot be shown here: {escape(str(error))}</em>"
-    if beside:
-        source = f'<a href="{escape(_link(path, beside))}" title="the file itself">{source}</a>'
-    return f'<figure class="sheet"><figcaption>{caption}</figcaption>{source}</figure>'
-
-
-def _embedded(path: Path) -> str:
-    """The picture as a data URI: the file itself if it is small, else at most WIDEST wide."""
-    with Image.open(path, formats=["PNG"]) as image:
-        if image.width <= WIDEST and path.stat().st_size <= AS_IS_BYTES:
-            return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
-        small = image.convert("RGB")
-    if small.width > WIDEST:
-        height = max(1, round(small.height * WIDEST / small.width))
-        small = small.resize((WIDEST, height), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    small.save(stream, "JPEG", quality=88, subsampling=0)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
-
-
-def _link(path: Path, beside: Path) -> str:
-    return quote(Path(os.path.relpath(path, beside)).as_posix())
 
 
 def _curves(run: Run, marks: Sequence[Mark]) -> Iterator[str]:
@@ -248,7 +170,7 @@ def _scores(run: Run) -> str:
         for score in run.scores
     ]  # fmt: skip
     headings = ("score", "value", "measured as", "on", "after images")
-    return _table(headings, rows) if rows else ""
+    return table(headings, rows) if rows else ""
 
 
 def _metrics(run: Run) -> str:
@@ -261,20 +183,13 @@ def _metrics(run: Run) -> str:
             f"{low[1]:.4g} at {low[0]:,.0f}", f"{high[1]:.4g} at {high[0]:,.0f}",
         ))  # fmt: skip
     headings = ("metric", "last", "images seen", "lowest", "highest")
-    return _table(headings, rows) if rows else ""
+    return table(headings, rows) if rows else ""
 
 
 def _plan(cfg: RunConfig) -> str:
-    table = plan_table(Outlook(cfg=cfg))
-    rows = zip(*(column.cells for column in table.columns), strict=True)
-    return _table([str(c.header) for c in table.columns], [[str(v) for v in row] for row in rows])
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(h)}</th>" for h in headings)
-    body = "".join("<tr>" + "".join(f"<td>{escape(v)}</td>" for v in row) + "</tr>" for row in rows)
-    top = f"<thead><tr>{head}</tr></thead>" if any(headings) else ""
-    return f'<div class="wide" tabindex="0"><table>{top}<tbody>{body}</tbody></table></div>'
+    columns = plan_table(Outlook(cfg=cfg)).columns
+    rows = zip(*(column.cells for column in columns), strict=True)
+    return table([str(c.header) for c in columns], [[str(v) for v in row] for row in rows])
 
 
 def _config(run: Run, cfg: RunConfig | None) -> str:
@@ -285,15 +200,11 @@ def _config(run: Run, cfg: RunConfig | None) -> str:
     if cfg is not None:
         usual = dict(leaves(as_dict(RunConfig())))
         differs = [(k, v) for k, v in leaves(as_dict(cfg)) if usual.get(k) != v]
-    shown = _table(("key", "value"), [(k, _plain(v)) for k, v in differs]) if differs else ""
-    every = escape("\n".join(f"{k}: {_plain(v)}" for k, v in leaves(run.config)))
+    shown = table(("key", "value"), [(k, plain(v)) for k, v in differs]) if differs else ""
+    every = escape("\n".join(f"{k}: {plain(v)}" for k, v in leaves(run.config)))
     heading = "<p>What differs from the defaults:</p>" if differs else ""
     folded = f'<summary>The whole config</summary><pre tabindex="0">{every}</pre>'
     return f"{heading}{shown}<details>{folded}</details>"
-
-
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _environment(run: Run) -> str:
@@ -308,4 +219,4 @@ def _environment(run: Run) -> str:
             f"{e.get('time')} at {e['seen']:,} images" for e in run.environments[-9:]
         )
         rows.append(("stages started", starts))
-    return _table(("", ""), rows)
+    return table(("", ""), rows)

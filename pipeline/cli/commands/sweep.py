@@ -35,8 +35,9 @@ __all__ = ["sweep"]
               help="Images to generate, and at most so many real ones.")  # fmt: skip
 @click.option("--labels", default="", help="As `evaluate` has it.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False),
-              help="JSON file to add the runs to, with the table beside it.  [default: sweep.json "
-                   "in the first config's run_dir]")  # fmt: skip
+              help="JSON file to add the runs to; beside it the table, and a page of this sweep's "
+                   "images and curves.  [default: sweep.json in the first config's "
+                   "run_dir]")  # fmt: skip
 @resumable
 def sweep(
     arguments: Sequence[str], at_most: int, ray: str, cpus: float, gpus: float, metrics: str,
@@ -54,6 +55,7 @@ def sweep(
     is trained and measured is left alone. Runs that differ in their seed alone share a line: mean
     and deviation. A run that fails does not end the others; they are named at the end.
     """  # noqa: D301
+    from pipeline.report.comparison_page import write_comparison
     from pipeline.report.published_results import command_of
     from pipeline.report.sweep import runs_of
     from pipeline.report.sweep_runs import SweepEvaluation, absolute, job_of
@@ -80,7 +82,10 @@ def sweep(
     file = out or Path(runs[0].cfg.run_dir).parent / "sweep.json"
     record(file, found)
     click.echo(table_of(found))
-    click.echo(f"{file}, {file.with_suffix('.md')}")
+    written = [file, file.with_suffix(".md")]
+    if folders := [str(run.folder) for run in runs if run.name in found]:
+        written.append(write_comparison(folders, file.with_suffix(".html")))
+    click.echo(", ".join(map(str, written)))
     if failed:
         named = "; ".join(f"{name}: {error}" for name, error in failed.items())
         raise DataError(f"{len(failed)} of {len(runs)} runs failed ({named}): mend, run it again")

@@ -60,14 +60,18 @@ def _look(run: str) -> "RenderableType":
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="A page of the same, with curves over each other and images beside each other "
+                   "(.html), or these images alone (.png).")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="As JSON; the default without a terminal.")
 @reports_errors
-def compare(runs: Sequence[str], as_json: bool) -> None:
+def compare(runs: Sequence[str], out: Path | None, as_json: bool) -> None:
     """Put runs side by side: config keys that differ, images, speed, losses, metrics, scores.
 
     \b
     stylealae compare runs/demo runs/faster
-    stylealae compare runs/a runs/b runs/c --json
+    stylealae compare runs/demo runs/faster --out compared.html
+    stylealae compare runs/mnist/*/seed=0 --out images.png
 
     Losses and metrics are the last that were written; scores are those of `stylealae evaluate RUN`.
     """  # noqa: D301
@@ -78,6 +82,11 @@ def compare(runs: Sequence[str], as_json: bool) -> None:
     from pipeline.report.run import fetched_run
     from stylealae.errors import printable
 
+    if out is not None:
+        from pipeline.report.comparison_page import write_comparison
+
+        click.echo(write_comparison(runs, out))
+        return
     rows = compared([fetched_run(run) for run in runs])
     if as_json or not sys.stdout.isatty():
         found: dict[str, dict[str, Any]] = {}

@@ -6,18 +6,23 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
+from PIL import Image
 from rich.console import Console
 
 from pipeline.cli.app import main
 from pipeline.config import RunConfig, as_dict
+from pipeline.report.comparison_page import names_of
 from pipeline.report.dashboard import dashboard, sparkline
 from pipeline.report.page import write_report
 from pipeline.report.run import fetched_run, read_run
 from pipeline.storage import open_storage
 from pipeline.training.run_files import publish
 from stylealae.config import ModelConfig, ScheduleConfig
+from stylealae.image_grid import image_grid
 from tests.pipeline.storage.bucket import bucket
 
 SMALL = ModelConfig(
@@ -70,6 +75,80 @@ def test_runs_differ_in_what_they_were_asked_and_what_they_came_to(tmp_path: Pat
     assert found["loss"] == {"critic": [1.0, 1.5]}
     assert found["metric"] == {"psnr": [20.0, 15.0]}
     assert found["score"] == {"fid": [None, 40.0]}
+
+
+def drawn(run: Path, originals: torch.Tensor, value: float, *, encodes: bool = True) -> Path:
+    """Adds a grid of 8x8 images as training draws it: reconstructions and samples of one value."""
+    made = torch.full_like(originals, value)
+    rows = [("originals", originals), ("samples", made.repeat(2, 1, 1, 1))]
+    if encodes:
+        rows.insert(1, ("reconstructions", made / 2))
+    (run / "images").mkdir()
+    image_grid(rows, columns=len(originals)).save(run / "images/0008-seen-0000001000.png")
+    return run
+
+
+def test_images_of_runs_stand_in_one_picture(tmp_path: Path):
+    x = torch.linspace(-1, 1, 16).repeat_interleave(3 * 64).view(16, 3, 8, 8)
+    a = drawn(left(tmp_path / "runs/a/0", lr=0.002, upto=1000), x, 0.8)
+    b = drawn(left(tmp_path / "runs/b/0", lr=0.004, upto=500), x, -0.4, encodes=False)
+    none = left(tmp_path / "runs/c/0", lr=0.004, upto=500)
+    out = tmp_path / "new/images.png"
+    shown = CliRunner().invoke(main, ["compare", str(a), str(b), str(none), "--out", str(out)])
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout == f"{out}\n"
+    blank = torch.ones_like(x[:8])
+    rows = [
+        ("originals", x[8:]),
+        ("a", torch.cat((torch.full_like(blank, 0.4), torch.full_like(blank, 0.8)))),
+        ("b", torch.cat((blank, torch.full_like(blank, -0.4)))),
+    ]
+    title = "left: reconstructions of the originals above them, right: samples"
+    wanted = np.asarray(image_grid(rows, columns=16, title=title), dtype=int)
+    with Image.open(out) as picture:
+        assert np.abs(np.asarray(picture, dtype=int) - wanted).max() <= 1
+
+
+def test_a_page_has_curves_of_all_runs_and_what_differs(tmp_path: Path):
+    x = torch.zeros(16, 3, 8, 8)
+    a = drawn(left(tmp_path / "a", lr=0.002, upto=1000), x, 0.8)
+    b = left(tmp_path / "b<i>", lr=0.004, upto=500)
+    scored(b, fid=40.0)
+    out = tmp_path / "compared.html"
+    shown = CliRunner().invoke(main, ["compare", str(a), str(b), "--out", str(out)])
+    assert shown.exit_code == 0, shown.output
+    page = out.read_text()
+    assert "b<i>" not in page
+    assert "b&lt;i&gt;" in page
+    for title in ("Loss: critic", "Metric: psnr", "Speed"):
+        figure = page.partition(f"<figcaption>{title}")[2].partition("</figure>")[0]
+        assert figure.count("<polyline") == 2, title
+    assert "<td>schedule.lr</td><td>[0.002]</td><td>[0.004]</td>" in page
+    assert "<td>fid</td><td>-</td><td>40</td>" in page
+    assert page.count("<img") == 1
+
+
+@pytest.mark.parametrize(
+    ("places", "names"),
+    [
+        (["runs/faces/vae/seed=0", "runs/faces/wae/seed=0"], ["vae", "wae"]),
+        (["runs/a", "runs/a/b"], ["runs/a", "b"]),
+        (["s3://bucket/runs/a", "runs/b/"], ["s3:/bucket/runs/a", "runs/b"]),
+        (["runs/a"], ["runs/a"]),
+        (["runs/a", "runs/a"], ["runs/a", "runs/a"]),
+    ],
+)
+def test_runs_are_named_by_what_tells_them_apart(places: list[str], names: list[str]):
+    assert names_of(places) == names
+
+
+def test_a_picture_of_runs_without_images_is_refused(tmp_path: Path):
+    run = left(tmp_path / "a", lr=0.002, upto=1000)
+    for out, said in (("a.png", "has drawn images yet"), ("a.jpg", "not in .html or .png")):
+        shown = CliRunner().invoke(main, ["compare", str(run), "--out", str(tmp_path / out)])
+        assert shown.exit_code == 1
+        assert said in shown.stderr
+        assert not (tmp_path / out).exists()
 
 
 def test_a_report_has_the_scores_of_evaluate(tmp_path: Path):
