@@ -45,7 +45,8 @@ class Styled(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of x, bias, scale, shift and noise_weight."""
-        given = (_laid_like(g, ctx.saved_tensors[0]), *ctx.saved_tensors)
+        kept = ctx.saved_tensors  # once: of a block that is computed again they are given once
+        given = (_laid_like(g, kept[0]), *kept)
         *found, d_noise = compiled(formulas.styled_backward, given, ctx.blurred)
         return *found, None, d_noise, None, None
 
@@ -108,7 +109,8 @@ class _NormalisedBackward(torch.autograd.Function):
     def backward(ctx: Any, h: Tensor | None, h_bias: Tensor | None) -> tuple[Tensor | None, ...]:
         if h is None and h_bias is None:
             return (None,) * 11
-        given = (_laid_like(h, ctx.saved_tensors[5]), h_bias, *ctx.saved_tensors)
+        kept = ctx.saved_tensors
+        given = (_laid_like(h, kept[5]), h_bias, *kept)
         *found, mean, var = compiled(formulas.normalised_twice, given, *ctx.how)
         return *found, None, mean, var, None, None
 

@@ -9,7 +9,7 @@ import importlib.util
 import logging
 import os
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FunctionType
 from typing import Any, Literal, TypeVar
@@ -34,6 +34,9 @@ COMPILERS = "4"
 """Processes that compile: a formula has no more kernels."""
 
 _devices: set[str] = set()
+_again: frozenset[str] = frozenset()
+"""Where what is computed again goes through a compiler, or the formula in its place."""
+_failed = False
 _calls: dict[Hashable, Callable[..., Any]] = {}
 _plans: list[Callable[..., Any]] = []
 
@@ -49,8 +52,10 @@ def fuse(mode: Fuse, cache: Path | None = None) -> None:
             a folder for each CPU instruction set: by another's kernels torch's compiler computes
             nonsense. The environment's TORCHINDUCTOR_CACHE_DIR goes first.
     """
+    global _failed
     _devices.clear()
     _calls.clear()
+    _failed = False
     if mode == "auto" and torch.cuda.is_available() and not importlib.util.find_spec("triton"):
         _log("Triton is not installed")
     elif mode != "off":
@@ -78,9 +83,27 @@ def planned(device: str, call: Callable[..., object]) -> Iterator[None]:
         _devices.update(before)
 
 
+def fused_as_now() -> AbstractContextManager[None]:
+    """Inside, steps go the way they go here and now, even where a compiler has failed since.
+
+    For what is computed again: it must keep the same tensors for the backward pass.
+    """
+    return _on(frozenset(_devices))
+
+
+@contextmanager
+def _on(devices: frozenset[str]) -> Iterator[None]:
+    global _again
+    before, _again = _again, devices
+    try:
+        yield
+    finally:
+        _again = before
+
+
 def fuses(x: Tensor) -> bool:
     """Whether steps on x go through a compiler."""
-    return x.device.type in _devices and x.shape[0] > 0
+    return x.device.type in _devices | _again and x.shape[0] > 0
 
 
 def compiled(formula: Callable[..., T], tensors: Sequence[Tensor | None], *constants: float) -> T:
@@ -98,7 +121,7 @@ def compiled(formula: Callable[..., T], tensors: Sequence[Tensor | None], *const
         if call := _calls.get(key):
             found: T = call(*given, *constants)
             return found
-        if not _devices:  # the way back of what went forwards before a compiler failed
+        if _failed:  # of what went forwards before, or goes forwards again
             return formula(*given, *constants)
         return _first(formula, key, given, constants)
 
@@ -110,6 +133,7 @@ def _first(
     constants: Sequence[float],
 ) -> T:
     """The first call of its kind, which compiles; if that fails the formula itself."""
+    global _failed
     import torch._dynamo  # a second of a start: only where something is compiled
 
     own = _own(formula, len(_calls))
@@ -122,6 +146,7 @@ def _first(
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
+        _failed = True
         _devices.clear()
         _log(f"compiling {formula.__name__} failed, {type(error).__name__}: {error}")
         return formula(*given, *constants)

@@ -4,7 +4,8 @@ Legend: N batch, C channels, R resolution. Every layer is twice differentiable (
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -13,7 +14,7 @@ import torch.nn.functional as fn
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from stylealae.ops.compiler import fuses
+from stylealae.ops.compiler import fused_as_now, fuses
 from stylealae.ops.convolution import convolved, convolved_up
 from stylealae.ops.fused import SLOPE
 from stylealae.ops.linear import linear
@@ -163,5 +164,17 @@ def recomputed(block: Callable[..., T], on: bool) -> Callable[..., T]:
     if not on:
         return block
     return partial(
-        checkpoint, block, use_reentrant=False, preserve_rng_state=False, context_fn=same_again
+        checkpoint, block, use_reentrant=False, preserve_rng_state=False, context_fn=_same_again
     )
+
+
+def _same_again() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """For a pass now, and for the same pass when it is computed again: as precise, and as fused."""
+    now, again = same_again()
+    return now, _both(again, fused_as_now())
+
+
+@contextmanager
+def _both(a: AbstractContextManager[None], b: AbstractContextManager[None]) -> Iterator[None]:
+    with a, b:
+        yield
