@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
+from stylealae.errors import ConfigError
 from stylealae.ops.precision import tf32
 from stylealae.phases import AnyPhase
 
@@ -32,7 +33,15 @@ def half_of(precision: str, device: torch.device) -> torch.dtype | None:
 
     A CPU whose vector instructions know no bf16 multiplies it number by number, six to thirteen
     times slower than float32: there bf16 is float32, which rounds less.
+
+    Raises:
+        ConfigError: a GPU has no instructions for bf16 (NVIDIA's before Ampere).
     """
+    if precision == "bf16" and device.type == "cuda" and not _gpu_multiplies_bf16():
+        raise ConfigError(
+            "engine.precision is bf16, for which this GPU has no instructions: set "
+            "engine.precision=fp16, or fp32"
+        )
     if precision == "bf16" and device.type == "cpu" and not multiplies_bf16():
         log.warning(
             "engine.precision=bf16 is computed in float32: this processor has no instructions for "
@@ -45,6 +54,10 @@ def half_of(precision: str, device: torch.device) -> torch.dtype | None:
 def multiplies_bf16() -> bool:
     """Whether oneDNN multiplies bf16 on this CPU in vector instructions."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _gpu_multiplies_bf16() -> bool:
+    return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def may_take_tf32(where: str, phase: AnyPhase) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor
 from pipeline import arithmetic
 from pipeline.config.sections import EngineConfig
 from pipeline.world import World, joined
+from stylealae.errors import ConfigError
 from stylealae.networks import build
 from stylealae.ops.precision import tf32
 from stylealae.ops.tf32x3 import rounded
@@ -127,6 +128,7 @@ def test_a_cpu_without_bf16_computes_it_in_float32_and_says_so(
     multiplies: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(arithmetic, "multiplies_bf16", lambda: multiplies)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     assert arithmetic.half_of("bf16", cpu) == (torch.bfloat16 if multiplies else None)
     assert ("bf16 is computed in float32" in caplog.text) is not multiplies
@@ -135,6 +137,13 @@ def test_a_cpu_without_bf16_computes_it_in_float32_and_says_so(
     assert arithmetic.half_of("fp16", cpu) == torch.float16
     assert arithmetic.half_of("fp32", cpu) is None
     assert not caplog.text
+
+
+def test_a_gpu_without_bf16_is_refused_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    with pytest.raises(ConfigError, match="this GPU has no instructions"):
+        arithmetic.half_of("bf16", torch.device("cuda"))
+    assert arithmetic.half_of("fp16", torch.device("cuda")) == torch.float16
 
 
 def test_bf16_on_a_cpu_without_it_is_float32_to_the_bit(
