@@ -56,7 +56,7 @@ def draw(n: int, p: float, kinds: Sequence[AugmentKind], source: torch.Generator
         "right": SHIFT * (2 * u["right"] - 1),
         "log2_scale": 0.2 * g["log2_scale"],
         "angle": math.pi * (2 * u["angle"] - 1),
-        "brightness": 0.4 * g["brightness"],  # 0.2 of images in [0, 1]
+        "brightness": 0.2 * g["brightness"],
         "log2_contrast": 0.5 * g["log2_contrast"],
         "hue": math.pi * (2 * u["hue"] - 1),
         "log2_saturation": g["log2_saturation"],
@@ -131,14 +131,14 @@ def _warped(x: Tensor, v: TransformValues) -> Tensor:
 
 
 def _coloured(x: Tensor, v: TransformValues) -> Tensor:
-    """Saturation and hue about grey, then contrast and brightness.  [N, C, R, R] -> same"""
+    """Saturation and hue about grey, brightness, then contrast.  [N, C, R, R] -> same"""
     value = {name: v[name][:, None, None, None] for name in COLUMNS["colour"]}
     grey = x.mean(1, keepdim=True)
     colour = (x - grey) * torch.exp2(value["log2_saturation"])
     if x.shape[1] == 3:  # a rotation about the grey axis
         across = (colour.roll(1, 1) - colour.roll(-1, 1)) / math.sqrt(3.0)
         colour = value["hue"].cos() * colour + value["hue"].sin() * across
-    shifted = (grey + colour) * torch.exp2(value["log2_contrast"]) + value["brightness"]
+    shifted = (grey + colour + value["brightness"]) * torch.exp2(value["log2_contrast"])
     changes = torch.cat(list(value.values()), dim=1).any(1)  # [N, 1, 1]
     return torch.where(changes[:, None], shifted, x)
 
