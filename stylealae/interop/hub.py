@@ -26,8 +26,8 @@ from stylealae.interop.pretrained import pretrained
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["SCHEME", "HubDataset", "HubFile", "OnHub", "dataset", "dataset_commit", "model"]
-__all__ += ["push", "repository"]
+__all__ = ["SCHEME", "HubDataset", "HubFile", "OnHub", "dataset", "dataset_address"]
+__all__ += ["dataset_commit", "model", "push", "repository"]
 
 SCHEME = "hf://"
 ANSWER_S = 30
@@ -105,37 +105,52 @@ class HubDataset:
     """A data set at one commit."""
 
     pinned: str
-    """`hf://datasets/owner/name@commit`."""
+    """`hf://datasets/owner/name[/folder]@commit`."""
+    folder: str
+    """The one that was asked for; empty for all."""
     files: tuple[HubFile, ...]
+    """Those in that folder and below it."""
 
 
-def repository(name: str) -> tuple[str, str]:
-    """`hf://datasets/owner/name@revision` -> owner/name, and the revision or nothing."""
-    repo, _, revision = name.removeprefix(SCHEME).removeprefix("datasets/").partition("@")
-    return repo, revision
+def repository(name: str) -> tuple[str, str, str]:
+    """`hf://datasets/owner/name/folder@revision` -> owner/name, the folder and the revision.
+
+    Empty where one is not given.
+    """
+    path, _, revision = name.removeprefix(SCHEME).removeprefix("datasets/").partition("@")
+    parts = path.rstrip("/").split("/")
+    return "/".join(parts[:2]), "/".join(parts[2:]), revision
+
+
+def dataset_address(repo: str, folder: str, revision: str) -> str:
+    """What `repository` takes apart."""
+    return f"{SCHEME}datasets/{'/'.join(filter(None, (repo, folder)))}@{revision}"
 
 
 def dataset(name: str) -> HubDataset:
-    """The files of `owner/name[@revision]`, at the commit that this is now; none is fetched.
+    """The files of `owner/name[/folder][@revision]`, at the commit that this is now.
+
+    None is fetched.
 
     With HF_HUB_OFFLINE those that the cache holds.
 
     Raises:
         DataError: it cannot be had.
     """
-    hub, (repo, _) = _library(), repository(name)
+    hub, (repo, folder, revision) = _library(), repository(name)
     if _library("constants").HF_HUB_OFFLINE:
-        folder = _fetched("@".join(filter(None, repository(name))), "dataset", ["*.parquet"],
+        cached = _fetched("@".join(filter(None, (repo, revision))), "dataset", ["*.parquet"],
                           DataError)  # fmt: skip
-        there = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+        there = [file for file in sorted((cached / folder).rglob("*")) if file.is_file()]
         files = tuple(
             HubFile(
-                name=file.relative_to(folder).as_posix(), size=file.stat().st_size,
+                name=file.relative_to(cached).as_posix(), size=file.stat().st_size,
                 digest=file.resolve().name, url="", local=file,
             )
             for file in there
         )  # fmt: skip
-        return HubDataset(pinned=f"{SCHEME}datasets/{repo}@{folder.name}", files=files)
+        pinned = dataset_address(repo, folder, cached.name)
+        return HubDataset(pinned=pinned, folder=folder, files=files)
     commit = dataset_commit(name)
     try:
         found = [
@@ -144,6 +159,7 @@ def dataset(name: str) -> HubDataset:
                 repo, repo_type="dataset", revision=commit, recursive=True
             )
             if isinstance(entry, _library("hf_api").RepoFile)
+            and (not folder or entry.path.startswith(f"{folder}/"))
         ]
     except _failures(hub) as error:
         raise _refused(name, "dataset", error, DataError) from error
@@ -157,7 +173,7 @@ def dataset(name: str) -> HubDataset:
         )
         for entry in found
     )  # fmt: skip
-    return HubDataset(pinned=f"{SCHEME}datasets/{repo}@{commit}", files=files)
+    return HubDataset(pinned=dataset_address(repo, folder, commit), folder=folder, files=files)
 
 
 def dataset_commit(name: str) -> str:
@@ -166,7 +182,7 @@ def dataset_commit(name: str) -> str:
     Raises:
         DataError: the hub cannot be asked, or there is none.
     """
-    hub, (repo, revision) = _library(), repository(name)
+    hub, (repo, _, revision) = _library(), repository(name)
     try:
         return str(hub.HfApi().dataset_info(repo, revision=revision or None).sha)
     except _failures(hub) as error:

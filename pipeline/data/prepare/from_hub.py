@@ -32,8 +32,9 @@ def with_hub_data(
         return cfg
     sides = [4 << stage for stage in range(cfg.model.first_stage, cfg.last_stage + 1)]
     made = f"{sides[0]}-{sides[-1]}-c{cfg.model.channels}"
-    repo, revision = hub.repository(cfg.data.path)
-    root = Path(cfg.data.cache).expanduser() / "hub" / repo.replace("/", "--")
+    repo, below, revision = hub.repository(cfg.data.path)
+    name = "/".join(filter(None, (repo, below)))
+    root = Path(cfg.data.cache).expanduser() / "hub" / name.replace("/", "--")
     root.mkdir(parents=True, exist_ok=True)
     with (root / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -45,9 +46,8 @@ def with_hub_data(
                 raise
         folder = root / commit / made
         if not (folder / MANIFEST).is_file():
-            source = open_source(
-                f"{hub.SCHEME}datasets/{repo}@{commit}", channels=cfg.model.channels
-            )
+            pinned = hub.dataset_address(repo, below, commit)
+            source = open_source(pinned, channels=cfg.model.channels)
             prepare(source, folder, sides, workers=workers, report=report)
         (root / "revisions").mkdir(exist_ok=True)
         (root / "revisions" / (revision or "main").replace("/", "--")).write_text(commit)

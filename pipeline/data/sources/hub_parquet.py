@@ -4,6 +4,7 @@ import hashlib
 from functools import cached_property
 from pathlib import PurePath, PurePosixPath
 
+from pipeline.data.sources.left_aside import hidden
 from pipeline.data.sources.parquet import Parquet
 from pipeline.data.sources.source import Options, needed
 from stylealae.interop import hub
@@ -12,7 +13,7 @@ __all__ = ["HubParquet"]
 
 
 class HubParquet(Parquet):
-    """`hf://datasets/owner/name[@revision]`: pinned to the commit that this is when it is opened.
+    """`hf://datasets/owner/name[/folder][@revision]`: pinned to the commit that this is now.
 
     What the hub's cache holds is read there, and is all there is without a network.
     """
@@ -25,7 +26,16 @@ class HubParquet(Parquet):
 
     def listed(self) -> list[PurePath]:
         """The names of the Parquet files."""
-        return [path for path in self._found if path.suffix == ".parquet"]
+        return [p for p in self._found if p.suffix == ".parquet" and not hidden(str(p))]
+
+    def within(self, path: PurePath) -> PurePath:
+        """The name of a file below the folder that is asked for."""
+        return path.relative_to(self._set.folder)
+
+    def below(self, folder: str) -> str:
+        """The address of a folder of it, at the same commit."""
+        repo, above, commit = hub.repository(self._set.pinned)
+        return hub.dataset_address(repo, str(PurePosixPath(above, folder)), commit)
 
     def opened(self, path: PurePath) -> object:
         """A file, for pyarrow."""

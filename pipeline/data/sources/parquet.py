@@ -2,12 +2,11 @@
 
 The images' column holds {bytes, path}; the other columns of numbers and text become labels, a
 ClassLabel by the name of its class. Files named train, validation or test, with a number or
-without, or in folders of those names, belong to those splits.
+without, or in folders of those names, belong to those splits; `parquet_names` says where.
 """
 
 import hashlib
 import importlib
-import re
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from functools import cached_property, lru_cache
@@ -22,6 +21,7 @@ from pipeline.data.sources.arrow import as_text, classes_of, is_label, label_of
 from pipeline.data.sources.containers import FolderOfFiles, beginning, is_tar_name
 from pipeline.data.sources.digest import digest_of
 from pipeline.data.sources.left_aside import hidden, suffix_of
+from pipeline.data.sources.parquet_names import PLACES, configs_of, is_partial, is_test
 from pipeline.data.sources.pictures import SUFFIXES
 from pipeline.data.sources.reach import is_out_of_reach, unreachable
 from pipeline.data.sources.source import Options, Sample, Source, needed
@@ -32,8 +32,7 @@ from stylealae.errors import DataError
 __all__ = ["Parquet"]
 
 ONLY_A_PATH = "has 0 bytes of an image and only its path, {}: export it with embedded images"
-_SPLITS = "test|testing|val|valid|validation|dev|eval"
-_TEST = re.compile(rf"({_SPLITS})([-_]?\d+(-of-\d+([-_][0-9a-f]+)?)?)?")
+CONFIGS = 20  # that an error names
 
 
 class Parquet(Source):
@@ -46,9 +45,12 @@ class Parquet(Source):
         super().__init__(input, options)
         arrow, parquet = needed("pyarrow", "Parquet"), needed("pyarrow.parquet", "Parquet")
         self._errors = (DataError, OSError, arrow.ArrowException)
-        self._paths = sorted(self.listed(), key=lambda path: (_is_test(path), path))
+        self._paths = sorted(self.listed(), key=lambda path: (is_test(self.within(path)), path))
         if not self._paths:
             raise DataError(f"{input} holds no Parquet files: looked for *.parquet")
+        names = list(map(self.within, self._paths))
+        self._require_one_config(names)
+        self._stems = _stems(names)
         try:
             self._files = [parquet.ParquetFile(self.opened(p)) for p in self._paths]
             schema = self._files[0].schema_arrow
@@ -81,6 +83,10 @@ class Parquet(Source):
             self.notes.append(
                 f"{input}: {', '.join(unused)} is not used: neither numbers nor text, or empty"
             )
+        if partial := sorted({str(name.parent) for name in names if is_partial(name)}):
+            self.notes.append(
+                f"{input}: the hub has converted the beginning alone of {', '.join(partial)}"
+            )
         self.leave_rest()
         self._groups = [_group_ends(file.metadata) for file in self._files]
         self._counts = [ends[-1] if ends else 0 for ends in self._groups]
@@ -96,6 +102,14 @@ class Parquet(Source):
             return [path]
         names = FolderOfFiles(self.input).sizes
         return [path / name for name in names if name.endswith(".parquet") and not hidden(name)]
+
+    def within(self, path: PurePath) -> PurePath:
+        """The name of a file in the input."""
+        return PurePath(path.name) if path == Path(self.input) else path.relative_to(self.input)
+
+    def below(self, folder: str) -> str:
+        """What to give in place of the input, to have a folder of it alone."""
+        return str(Path(self.input, folder))
 
     def opened(self, path: PurePath) -> object:
         """What pyarrow reads a file from."""
@@ -127,12 +141,9 @@ class Parquet(Source):
             return path.suffix == ".parquet"
         if ARROW in entries or any(map(is_tar_name, entries)):
             return False  # a table of the images beside it, as img2dataset puts beside its tars
-        here = sorted(file for file in path.glob("*.parquet") if not hidden(file.name))
-        return (
-            (bool(here) and not _is_table(here[0], path))
-            or any(path.glob("data/*.parquet"))
-            or any(path.glob("*/train/*.parquet"))
-        )
+        found = (sorted(path.glob(f"{place}*.parquet")) for place in PLACES)
+        firsts = (next((f for f in files if not hidden(f.name)), None) for files in found)
+        return any(not _is_table(first, path) for first in firsts if first is not None)
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -140,14 +151,14 @@ class Parquet(Source):
     @property
     def tests(self) -> int | None:
         """The rows of files for validation and tests; unsaid if all are, or none."""
-        pairs = zip(self._paths, self._counts, strict=True)
-        tests = sum(rows for path, rows in pairs if _is_test(path))
+        pairs = zip(map(self.within, self._paths), self._counts, strict=True)
+        tests = sum(rows for name, rows in pairs if is_test(name))
         return tests if 0 < tests < len(self) else None
 
     def key(self, i: int) -> str:
-        """Name of the file and number of the row."""
+        """Name of the file, with its folders if others are called so, and number of the row."""
         file, row = self._place(i)
-        return f"{self._paths[file].stem}/{row:08d}"
+        return f"{self._stems[file]}/{row:08d}"
 
     def read(self, i: int, side: int = 256) -> Sample:
         """Image i at its own size."""
@@ -160,6 +171,16 @@ class Parquet(Source):
             raise DataError(f"{self.key(i)}: {error}") from error
         labels = {name: self._label(file, row, name) for name in self.label_names}
         return Sample(self.key(i), image, labels, changes)
+
+    def _require_one_config(self, names: Sequence[PurePath]) -> None:
+        """Refuses several data sets in one folder, whose images are others, or the same again."""
+        found = configs_of(names)
+        if len(found) > 1:
+            listed = ", ".join(found[:CONFIGS]) + (", ..." if found[CONFIGS:] else "")
+            raise DataError(
+                f"{self.input} holds {len(found)} data sets, as the hub's configs are, in the "
+                f"folders {listed}: give one of them, as {self.below(found[-1])}"
+            )
 
     def _place(self, i: int) -> tuple[int, int]:
         """The file that holds row i of all, and its number there."""
@@ -208,12 +229,11 @@ class Parquet(Source):
         return found
 
 
-def _is_test(path: PurePath) -> bool:
-    """Whether a file, or its folder, is called as a split for tests: test-00000-of-00001.parquet.
-
-    A name that only begins so, as test-drives.parquet, says nothing.
-    """
-    return bool(_TEST.fullmatch(path.name.partition(".")[0]) or _TEST.fullmatch(path.parent.name))
+def _stems(names: Sequence[PurePath]) -> list[str]:
+    """What files are called in keys: their stems if these differ, else their paths."""
+    stems = [name.stem for name in names]
+    paths = [name.with_suffix("").as_posix() for name in names]
+    return stems if len(set(stems)) == len(stems) else paths
 
 
 def _is_table(file: Path, folder: Path) -> bool:

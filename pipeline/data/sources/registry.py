@@ -90,9 +90,10 @@ def open_source(
     labels: str | None = None,
     folder_labels: bool = False,
 ) -> Source:
-    """The images of `input`: a path, `rendered:6000`, or `hf://datasets/owner/name[@revision]`.
+    """The images of `input`: a path, `rendered:6000`, or `hf://datasets/owner/name`.
 
-    `auto` finds out what a path holds.
+    Of the hub also a folder and a revision, `owner/name/folder@revision`. `auto` finds out what a
+    path holds.
 
     `channels` 1 or 3 overrides the source's own. `test_fraction` of the images, from the end, form
     the test split; without it, those that the input sets aside itself, else 1/50, but at least 16

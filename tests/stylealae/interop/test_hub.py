@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pickle
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -206,6 +207,22 @@ def test_images_of_the_hub_are_prepared_from_where_they_lie(hub: Hub, tmp_path: 
     assert not any("load.py" in line for line in hub.asked)
 
 
+def test_of_several_configs_one_is_named_with_the_set(hub: Hub, tmp_path: Path):
+    from pipeline.data.sources.registry import open_source
+
+    names = ("large/partial-train", "large/partial-test", "small/train")
+    files = {f"{name}/0000.parquet": noises(2, first=i) for i, name in enumerate(names)}
+    commit = hub.commit("datasets/me/noise", files)
+    with pytest.raises(DataError, match=rf"large, small: .* hf://datasets/me/noise/small@{commit}"):
+        open_source("hf://datasets/me/noise")
+    source = open_source(f"hf://datasets/me/noise/large@{commit}")
+    assert source.splits == {"train": range(2), "test": range(2, 4)}
+    assert [source.read(i).labels for i in range(4)] == [{"number": n} for n in (0, 1, 1, 2)]
+    assert pickle.loads(pickle.dumps(source)).fingerprint == source.fingerprint
+    with pytest.raises(DataError, match="holds no Parquet files"):
+        open_source("hf://datasets/me/noise/middling")
+
+
 def test_a_hub_that_fails_meanwhile_says_nothing_of_the_images(hub: Hub, tmp_path: Path):
     from pipeline.data.sources.registry import open_source
     from stylealae.interop.hub import dataset
@@ -229,7 +246,7 @@ def test_what_is_prepared_is_pinned_and_a_branch_that_moved_is_noticed(hub: Hub,
     first = commit_noises(hub)
     before = prepare("me/noise", tmp_path / "a")
     commit_noises(hub, first=3)
-    assert prepare(f"me/noise@{first}", tmp_path / "b") == before
+    assert prepare(f"me/noise/data@{first}", tmp_path / "b") == before
     words = ["prepare", "hf://datasets/me/noise", "--out", str(tmp_path / "a")]
     shown = CliRunner().invoke(main, [*words, "--resolutions", "4..8", "--workers", "1"])
     assert shown.exit_code == 1

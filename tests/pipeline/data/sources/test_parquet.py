@@ -78,6 +78,50 @@ def test_folders_named_after_splits(tmp_path: Path) -> None:
     assert open_source(str(tmp_path)).splits == {"train": range(2), "test": range(2, 3)}
 
 
+def put(folder: Path, **files: list[int]) -> None:
+    """Parquet files of some levels of grey, `a__b=[1]` as a/b."""
+    for name, levels in files.items():
+        path = folder / name.replace("__", "/").replace("_", "-")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table(levels), path.with_suffix(".parquet"))
+
+
+def test_the_beginning_of_a_split_is_of_that_split(tmp_path: Path) -> None:
+    """As the hub converts a set of which it reads 5 GB alone; the keys are of one image each."""
+    put(tmp_path, default__partial_train__0000=[1, 2], default__partial_train__0001=[3])
+    put(tmp_path, default__partial_test__0000=[4], default__partial_validation__0000=[5])
+    source = open_source(str(tmp_path))
+    assert source.name == "parquet"
+    assert source.splits == {"train": range(3), "test": range(3, 5)}
+    assert [int(source.read(i).image.max()) for i in range(5)] == [1, 2, 3, 4, 5]
+    assert source.key(3) == "default/partial-test/0000/00000000"
+    assert len({source.key(i) for i in range(5)}) == 5
+    assert "the beginning alone of default/partial-test, default/partial-train" in source.notes[0]
+    inside = open_source(str(tmp_path / "default"))
+    assert inside.splits == source.splits
+    assert len(open_source(str(tmp_path / "default" / "partial-test"))) == 1
+
+
+@pytest.mark.parametrize(
+    "layout", ["{}__train__0000", "{}__train-00000-of-00001", "{}__cats__0000"]
+)
+def test_of_several_configs_one_is_to_be_given(layout: str, tmp_path: Path) -> None:
+    put(tmp_path, **{layout.format(name): [1, 2] for name in ("large", "small")})
+    put(tmp_path, small__test__0000=[3])
+    with pytest.raises(DataError, match=r"2 data sets, .* folders large, small: give .*/small$"):
+        open_source(str(tmp_path), "parquet")
+    assert len(open_source(str(tmp_path / "small"), "parquet")) == 3
+
+
+def test_folders_that_say_no_split_are_parts_of_one_set(tmp_path: Path) -> None:
+    put(tmp_path, data__2020__faces=[1], data__2021__faces=[2], data__test__more__faces=[3])
+    source = open_source(str(tmp_path), "parquet")
+    assert source.splits == {"train": range(2), "test": range(2, 3)}
+    assert [source.key(i) for i in range(3)] == [
+        "data/2020/faces/00000000", "data/2021/faces/00000000", "data/test/more/faces/00000000",
+    ]  # fmt: skip
+
+
 def test_linked_folders_are_read_and_hidden_files_are_not(tmp_path: Path) -> None:
     away, here = tmp_path / "away" / "train", tmp_path / "set"
     away.mkdir(parents=True)
@@ -204,9 +248,10 @@ def test_a_name_that_begins_as_a_split_is_none(tmp_path: Path) -> None:
     for name in names:
         pq.write_table(table([1]), tmp_path / name)
     assert open_source(str(tmp_path)).splits == {"train": range(3)}
-    for name in ("val.parquet", "test-00000-of-00001-0a1b.parquet", "validation_2.parquet"):
+    tests = ("val.parquet", "test-00000-of-00001-0a1b.parquet", "validation_2.parquet")
+    for name in (*tests, "faces-test-00000-of-00001.parquet"):
         pq.write_table(table([1]), tmp_path / name)
-    assert open_source(str(tmp_path)).splits == {"train": range(3), "test": range(3, 6)}
+    assert open_source(str(tmp_path)).splits == {"train": range(3), "test": range(3, 7)}
 
 
 def test_other_bytes_of_the_same_length_are_another_input(tmp_path: Path) -> None:
