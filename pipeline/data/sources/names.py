@@ -2,9 +2,11 @@
 
 import posixpath
 import unicodedata
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import cached_property
+from operator import itemgetter
 from pathlib import PurePosixPath
 
 from stylealae.errors import DataError
@@ -12,6 +14,8 @@ from stylealae.errors import DataError
 __all__ = ["Names"]
 
 PathParts = tuple[str, ...]
+FEW = 8
+"""Images of one name, up to which their paths are compared one by one."""
 
 
 class Names:
@@ -32,6 +36,7 @@ class Names:
         for key in sorted(self._keys):
             parts = _parts(key)
             self._by_last[parts[-1]].append((parts, key))
+        self._alike: dict[tuple[str, bool], _Alike] = {}
 
     @cached_property
     def _by_stem(self) -> Mapping[str, Sequence[tuple[PathParts, str]]]:
@@ -75,15 +80,12 @@ class Names:
         stems: bool = False,
     ) -> str | None:
         """The one of `images` that has the same path as `parts`, as far as both reach."""
-        found = []
-        for path, key in images:
-            whole = (*path[:-1], parts[-1]) if stems else path
-            shared = min(len(whole), len(parts))
-            above = parts[: max(len(parts) - len(whole), 0)]
-            if whole[-shared:] == parts[-shared:] and (not above or above[-1] in self._tops):
-                found.append(key)
+        alike = self._alike.get((parts[-1], stems)) or _Alike(images)
+        if len(images) > FEW:
+            self._alike[parts[-1], stems] = alike
+        found = alike.find(parts[:-1], self._tops)
         if len(found) > 1:  # the one below the table, or the one written just so
-            inside = [key for key in found if key.startswith(f"{base}/")] if base else []
+            inside = _below(base, found) if base else []
             same = [key for key in inside or found if PurePosixPath(key).name == _last(name)]
             found = same if len(same) == 1 else inside or found
         if len(found) > 1:
@@ -92,6 +94,35 @@ class Names:
                 "write their paths"
             )
         return found[0] if found else None
+
+
+class _Alike:
+    """Images that are called alike, by the folders that they lie in and by all ends of these."""
+
+    def __init__(self, images: Iterable[tuple[PathParts, str]]) -> None:
+        self._whole: defaultdict[PathParts, list[str]] = defaultdict(list)
+        self._ends: defaultdict[PathParts, list[str]] = defaultdict(list)
+        for (*path, _), key in sorted(images, key=itemgetter(1)):
+            folders = tuple(path)
+            self._whole[folders].append(key)
+            for begin in range(len(folders) + 1):
+                self._ends[folders[begin:]].append(key)
+
+    def find(self, folders: PathParts, tops: Container[str]) -> Sequence[str]:
+        """Those, sorted, whose folders are the same as far as both reach.
+
+        What lies above all of an image's must be one of `tops`.
+        """
+        found = self._ends.get(folders, [])
+        for begin in range(1, len(folders) + 1):
+            if folders[begin - 1] in tops and (more := self._whole.get(folders[begin:])):
+                found = sorted([*found, *more])
+        return found
+
+
+def _below(folder: str, names: Sequence[str]) -> Sequence[str]:
+    """Of sorted names those below a folder."""
+    return names[bisect_left(names, f"{folder}/") : bisect_left(names, f"{folder}0")]
 
 
 def _folded(text: str) -> str:

@@ -113,6 +113,17 @@ def test_a_name_of_several_images_is_an_error_but_in_its_own_folder() -> None:
         names.find_by_stem("b")
 
 
+def test_folders_of_images_that_are_called_alike_are_told_apart() -> None:
+    """Each by its own path: 20,000 of one name take a second, compared with each other an hour."""
+    keys = [f"people/{k:05d}/Photo.jpg" for k in range(20_000)]
+    names = Names([*keys, "Photo.jpg"], "/home/me/photos")
+    assert [names.find(f"C:\\photos\\{key.upper()}") for key in keys] == keys
+    assert [names.find_by_stem(f"{key[7:-4]}") for key in keys] == keys
+    assert [names.find("photo.JPG", key[:-10]) for key in keys] == keys
+    with pytest.raises(DataError, match="photo is the name of 20001 images"):
+        names.find_by_stem("photo")
+
+
 def test_names_without_an_ending_or_with_another_one(tmp_path: Path) -> None:
     text = "id,age\n000001,3\n000002.jpg,4\n000003.png,5\n000003.jpg,6\n"
     source = open_source(
