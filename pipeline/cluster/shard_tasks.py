@@ -1,17 +1,15 @@
 """Shards as Ray tasks, one each: how `stylealae prepare` works on a cluster."""
 
-import pickle
 import time
 from collections import deque
 from collections.abc import Generator, Sequence
-from functools import lru_cache
 
 import ray
 import ray.exceptions
 from ray.actor import ActorHandle
 
 from pipeline.data.prepare.jobs import ShardJob, ShardNote
-from pipeline.data.prepare.processes import OnProgress, Work
+from pipeline.data.prepare.processes import OnProgress, Work, packed, unpacked
 from pipeline.data.sources.source import Source
 from stylealae.errors import DataError, UserError
 
@@ -42,7 +40,6 @@ def over_tasks(
 ) -> Generator[ShardNote]:
     """A Runner on the Ray that is connected; input and output must be where all its nodes look."""
     run = ray.remote(num_cpus=1)(_run)
-    opened = ray.put(pickle.dumps(source))
     tally = Tally.remote()  # type: ignore[attr-defined]
     waiting = deque(range(len(jobs)))
     pending: dict[ray.ObjectRef, int] = {}  # a task's result -> number of its job
@@ -52,7 +49,8 @@ def over_tasks(
             capacity = (workers or _cores()) - len(pending)
             for _ in range(min(capacity, len(waiting))):
                 number = waiting.popleft()
-                pending[run.remote(work, opened, jobs[number], tally, number)] = number
+                given = packed(source, jobs[number])
+                pending[run.remote(work, given, jobs[number], tally, number)] = number
             ready, _ = ray.wait(list(pending), timeout=POLL_S)
             for task in ready:
                 finished_img += jobs[pending.pop(task)].images
@@ -67,7 +65,7 @@ def over_tasks(
         ray.kill(tally)
 
 
-def _run(work: Work, opened: bytes, job: ShardJob, tally: ActorHandle, number: int) -> ShardNote:
+def _run(work: Work, given: bytes, job: ShardJob, tally: ActorHandle, number: int) -> ShardNote:
     """The work of one job, on whichever node has a core."""
     done, sent = 0, time.monotonic()
 
@@ -78,14 +76,7 @@ def _run(work: Work, opened: bytes, job: ShardJob, tally: ActorHandle, number: i
             sent = time.monotonic()
             tally.set.remote(number, done)
 
-    return work(_source(opened), job, tick)
-
-
-@lru_cache(maxsize=1)
-def _source(opened: bytes) -> Source:
-    """The source, opened once a process and not once a shard."""
-    source: Source = pickle.loads(opened)
-    return source
+    return work(unpacked(given), job, tick)
 
 
 def _note(task: ray.ObjectRef) -> ShardNote:

@@ -2,14 +2,17 @@
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
 from typing import Protocol
@@ -19,9 +22,10 @@ from pipeline.data.prepare.watch import NONE, Watch
 from pipeline.data.sources.source import Source
 from stylealae.errors import DataError
 
-__all__ = ["OnProgress", "Runner", "Ticker", "Work", "over_processes"]
+__all__ = ["OnProgress", "Runner", "Ticker", "Work", "over_processes", "packed", "unpacked"]
 
 POLL_S = 0.2
+AHEAD = 2  # jobs a worker that are handed out, of which the next one is then at hand
 OnProgress = Callable[[int], None]
 """Called with the number of images that are done."""
 
@@ -104,13 +108,15 @@ def _run_pool(
 ) -> Generator[ShardNote]:
     context = multiprocessing.get_context("spawn")
     counter, stop, watch = context.Value("q", 0), context.Event(), Watch(context, workers)
-    given = source, counter, stop, watch, os.getpid()
-    executor = ProcessPoolExecutor(workers, context, _begin, given)
-    stuck = None
+    executor = ProcessPoolExecutor(workers, context, _begin, (counter, stop, watch, os.getpid()))
+    stuck, waiting, pending = None, deque(jobs), set[Future[ShardNote]]()
     try:
-        with _ctrl_c_held():
-            pending = {executor.submit(_run, work, job) for job in jobs}
-        while pending:
+        while waiting or pending:
+            while waiting and len(pending) < AHEAD * workers:
+                job = waiting.popleft()
+                given = packed(source, job)
+                with _ctrl_c_held():
+                    pending.add(executor.submit(_run, work, given, job))
             done, pending = wait(pending, timeout=POLL_S, return_when=FIRST_COMPLETED)
             report(counter.value)
             for future in done:
@@ -120,6 +126,11 @@ def _run_pool(
     except BrokenProcessPool as error:
         if stuck:
             raise _StuckError(stuck[1]) from error
+        if not watch.joined:
+            raise DataError(
+                "no worker process could begin, for the reason that it gives above: in a program "
+                "of your own call this below `if __name__ == '__main__':`, or take one worker"
+            ) from error
         raise DataError(
             "a worker process died, perhaps for want of memory: run the same command with fewer "
             "workers, finished shards are kept"
@@ -129,7 +140,23 @@ def _run_pool(
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-_here: tuple[Source, Callable[[ShardJob], Ticker]]  # a worker's own, set once by _begin
+_ticker: Callable[[ShardJob], Ticker]  # a worker's own, set once by _begin
+
+
+def packed(source: Source, job: ShardJob) -> bytes:
+    """What another process needs to read the images of a job."""
+    return pickle.dumps(source.part(job.start, job.stop))
+
+
+@lru_cache(maxsize=1)
+def unpacked(given: bytes) -> Source:
+    """The source, or its part; one that has to be opened again is opened once a process.
+
+    Raises:
+        DataError: it cannot be opened.
+    """
+    source: Source = pickle.loads(given)
+    return source
 
 
 @contextmanager
@@ -145,10 +172,8 @@ def _ctrl_c_held() -> Generator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(
-    source: Source, counter: "Synchronized[int]", stop: Event, watch: Watch, parent: int
-) -> None:
-    global _here
+def _begin(counter: "Synchronized[int]", stop: Event, watch: Watch, parent: int) -> None:
+    global _ticker
 
     def ticker(job: ShardJob) -> Ticker:
         image = job.start - 1
@@ -164,7 +189,7 @@ def _begin(
 
         return tick
 
-    _here = source, ticker
+    _ticker = ticker
     watch.join()
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
 
@@ -176,6 +201,5 @@ def _follow(parent: int) -> None:
     os._exit(1)
 
 
-def _run(work: Work, job: ShardJob) -> ShardNote:
-    source, ticker = _here
-    return work(source, job, ticker(job))
+def _run(work: Work, given: bytes, job: ShardJob) -> ShardNote:
+    return work(unpacked(given), job, _ticker(job))

@@ -31,6 +31,11 @@ class Watch:
             self._joined.value += 1
         self._pids[self._slot] = os.getpid()
 
+    @property
+    def joined(self) -> int:
+        """How many workers have joined."""
+        return int(self._joined.value)
+
     def begin(self, image: int) -> None:
         """Of a worker: it reads this image of the source, or NONE."""
         self._images[self._slot] = NONE

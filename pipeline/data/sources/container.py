@@ -6,9 +6,10 @@ import struct
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import BinaryIO
+from copy import copy
+from typing import BinaryIO, Self
 
 from pipeline.data.sources.left_aside import LeftAside
 from pipeline.data.sources.reach import is_out_of_reach, unreachable
@@ -29,6 +30,13 @@ class Container(ABC):
     def __init__(self) -> None:
         """Begin with nothing left aside."""
         self.left_aside = LeftAside()  # what is there and cannot be read
+
+    def part(self, names: Collection[str]) -> Self:
+        """Some of the files, to be pickled: where it is read, nothing is listed again."""
+        part = copy(self)
+        part.left_aside = LeftAside()
+        part.sizes = {name: self.sizes[name] for name in names}
+        return part
 
     def read(self, name: str) -> bytes:
         """The file's content; DataError says why it is bad, UnreachableError that it is gone."""

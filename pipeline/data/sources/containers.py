@@ -4,10 +4,10 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable
-from functools import lru_cache
+from collections.abc import Callable, Collection, Iterable
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import BinaryIO, Self, cast
 
 from pipeline.data.format import tar
 from pipeline.data.signatures import compression, instead_of_container, stand_in
@@ -15,6 +15,7 @@ from pipeline.data.sources.container import Container
 from pipeline.data.sources.digest import digest_of
 from pipeline.data.sources.left_aside import LeftAside, hidden, suffix_of
 from pipeline.data.sources.reach import is_out_of_reach, unreachable
+from pipeline.data.sources.zip_list import opened_without_list
 from pipeline.data.sources.zip_names import ZipNames
 from pipeline.storage.publish import regular
 from stylealae.errors import DataError
@@ -76,6 +77,12 @@ class FolderOfFiles(Container):
     def _name(self, path: str | Path) -> str:
         return Path(path).relative_to(self._path).as_posix()
 
+    def part(self, names: Collection[str]) -> Self:
+        """Some of the files."""
+        part = super().part(names)
+        part.unreadable = []
+        return part
+
     def _bytes(self, name: str) -> bytes:
         with self._stream(name) as file:
             return file.read()
@@ -104,6 +111,19 @@ class ZipOfFiles(Container):
         self._whole = [info for info in self._zip.infolist() if not info.is_dir()]
         self._names = ZipNames(self._whole)
         self._list()
+
+    @cached_property
+    def _zip(self) -> zipfile.ZipFile:
+        """The zip of a part, which knows its files."""
+        return opened_without_list(self._path)
+
+    def part(self, names: Collection[str]) -> Self:
+        """Some of the files."""
+        part = super().part(names)
+        part._members = {name: self._members[name] for name in names}
+        for whole in ("_zip", "_whole", "_names"):
+            vars(part).pop(whole, None)
+        return part
 
     @property
     def names_guessed(self) -> int:
@@ -169,10 +189,9 @@ class TarsOfFiles(Container):
         self._beside = FolderOfFiles(path) if os.path.isdir(path) else None
         names = _tars_of(self._beside) if self._beside else [""]
         tars = [Path(path, name) for name in names]
-        self._members: dict[str, tuple[int, tar.Member]] = {}
-        self._opened = lru_cache(maxsize=OPEN)(lambda number: regular(tars[number]))
-        for number, (file, name) in enumerate(zip(tars, names, strict=True)):
-            self._list(file, number, f"{name}/" if name else "")
+        self._members: dict[str, tuple[Path, tar.Member]] = {}
+        for file, name in zip(tars, names, strict=True):
+            self._list(file, f"{name}/" if name else "")
         sizes = {name: member.size for name, (_, member) in self._members.items()}
         if self._beside:
             plain = self._beside.sizes.items()
@@ -180,7 +199,20 @@ class TarsOfFiles(Container):
             self.left_aside.add_all(self._beside.left_aside)
         self.sizes = sizes
 
-    def _list(self, path: Path, number: int, prefix: str) -> None:
+    @cached_property
+    def _opened(self) -> Callable[[Path], BinaryIO]:
+        return lru_cache(maxsize=OPEN)(regular)
+
+    def part(self, names: Collection[str]) -> Self:
+        """Some of the files."""
+        part = super().part(names)
+        part._members = {name: self._members[name] for name in names if name in self._members}
+        if self._beside:
+            part._beside = self._beside.part([name for name in names if name not in part._members])
+        vars(part).pop("_opened", None)
+        return part
+
+    def _list(self, path: Path, prefix: str) -> None:
         try:
             listed = tar.members(path)
         except DataError as error:
@@ -195,21 +227,21 @@ class TarsOfFiles(Container):
                 why = NOWHERE if member.link else "special files"
                 self.left_aside.add(why, [f"{prefix}{member.name}"])
             else:
-                self._members[f"{prefix}{member.name}"] = number, found
+                self._members[f"{prefix}{member.name}"] = path, found
 
     def _bytes(self, name: str) -> bytes:
         if name not in self._members and self._beside:
             return self._beside.read(name)
-        number, member = self._members[name]
-        file = self._opened(number)
+        path, member = self._members[name]
+        file = self._opened(path)
         return os.pread(file.fileno(), member.size, member.offset)
 
     def digest(self, name: str) -> bytes:
         """Of parts of the member."""
         if name not in self._members and self._beside:
             return self._beside.digest(name)
-        number, member = self._members[name]
-        file = self._opened(number)
+        path, member = self._members[name]
+        file = self._opened(path)
         return digest_of(file.fileno(), member.offset, member.size)
 
 

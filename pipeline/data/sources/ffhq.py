@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Self, cast
 
 from pipeline.data.decoding import decode
 from pipeline.data.pixels import Pixels
@@ -68,6 +68,7 @@ class Ffhq(Files):
         """Category, licence, author and photo of each image; without the JSON as of any folder."""
         found = self._metadata(others)
         self._entries = _entries(*found) if found else {}
+        self._checked = bool(self._entries)
         if not self._entries:
             self.notes.append(
                 f"{self.input}: no {METADATA} inside or beside it: hashes are not checked, and "
@@ -99,9 +100,16 @@ class Ffhq(Files):
         tests = sum(_number(key) >= TRAINING for key in self._keys)
         return tests if 0 < tests < len(self) else None
 
+    def part(self, start: int, stop: int) -> Self:
+        """Some images with their entries."""
+        part = super().part(start, stop)
+        numbers = map(_number, part._keys)
+        part._entries = {n: entry for n in numbers if (entry := self._entries.get(n))}
+        return part
+
     def examine(self, key: str, data: bytes, image: Pixels) -> tuple[str, ...]:
         """Compare hashes: other pixels are refused, the same pixels in another file are noted."""
-        if not self._entries:
+        if not self._checked:
             return ()
         entry = self._entries.get(_number(key))
         if entry is None:

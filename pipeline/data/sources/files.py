@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
+from typing import Self
 
 from pipeline.data.decoding import decode
 from pipeline.data.pixels import Pixels
@@ -23,7 +24,7 @@ from pipeline.data.sources.names import Names
 from pipeline.data.sources.pictures import SUFFIXES
 from pipeline.data.sources.sheet import Sheet
 from pipeline.data.sources.sidecars import labels_beside
-from pipeline.data.sources.source import Options, Sample, Source
+from pipeline.data.sources.source import Options, Sample, Source, with_state
 from pipeline.data.sources.tables import is_table, read_table
 from pipeline.data.sources.unused_labels import (
     beside_images,
@@ -41,6 +42,9 @@ LABELS = "labels.csv"
 EXPECTED = (LABELS, "labels.json", "metadata.csv", "metadata.jsonl", "metadata.parquet")
 """Tables of labels by their very names: one that cannot be read or names no image is an error."""
 
+OF_THE_WHOLE = ("_digests", "_names", "copies", "fingerprint", "left_aside", "notes", "used")
+"""Attributes that a part does without."""
+
 ANSWER = "submission"
 """What the names of tables hold that name images beside made-up or guessed labels."""
 
@@ -52,6 +56,8 @@ class Files(Source):
     takes_sidecars = False
     """Whether files beside an image, by its name, are its labels."""
     container: Callable[[str], Container] = staticmethod(open_container)
+    _begin: int | None = None
+    """Of a part: the number of its first image."""
 
     def __init__(self, input: str, options: Options) -> None:
         """List the images and read what is known about them."""
@@ -86,6 +92,20 @@ class Files(Source):
         self.notes.extend(self.labels.notes)
         self._leave_what_may_be_labels(others)
         self.left_aside.add_by_suffix(set(others) - self.used)
+
+    def part(self, start: int, stop: int) -> Self:
+        """What is known of some images, and where they lie: nothing is listed to read them."""
+        keys = self._keys[start:stop]
+        rows = {key: row for key in keys if (row := self.labels.rows.get(key)) is not None}
+        state = {name: value for name, value in vars(self).items() if name not in OF_THE_WHOLE}
+        state |= {"_keys": keys, "_begin": start, "files": self.files.part(keys)}
+        return with_state(type(self), state | {"labels": Labels(self.labels.names, rows)})
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        """How it was opened; of a part, what it knows."""
+        return (
+            super().__reduce__() if self._begin is None else (with_state, (type(self), vars(self)))
+        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -255,15 +275,15 @@ class Files(Source):
         return ()
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._keys) + (self._begin or 0)
 
     def key(self, i: int) -> str:
         """Path of image i inside the container."""
-        return self._keys[i]
+        return self._keys[i - (self._begin or 0)]
 
     def read(self, i: int, side: int = 256) -> Sample:
         """Image i at its own size."""
-        key = self._keys[i]
+        key = self.key(i)
         try:
             data = self.files.read(key)
             image, changes = decode(data, self.channels)

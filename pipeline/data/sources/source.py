@@ -1,29 +1,32 @@
 """What a source of images is: (key, uint8 HWC, labels), one by one, in a fixed order.
 
-A source is random access and cheap to open again in another process: pickling one stores only how
-it was opened. `read` raises DataError for an image that cannot be used; the caller counts it.
+A source is random access. Pickling one stores only how it was opened, and another process opens it
+again; pickling a part of one, where a source has such, stores what is known of a few images, and
+nothing is listed again. `read` raises DataError for an image that cannot be used; the caller counts
+it.
 """
 
 import importlib
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Self
+from typing import Self, TypeVar
 
 from pipeline.data.format.types import Label
 from pipeline.data.pixels import Pixels
 from pipeline.data.sources.left_aside import LeftAside
 from stylealae.errors import DataError, did_you_mean
 
-__all__ = ["Options", "Sample", "Source", "needed"]
+__all__ = ["Options", "Sample", "Source", "needed", "with_state"]
 
 log = logging.getLogger(__name__)
 
+S = TypeVar("S", bound="Source")
 LEAST_TESTS = 16  # of 64 images and more, where no share is given
 
 
@@ -146,9 +149,30 @@ class Source(ABC):
         if self.left_aside:
             log.warning("%s: left aside %s", self.input, self.left_aside)
 
-    def __reduce__(self) -> tuple[type[Self], tuple[str, Options]]:
+    def part(self, start: int, stop: int) -> Self:
+        """The source, for another process that reads images from `start` up to `stop` alone.
+
+        Of one that is cheap to open again it is the source itself.
+        """
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
         """How it was opened, not what it found: another process opens it again."""
-        return type(self), (self.input, self.options)
+        return _opened_again, (type(self), self.input, self.options)
+
+
+def _opened_again(kind: Callable[[str, Options], Source], input: str, options: Options) -> Source:
+    try:
+        return kind(input, options)
+    except OSError as error:
+        raise DataError(f"{input} cannot be read ({error})") from error
+
+
+def with_state(kind: type[S], state: Mapping[str, object]) -> S:
+    """A source that is not opened, for this is all that it has to know."""
+    made = object.__new__(kind)
+    made.__dict__.update(state)
+    return made
 
 
 def needed(library: str, what: str, extra: str = "sources") -> ModuleType:

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -202,6 +203,40 @@ def test_an_input_that_is_gone_is_no_heap_of_bad_images(
     os.rename(f"{whole} elsewhere", whole)
     assert prepare(open_source(str(whole)), out, SIDES, workers=1, shard_img=20).broken == 0
     assert contents(out) == contents(dataset)
+
+
+class ElsewhereShut(Noise):
+    """Random images, which no other process may open."""
+
+    def __init__(self, input: str, options: Options) -> None:
+        """Open it, in the first process."""
+        if multiprocessing.parent_process() is not None:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), input)
+        super().__init__(input, options)
+
+
+def test_why_a_worker_cannot_open_the_input_is_said(tmp_path: Path) -> None:
+    source = ElsewhereShut("6x8", Options())
+    with pytest.raises(DataError, match=r"^6x8 cannot be read \(.*Permission denied: '6x8'\)$"):
+        prepare(source, tmp_path / "d", (8,), workers=2, shard_img=2)
+
+
+def test_workers_that_cannot_begin_are_not_said_to_want_memory(tmp_path: Path) -> None:
+    """In a program that runs itself once more in each of them."""
+    (tmp_path / "run.py").write_text(
+        "from pathlib import Path\n"
+        "from pipeline.data.prepare.shards import prepare\n"
+        "from pipeline.data.sources.registry import open_source\n"
+        f"prepare(open_source('rendered:4'), Path({str(tmp_path / 'd')!r}), (8,), workers=2,"
+        " shard_img=2)\n"
+    )
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "run.py")], env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "no worker process could begin, for the reason that it gives above" in done.stderr
+    assert "want of memory" not in done.stderr
 
 
 def test_a_source_that_says_nothing_of_its_reach_is_no_full_disk(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import pickle
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from PIL import Image
 
 from pipeline.data.images import read_images
 from pipeline.data.sources.registry import open_source
-from stylealae.errors import DataError
+from stylealae.errors import DataError, UnreachableError
 
 
 def png(grey: int = 0) -> bytes:
@@ -198,6 +199,54 @@ def test_a_link_that_leads_nowhere_is_called_so(tmp_path: Path) -> None:
     (tmp_path / "two").symlink_to("one")
     with pytest.raises(DataError, match="a link that leads nowhere"):
         open_source(str(tmp_path / "one"))
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar", "tars"])
+def test_a_part_reads_its_images_and_lists_nothing(kind: str, tmp_path: Path) -> None:
+    """What other processes are handed: it is as large as what they read, and so is its opening."""
+    files = {f"{k % 7}/{k:04d}.png": png(k % 250) for k in range(600)}
+    table = "".join(f"{name},{k}\n" for k, name in enumerate(files))
+    files["labels.csv"] = f"file,age\n{table}".encode()
+    path = tmp_path / "set"
+    if kind == "folder":
+        for name, data in files.items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(data)
+    elif kind == "tars":
+        path.mkdir()
+        half = len(files) // 2
+        (path / "0.tar").write_bytes(tar_of(dict(list(files.items())[:half])))
+        (path / "1.tar").write_bytes(tar_of(dict(list(files.items())[half:-1])))
+        (path / "labels.csv").write_text("file,age\n" + table)
+    else:
+        path.write_bytes(zip_of(files) if kind == "zip" else tar_of(files))
+    whole = open_source(str(path))
+    wanted = [whole.read(i) for i in range(595, 600)]
+    given = pickle.dumps(whole.part(595, 600))
+    assert len(given) < 4000
+    if kind == "tars":
+        (path / "0.tar").unlink()
+    elif kind != "folder":  # the head of a tar, or the list of a zip
+        data = path.read_bytes()
+        at = data.index(b"PK\1\2") if kind == "zip" else 0
+        path.write_bytes(data[:at] + bytes(512) + data[at + 512 :])
+        with pytest.raises(DataError):
+            open_source(str(path), kind)
+    part = pickle.loads(given)
+    assert type(part) is type(whole)
+    for i, sample in zip(range(595, 600), wanted, strict=True):
+        found = part.read(i)
+        assert (found.key, found.labels) == (whole.key(i), sample.labels)
+        assert found.labels == {"age": int(found.key[-8:-4])}
+        assert (found.image == sample.image).all()
+
+
+def test_a_zip_that_is_gone_is_no_heap_of_bad_images(tmp_path: Path) -> None:
+    (tmp_path / "set.zip").write_bytes(zip_of({"a.png": png(), "b.png": png(1)}))
+    given = pickle.dumps(open_source(str(tmp_path / "set.zip")).part(0, 2))
+    (tmp_path / "set.zip").unlink()
+    with pytest.raises(UnreachableError, match=r"set\.zip was listed and can no longer be read"):
+        pickle.loads(given).read(0)
 
 
 def test_tars_may_be_called_in_capitals(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import pickle
 import zipfile
 from pathlib import Path
 
@@ -76,6 +77,18 @@ def ffhq(tmp_path: Path) -> Path:
         (root / name / "LICENSE.txt").write_text("The individual images were published in Flickr")
     (root / JSON).write_text(json.dumps({str(n): entry(n) for n in NUMBERS}))
     return root
+
+
+def test_a_part_is_checked_against_the_entries_of_its_images(ffhq: Path) -> None:
+    whole = open_source(str(ffhq))
+    path = ffhq / "images1024x1024" / "01000" / "01000.png"
+    path.write_bytes(saved(photo(7, 48)))
+    given = pickle.dumps(whole.part(3, 6))
+    assert len(given) < len(pickle.dumps(whole.part(0, 8)))
+    part = pickle.loads(given)
+    assert part.read(3).labels == whole.read(3).labels
+    with pytest.raises(DataError, match="its pixels have md5"):
+        part.read(4)
 
 
 def zipped(folder: Path, out: Path, inside: str) -> Path:
