@@ -1,8 +1,10 @@
 """Parquet files of a data set of the hub, read where they lie: a group of rows at a time."""
 
 import hashlib
+from dataclasses import replace
 from functools import cached_property
 from pathlib import PurePath, PurePosixPath
+from typing import Self
 
 from pipeline.data.sources.left_aside import hidden
 from pipeline.data.sources.parquet import Parquet
@@ -23,6 +25,13 @@ class HubParquet(Parquet):
         self._set = hub.dataset(input)
         self._found = {PurePosixPath(file.name): file for file in self._set.files}
         super().__init__(self._set.pinned, options)
+
+    def part(self, start: int, stop: int) -> Self:
+        """Some images, and the files that they lie in."""
+        part = super().part(start, stop)
+        part._found = {path: self._found[path] for path in map(PurePosixPath, part._paths)}
+        part._set = replace(self._set, files=())
+        return part
 
     def listed(self) -> list[PurePath]:
         """The names of the Parquet files."""

@@ -8,11 +8,11 @@ without, or in folders of those names, belong to those splits; `parquet_names` s
 import hashlib
 import importlib
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, Self
 
 from pipeline.data.decoding import decode
 from pipeline.data.format.types import Label
@@ -21,17 +21,28 @@ from pipeline.data.sources.arrow import as_text, classes_of, is_label, label_of
 from pipeline.data.sources.containers import FolderOfFiles, beginning, is_tar_name
 from pipeline.data.sources.digest import digest_of
 from pipeline.data.sources.left_aside import hidden, suffix_of
+from pipeline.data.sources.parquet_columns import (
+    ONLY_A_PATH,
+    beyond,
+    holds_bytes,
+    image_column,
+    require_columns,
+)
 from pipeline.data.sources.parquet_names import PLACES, configs_of, is_partial, is_test
 from pipeline.data.sources.pictures import SUFFIXES
 from pipeline.data.sources.reach import is_out_of_reach, unreachable
-from pipeline.data.sources.source import Options, Sample, Source, needed
+from pipeline.data.sources.source import Options, Sample, Source, needed, with_state
 from pipeline.data.sources.tables import ARROW
 from pipeline.data.sources.unused_labels import leave_rest
 from stylealae.errors import DataError
 
 __all__ = ["Parquet"]
 
-ONLY_A_PATH = "has 0 bytes of an image and only its path, {}: export it with embedded images"
+OF_FILES = ("_paths", "_stems", "_classes", "_groups", "_counts", "_ends")
+"""Attributes with an item a file."""
+OF_THE_WHOLE = ("_column_of_group", "_file", "fingerprint", "left_aside", "notes")
+"""Attributes that a part does without."""
+OPEN = 64  # files of a set that are open at a time
 CONFIGS = 20  # that an error names
 
 
@@ -39,11 +50,12 @@ class Parquet(Source):
     """The rows of all files, those for training first, file by file."""
 
     name = "parquet"
+    _is_part = False
 
     def __init__(self, input: str, options: Options) -> None:
         """Read the footers and the columns of labels."""
         super().__init__(input, options)
-        arrow, parquet = needed("pyarrow", "Parquet"), needed("pyarrow.parquet", "Parquet")
+        arrow = needed("pyarrow", "Parquet")
         self._errors = (DataError, OSError, arrow.ArrowException)
         self._paths = sorted(self.listed(), key=lambda path: (is_test(self.within(path)), path))
         if not self._paths:
@@ -52,17 +64,20 @@ class Parquet(Source):
         self._require_one_config(names)
         self._stems = _stems(names)
         try:
-            self._files = [parquet.ParquetFile(self.opened(p)) for p in self._paths]
-            schema = self._files[0].schema_arrow
-            self._column = _image_column(input, self._files[0], arrow.types)
-            schemas = [file.schema_arrow for file in self._files]
-            self._classes = [classes_of(schema) | classes_of(s) for s in schemas]
+            first = self._opened(0)
+            schema = first.schema_arrow
+            self._column = image_column(input, first, arrow.types)
             labels = [f.name for f in schema if is_label(arrow.types, f.type)]
             labels = [name for name in labels if name != self._column]
-            for path, file in zip(self._paths, self._files, strict=True):
-                _require_columns(path, file, [self._column, *labels])
-            tables = [file.read(columns=labels) for file in self._files]
-            columns = [{name: table.column(name) for name in labels} for table in tables]
+            schemas, columns, self._groups = [], [], list[list[int]]()
+            for number, path in enumerate(self._paths):
+                file = first if number == 0 else self._opened(number)
+                require_columns(path, file, [self._column, *labels])
+                table = file.read(columns=labels)
+                columns.append({name: table.column(name) for name in labels})
+                schemas.append(file.schema_arrow)
+                self._groups.append(_group_ends(file.metadata))
+            self._classes = [classes_of(schema) | classes_of(s) for s in schemas]
         except (OSError, KeyError, ValueError, arrow.ArrowException) as error:
             said = next((said for p in self._paths if (said := stand_in(self.beginning(p)))), "")
             raise DataError(
@@ -88,12 +103,11 @@ class Parquet(Source):
                 f"{input}: the hub has converted the beginning alone of {', '.join(partial)}"
             )
         self.leave_rest()
-        self._groups = [_group_ends(file.metadata) for file in self._files]
         self._counts = [ends[-1] if ends else 0 for ends in self._groups]
         self._ends = list(accumulate(self._counts))
         if not self._ends[-1]:
             raise DataError(f"{input} has no rows: fetch it again, or export it anew")
-        self._column_of_group = lru_cache(maxsize=1)(self._read_group)
+        self._first_labels = [0] * len(columns)  # the row that each begins with
 
     def listed(self) -> list[PurePath]:
         """The Parquet files of the input, links followed; none that is hidden."""
@@ -122,6 +136,27 @@ class Parquet(Source):
     def leave_rest(self) -> None:
         """Note the files that are not Parquet."""
         leave_rest(self, Path(self.input), map(Path, self._paths))
+
+    def part(self, start: int, stop: int) -> Self:
+        """The files that hold some images, opened when they are read, and the labels of these."""
+        first, last = bisect_right(self._ends, start), bisect_right(self._ends, stop - 1)
+        state = {name: value for name, value in vars(self).items() if name not in OF_THE_WHOLE}
+        state |= {name: value[first : last + 1] for name, value in vars(self).items()
+                  if name in OF_FILES}  # fmt: skip
+        labels, begins = [], []
+        for file in range(first, last + 1):
+            above = self._ends[file] - self._counts[file]
+            begin, end = max(start - above, 0), min(stop - above, self._counts[file])
+            rows = list(range(begin, end))
+            labels.append({name: self._labels[file][name].take(rows) for name in self.label_names})
+            begins.append(begin)
+        return with_state(
+            type(self), state | {"_labels": labels, "_first_labels": begins, "_is_part": True}
+        )
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        """How it was opened; of a part, what it knows."""
+        return (with_state, (type(self), vars(self))) if self._is_part else super().__reduce__()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -200,11 +235,31 @@ class Parquet(Source):
             data = found
         return data or b""
 
+    @cached_property
+    def _column_of_group(self) -> Callable[[int, int], Any]:
+        return lru_cache(maxsize=1)(self._read_group)
+
     def _read_group(self, file: int, group: int) -> Any:
-        return self._files[file].read_row_group(group, columns=[self._column]).column(0)
+        return self._file(file).read_row_group(group, columns=[self._column]).column(0)
+
+    @cached_property
+    def _file(self) -> Callable[[int], Any]:
+        """The files, by their numbers, as long as they can be opened again."""
+        return lru_cache(maxsize=OPEN)(self._opened_again)
+
+    def _opened_again(self, number: int) -> Any:
+        try:
+            return self._opened(number)
+        except self._errors as error:
+            reason = error if isinstance(error, OSError) else OSError(str(error))
+            raise unreachable(str(self._paths[number]), reason) from error
+
+    def _opened(self, number: int) -> Any:
+        parquet = needed("pyarrow.parquet", "Parquet")
+        return parquet.ParquetFile(self.opened(self._paths[number]))
 
     def _label(self, file: int, row: int, name: str) -> Label:
-        value = self._labels[file][name][row].as_py()
+        value = self._labels[file][name][row - self._first_labels[file]].as_py()
         classes = self._classes[file].get(name)
         if name not in self._texts or classes is not None:
             return label_of(value, classes)
@@ -222,7 +277,7 @@ class Parquet(Source):
             if why := as_text(columns, classes):
                 found.add(name)
                 self.notes.append(f"{self.input}: {name} is read as text, for {why}")
-            if any(_beyond(c, names) for c, names in zip(columns, classes, strict=True)):
+            if any(beyond(c, names) for c, names in zip(columns, classes, strict=True)):
                 self.notes.append(
                     f"{self.input}: {name} has numbers beyond its classes, taken as unknown"
                 )
@@ -243,73 +298,12 @@ def _is_table(file: Path, folder: Path) -> bool:
         types = importlib.import_module("pyarrow").types
     except (ImportError, OSError, ValueError):
         return False  # which is told when it is opened
-    if any(_holds_bytes(types, field.type) for field in schema):
+    if any(holds_bytes(types, field.type) for field in schema):
         return False
     return any(suffix_of(n) in SUFFIXES and not hidden(n) for n in FolderOfFiles(str(folder)).sizes)
-
-
-def _holds_bytes(types: Any, kind: Any) -> bool:
-    return _is_binary(types, kind) or (types.is_struct(kind) and "bytes" in _parts(kind))
 
 
 def _group_ends(metadata: Any) -> list[int]:
     """For each group of rows the number of rows up to its end."""
     groups = (metadata.row_group(g) for g in range(metadata.num_row_groups))
     return list(accumulate(int(group.num_rows) for group in groups))
-
-
-def _require_columns(path: PurePath, file: Any, names: Sequence[str]) -> None:
-    """Refuses a file that is not of the same data set as the first."""
-    if missing := sorted(set(names).difference(file.schema_arrow.names)):
-        raise DataError(
-            f"{path} has no column {', '.join(missing)}, and the files before it have: they are "
-            "not of one data set; give its files alone"
-        )
-
-
-def _image_column(input: str, file: Any, types: Any) -> str:
-    """The first column whose values have a part named `bytes`, else the first of bytes."""
-    schema = file.schema_arrow
-    structs = [f.name for f in schema if types.is_struct(f.type) and "bytes" in _parts(f.type)]
-    binaries = [f.name for f in schema if _is_binary(types, f.type)]
-    for name in (*structs, *binaries):
-        if file.num_row_groups == 0:
-            return str(name)
-        known = [value for value in _first_values(file, name) if value is not None]
-        paths = [value.get("path") for value in known if name in structs]
-        if paths and all(paths) and all(value["bytes"] is None for value in known):
-            raise DataError(f"{input}: {name} {ONLY_A_PATH.format(paths[0])}")
-        return str(name)
-    for field in schema:
-        first = next((v for v in _first_values(file, field.name) if isinstance(v, str)), "")
-        if suffix_of(first) in SUFFIXES:
-            raise DataError(f"{input}: {field.name} {ONLY_A_PATH.format(first)}")
-    raise DataError(
-        f"{input} has the columns {', '.join(schema.names)}, and none of them holds images as "
-        "{bytes, path}: export the dataset with embedded images, or, if images lie beside it, give "
-        "--source folder"
-    )
-
-
-def _beyond(column: Any, names: list[str] | None) -> bool:
-    """Whether a column of numbers of classes has some without a name; -1 is unlabelled."""
-    if names is None:
-        return False
-    return any(isinstance(v, int) and v >= len(names) for v in column.unique().to_pylist())
-
-
-def _first_values(file: Any, column: str) -> list[Any]:
-    """The first values of a column, of the first group of rows alone: all are read ahead."""
-    groups = range(min(1, file.num_row_groups))
-    batch = next(file.iter_batches(batch_size=8, columns=[column], row_groups=groups), None)
-    return [] if batch is None else list(batch.column(0).to_pylist())
-
-
-def _parts(kind: Any) -> set[str]:
-    return {part.name for part in kind}
-
-
-def _is_binary(types: Any, kind: Any) -> bool:
-    checks = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
-    views = getattr(types, "is_binary_view", None)  # younger than the oldest pyarrow
-    return any(check(kind) for check in checks) or (views is not None and views(kind))

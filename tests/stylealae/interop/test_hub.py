@@ -219,6 +219,11 @@ def test_of_several_configs_one_is_named_with_the_set(hub: Hub, tmp_path: Path):
     assert source.splits == {"train": range(2), "test": range(2, 4)}
     assert [source.read(i).labels for i in range(4)] == [{"number": n} for n in (0, 1, 1, 2)]
     assert pickle.loads(pickle.dumps(source)).fingerprint == source.fingerprint
+    hub.asked.clear()
+    part = pickle.loads(pickle.dumps(source.part(2, 4)))
+    assert [part.read(i).labels for i in (2, 3)] == [{"number": n} for n in (1, 2)]
+    assert hub.asked
+    assert all("/large/partial-test/" in line for line in hub.asked)
     with pytest.raises(DataError, match="holds no Parquet files"):
         open_source("hf://datasets/me/noise/middling")
 

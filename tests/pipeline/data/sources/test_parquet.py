@@ -71,6 +71,38 @@ def test_rows_in_order_with_their_classes(hub: Path, name: str) -> None:
     assert (again.read(3).image == 4).all()
 
 
+@pytest.mark.parametrize(("start", "stop"), [(0, 4), (3, 6), (4, 9), (7, 9), (5, 6)])
+def test_a_part_opens_the_files_of_its_images_alone(hub: Path, start: int, stop: int) -> None:
+    whole = open_source(str(hub))
+    wanted = [whole.read(i) for i in range(start, stop)]
+    given = pickle.dumps(whole.part(start, stop))
+    assert len(given) < len(pickle.dumps(whole.part(0, 9))) or stop - start > 4
+    for number, path in enumerate(sorted(hub.glob("data/*.parquet"))):
+        first, end = ((0, 5), (5, 7), (7, 9))[number]
+        if end <= start or stop <= first:
+            path.unlink()
+    part = pickle.loads(given)
+    for i, sample in zip(range(start, stop), wanted, strict=True):
+        found = part.read(i)
+        assert (
+            (found.key, found.labels) == (sample.key, sample.labels) == (part.key(i), found.labels)
+        )
+        assert (found.image == sample.image).all()
+
+
+@pytest.mark.parametrize("harm", ["removed", "replaced"])
+def test_a_file_that_a_part_cannot_open_is_no_heap_of_bad_images(hub: Path, harm: str) -> None:
+    given = pickle.dumps(open_source(str(hub)).part(0, 3))
+    path = next(hub.glob("data/train-00000*"))
+    path.unlink()
+    if harm == "replaced":
+        path.write_bytes(b"<html>quota</html>")
+    with pytest.raises(
+        UnreachableError, match=r"train-00000\S* was listed and can no longer be read"
+    ):
+        pickle.loads(given).read(0)
+
+
 def test_folders_named_after_splits(tmp_path: Path) -> None:
     for split, levels in (("train", [1, 2]), ("validation", [3])):
         (tmp_path / "default" / split).mkdir(parents=True)
@@ -177,12 +209,13 @@ def test_a_disk_that_fails_is_told_from_a_broken_image(hub: Path) -> None:
             return pa.PythonFile(Failing(path), "r")
 
     source = OnDisk(str(hub), Options())
+    assert (source.read(0).image == 1).all()
     disk["error"] = OSError(errno.EIO, os.strerror(errno.EIO))
-    with pytest.raises(UnreachableError, match=r"/00000000 was listed .*\(Input/output error\)"):
-        source.read(0)
+    with pytest.raises(UnreachableError, match=r"/00000002 was listed .*\(Input/output error\)"):
+        source.read(2)
     disk["error"] = OSError("Corrupt snappy compressed data.")
     with pytest.raises(DataError, match="Corrupt snappy"):
-        source.read(0)
+        source.read(2)
 
 
 @pytest.mark.parametrize("harm", ["cut", "html"])
