@@ -36,7 +36,7 @@ class Cache:
 
     def __init__(self, folder: Path, limit: int) -> None:
         """Open or make the folder, and see what it holds."""
-        self._folder, self._limit, self._warned = folder, limit, False
+        self._folder, self.limit, self._warned = folder, limit, False
         try:
             (folder / LOCKS).mkdir(parents=True, exist_ok=True)
             with _locked(folder / USED) as used:
@@ -97,14 +97,14 @@ class Cache:
         return nullcontext()
 
     def _write(self, key: str, data: bytes) -> None:
-        if len(data) > self._limit:
+        if len(data) > self.limit:
             return
         partial = self._folder / f".{key}.partial"
         with _locked(self._folder / USED) as file:  # one writer at a time, so the limit is exact
             text = file.read()
             used = int(text) if text.isdecimal() else self._size()
-            if used + len(data) > self._limit:
-                used = self._trimmed(int(KEEP * self._limit) - len(data))
+            if used + len(data) > self.limit:
+                used = self._trimmed(int(KEEP * self.limit) - len(data))
             try:
                 partial.write_bytes(data)
                 os.replace(partial, self._folder / key)

@@ -71,6 +71,11 @@ class Pieces(ABC):
         other.storage, other._sleep = self.storage.with_sleep(sleep), sleep
         return other
 
+    @property
+    def kept_bytes(self) -> int:
+        """How much of what is fetched ahead is still near when it is asked for; 0 is nothing."""
+        return 0
+
     @abstractmethod
     def get(self, piece: Piece, *, mapped: bool = False) -> memoryview:
         """The bytes of a piece, checked against its hash when it is first used.
@@ -118,6 +123,10 @@ class _FetchedPieces(Pieces):
         super().__init__(storage)
         self._cache = cache
         self._bad: dict[Piece, str] = {}
+
+    @property
+    def kept_bytes(self) -> int:
+        return self._cache.limit if self._cache else 0
 
     def get(self, piece: Piece, *, mapped: bool = False) -> memoryview:
         if self._cache is None:

@@ -89,14 +89,18 @@ class ShardReader:
             for span in range(len(self.index(shard).sha256)):
                 yield shard, span
 
-    def copy(self, shard: int, span: int, offsets: Ints, rows: Ints, into: Pixels) -> None:
-        """Put images number `offsets` of a span into `into[rows]`; DamageError if they are bad."""
+    def copy(self, shard: int, span: int, offsets: Ints, rows: Ints, into: Pixels) -> Span:
+        """Put images number `offsets` of a span into `into[rows]`; gives back the span.
+
+        Raises:
+            DamageError: they are bad.
+        """
         found = self.span(shard, span)
         if self.encoding == BLOCK:
             self.pieces.guard(self.index(shard).piece(span))
             block: Pixels = np.frombuffer(found.data, np.uint8)
             into[rows] = block.reshape(-1, *self.shape)[offsets]
-            return
+            return found
         for row in rows:
             try:
                 DECODERS[self.encoding](found.data, into[row])
@@ -105,6 +109,7 @@ class ShardReader:
                 raise self.pieces.damaged(
                     piece.name, f"{piece.what} cannot be decoded ({error})"
                 ) from error
+        return found
 
     def parse(self, index: Index, span: int, data: memoryview) -> Span:
         """The two members of a span; DamageError if there are others, or not of that length."""

@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.data.format.decoders import BLOCK
 from pipeline.data.format.labels import is_class
 from pipeline.data.format.types import Floats, Ints, Label
-from pipeline.data.loader.shard_reader import ShardReader
+from pipeline.data.loader.shard_reader import ShardReader, Span
 from pipeline.data.pixels import Pixels
 from pipeline.storage.pieces import DamageError
 from stylealae.errors import DataError
@@ -26,6 +26,8 @@ __all__ = ["SplitReader"]
 log = logging.getLogger(__name__)
 
 FETCHERS = 16  # downloads at once
+KEPT_BYTES = 64 << 20
+"""A cache of less may lose what was fetched ahead before it is asked for."""
 T = TypeVar("T")
 
 
@@ -131,12 +133,15 @@ class SplitReader:
     def prefetch(self, ids: Ints) -> None:
         """Begin to bring images into the local cache; what fails is raised when it is taken.
 
-        Those that are held in memory are not looked up there.
+        Those that are held in memory are not looked up there. Without a cache that would keep them
+        they are fetched when they are taken, several at once.
         """
         if self._held is not None:
             ids = ids[~self._loaded[ids]]
         if self._fetchers is None:
             self._fetchers = ThreadPoolExecutor(FETCHERS, "fetch")
+        if self._reader.pieces.kept_bytes < KEPT_BYTES:
+            return
         for shard, rows in self._by_shard(ids):
             self._fetchers.submit(self._fetch, shard, ids[rows])
 
@@ -182,6 +187,8 @@ class SplitReader:
             return None
 
         run = self._decoders.map if self._decoders else map
+        if self._fetchers and self._reader.pieces.kept_bytes < KEPT_BYTES:
+            run = self._fetchers.map
         for part, error in zip(parts, run(copy, parts), strict=True):
             if error is not None:
                 if not self.max_broken:
@@ -193,12 +200,15 @@ class SplitReader:
     def _copy(
         self, shard: int, rows: Ints, x: Pixels, labels: Floats | None, span: int, offsets: Ints
     ) -> None:
-        self._reader.copy(shard, span, offsets, rows, x)
+        found = self._reader.copy(shard, span, offsets, rows, x)
         if labels is not None:
-            labels[rows] = [self._number(value) for value in self._labels_of(shard, span, offsets)]
+            labels[rows] = [self._number(value) for value in self._labels_in(found, offsets)]
 
     def _labels_of(self, shard: int, span: int, offsets: Ints) -> list[Label]:
-        values = self._reader.span(shard, span).description["labels"][self._label]
+        return self._labels_in(self._reader.span(shard, span), offsets)
+
+    def _labels_in(self, span: Span, offsets: Ints) -> list[Label]:
+        values = span.description["labels"][self._label]
         return [values[offset] for offset in offsets]
 
     def _number(self, value: Label) -> float:

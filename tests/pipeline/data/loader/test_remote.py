@@ -25,7 +25,9 @@ from pipeline.data.images import read_images
 from pipeline.data.loader.batch import Batch
 from pipeline.data.loader.dataset import Dataset
 from pipeline.data.loader.loader import Loader
+from pipeline.data.prepare.shards import prepare
 from pipeline.data.prepare.verify import verify
+from pipeline.data.sources.registry import open_source
 from pipeline.storage import object_store
 from pipeline.storage.object_store import ObjectStorage
 from pipeline.storage.retry import Retry
@@ -143,11 +145,32 @@ def test_a_cached_copy_that_went_bad_is_fetched_again(
 
 
 @pytest.mark.parametrize("cache_gib", [0.0, 4e-6])
-def test_a_cache_too_small_for_anything_costs_time_only(
+def test_what_a_cache_cannot_keep_is_fetched_when_it_is_shown_and_not_before(
     store: Bucket, small: Path, cfg: DataConfig, cache_gib: float
 ) -> None:
     got = epoch(URL, replace(cfg, cache_gib=cache_gib, ram_gib=0.0))[1]
+    assert store.bytes_of(".tar") == sum(p.stat().st_size for p in small.rglob("*.tar"))
     assert same(got, epoch(small, cfg)[1])
+
+
+def test_images_with_labels_that_no_cache_keeps_are_fetched_once(
+    store: Bucket, cfg: DataConfig, tmp_path: Path
+) -> None:
+    """Encoded ones, each of which has its label beside it."""
+    folder = tmp_path / "large"
+    prepare(open_source("rendered:4", test_fraction=0.0), folder, (4, 512), workers=1)
+    store.upload(folder, URL)
+    images = Dataset.open(
+        replace(cfg, path=URL, cache_gib=0.0, ram_gib=0.0, label="age"), 512
+    ).training_split()
+    images.prefetch(np.arange(4))
+    store.served.clear()
+    shown, ages = images.take(np.arange(4))
+    images.close()
+    assert store.bytes_of(".tar") <= sum(p.stat().st_size for p in folder.rglob("r0512/*.tar"))
+    assert ages is not None
+    assert len(set(ages.tolist())) == 4
+    assert (shown[0] != shown[1]).any()
 
 
 def test_the_first_batch_does_not_wait_for_the_rest(
