@@ -8,6 +8,7 @@
 storage.py       what can be done there
 local.py         a folder
 object_store.py  an object store, through fsspec
+filesystem.py    fsspec's settings for it
 disk.py          a full disk of this host
 retry.py         calls to it, retried with exponential backoff
 publish.py       folders that appear whole or not at all, with a manifest of hashes

@@ -8,7 +8,9 @@ writer puts them in a folder of its own, so two writers of one checkpoint never 
     0064/seen-0000012800/00000007.0002-.../networks.safetensors     what it names
 
 `create` is a conditional put.  s3:// is tested against moto, az:// against azurite, gs:// against
-an emulator that knows no conditional put.
+an emulator that knows no conditional put.  Where library or store ignore the condition, s3fs before
+2024.12 say, that is found by creating the first file twice, and said; who has written last is then
+the one who has created.
 """
 
 import copy
@@ -24,10 +26,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-import fsspec
 from fsspec.asyn import sync
 
 from pipeline.storage.disk import full_disk_advice, is_full
+from pipeline.storage.filesystem import filesystem
 from pipeline.storage.publish import (
     MANIFEST,
     Gate,
@@ -39,7 +41,6 @@ from pipeline.storage.publish import (
 )
 from pipeline.storage.retry import Retry
 from pipeline.storage.storage import Sleep, Storage
-from stylealae.errors import DataError
 
 __all__ = ["ObjectStorage"]
 
@@ -50,25 +51,8 @@ STALL_S = 30.0  # without an answer for so long, and a second more a MiB, a call
 MIB = 1 << 20
 TRANSFERS = 3  # of one file, until what arrives has its hash
 CHECKED_BYTES = 16 * MIB  # of an upload, read back at a time
-OPTIONS: dict[str, dict[str, Any]] = {
-    # Retries are ours, so that they are logged and bounded: botocore's are turned off.
-    "s3": {
-        "use_listings_cache": False,
-        "max_concurrency": 4,  # parts of 50 MiB of one upload, all in memory
-        "config_kwargs": {
-            "max_pool_connections": 32,
-            "connect_timeout": 10,
-            "read_timeout": 20,
-            "retries": {"total_max_attempts": 1},
-        },
-    }
-}
-METADATA = {
-    # A host of EC2 has its credentials of its metadata service, which is asked once, for a second.
-    # Where there is none, ten seconds for the token and ten for the role are less than STALL_S.
-    "AWS_METADATA_SERVICE_NUM_ATTEMPTS": "5",
-    "AWS_METADATA_SERVICE_TIMEOUT": "2",
-}
+PART_BYTES = 4 * MIB  # of a file that is read whole, at a time: a slow link is not a silent one
+OTHERS_S = 3.0  # by which others have written who began to create a file at the same time
 
 
 class ObjectStorage(Storage):
@@ -80,8 +64,10 @@ class ObjectStorage(Storage):
         """Finds what speaks the URL's protocol; nothing is sent yet."""
         digest = hashlib.sha256(where.encode()).hexdigest()[:8]
         super().__init__(where, SPOOL.expanduser() / f"{where.rpartition('/')[2]}-{digest}")
-        self._fs, self._root = _filesystem(where)
+        self._fs, self._root = filesystem(where)
         self._retry = retry
+        self._is_exclusive: bool | None = None
+        """Whether creating a file that is there fails; None before the first was created."""
 
     def with_sleep(self, sleep: Sleep) -> Self:
         """The same files for one caller, with a sleep of its own between retries."""
@@ -111,11 +97,21 @@ class ObjectStorage(Storage):
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """A file, or a range of its bytes."""
-        part = {} if stop is None else {"start": start, "end": stop}
-        timeout = STALL_S + ((stop or start) - start) / MIB
         path = self._path(name)
-        return self._retry(
-            name, lambda: bytes(self._call("cat_file", path, timeout=timeout, **part))
+
+        def cat(timeout: float, **part: int) -> bytes:
+            return self._retry(
+                name, lambda: bytes(self._call("cat_file", path, timeout=timeout, **part))
+            )
+
+        if stop is not None:
+            return cat(STALL_S + (stop - start) / MIB, start=start, end=stop)
+        length = self._retry(name, lambda: self._call("info", path)["size"])
+        if length is None or length <= PART_BYTES:  # None: of a server that says no lengths
+            return cat(STALL_S + PART_BYTES / MIB)[start:]
+        return b"".join(
+            self.read(name, at, min(at + PART_BYTES, int(length)))
+            for at in range(start, int(length), PART_BYTES)
         )
 
     def write(self, name: str, content: bytes) -> None:
@@ -127,6 +123,25 @@ class ObjectStorage(Storage):
 
     def create(self, name: str, content: bytes) -> bool:
         """A file that was not there, by a conditional put."""
+        if not self._created(name, content):
+            return False
+        if self._is_exclusive is None:
+            self._is_exclusive = not self._created(name, content)
+            if not self._is_exclusive:
+                log.warning(
+                    "%s lets a file be created that is there: of two commands that begin the same "
+                    "run at the same moment both may hold it. Update the library that reads it "
+                    "(pip install -U s3fs gcsfs adlfs: 2024.12 or later) or the store (it is to "
+                    "know If-None-Match); until then begin one after the other",
+                    self.where,
+                )
+        if self._is_exclusive:
+            return True
+        self._retry.sleep(OTHERS_S)
+        return self.read(name) == content
+
+    def _created(self, name: str, content: bytes) -> bool:
+        """Whether the store has taken the file, which it should if there was none."""
         path = self._path(name)
         try:
             self._retry(
@@ -270,21 +285,3 @@ class ObjectStorage(Storage):
         for start in range(0, length, CHECKED_BYTES):
             digest.update(self.read(name, start, min(start + CHECKED_BYTES, length)))
         return digest.hexdigest()
-
-
-def _filesystem(where: str) -> tuple[Any, str]:
-    """Fsspec's file system for a URL, and the path in it."""
-    protocol = where.partition("://")[0]
-    if protocol == "s3":
-        for name, value in METADATA.items():
-            os.environ.setdefault(name, value)
-    try:
-        fs, path = fsspec.core.url_to_fs(where, **OPTIONS.get(protocol, {}))
-    except (ImportError, ValueError, OSError) as error:
-        raise DataError(
-            f"{where} cannot be opened ({error}): install what reads {protocol}:// "
-            "(s3fs, gcsfs or adlfs), give it credentials, or correct the URL"
-        ) from error
-    if hasattr(fs, "retries"):
-        fs.retries = 1
-    return fs, path.rstrip("/")

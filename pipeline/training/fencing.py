@@ -43,6 +43,7 @@ moved or removed.
 import json
 import logging
 import os
+import secrets
 import socket
 import time
 from contextlib import suppress
@@ -183,8 +184,13 @@ def _made(storage: Storage, token: str, about: bytes) -> bool:
 
 
 def _about(starts: int) -> bytes:
-    """What a file holds, for who looks: the number alone counts."""
-    return json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "starts": starts}).encode()
+    """What a file holds, for who looks: the number alone counts.
+
+    No two are equal, as in containers host and process may be: a store that lets a file be created
+    twice is asked whose it holds.
+    """
+    who = {"host": socket.gethostname(), "pid": os.getpid(), "mark": secrets.token_hex(8)}
+    return json.dumps({**who, "starts": starts}).encode()
 
 
 def _starts(storage: Storage, tokens: list[str]) -> int:

@@ -30,6 +30,10 @@ class Bucket:
         self.served: list[tuple[str, str, int]] = []
         self.misbehave: Callable[[str, str], Fault] = lambda method, path: None
         self.stall_s, self.delay_s = 3.0, 0.0
+        self.conditional = True
+        """Whether a condition of a put arrives; an old s3fs sends none, some stores know none."""
+        self.bytes_per_s = 0
+        """How fast a body leaves; 0: at once."""
         self.url = ""
 
     def upload(self, folder: Path, url: str) -> None:
@@ -59,15 +63,18 @@ def _handler(bucket: Bucket) -> type[BaseHTTPRequestHandler]:
             if isinstance(fault, int):
                 return self._answer(fault, {}, b"")
             link = http.client.HTTPConnection(*bucket.backend)
-            link.request(self.command, self.path, content, dict(self.headers))
+            headers = dict(self.headers)
+            if not bucket.conditional:
+                headers.pop("If-None-Match", None)
+            link.request(self.command, self.path, content, headers)
             answer = link.getresponse()
             body = answer.read()
-            headers = {k: v for k, v in answer.getheaders() if k.lower() in KEPT}
+            kept = {k: v for k, v in answer.getheaders() if k.lower() in KEPT}
             if self.command == "HEAD":
-                headers["Content-Length"] = answer.getheader("Content-Length") or "0"
+                kept["Content-Length"] = answer.getheader("Content-Length") or "0"
             link.close()
             bucket.served.append((self.command, self.path, len(body)))
-            self._answer(answer.status, headers, body, fault)
+            self._answer(answer.status, kept, body, fault)
             return None
 
         def _answer(
@@ -87,7 +94,10 @@ def _handler(bucket: Bucket) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
                 self.connection.close()
                 return
-            self.wfile.write(body)
+            rate = bucket.bytes_per_s
+            for at in range(0, len(body), rate or len(body)):
+                self.wfile.write(body[at : at + (rate or len(body))])
+                time.sleep(1.0 if rate else 0.0)
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""

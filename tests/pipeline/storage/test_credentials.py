@@ -14,7 +14,7 @@ pytest.importorskip("moto.server")
 
 import fsspec
 
-from pipeline.storage import object_store, open_storage
+from pipeline.storage import filesystem, object_store, open_storage
 from tests.pipeline.storage.bucket import bucket
 
 ROLE = {
@@ -67,7 +67,7 @@ def test_a_metadata_service_that_misses_questions_is_asked_again(tmp_path: Path)
         fs.mkdirs("roles", exist_ok=True)
         fs.clear_instance_cache()  # its keys are those of the test
         patch.setattr(object_store, "SPOOL", tmp_path / "spool")
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", *object_store.METADATA):
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", *filesystem.METADATA):
             patch.delenv(name, raising=False)
         for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "BOTO_CONFIG"):
             patch.setenv(name, str(tmp_path / "none"))

@@ -10,7 +10,9 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any, ClassVar
 
 import pytest
@@ -56,7 +58,7 @@ def in_bucket(
 
     assert isinstance(running, Bucket)
     fsspec.get_filesystem_class("s3").clear_instance_cache()
-    running.misbehave = lambda method, path: None
+    running.misbehave, running.conditional = lambda method, path: None, True
     monkeypatch.setattr(object_store, "SPOOL", tmp_path / "spool")
     fs, _ = fsspec.core.url_to_fs(URL, use_listings_cache=False)
     fs.mkdirs("runs", exist_ok=True)
@@ -159,6 +161,69 @@ def test_a_file_is_created_once(run: Storage) -> None:
     assert run.read("fence/1") == b"now theirs"
     with pytest.raises(FileNotFoundError):
         run.read("fence/2")
+
+
+def test_a_store_that_creates_what_is_there_is_found_and_the_last_writer_has_it(
+    in_bucket: Storage,
+    running: object,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As of an s3fs before 2024.12, which sends no condition."""
+    from pipeline.storage import object_store
+    from tests.pipeline.storage.bucket import Bucket
+
+    assert isinstance(running, Bucket)
+    running.conditional = False
+    monkeypatch.setattr(object_store, "OTHERS_S", 0.0)
+    with caplog.at_level(logging.WARNING):
+        assert in_bucket.create("fence/1", b"mine")
+        assert in_bucket.create("fence/2", b"mine")
+    assert caplog.text.count("at the same moment both may hold it") == 1
+    other = open_storage(URL, 60.0)
+    beside = in_bucket.with_sleep(lambda _seconds: other.write("fence/3", b"theirs"))
+    assert not beside.create("fence/3", b"mine")
+    running.conditional = True
+    caplog.clear()
+    assert other.create("fence/4", b"mine")
+    assert not caplog.text
+
+
+def test_two_who_begin_at_once_in_such_a_store_are_told_apart(
+    in_bucket: Storage, running: object
+) -> None:
+    from pipeline.training.fencing import Fence
+    from tests.pipeline.storage.bucket import Bucket
+
+    assert isinstance(running, Bucket)
+    running.conditional = False
+    together = Barrier(2)
+
+    def claim(storage: Storage) -> str:
+        together.wait()
+        return Fence.claim(storage).token
+
+    with ThreadPoolExecutor(2) as pool:
+        tokens = list(pool.map(claim, [in_bucket, open_storage(URL, 60.0)]))
+    assert len(set(tokens)) == 2
+    Fence(in_bucket, max(tokens)).require()
+
+
+def test_a_large_file_over_a_slow_link_is_read_whole(
+    in_bucket: Storage, running: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.storage import object_store
+    from tests.pipeline.storage.bucket import Bucket
+
+    assert isinstance(running, Bucket)
+    content = bytes(range(256)) * 160
+    in_bucket.write("metrics.jsonl", content)
+    in_bucket.write("empty", b"")
+    assert in_bucket.read("empty") == b""
+    monkeypatch.setattr(object_store, "STALL_S", 3.0)
+    monkeypatch.setattr(object_store, "PART_BYTES", 8192)
+    monkeypatch.setattr(running, "bytes_per_s", 8192)
+    assert open_storage(URL, 5.0).read("metrics.jsonl") == content
 
 
 class Terse(MemoryFileSystem):
