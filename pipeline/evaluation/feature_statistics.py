@@ -63,7 +63,8 @@ def real_statistics(
         if context.world.any(found is None) or found is None:
             n, what = context.real_count(split), f"real images, {split}"
             found = _computed(context, role, n, what, lambda part: context.real(split, part))
-            _write_cache(context, role, split, found)
+            if not context.world.any(context.dataset.broken(split) > 0):
+                _write_cache(context, role, split, found)  # another copy has no stand-ins
         context.memo[key] = found
     return found
 

@@ -88,7 +88,7 @@ class CriticWatch:
         if not self._held_out:
             return
         ids = (seen + np.arange(at.batch)[self._inputs.mine]) % self._held_out
-        held_out = on_device(self._dataset.watched(HELD_OUT, ids), at.alpha, self._world.device)
+        held_out = on_device(self._dataset.take(HELD_OUT, ids), at.alpha, self._world.device)
         other_sign, other_logit = self._read(nets, held_out, at)
         self._sign_gaps.append(sign - other_sign)
         self._log.note("critic/held_out_sign", other_sign)

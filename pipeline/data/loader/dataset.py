@@ -48,7 +48,6 @@ class Dataset:
         self.manifest = Manifest.read(storage)
         self._shards = ShardReader(open_pieces(storage, cache), self.manifest, resolution)
         self._splits: dict[tuple[str, str, int], SplitReader] = {}
-        self._watched: dict[str, SplitReader] = {}
 
     @classmethod
     def open(cls, cfg: DataConfig, resolution: int, channels: int = 0) -> Self:
@@ -68,15 +67,19 @@ class Dataset:
         return self.manifest.samples(split)
 
     def take(self, split: str, ids: Ints) -> Tensor:
-        """Images by their numbers in a split, as they are stored.  [N] -> uint8 [N, C, R, R]"""
+        """Images by their numbers in a split, as they are stored.  [N] -> uint8 [N, C, R, R]
+
+        For as many damaged ones as training takes others stand in.
+        """
         return torch.from_numpy(self.split(split).take(ids)[0])
 
     def first(self, n: int, split: str = "test") -> Tensor:
-        """The first images of a split (train if it has none).  -> uint8 [n or all, C, R, R]
+        """The first images of a split (train if it has none).  -> uint8 [n or all, C, R, R]"""
+        return self.take(*self._first(n, split))
 
-        They are for looking at: for as many damaged ones as training takes others stand in.
-        """
-        return self.watched(*self._first(n, split))
+    def broken(self, split: str) -> int:
+        """Images of a split that were asked for so far and are damaged."""
+        return len(self.split(split).broken)
 
     def first_classes(self, n: int, label: str, split: str = "test") -> Tensor:
         """The classes of the same images, -1 where unknown.  -> int64 [n or all]"""
@@ -87,22 +90,18 @@ class Dataset:
         split = split if self.count(split) else "train"
         return split, np.arange(min(n, self.count(split)))
 
-    def watched(self, split: str, ids: Ints) -> Tensor:
-        """As `take`, for what a run looks at beside training: stand-ins for damaged ones."""
-        if split not in self._watched:
-            self._watched[split] = SplitReader(self._shards, split, max_broken=self.cfg.max_broken)
-        return torch.from_numpy(self._watched[split].take(ids)[0])
-
     def labels(self, split: str, name: str, ids: Ints) -> Floats:
         """A label of some images, NaN where it is unknown.  [N] -> [N]"""
         smallest = min(self.manifest.resolutions)
         return self.split(split, name, smallest).values(ids)
 
     def split(self, name: str, label: str = "", resolution: int = 0) -> SplitReader:
-        """The images of a split, where a broken one is an error; for one thread."""
+        """The images of a split, for one thread; beyond `data.max_broken` damaged ones an error."""
         key = name, label, resolution or self.resolution
         if key not in self._splits:
-            self._splits[key] = SplitReader(self._shards_at(key[2]), name, label=label)
+            self._splits[key] = SplitReader(
+                self._shards_at(key[2]), name, label=label, max_broken=self.cfg.max_broken
+            )
         return self._splits[key]
 
     def training_split(self, sleep: Sleep = time.sleep, *, held: bool = True) -> SplitReader:

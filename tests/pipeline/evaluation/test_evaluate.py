@@ -37,6 +37,7 @@ from stylealae.errors import ConfigError, DataError
 from stylealae.metrics.features import KNOWN, extractors, random
 from stylealae.networks import build
 from stylealae.priors import normal, rng
+from tests.pipeline.data.handmade import flip_bit, shard_path, write_dataset
 from tests.ranks import run_ranks
 
 CPU = torch.device("cpu")
@@ -103,6 +104,28 @@ def alone(faces: Path) -> dict[str, float]:
 def everything(world: World) -> dict[str, float]:
     """What a rank finds; started in processes of its own."""
     return values(SHARED, context_of(Path(os.environ["FACES"]), world))
+
+
+def test_a_damaged_image_ends_no_evaluation_that_is_allowed_some(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in training: others stand in, which is said; their statistics are not kept."""
+    data, cache = tmp_path / "data", tmp_path / "cache"
+    write_dataset(data, [[5, 5], [5]], side=16)
+    flip_bit(shard_path(data, 0, 16), 5 * 3 * 16 * 16)  # in the first block's pixels
+
+    def fid(max_broken: int) -> float:
+        dataset = Dataset.open(DataConfig(path=str(data), max_broken=max_broken), 16)
+        context = context_of(data, dataset=dataset, cache=cache, labels=())
+        (value,) = values(["fid-random"], context).values()
+        return value
+
+    for too_few in (0, 4):
+        with pytest.raises(DataError, match=r"000000\.tar is damaged: the block of images 0 to 4"):
+            fid(too_few)
+    assert np.isfinite(fid(5))
+    assert "Other images stand in" in caplog.text
+    assert not list(cache.glob("*"))
 
 
 @pytest.mark.slow
