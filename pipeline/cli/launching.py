@@ -6,7 +6,6 @@ Heavy libraries (ray, deepspeed, torch) are imported by the function that needs 
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,24 +110,13 @@ def _train(run: RequestedRun) -> None:
 
 
 def _anchored(cfg: RunConfig) -> RunConfig:
-    """Relative folders made absolute: below the current one, or, in a Ray job, below ~/stylealae.
+    """Relative files and folders made absolute, below the current folder or a job's ~/stylealae.
 
     A job's current folder is a copy of the code that Ray throws away.  A URL stays.
     """
-    from pipeline.storage import is_url, local_path
-    from pipeline.training.model_folder import anchored
+    from pipeline.training.places import anchored_config
 
-    base = Path.home() / "stylealae" if in_job() else Path.cwd()
-    data, run_dir = (
-        where if is_url(where) or not where else str(base / local_path(where))
-        for where in (cfg.data.path, cfg.run_dir)
-    )
-    return replace(
-        cfg,
-        run_dir=run_dir,
-        data=replace(cfg.data, path=data),
-        init=replace(cfg.init, from_=anchored(cfg.init.from_, base)),
-    )
+    return anchored_config(cfg, Path.home() / "stylealae" if in_job() else Path.cwd())
 
 
 def _resolved(cfg: RunConfig, storage: "Storage | None" = None) -> RunConfig:

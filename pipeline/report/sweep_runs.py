@@ -16,7 +16,7 @@ from pipeline.report.sweep_table import EVALUATION
 from pipeline.storage import is_url, open_storage
 from pipeline.storage.json_lines import json_lines
 from pipeline.training import checkpoints
-from pipeline.training.model_folder import anchored
+from pipeline.training.places import anchored_places
 from pipeline.training.same_run import require_same_request
 from stylealae.errors import UserError
 
@@ -61,10 +61,14 @@ def job_of(run: SweepRun, evaluation: SweepEvaluation | None) -> Job:
     folder = str(run.folder.absolute())  # another host begins in another folder
     trained = _trained(run)
     if not _is_same(run, complete=trained) or not trained:  # train says what differs
-        places = [f"data.path={absolute(run.cfg.data.path)}", f"run_dir={folder}"]
-        if run.cfg.init.from_:
-            places.append(f"init.from={anchored(run.cfg.init.from_, Path.cwd())}")
-        commands.append(("train", config, *run.overrides, *places))
+        here, there = (anchored_places(run.cfg, base) for base in (Path(), Path.cwd()))
+        places = {
+            key: f"[{','.join(where)}]" if isinstance(where, tuple) else where
+            for key, where in there.items()
+            if where != here[key]
+        }
+        places |= {"data.path": absolute(run.cfg.data.path), "run_dir": folder}
+        commands.append(("train", config, *run.overrides, *(f"{k}={v}" for k, v in places.items())))
     if evaluation is not None:
         done = set() if commands else _measured(run, evaluation)
         left = [name for name in evaluation.metrics if name not in done]

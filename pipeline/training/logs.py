@@ -65,7 +65,7 @@ class Log:
         self._notes: dict[str, float] = {"system/restarts": fence.restarts if fence else 0.0}
         self._fence = None if storage.remote else fence  # else this folder is nobody else's
         self._observers: Observers | None = None
-        self._shown = _opened(Path(cfg.batches), world) if cfg.batches else None
+        self._shown = _opened(Path(cfg.batches).expanduser(), world) if cfg.batches else None
         if world.rank == 0:
             _forget_after(storage, seen if seen < span[1] else TORN - 1)  # else later stages' too
             where = {"seen": seen, "ranks": world.size, **environment(world.device)}

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli.app import main
-from pipeline.config import parse
+from pipeline.config import load, parse
 from pipeline.report import sweep_runs
 from pipeline.report.sweep import SweepRun, runs_of, values_of
 from pipeline.report.sweep_runs import Job, SweepEvaluation, job_of, over_processes, work
@@ -71,6 +71,16 @@ def test_weights_to_begin_with_are_found_from_another_folder(config: Path) -> No
     (run,) = runs_of([config], ["init.from=runs/demo/0032/snapshot"])
     ((_, *words),) = job_of(run, None).commands
     assert f"init.from={Path('runs/demo/0032/snapshot').absolute()}" in words
+
+
+def test_files_and_folders_are_found_from_another_folder(config: Path) -> None:
+    (run,) = runs_of([config], ["metrics.features=[i.pt,~/v.pt]", "data.cache=c"])
+    ((_, *words),) = job_of(run, None).commands
+    assert f"metrics.features=[{Path('i.pt').absolute()},~/v.pt]" in words
+    assert f"data.cache={Path('c').absolute()}" in words
+    assert not [word for word in words if word.startswith("metrics.cache=")]
+    trained = load(config, words[1:])
+    assert trained.metrics.features == (str(Path("i.pt").absolute()), "~/v.pt")
 
 
 @pytest.mark.parametrize(
