@@ -1,6 +1,8 @@
 """A run as its folder shows it, whether it is complete or still going on."""
 
 import json
+import secrets
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,16 +13,19 @@ from typing import Any
 from pipeline.config import RunConfig, read_saved
 from pipeline.storage import is_url, open_storage
 from pipeline.storage.json_lines import json_lines
+from pipeline.storage.publish import writer_name
 from pipeline.training import checkpoints
 from pipeline.training.logs import METRICS
 from pipeline.training.run_files import SNAPSHOT
 from stylealae.errors import CheckpointError, ConfigError, did_you_mean
 
 __all__ = ["FINISHED", "SCORES", "ImageGrid", "Run", "Score", "as_mapping", "fetched_run"]
-__all__ += ["read_run", "run_folder"]
+__all__ += ["own_scores", "read_run", "run_folder"]
 
 SCORES = "scores.jsonl"
 """What `stylealae evaluate` adds to a run."""
+OWN_SCORES = "scores"
+"""Folder for the same where files do not grow, in an object store: a file for each evaluation."""
 ENVIRONMENT, GRIDS = "environment.jsonl", "images"
 FINISHED = ("reconstructions.png", "samples.png")
 """Pictures that a finished run leaves."""
@@ -132,7 +137,7 @@ def read_run(folder: Path) -> Run:
         done=[int(f.name) for f in stages if (f / SNAPSHOT).exists()],
         grids=_grids(folder / GRIDS),
         environments=_rows(folder / ENVIRONMENT),
-        scores=_scores(folder / SCORES),
+        scores=_scores(folder),
     )
 
 
@@ -160,7 +165,9 @@ def run_folder(place: str, *, pictures: bool = False) -> Iterator[Path]:
     with TemporaryDirectory() as name:
         folder = Path(name) / place.rstrip("/").rpartition("/")[2]
         folder.mkdir()
-        for file in (METRICS, SCORES, ENVIRONMENT, *(FINISHED if pictures else ())):
+        (folder / OWN_SCORES).mkdir()
+        scores = [f"{OWN_SCORES}/{name}" for name in storage.names(OWN_SCORES)]
+        for file in (METRICS, SCORES, *scores, ENVIRONMENT, *(FINISHED if pictures else ())):
             with suppress(FileNotFoundError):
                 (folder / file).write_bytes(storage.read(file))
         if newest is not None:
@@ -178,10 +185,16 @@ def run_folder(place: str, *, pictures: bool = False) -> Iterator[Path]:
         yield folder
 
 
-def _scores(path: Path) -> list[Score]:
-    """The scores in a file; of what was measured twice the later."""
+def own_scores() -> str:
+    """A name in a run for the scores of one evaluation, after those of the ones before."""
+    return f"{OWN_SCORES}/{time.time_ns():020d}-{writer_name()}-{secrets.token_hex(4)}.jsonl"
+
+
+def _scores(folder: Path) -> list[Score]:
+    """The scores of a run; of what was measured twice the later."""
     found: dict[str, Score] = {}
-    for line in _rows(path):
+    files = folder / SCORES, *sorted((folder / OWN_SCORES).glob("*.jsonl"))
+    for line in (row for file in files for row in _rows(file)):
         seen = line.get("seen")
         for name, value in as_mapping(line.get("values")).items():
             if _is_number(value):

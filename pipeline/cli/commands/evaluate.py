@@ -102,7 +102,7 @@ def evaluate(
     from pipeline.evaluation.evaluate import evaluate as results_of
     from pipeline.evaluation.figures import require_figures
     from pipeline.evaluation.registry import METRICS, needing_files, usual
-    from pipeline.report.run import SCORES
+    from pipeline.report.run import SCORES, own_scores
     from stylealae.metrics.features import extractors
 
     wanted = words(names or "")
@@ -113,7 +113,7 @@ def evaluate(
     url = url_of(model)
     kept: Path | str | None = model / SCORES if model.is_dir() and snapshot != model else None
     if url and snapshot.name == SNAPSHOT != model.name:
-        kept = f"{url}/{SCORES}"
+        kept = f"{url}/{own_scores()}"
     found = extractors(features, world.device, sha256)
     m = _opened(snapshot, world)
     if folder is not None:
@@ -253,7 +253,10 @@ def _write(about: dict[str, object], files: Sequence[Path | str | None], *, echo
 
 
 def _add_at_url(line: str, url: str) -> None:
-    """Adds a line to a file in an object store, where no file grows: it is written anew."""
+    """Adds a line to a file in an object store that no other process writes.
+
+    There no file grows: it is written anew.
+    """
     from pipeline.storage import open_storage
 
     folder, _, name = url.rpartition("/")
