@@ -1,7 +1,9 @@
 """`studio`, `report`: pages for the browser."""
 
 import socket
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,8 @@ __all__ = ["report", "studio"]
 
 RUNS = Path("runs")
 EXAMPLES = 6
+MANIFEST_S = 5.0
+"""The studio begins without a word on the images where their store is silent for so long."""
 
 
 @click.command()
@@ -143,13 +147,22 @@ def _config_of(model: Path) -> "RunConfig | None":
 def _trained_on(cfg: "RunConfig | None") -> str:
     """A sentence on the images of a run; empty where they are not known."""
     from pipeline.data.format.manifest import Manifest
+    from pipeline.storage import data_storage
 
     if cfg is None:
         return ""
-    try:
-        manifest = Manifest.read(cfg.data.path)
-    except (UserError, OSError):
+    found: list[Manifest] = []
+
+    def read() -> None:
+        with suppress(UserError, OSError):
+            found.append(Manifest.read(data_storage(cfg.data.path, MANIFEST_S)))
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    thread.join(MANIFEST_S)
+    if not found:
         return ""
+    manifest = found[0]
     count = manifest.splits["train"].samples
     if manifest.source == "rendered":
         return f"Trained on {count:,} rendered faces: photos of people will look like dolls."

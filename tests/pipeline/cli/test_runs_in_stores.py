@@ -2,9 +2,13 @@
 
 import json
 import shutil
+import socket
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import fsspec
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -13,12 +17,14 @@ pytest.importorskip("s3fs")
 
 from pipeline.cli.app import main
 from pipeline.cli.beginning import RequestedRun
+from pipeline.cli.commands import pages
 from pipeline.cli.commands.pages import _config_of, _name_of
 from pipeline.cli.summary import print_summary
 from pipeline.config import RunConfig, as_dict
 from pipeline.config.sections import DataConfig
 from pipeline.data.prepare.shards import prepare
 from pipeline.data.sources.registry import open_source
+from pipeline.report.run import fetched_run
 from pipeline.storage import open_storage
 from pipeline.training.model_folder import anchored, folder_of, snapshot_of, url_of
 from pipeline.training.run_files import publish
@@ -125,11 +131,16 @@ def test_commands_take_its_url(run: RunConfig, faces: Path, tmp_path: Path) -> N
     typed("sample", URL, "--count", "2", "--out", str(tmp_path / "samples.png"))
     assert (tmp_path / "samples.png").exists()
     words = ["evaluate", URL, "--data", str(faces), "--metrics", "psnr", "--samples", "8"]
+    storage = open_storage(URL)
+    storage.write("scores.jsonl", b'{"seen": 1000, "values": {"psnr": 1.0, "old": 2.0}}\n')
     typed(*words)
     typed(*words)
-    lines = [json.loads(line) for line in open_storage(URL).read("scores.jsonl").splitlines()]
+    files = [f"scores/{name}" for name in storage.names("scores")]  # one each: none is lost
+    lines = [json.loads(line) for file in files for line in storage.read(file).splitlines()]
     assert [line["metric"] for line in lines] == ["psnr", "psnr"]
     assert lines[0]["snapshot"] == URL
+    scores = {score.name: score.value for score in fetched_run(URL).scores}
+    assert scores == {"psnr": lines[1]["values"]["psnr"], "old": 2.0}
     refused = CliRunner().invoke(main, ["directions", URL, "--sefa", "2"])
     assert refused.exit_code == 1
     assert f"{URL} is not on this machine: name a folder of your own with --out" in refused.output
@@ -144,6 +155,19 @@ def test_the_studio_knows_its_name_and_its_images(run: RunConfig, faces: Path) -
         found = _config_of(Path(url))
         assert found is not None
         assert found.data.path == str(faces)
+
+
+def test_the_studio_does_not_wait_for_a_store_of_images_that_is_silent(
+    run: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr(pages, "MANIFEST_S", 0.5)
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
+        began = time.monotonic()
+        assert pages._trained_on(replace(run, data=DataConfig(path="s3://faces/set"))) == ""
+        assert time.monotonic() - began < 15
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 def test_its_end_is_told_on_a_host_that_has_no_file_of_it(
