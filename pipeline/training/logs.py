@@ -6,6 +6,7 @@ only rank zero writes, and the others wait until it has.
 """
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -18,10 +19,12 @@ from torch import Tensor
 
 from pipeline.config.sections import LogConfig
 from pipeline.storage import Storage
+from pipeline.training import fencing
 from pipeline.training.environment import environment, memory_scalars
 from pipeline.training.fencing import Fence
 from pipeline.training.observers import About, Observers, observers
 from pipeline.training.progress import ProgressUpdate
+from pipeline.training.run_files import LOGS
 from pipeline.world import World
 from stylealae.capabilities import Model
 from stylealae.errors import DivergenceError
@@ -29,6 +32,8 @@ from stylealae.image_grid import image_grid
 from stylealae.schedule import Progress, due
 
 __all__ = ["ENVIRONMENT", "METRICS", "Log"]
+
+logger = logging.getLogger(__name__)
 
 METRICS, ENVIRONMENT = "metrics.jsonl", "environment.jsonl"
 TORN = 1 << 62
@@ -67,6 +72,7 @@ class Log:
         self._observers: Observers | None = None
         self._shown = _opened(Path(cfg.batches).expanduser(), world) if cfg.batches else None
         if world.rank == 0:
+            _leave_aside(storage)
             _forget_after(storage, seen if seen < span[1] else TORN - 1)  # else later stages' too
             where = {"seen": seen, "ranks": world.size, **environment(world.device)}
             about = About(folder=self.run_dir, seen=seen, config=config or {}, environment=where)
@@ -207,6 +213,22 @@ def _opened(folder: Path, world: World) -> TextIO:
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{world.rank}-of-{world.size}-{os.getpid()}-{time.time_ns()}.jsonl"
     return (folder / name).open("x", buffering=1)
+
+
+def _leave_aside(storage: Storage) -> None:
+    """Moves logs on this host away that are of a run which its store does not hold."""
+    here = [top for top in LOGS if (storage.working / top).exists()]
+    if not storage.remote or not here or set(storage.names()) - {fencing.FOLDER}:
+        return
+    aside = storage.working / f".left-{time.time_ns()}"
+    aside.mkdir()
+    for top in here:
+        os.replace(storage.working / top, aside / top)
+    logger.warning(
+        "%s holds no run, and this host has logs of one: it was removed there, or ended before its "
+        "first checkpoint. They are not brought back, and lie in %s",
+        *(storage.where, aside),
+    )
 
 
 def _forget_after(storage: Storage, seen: int) -> None:

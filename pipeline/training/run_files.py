@@ -18,6 +18,7 @@ from stylealae.errors import CheckpointError, UserError
 
 __all__ = [
     "CHECKPOINTS",
+    "LOGS",
     "SNAPSHOT",
     "checkpoint_name",
     "publish",
@@ -34,6 +35,8 @@ SEEN_DIGITS = 10
 CHECKPOINTS = "seen-" + "[0-9]" * SEEN_DIGITS
 """Pattern of a checkpoint's name: no copy that someone put beside."""
 SNAPSHOT = "snapshot"
+LOGS = ("metrics.jsonl", "environment.jsonl", "tensorboard", "images", "profile")
+"""What a run in a bucket writes on this host, and has brought there."""
 
 
 def stage_name(stage: int) -> str:
