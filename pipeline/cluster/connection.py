@@ -55,7 +55,10 @@ def is_own(address: str | None = None) -> bool:
 
 @contextmanager
 def connected(cores: int, address: str | None = None) -> Iterator[None]:
-    """A Ray to run on: that at `address` or RAY_ADDRESS, else one of our own for the while."""
+    """A Ray to run on: that at `address` or RAY_ADDRESS, else one of our own for the while.
+
+    Our own has so many cores, or, where that is 0, those that this process may use.
+    """
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")
     # A process for each group: the driver itself looks for hosts that are being drained.
@@ -64,7 +67,7 @@ def connected(cores: int, address: str | None = None) -> Iterator[None]:
         if is_own(address):
             folder = leaving.enter_context(session_folder())
             leaving.callback(ray.shutdown)
-            _start(cores, folder, quiet)
+            _start(cores or len(os.sched_getaffinity(0)), folder, quiet)
         else:
             leaving.callback(ray.shutdown)
             address = address or os.environ["RAY_ADDRESS"]

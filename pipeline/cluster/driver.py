@@ -13,8 +13,9 @@ from functools import partial
 import ray
 import ray.train
 
+from pipeline.cluster.connection import is_own
 from pipeline.cluster.coordinator import start_coordinator
-from pipeline.cluster.placement import can_place, choose_workers, stages_together
+from pipeline.cluster.placement import can_place, choose_workers, lacking, stages_together
 from pipeline.cluster.process import only_driver, stop_on_signals
 from pipeline.cluster.round import FENCE_S, Rounds, answer, bundle_of, every, run_round
 from pipeline.config import RunConfig, as_yaml
@@ -24,7 +25,7 @@ from pipeline.training.checkpoints import furthest
 from pipeline.training.fencing import Fence
 from pipeline.training.progress import ProgressUpdate
 from pipeline.training.resume import next_stage
-from stylealae.errors import UserError
+from stylealae.errors import ConfigError, UserError
 
 __all__ = ["run"]
 
@@ -49,6 +50,12 @@ def run(
         UserError: what a worker found wrong with the config, the data or a checkpoint, or a
             failure that another try would not mend.
     """
+    fewest = max(cfg.worker_counts(stage)[0] for stage in cfg.stages)
+    if is_own() and (lack := lacking(bundle_of(cfg.cluster), fewest)):
+        raise ConfigError(
+            f"{lack}, and no other host joins it: change cluster.workers, cluster.cpus_per_worker "
+            "or cluster.gpus_per_worker (0 trains on CPUs), or set RAY_ADDRESS to a cluster's"
+        )
     with only_driver(storage), tempfile.TemporaryDirectory(prefix="stylealae-") as scratch:
         coordinator = start_coordinator()
         with stop_on_signals(coordinator.stop.remote) as stopping:
@@ -109,12 +116,15 @@ def _train(run: Rounds, cfg: RunConfig, storage: Storage, stages: range) -> bool
 
 
 def _shortage(cluster: ClusterConfig, workers: int) -> str:
-    has, wants = ray.cluster_resources(), bundle_of(cluster)
+    wants = bundle_of(cluster)
     each = " and ".join(f"{amount:g} {kind}" for kind, amount in wants.items())
-    there = " and ".join(f"{has.get(kind, 0):g} {kind}" for kind in wants)
+    there, free = (
+        " and ".join(f"{has.get(kind, 0):g} {kind}" for kind in wants)
+        for has in (ray.cluster_resources(), ray.available_resources())
+    )
     return (
-        f"waiting for room for {workers} workers of {each} each; this Ray has {there} in all. "
-        f"Gives up after {cluster.patience_s:g} s (cluster.patience_s)"
+        f"waiting for room for {workers} workers of {each} each; this Ray has {there} in all, "
+        f"{free} of it free. Gives up after {cluster.patience_s:g} s (cluster.patience_s)"
     )
 
 

@@ -26,12 +26,15 @@ __all__ = [
     "can_place",
     "choose_workers",
     "draining_hosts",
+    "lacking",
     "stages_together",
 ]
 
 Bundle = Mapping[str, float]
 """What one worker takes, by Ray's names of resources."""
 POLL_S = 1.0
+SAY_S = 60.0
+"""Who waits for room says so again after so long."""
 
 
 def stages_together(cfg: RunConfig, stage: int) -> range:
@@ -59,17 +62,24 @@ def choose_workers(
         fits: whether so many can be placed before its second argument says that it is over.
         settle_s: how long the wanted number is waited for before fewer will do.
         patience_s: how long even the fewest are waited for.
-        waiting: called once, when even the fewest must be waited for.
+        waiting: called when even the fewest must be waited for, and each minute while they are.
         stopped: whether to give up waiting; None is returned then.
         clock: the time in seconds.
 
     Raises:
         ConfigError: not even the fewest could be placed for so long.
     """
-    since, said = clock(), False
+    since, say_at = clock(), clock()
 
     def until(end: float) -> Callable[[], bool]:
         return lambda: stopped() or clock() >= end
+
+    def patient() -> bool:
+        nonlocal say_at
+        if clock() >= say_at:
+            say_at = clock() + SAY_S
+            waiting()
+        return until(since + patience_s)()
 
     if not stopped() and fits(counts[-1], until(since + max(settle_s, POLL_S))):
         return counts[-1]
@@ -82,10 +92,7 @@ def choose_workers(
                 f"no room for {counts[0]} workers in {patience_s:g} s (cluster.patience_s): change "
                 "cluster.workers, cluster.cpus_per_worker or cluster.gpus_per_worker, or add hosts"
             )
-        if not said:
-            waiting()
-            said = True
-        fits(counts[0], until(since + patience_s))  # then the most is asked for again
+        fits(counts[0], patient)  # then the most is asked for again
     return None
 
 
@@ -99,6 +106,27 @@ def can_place(bundle: Bundle, count: int, over: Callable[[], bool]) -> bool:
         return True
     finally:
         remove_placement_group(group)
+
+
+def lacking(wants: Bundle, count: int = 1) -> str:
+    """What the hosts that are there could not give if they had nothing else to do; "" if nothing.
+
+    Each of `count` workers or tasks has to find what it wants on one host.
+    """
+    wanted = {kind: amount for kind, amount in wants.items() if amount}
+    hosts = [host["Resources"] for host in ray.nodes() if host["Alive"]]
+    room = sum(
+        int(min((h.get(kind, 0.0) / amount for kind, amount in wanted.items()), default=count))
+        for h in hosts
+    )
+    if room >= count:
+        return ""
+    asked = " and ".join(f"{amount:g} {kind}" for kind, amount in wanted.items())
+    most = ", ".join(f"{max(h.get(kind, 0.0) for h in hosts):g} {kind}" for kind in wanted)
+    return (
+        f"asked for {asked} on one host, {count} times, and this Ray has room for {room}: of its "
+        f"{len(hosts)} hosts none has more than {most}"
+    )
 
 
 class ScaleUp:

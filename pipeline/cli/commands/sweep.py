@@ -109,8 +109,9 @@ def _runner(address: str, at_most: int, cpus: float, gpus: float) -> "Iterator[R
     if not address:
         yield lambda jobs: over_processes(work, jobs, max(at_most, 1))
         return
-    from pipeline.cluster.connection import connected
+    from pipeline.cluster.connection import connected, is_own
     from pipeline.cluster.sweep_tasks import Share, over_tasks
 
+    share, grows = Share(cpus, gpus), not is_own(address)
     with connected(0, address):
-        yield lambda jobs: over_tasks(work, jobs, at_most, Share(cpus, gpus))
+        yield lambda jobs: over_tasks(work, jobs, at_most, share, grows=grows)

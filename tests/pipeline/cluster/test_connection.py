@@ -94,3 +94,13 @@ def test_local_is_a_ray_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
     assert connection.is_own()
     assert connection.is_own("local")
     assert not connection.is_own("auto")
+
+
+def test_a_ray_of_our_own_for_tasks_has_the_cores_that_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With none it would take no task, and whoever waits for one would wait for ever."""
+    asked: list[int] = []
+    monkeypatch.setattr(connection, "_start", lambda cores, folder, quiet: asked.append(cores))
+    with connection.connected(0, "local"), connection.connected(3):
+        assert asked == [len(os.sched_getaffinity(0)), 3]
