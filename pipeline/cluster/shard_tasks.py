@@ -3,10 +3,12 @@
 import time
 from collections import deque
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 
 import ray
 import ray.exceptions
 from ray.actor import ActorHandle
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.data.prepare.jobs import ShardJob, ShardNote
 from pipeline.data.prepare.processes import OnProgress, Work, packed, unpacked
@@ -19,9 +21,8 @@ POLL_S = 0.5
 STOP_S = 60
 
 
-@ray.remote(num_cpus=0)
 class Tally:
-    """How many images each unfinished job has done."""
+    """How many images each unfinished job has done, for who watches; as an actor."""
 
     def __init__(self) -> None:
         self._done: dict[int, int] = {}
@@ -40,10 +41,11 @@ def over_tasks(
 ) -> Generator[ShardNote]:
     """A Runner on the Ray that is connected; input and output must be where all its nodes look."""
     run = ray.remote(num_cpus=1)(_run)
-    tally = Tally.remote()  # type: ignore[attr-defined]
+    tally = _tally()
     waiting = deque(range(len(jobs)))
     pending: dict[ray.ObjectRef, int] = {}  # a task's result -> number of its job
     finished_img = 0
+    done: dict[int, int] = {}
     try:
         while waiting or pending:
             capacity = (workers or _cores()) - len(pending)
@@ -55,7 +57,8 @@ def over_tasks(
             for task in ready:
                 finished_img += jobs[pending.pop(task)].images
                 yield _note(task)
-            done = ray.get(tally.done.remote())
+            with suppress(ray.exceptions.RayError):  # it is being restarted: shards go on
+                done = ray.get(tally.done.remote(), timeout=STOP_S)
             report(finished_img + sum(done.get(number, 0) for number in pending.values()))
     finally:
         for task in pending:
@@ -63,6 +66,14 @@ def over_tasks(
         if pending:
             ray.wait(list(pending), num_returns=len(pending), timeout=STOP_S)
         ray.kill(tally)
+
+
+def _tally() -> ActorHandle:
+    """A tally on this host, which lives as long as the driver does; its process may be killed."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    made = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(Tally)
+    tally: ActorHandle = made.remote()
+    return tally
 
 
 def _run(work: Work, given: bytes, job: ShardJob, tally: ActorHandle, number: int) -> ShardNote:

@@ -1,6 +1,8 @@
 """Tasks and actors on one Ray: shards as processes make them, a sweep's runs, a run's gauges."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -102,6 +104,30 @@ def test_tasks_write_the_same_bytes(
     assert contents(tmp_path / "tasks") == contents(tmp_path / "alone")
 
 
+def test_shards_go_on_when_the_process_that_counts_for_the_bar_is_killed(
+    connected: None, photos: Path, tmp_path: Path
+) -> None:
+    from pipeline.cluster.shard_tasks import over_tasks
+
+    killed: set[int] = set()
+
+    def report(done: int, of: int) -> None:
+        actors = ray._private.state.actors().values()
+        alive = [a for a in actors if a["ActorClassName"] == "Tally" and a["State"] == "ALIVE"]
+        for actor in [] if killed else alive:
+            os.kill(actor["Pid"], signal.SIGKILL)
+            killed.add(actor["Pid"])
+
+    source = open_source(str(photos))
+    prepare(
+        source, tmp_path / "tasks", SIDES,
+        workers=1, shard_img=10, runner=over_tasks, report=report,
+    )  # fmt: skip
+    assert killed
+    prepare(source, tmp_path / "alone", SIDES, workers=1, shard_img=10)
+    assert contents(tmp_path / "tasks") == contents(tmp_path / "alone")
+
+
 def test_the_command_joins_a_ray_that_runs_already(
     connected: None, photos: Path, tmp_path: Path
 ) -> None:
@@ -168,6 +194,36 @@ def test_runs_of_a_sweep_share_cores_and_one_that_dies_ends_no_other(connected: 
     found = dict(over_tasks(whether_odd, range(1, 6), at_most=4, share=Share(0.5, 0.0)))
     assert found.pop(4).startswith("its task died: RayTaskError")
     assert found == {1: "", 2: "2 is even", 3: "", 5: ""}
+
+
+def test_what_no_host_can_give_is_an_error_or_said_each_minute(
+    connected: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.cluster import driver, sweep_tasks
+    from pipeline.cluster.placement import lacking
+    from pipeline.cluster.sweep_tasks import Share, over_tasks
+    from pipeline.config import parse
+    from pipeline.storage import open_storage
+
+    assert not lacking({"CPU": 0.5, "GPU": 0.0}, 4)
+    says = "asked for 1 CPU and 8 GPU on one host, 1 times, and this Ray has room for 0"
+    with pytest.raises(ConfigError, match=says):
+        next(over_tasks(whether_odd, [1], at_most=1, share=Share(1, 8), grows=False))
+    monkeypatch.setattr(sweep_tasks, "SAY_S", 0.1)
+    monkeypatch.setattr(sweep_tasks, "STOP_S", 1.0)
+
+    class EnoughError(Exception):
+        pass
+
+    def stop(message: str, *given: object) -> None:
+        raise EnoughError(message % given)
+
+    monkeypatch.setattr(sweep_tasks.log, "warning", stop)
+    with pytest.raises(EnoughError, match=says):
+        next(over_tasks(whether_odd, [1], at_most=1, share=Share(1, 8)))
+    cfg = parse("model: {resolution: 8}\ncluster: {gpus_per_worker: 1, cpus_per_worker: 1}")
+    with pytest.raises(ConfigError, match=r"1 CPU and 1 GPU on one host.*gpus_per_worker \(0 "):
+        driver.run(cfg, open_storage("nowhere"), lambda update: None)
 
 
 def test_a_worker_knows_the_attempt_of_its_group_before_its_first_stage(connected: None) -> None:
