@@ -55,13 +55,10 @@ class LocalStorage(Storage):
         """A small file."""
         final = self.working / name
         final.parent.mkdir(parents=True, exist_ok=True)
-        scratch = final.with_name(f".{final.name}.{os.getpid()}.partial")
-        try:
+        with _beside(final) as scratch:
             scratch.write_bytes(content)
             sync(scratch)
             os.replace(scratch, final)
-        finally:
-            scratch.unlink(missing_ok=True)
 
     def create(self, name: str, content: bytes) -> bool:
         """A file that was not there, by O_EXCL."""
@@ -80,6 +77,14 @@ class LocalStorage(Storage):
         """A file of the same disk, renamed; the disk is trusted to hold what it was given."""
         sync(file)
         os.replace(file, self.working / name)
+
+    def send(self, file: Path, name: str) -> None:
+        """A copy."""
+        final = self.working / name
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with _beside(final) as scratch:
+            shutil.copyfile(file, scratch)
+            os.replace(scratch, final)
 
     def remove(self, name: str) -> None:
         """Removes a file, or a folder with what it holds."""
@@ -106,3 +111,13 @@ class LocalStorage(Storage):
             if sha256_of(self.working / name / file) != wanted:
                 raise ValueError(f"{file} does not have the hash in {MANIFEST}")
         return self.working / name
+
+
+@contextmanager
+def _beside(final: Path) -> Iterator[Path]:
+    """A file of this process beside another, gone when the block ends unless it was renamed."""
+    scratch = final.with_name(f".{final.name}.{os.getpid()}.partial")
+    try:
+        yield scratch
+    finally:
+        scratch.unlink(missing_ok=True)

@@ -164,6 +164,12 @@ class ObjectStorage(Storage):
             "command again"
         )
 
+    def send(self, file: Path, name: str) -> None:
+        """An upload in parts, of a copy: a file that grows meanwhile would not have its length."""
+        with scratch_folder(self.working / ".sending" / file.name, "") as scratch:
+            shutil.copyfile(file, copied := scratch / file.name)
+            self._upload(copied, name)
+
     def remove(self, name: str) -> None:
         """Removes a file, or a folder with what it holds."""
 

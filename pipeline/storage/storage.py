@@ -63,6 +63,13 @@ class Storage(ABC):
         """
 
     @abstractmethod
+    def send(self, file: Path, name: str) -> None:
+        """What a file of this host holds now, streamed, in place of the one of this name.
+
+        It may grow meanwhile; nothing is read back.
+        """
+
+    @abstractmethod
     def remove(self, name: str) -> None:
         """Removes a file, or a folder with what it holds, if it is there."""
 

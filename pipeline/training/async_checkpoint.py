@@ -14,6 +14,7 @@ untouched.
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -24,13 +25,12 @@ from pipeline.training import checkpoints, snapshots
 from pipeline.training.checkpoint_state import CheckpointState
 from pipeline.training.checkpoints import Parts
 from pipeline.training.fencing import Fence
+from pipeline.training.run_files import LOGS
 from pipeline.world import World
 from stylealae.capabilities import Model
 from stylealae.errors import CheckpointError, DivergenceError, UserError
 
 __all__ = ["Saver"]
-
-LOGS = ("metrics.jsonl", "environment.jsonl", "tensorboard", "images", "profile")
 
 
 class Saver:
@@ -58,7 +58,7 @@ class Saver:
         self._thread: threading.Thread | None = None
         self._problem: Exception | None = None
         self._buffers: dict[str, dict[str, Tensor]] = {}
-        self._mirrored: dict[str, float] = {}
+        self._mirrored: dict[str, tuple[int, int]] = {}
 
     def save(self, parts: Parts, about: CheckpointState) -> None:
         """Begins to save what the parts hold now; they may change when this returns."""
@@ -120,13 +120,18 @@ class Saver:
         """Brings logs that lie on this host, and have changed, to where the run lies."""
         if not self._storage.remote:
             return
+        first = not self._mirrored
         for top in LOGS:
-            path = self._storage.working / top
+            path, there = self._storage.working / top, dict[str, int]()
+            if first and path.is_dir():  # of the stages before: files that were made once
+                with suppress(FileNotFoundError):
+                    there = dict(self._storage.sizes(top))
             for file in [path] if path.is_file() else sorted(path.rglob("*")):
                 name = file.relative_to(self._storage.working).as_posix()
-                changed = file.stat().st_mtime
+                changed = file.stat().st_mtime_ns, file.stat().st_size
                 if file.is_file() and self._mirrored.get(name) != changed:
-                    self._storage.write(name, file.read_bytes())
+                    if there.get(name) != changed[1]:
+                        self._storage.send(file, name)
                     self._mirrored[name] = changed
 
     def _settle(self) -> None:

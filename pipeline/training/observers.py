@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -24,6 +25,11 @@ from stylealae.errors import ConfigError
 __all__ = ["About", "Observer", "Observers", "observers", "show"]
 
 logger = logging.getLogger(__name__)
+
+EVENTS_BYTES = 32 << 20
+"""Of events, pictures uncompressed, after which TensorBoard's next file begins."""
+ROW_BYTES = 100
+"""What a number takes in such a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,28 +78,38 @@ class TensorBoard:
 
         folder = str(_events_of(about.folder, about.name))
         self._writer = SummaryWriter(folder, purge_step=about.seen + 1)
-        self._events = cast(Any, self._writer.file_writer)
+        self._made, self._events_bytes = partial(SummaryWriter, folder), 0
         text = json.dumps(dict(about.config), indent=2).replace("\n", "\n    ")
         self._writer.add_text("config", f"    {text}", about.seen)
         self._writer.add_text("environment", _markdown(about.environment), about.seen)
         values = {key: _plain(value) for key, value in leaves(about.config)}
         hparams: Any = summary.hparams
         _, begin, self._end = hparams(values, {})  # columns are those of all runs together
-        self._events.add_summary(begin)
+        cast(Any, self._writer.file_writer).add_summary(begin)
 
     def scalars(self, seen: int, values: Mapping[str, float]) -> None:
         """A curve a tag."""
         for tag, value in values.items():
             self._writer.add_scalar(tag, value, seen)
+        self._turn_over(ROW_BYTES * len(values))
 
     def picture(self, seen: int, tag: str, picture: Image.Image) -> None:
         """Under its tag, at its place on the axis."""
-        self._writer.add_image(tag, np.asarray(picture), seen, dataformats="HWC")
+        pixels = np.asarray(picture)
+        self._writer.add_image(tag, pixels, seen, dataformats="HWC")
+        self._turn_over(pixels.nbytes)
 
     def close(self) -> None:
         """Writes out what is pending."""
-        self._events.add_summary(self._end)
+        cast(Any, self._writer.file_writer).add_summary(self._end)
         self._writer.close()
+
+    def _turn_over(self, at_most_bytes: int) -> None:
+        """Begins another file where this one is long: what has ended is sent to a bucket once."""
+        self._events_bytes += at_most_bytes
+        if self._events_bytes > EVENTS_BYTES:
+            self._writer.close()
+            self._writer, self._events_bytes = self._made(), 0
 
 
 def show(run_dir: Path, tag: str, picture: Image.Image, seen: int) -> None:

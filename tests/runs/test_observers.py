@@ -148,6 +148,29 @@ def test_one_that_cannot_begin_stops_the_run_before_its_first_step(
         observers([name], about(tmp_path))
 
 
+def test_events_lie_in_files_of_bounded_length_that_are_read_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has ended is sent to a bucket once, not with every checkpoint."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from pipeline.training import observers as module
+
+    monkeypatch.setattr(module, "EVENTS_BYTES", 4000)
+    watching = observers(["tensorboard"], about(tmp_path))
+    for seen in range(100, 1000, 100):
+        watching.scalars(seen, {"loss/critic": seen / 100})
+        watching.picture(seen, "image/samples", Image.new("RGB", (32, 32)))
+    watching.close()
+    files = list((tmp_path / "tensorboard").rglob("events.*"))
+    assert len(files) > 2
+    events = EventAccumulator(str(files[0].parent)).Reload()
+    assert sorted((e.step, e.value) for e in events.Scalars("loss/critic")) == [
+        (seen, seen / 100) for seen in range(100, 1000, 100)
+    ]
+    assert len(events.Images("image/samples")) > 2
+
+
 def test_tensorboard_shows_runs_by_name_with_config_environment_and_hyperparameters(tmp_path: Path):
     from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
     from tensorboard.plugins.hparams import metadata

@@ -226,6 +226,48 @@ def test_a_large_file_over_a_slow_link_is_read_whole(
     assert open_storage(URL, 5.0).read("metrics.jsonl") == content
 
 
+def test_a_file_is_sent_as_it_is_now(run: Storage, tmp_path: Path) -> None:
+    (tmp_path / "row").write_bytes(b"one")
+    run.send(tmp_path / "row", "logs/row")
+    assert run.read("logs/row") == b"one"
+    (tmp_path / "row").write_bytes(b"one two")
+    run.send(tmp_path / "row", "logs/row")
+    assert run.read("logs/row") == b"one two"
+    assert (tmp_path / "row").exists()
+    assert run.names("logs") == ["row"]
+
+
+def test_logs_of_this_host_go_to_the_bucket_when_they_have_changed(
+    in_bucket: Storage, running: object
+) -> None:
+    from pipeline.config.sections import CheckpointConfig
+    from pipeline.training.async_checkpoint import Saver
+    from pipeline.world import World
+    from tests.pipeline.storage.bucket import Bucket
+
+    assert isinstance(running, Bucket)
+    saver = Saver(in_bucket, CheckpointConfig(), World(0, 1, torch.device("cpu")))
+    rows = in_bucket.working / "metrics.jsonl"
+    events = in_bucket.working / "tensorboard/run/events.1"
+    events.parent.mkdir(parents=True)
+
+    def sent() -> list[str]:
+        running.served.clear()
+        saver.finish()
+        return [path.rpartition("/")[2] for method, path, _ in running.served if method == "PUT"]
+
+    rows.write_text("one")
+    events.write_text("events")
+    assert sent() == ["metrics.jsonl", "events.1"]
+    assert sent() == []
+    rows.write_text("one, two")
+    assert sent() == ["metrics.jsonl"]
+    saver = Saver(in_bucket, CheckpointConfig(), World(0, 1, torch.device("cpu")))  # a stage later
+    assert sent() == ["metrics.jsonl"]
+    assert in_bucket.read("metrics.jsonl") == b"one, two"
+    assert not list(in_bucket.working.glob(".sending/*"))
+
+
 class Terse(MemoryFileSystem):
     """Finds of a file its own name alone, and of nothing a list, as adlfs does."""
 
