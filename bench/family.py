@@ -29,7 +29,7 @@ LINES = {
     "aae, merged": "family: aae\nloss: {merged: true}",
     "aae_classes, four phases": "family: aae_classes\ndata: {label: class}",
     "aae_classes, merged": "family: aae_classes\nloss: {merged: true}\ndata: {label: class}",
-    "alae": "family: alae\nloss: {mixing_prob: 0}",
+    "alae": "family: alae",
 }
 
 

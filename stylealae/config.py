@@ -6,12 +6,13 @@ StyleALAE's; those of the other families are in their folders.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
 
 from stylealae.errors import ConfigError
 
 __all__ = [
+    "AlaeLossConfig",
     "AugmentConfig",
     "AugmentKind",
     "LossConfig",
@@ -20,6 +21,7 @@ __all__ = [
     "ScheduleConfig",
     "ShapeConfig",
     "TermsConfig",
+    "without_retired",
 ]
 
 
@@ -30,6 +32,9 @@ MAX_SIDE, MAX_WIDTH, MAX_LAYERS = 1 << 14, 1 << 16, 256
 @dataclass(frozen=True, kw_only=True)
 class ShapeConfig:
     """What the networks of every family have: the images that they take, and z."""
+
+    retired: ClassVar[frozenset[str]] = frozenset()
+    """Keys that earlier versions took where nothing read them: saved configs may have them."""
 
     resolution: int = 1024
     """Side of the largest image in pixels: a power of two, at least 4."""
@@ -83,7 +88,7 @@ class TermsConfig:
     """What the losses of every family have in common."""
 
     retired: ClassVar[frozenset[str]] = frozenset()
-    """Keys that earlier versions took and that did nothing: saved configs may have them."""
+    """Keys that earlier versions took where nothing read them: saved configs may have them."""
 
     @property
     def wants_labels(self) -> bool:
@@ -104,6 +109,14 @@ class TermsConfig:
     def post_training(self) -> Mapping[str, int]:
         """Images on which networks are fitted once the last stage has ended, by their letters."""
         return {}
+
+
+def without_retired(
+    section: type[ShapeConfig] | type[TermsConfig], saved: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A saved section without the keys that were retired and that its class does not have."""
+    dropped = section.retired - {field.name for field in fields(section)}
+    return {key: value for key, value in saved.items() if key not in dropped}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,13 +161,14 @@ LEAST_STYLES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossConfig(TermsConfig):
-    """The weights of Algorithm 1."""
+class AlaeLossConfig(TermsConfig):
+    """The weights of Algorithm 1, for networks of whatever layers."""
+
+    retired: ClassVar[frozenset[str]] = frozenset({"mixing_prob", "prior_img", "recover_img"})
+    """StyleALAE's own, which ALAE of MLPs took too."""
 
     r1_gamma: float = 10.0
     """Weight of the R1 penalty: gamma / 2 times the squared gradient norm on real images."""
-    mixing_prob: float = 0.9
-    """Probability that a generated image mixes two styles at a random layer (phases I and II)."""
     reciprocity_trains_f: bool = False
     """Let F move in phase III as the released code does; the paper's equation (2) moves E and G."""
     reciprocity_weight: float = 1.0
@@ -178,23 +192,10 @@ class LossConfig(TermsConfig):
     likeness_prior: float = 0.0
     """Weight, in likeness, of the energy distance of E(x) from F(z), as a share of the spread of
     F(z): the styles of images are to be distributed as those of prior samples (as in a WAE)."""
-    prior_img: int = 0
-    """Images, at most, to whose styles F is fitted when the last stage ends, in its snapshot alone:
-    samples of a short run are then more like them (`stylealae fit-prior`).  0: F is as trained."""
-    recover_img: int = 0
-    """Images for which E and G then, in that snapshot alone, learn to recover the styles of F, and
-    to draw these images as before: less of w is lost on the way back.  One worker does it, and
-    draws them from 256 MiB of images of all."""
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.mixing_prob <= 1.0:
-            raise ConfigError(
-                f"loss.mixing_prob is {self.mixing_prob}: it is a probability, 0 to 1"
-            )
         weights = "r1_gamma", "reciprocity_weight", "likeness_features", "likeness_prior"
-        for name in (*weights, "likeness_rate", "prior_img", "recover_img"):
-            if getattr(self, name) < 0.0:
-                raise ConfigError(f"loss.{name} is {getattr(self, name)}: it cannot be negative")
+        self.refuse_negative(*weights, "likeness_rate")
         if not 0.0 <= self.likeness_structure <= 1.0:
             raise ConfigError(
                 f"loss.likeness_structure is {self.likeness_structure}: it is a share, 0 to 1"
@@ -210,17 +211,46 @@ class LossConfig(TermsConfig):
                 f"loss.merged takes reciprocity in w and loss.reciprocity_in is "
                 f"{self.reciprocity_in}: set loss.merged=false, or loss.reciprocity_in=w"
             )
-        if self.prior_img and self.prior_img < LEAST_STYLES:
-            raise ConfigError(
-                f"loss.prior_img is {self.prior_img}: F is fitted to at least {LEAST_STYLES} images"
-            )
         if self.r1_every < 1:
             raise ConfigError(f"loss.r1_every is {self.r1_every}: 1 is every iteration")
+
+    def refuse_negative(self, *names: str) -> None:
+        """Refuses fields that are below 0."""
+        for name in names:
+            if getattr(self, name) < 0.0:
+                raise ConfigError(f"loss.{name} is {getattr(self, name)}: it cannot be negative")
 
     @property
     def comparison(self) -> str:
         """What compares the images of a worker among themselves, by its key; empty: nothing."""
         return "loss.likeness_prior" if self.likeness_prior else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig(AlaeLossConfig):
+    """The weights of Algorithm 1, of a G that takes a style a layer, and what follows training."""
+
+    mixing_prob: float = 0.9
+    """Probability that a generated image mixes two styles at a random layer (phases I and II)."""
+    prior_img: int = 0
+    """Images, at most, to whose styles F is fitted when the last stage ends, in its snapshot alone:
+    samples of a short run are then more like them (`stylealae fit-prior`).  0: F is as trained."""
+    recover_img: int = 0
+    """Images for which E and G then, in that snapshot alone, learn to recover the styles of F, and
+    to draw these images as before: less of w is lost on the way back.  One worker does it, and
+    draws them from 256 MiB of images of all."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.refuse_negative("prior_img", "recover_img")
+        if not 0.0 <= self.mixing_prob <= 1.0:
+            raise ConfigError(
+                f"loss.mixing_prob is {self.mixing_prob}: it is a probability, 0 to 1"
+            )
+        if self.prior_img and self.prior_img < LEAST_STYLES:
+            raise ConfigError(
+                f"loss.prior_img is {self.prior_img}: F is fitted to at least {LEAST_STYLES} images"
+            )
 
     @property
     def post_training(self) -> Mapping[str, int]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from stylealae import latents, losses
 from stylealae.augment import transformed
-from stylealae.config import LossConfig, TermsConfig
+from stylealae.config import AlaeLossConfig, TermsConfig
 from stylealae.networks.group import AlaeNetworks, NetworkGroup
 from stylealae.ops.formulas import wide
 from stylealae.ops.precision import forward_of_r1, full_precision, tf32
@@ -63,7 +63,7 @@ AnyPhase: TypeAlias = Phase[Any, Any, Any]
 """A phase of a family that is known by name only."""
 AnySharing: TypeAlias = Sharing[Any, Any]
 """What its phases have in common."""
-AlaePhase: TypeAlias = Phase[AlaeNetworks, StyleInputs, LossConfig]
+AlaePhase: TypeAlias = Phase[AlaeNetworks, StyleInputs, AlaeLossConfig]
 """A phase of Algorithm 1, of StyleALAE's networks or others of the same names."""
 
 
@@ -78,7 +78,7 @@ def fake(n: AlaeNetworks, r: StyleInputs, at: Growth) -> Tensor:
     return x
 
 
-def critic(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
+def critic(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: AlaeLossConfig) -> Tensor:
     """Phase I without R1: D(E(x)) up on real images, down on generated ones.  -> []
 
     Both go through E and D together: as much arithmetic, in half as many, larger operations.
@@ -89,7 +89,7 @@ def critic(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConf
 
 
 def critic_with_r1(
-    n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig
+    n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: AlaeLossConfig
 ) -> Tensor:
     """Phase I: as `critic`, kept smooth by R1 on the real images.  -> []"""
     loss = losses.adversarial(n.judge(_fake_to_critic(n, r, at), at))
@@ -104,13 +104,17 @@ def critic_with_r1(
     return loss.mean()
 
 
-def generator(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
+def generator(
+    n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: AlaeLossConfig
+) -> Tensor:
     """Phase II: generated images that D takes for real ones.  -> []"""
     shown = transformed(fake(n, r, at), r.t_fake, warped=r.warped)
     return losses.adversarial(-n.judge(shown, at)).mean()
 
 
-def reciprocity(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
+def reciprocity(
+    n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: AlaeLossConfig
+) -> Tensor:
     """Phase III: E must recover the style that G was given, Eq. 2.  -> []"""
     w = n.F(r.z)
     if not cfg.reciprocity_trains_f:
@@ -125,7 +129,7 @@ def reciprocity(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: Los
     return cfg.reciprocity_weight * error.mean()
 
 
-def merged(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
+def merged(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: AlaeLossConfig) -> Tensor:
     """Phases II and III on the same images, through G and E once (under T: E twice).  -> []
 
     E is trained by reciprocity alone: the adversarial gradient is taken at the images.  Styles are
@@ -144,7 +148,7 @@ def merged(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConf
     return loss
 
 
-def likeness(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: LossConfig) -> Tensor:
+def likeness(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: AlaeLossConfig) -> Tensor:
     """Departure, off by default: G(E(x)) must look like x, in pixels and in structure.  -> []"""
     w, features = n.with_features(x, at)
     x_again, share = n.G(w, at, r.noise), cfg.likeness_structure
@@ -189,7 +193,7 @@ def _unlike(n: AlaeNetworks, x_again: Tensor, wanted: list[Tensor], at: Growth) 
     return error.detach() + ((x_again - x_again.detach()) * pull).sum()
 
 
-def phases_of(cfg: LossConfig, iteration: int = 0) -> tuple[AlaePhase, ...]:
+def phases_of(cfg: AlaeLossConfig, iteration: int = 0) -> tuple[AlaePhase, ...]:
     """The phases of one iteration, in their order."""
     penalised = cfg.r1_gamma > 0 and iteration % cfg.r1_every == 0
     loss = critic_with_r1 if penalised else critic
@@ -206,7 +210,7 @@ def phases_of(cfg: LossConfig, iteration: int = 0) -> tuple[AlaePhase, ...]:
     )
 
 
-def _likeness(cfg: LossConfig) -> tuple[AlaePhase, ...]:
+def _likeness(cfg: AlaeLossConfig) -> tuple[AlaePhase, ...]:
     if not cfg.likeness_rate:
         return ()
     rate, name = cfg.likeness_rate, "likeness"

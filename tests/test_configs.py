@@ -1,7 +1,8 @@
 """No option without a reader: a config field that no code reads fails here.
 
 Checked by parsing both packages: `cfg.<field>`, or another name that a config goes by, must be
-read somewhere outside the check of the field itself.
+read somewhere outside the check of the field itself.  That each family reads the fields it has is
+shown by use, in `tests/stylealae/families/test_keys.py`.
 """
 
 import ast
@@ -23,6 +24,7 @@ CLASSES = [
     method.ShapeConfig,
     method.TermsConfig,
     method.ModelConfig,
+    method.AlaeLossConfig,
     method.LossConfig,
     method.AugmentConfig,
     method.OptimizerConfig,

@@ -14,6 +14,7 @@ from pipeline.config.sections import (
 )
 from pipeline.config.world_sizes import allowed, bounds
 from stylealae.config import (
+    AlaeLossConfig,
     AugmentConfig,
     LossConfig,
     ModelConfig,
@@ -71,7 +72,7 @@ class RunConfig:
                 f"the family {self.family} learns from labels and data.label is empty: name a "
                 "label of the data set (`stylealae inspect` lists them), as in data.label=class"
             )
-        penalised = isinstance(self.loss, LossConfig) and self.model.plain_layers
+        penalised = isinstance(self.loss, AlaeLossConfig) and self.model.plain_layers
         if (self.loss.wants_whole_weights or penalised) and self.engine.zero_stage == 3:
             raise ConfigError(
                 f"engine.zero_stage is 3 and the family {self.family} takes second derivatives by "
@@ -83,20 +84,13 @@ class RunConfig:
                 f"loss.reciprocity_in is z, which E gives in the place of w, and model.z_width is "
                 f"{widths[0]}, model.w_width {widths[1]}: make them equal"
             )
-        for name in ("prior_img", "recover_img"):
-            count = getattr(self.loss, name, 0)
-            if count and not isinstance(self.model, ModelConfig):
-                raise ConfigError(
-                    f"loss.{name} is {count}, and networks are fitted after training in StyleALAE "
-                    f"alone, not in the family {self.family}: leave it out"
-                )
         if self.engine.timeout_s <= self.data.patience_s:
             raise ConfigError(
                 f"engine.timeout_s is {self.engine.timeout_s:g} and data.patience_s "
                 f"{self.data.patience_s:g}: a worker that waits for its images would be given up "
                 "by the others, so make engine.timeout_s the longer one"
             )
-        if self.augment.mode != "none" and not isinstance(self.loss, LossConfig):
+        if self.augment.mode != "none" and not isinstance(self.loss, AlaeLossConfig):
             raise ConfigError(
                 f"augment.mode is {self.augment.mode}, and the family {self.family} has no D∘E to "
                 "show transformed images to: leave it out, or use stylealae or alae"
@@ -144,7 +138,7 @@ class RunConfig:
 
     def _require_scaled(self) -> None:
         """Refuses float16 where a loss takes a gradient itself, which no loss scale reaches."""
-        if self.engine.precision != "fp16" or not isinstance(self.loss, LossConfig):
+        if self.engine.precision != "fp16" or not isinstance(self.loss, AlaeLossConfig):
             return
         for name in ("merged", "likeness_features"):
             if value := getattr(self.loss, name):

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.config.loading import parse
 from pipeline.config.run import RunConfig
+from stylealae.config import without_retired as of_section
 from stylealae.families import sections
 
 __all__ = ["read_saved", "without_retired"]
@@ -21,9 +22,10 @@ def read_saved(config: Mapping[str, Any], *, origin: str = "config") -> RunConfi
 
 
 def without_retired(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A saved config without the keys of `loss` that earlier versions took and did not read."""
-    loss = config.get("loss")
-    if not isinstance(loss, Mapping):
-        return dict(config)
-    retired = sections(str(config.get("family", RunConfig.family))).loss.retired
-    return {**config, "loss": {key: value for key, value in loss.items() if key not in retired}}
+    """A saved config without the keys of its family that earlier versions took and nobody read."""
+    kinds = sections(str(config.get("family", RunConfig.family)))._asdict()
+    found = dict(config)
+    for name, kind in kinds.items():
+        if isinstance(saved := config.get(name), Mapping):
+            found[name] = of_section(kind, saved)
+    return found

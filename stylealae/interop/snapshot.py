@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from stylealae.config import ShapeConfig
+from stylealae.config import ShapeConfig, without_retired
 from stylealae.errors import CheckpointError, ConfigError
 from stylealae.interop.integrity import (
     MANIFEST,
@@ -115,7 +115,8 @@ def read(
             )
         family, stage, seen = about.get("family", "stylealae"), about["stage"], about["seen"]
         origin = str(about.get("origin", ""))
-        model = section(family)(**about["model"])
+        kind = section(family)
+        model = kind(**without_retired(kind, about["model"]))
         if not model.first_stage <= int(stage) <= model.last_stage:
             raise ValueError(f"stage {stage} is none of its networks")
         wanted = shapes_of(lambda: networks(family, model))

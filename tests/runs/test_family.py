@@ -44,6 +44,8 @@ MLPS = [name for name in FAMILIES if not name.startswith("stylealae")]
 SMALL = {"hidden": 24, "critic_hidden": 24, "z_width": 2}
 """Of these the keys that a family has."""
 BATCH, IMAGES = 12, 120
+IDLE = {"critic_hidden": 1000, "class_critic_hidden": 1000}
+"""Keys that families without D and C had."""
 PARTS = ("networks", "ema", "adam")
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = re.compile(r"```python\n# stylealae/families/sparse/(\w+\.py)\n(.*?)```", re.DOTALL)
@@ -226,9 +228,16 @@ def test_a_run_whose_config_has_keys_that_did_nothing_is_read_as_ever(
     for state in Path(cfg.run_dir).rglob("state.json"):
         about = json.loads(state.read_text())
         about["config"]["loss"] |= {"deceit_weight": 1.0, "critic_rate": 1.0, "merged": False}
+        about["config"]["model"] |= IDLE
         state.write_text(json.dumps(about))
         (state.parent / MANIFEST).unlink()
         write_manifest(state.parent)
+    snapshot = stage_folder(Path(cfg.run_dir), cfg.last_stage) / "snapshot"
+    about = json.loads((snapshot / "config.json").read_text())
+    about["model"] |= IDLE
+    (snapshot / "config.json").write_text(json.dumps(about))
+    (snapshot / MANIFEST).unlink(missing_ok=True)
+    assert load(snapshot).model == m.model  # type: ignore[attr-defined]
     digest = readable_by(cfg, cfg.last_stage).manifest.digest
     with caplog.at_level("WARNING"):
         require_same_request(cfg, storage, digest, complete=True)
@@ -242,3 +251,5 @@ def test_a_run_whose_config_has_keys_that_did_nothing_is_read_as_ever(
     assert opened(stretch.end.folder).trained.model == m.model
     with pytest.raises(ConfigError, match=r"there is no key loss\.deceit_weight"):
         config(name, digits, tmp_path / "run", "loss.deceit_weight=2")
+    with pytest.raises(ConfigError, match=r"there is no key model\.critic_hidden"):
+        config(name, digits, tmp_path / "run", "model.critic_hidden=2")

@@ -1,8 +1,8 @@
 """The sections of the AAE."""
 
-from stylealae.families.common.config import CodeLossConfig, CodeModelConfig
+from stylealae.families.common.config import AaeModelConfig, CodeLossConfig
 from stylealae.families.sections import Sections
 
 __all__ = ["SECTIONS"]
 
-SECTIONS = Sections(CodeModelConfig, CodeLossConfig)
+SECTIONS = Sections(AaeModelConfig, CodeLossConfig)

@@ -5,7 +5,7 @@ Legend: N batch, Z width of z.
 
 from torch import Tensor
 
-from stylealae.families.common.config import CodeModelConfig
+from stylealae.families.common.config import JudgedModelConfig
 from stylealae.families.common.networks import SLOPE, Autoencoder, hidden, mlp
 
 __all__ = ["Aae"]
@@ -18,7 +18,7 @@ class Aae(Autoencoder):
 
     def __init__(
         self,
-        cfg: CodeModelConfig,
+        cfg: JudgedModelConfig,
         *,
         class_inputs: int = 0,
         classes: int = 0,

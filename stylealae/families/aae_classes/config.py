@@ -6,7 +6,19 @@ from stylealae.errors import ConfigError
 from stylealae.families.common.config import ClassModelConfig, CodeLossConfig
 from stylealae.families.sections import Sections
 
-__all__ = ["SECTIONS", "ClassLossConfig"]
+__all__ = ["SECTIONS", "ClassCriticModelConfig", "ClassLossConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassCriticModelConfig(ClassModelConfig):
+    """As `ClassModelConfig`, with a discriminator C of classes."""
+
+    class_critic_hidden: int = 1000
+    """Units of a hidden layer of C."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_positive("class_critic_hidden")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,4 +57,4 @@ class ClassLossConfig(CodeLossConfig):
         return "loss.smoothness_weight" if self.smoothness_weight else ""
 
 
-SECTIONS = Sections(ClassModelConfig, ClassLossConfig)
+SECTIONS = Sections(ClassCriticModelConfig, ClassLossConfig)

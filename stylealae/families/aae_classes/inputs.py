@@ -2,8 +2,7 @@
 
 import torch
 
-from stylealae.families.aae_classes.config import ClassLossConfig
-from stylealae.families.common.config import ClassModelConfig
+from stylealae.families.aae_classes.config import ClassCriticModelConfig, ClassLossConfig
 from stylealae.phase_inputs import CodeInputSampler, Labelled
 from stylealae.priors import PRIORS
 
@@ -11,7 +10,7 @@ __all__ = ["class_sampler"]
 
 
 def class_sampler(
-    model: ClassModelConfig,
+    model: ClassCriticModelConfig,
     loss: ClassLossConfig,
     /,
     *,

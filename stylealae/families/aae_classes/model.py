@@ -8,8 +8,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from stylealae.families.aae_classes.config import ClassCriticModelConfig
 from stylealae.families.aae_classes.networks import ClassAae
-from stylealae.families.common.config import ClassModelConfig
 from stylealae.families.common.model import CodeModel
 
 __all__ = ["ClassModel"]
@@ -17,7 +17,7 @@ __all__ = ["ClassModel"]
 A = TypeVar("A", bound=ClassAae)
 
 
-class ClassModel(CodeModel[A, ClassModelConfig]):
+class ClassModel(CodeModel[A, ClassCriticModelConfig]):
     """An autoencoder whose E sorts images into classes."""
 
     @property

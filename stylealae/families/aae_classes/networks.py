@@ -6,7 +6,7 @@ Legend: N batch, K classes.
 from torch import Tensor
 
 from stylealae.families.aae.networks import Aae
-from stylealae.families.common.config import ClassModelConfig
+from stylealae.families.aae_classes.config import ClassCriticModelConfig
 from stylealae.families.common.networks import SLOPE, Code, hidden, mlp
 
 __all__ = ["ClassAae"]
@@ -17,7 +17,7 @@ class ClassAae(Aae):
 
     networks = "EGDC"
 
-    def __init__(self, cfg: ClassModelConfig, *, class_inputs: int | None = None) -> None:
+    def __init__(self, cfg: ClassCriticModelConfig, *, class_inputs: int | None = None) -> None:
         inputs = cfg.classes if class_inputs is None else class_inputs
         super().__init__(cfg, class_inputs=inputs, classes=cfg.classes)
         self.C = mlp([cfg.classes, *hidden(cfg, cfg.class_critic_hidden), 1], slope=SLOPE)

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from stylealae.families.aae_classes.config import ClassLossConfig
-from stylealae.families.common.config import ClassModelConfig
+from stylealae.families.aae_classes.config import ClassCriticModelConfig, ClassLossConfig
 from stylealae.families.sections import Sections
 
 __all__ = ["SECTIONS", "HeadsLossConfig"]
@@ -19,4 +18,4 @@ class HeadsLossConfig(ClassLossConfig):
     """Weight of that push in the reconstruction loss."""
 
 
-SECTIONS = Sections(ClassModelConfig, HeadsLossConfig)
+SECTIONS = Sections(ClassCriticModelConfig, HeadsLossConfig)

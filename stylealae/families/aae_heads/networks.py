@@ -6,8 +6,8 @@ Legend: N batch, P numbers in a row, Z width of z, K classes.
 import torch
 from torch import Tensor, nn
 
+from stylealae.families.aae_classes.config import ClassCriticModelConfig
 from stylealae.families.aae_classes.networks import ClassAae
-from stylealae.families.common.config import ClassModelConfig
 
 __all__ = ["HeadsAae"]
 
@@ -15,7 +15,7 @@ __all__ = ["HeadsAae"]
 class HeadsAae(ClassAae):
     """G takes the sum of z and of the class's head, a point in the space of z."""
 
-    def __init__(self, cfg: ClassModelConfig) -> None:
+    def __init__(self, cfg: ClassCriticModelConfig) -> None:
         super().__init__(cfg, class_inputs=0)
         self.class_inputs, self.G = cfg.classes, Headed(cfg, self.G)
 
@@ -38,7 +38,7 @@ class HeadsAae(ClassAae):
 class Headed(nn.Module):
     """G with the heads that belong to it."""
 
-    def __init__(self, cfg: ClassModelConfig, net: nn.Module) -> None:
+    def __init__(self, cfg: ClassCriticModelConfig, net: nn.Module) -> None:
         super().__init__()
         self.heads = nn.Parameter(torch.randn(cfg.classes, cfg.z_width))
         self.net = net

@@ -1,8 +1,8 @@
 """The sections of the label-informed AAE."""
 
-from stylealae.families.common.config import ClassModelConfig, InformedLossConfig
+from stylealae.families.common.config import InformedLossConfig, LabelModelConfig
 from stylealae.families.sections import Sections
 
 __all__ = ["SECTIONS"]
 
-SECTIONS = Sections(ClassModelConfig, InformedLossConfig)
+SECTIONS = Sections(LabelModelConfig, InformedLossConfig)

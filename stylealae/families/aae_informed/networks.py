@@ -8,7 +8,7 @@ import torch.nn.functional as fn
 from torch import Tensor
 
 from stylealae.families.aae.networks import Aae
-from stylealae.families.common.config import ClassModelConfig
+from stylealae.families.common.config import LabelModelConfig
 
 __all__ = ["InformedAae"]
 
@@ -16,7 +16,7 @@ __all__ = ["InformedAae"]
 class InformedAae(Aae):
     """D takes the label too, or that there is none: each class has its component of the prior."""
 
-    def __init__(self, cfg: ClassModelConfig) -> None:
+    def __init__(self, cfg: LabelModelConfig) -> None:
         super().__init__(cfg, critic_inputs=cfg.classes + 1)
         self.labels = cfg.classes
 

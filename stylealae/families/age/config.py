@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from stylealae.families.common.config import CodeModelConfig, ReconstructionLossConfig
+from stylealae.families.common.config import EncoderModelConfig, ReconstructionLossConfig
 from stylealae.families.sections import Sections
 
 __all__ = ["SECTIONS", "AgeLossConfig", "AgeModelConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AgeModelConfig(CodeModelConfig):
-    """As `CodeModelConfig`: codes and samples of the prior lie on a sphere."""
+class AgeModelConfig(EncoderModelConfig):
+    """As `EncoderModelConfig`: codes and samples of the prior lie on a sphere."""
 
     posterior: Literal["sphere"] = "sphere"
     """Form of q(z|x)."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from stylealae.config import LossConfig
+from stylealae.config import AlaeLossConfig
 from stylealae.families.common.config import MlpConfig
 from stylealae.families.sections import Sections
 
@@ -31,4 +31,4 @@ class AlaeModelConfig(MlpConfig):
         self.require_positive("w_width", "mapping_hidden", "mapping_layers")
 
 
-SECTIONS = Sections(AlaeModelConfig, LossConfig)
+SECTIONS = Sections(AlaeModelConfig, AlaeLossConfig)

@@ -2,7 +2,7 @@
 
 import torch
 
-from stylealae.config import LossConfig
+from stylealae.config import AlaeLossConfig
 from stylealae.families.alae.config import SECTIONS, AlaeModelConfig
 from stylealae.families.alae.model import AlaeMlpModel
 from stylealae.families.alae.networks import AlaeMlp
@@ -16,7 +16,7 @@ __all__ = ["FAMILY"]
 
 def style_sampler(
     model: AlaeModelConfig,
-    loss: LossConfig,
+    loss: AlaeLossConfig,
     /,
     *,
     seed: int,

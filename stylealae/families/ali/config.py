@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from stylealae.families.common.config import CodeModelConfig
+from stylealae.families.common.config import JudgedModelConfig
 from stylealae.families.gan.config import GanLossConfig
 from stylealae.families.sections import Sections
 
@@ -11,8 +11,8 @@ __all__ = ["SECTIONS", "AliModelConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AliModelConfig(CodeModelConfig):
-    """As `CodeModelConfig`: ALI's posterior is Gaussian, BiGAN's deterministic."""
+class AliModelConfig(JudgedModelConfig):
+    """As `JudgedModelConfig`: ALI's posterior is Gaussian, BiGAN's deterministic."""
 
     posterior: Literal["gaussian", "deterministic"] = "gaussian"
     """Form of q(z|x)."""

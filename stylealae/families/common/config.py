@@ -4,16 +4,21 @@ The papers: ALAE's permutation-invariant MNIST model, and Adversarial Autoencode
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from stylealae.config import ShapeConfig, TermsConfig
 from stylealae.errors import ConfigError
 
 __all__ = [
+    "AaeModelConfig",
     "ClassModelConfig",
     "CodeLossConfig",
     "CodeModelConfig",
+    "CriticModelConfig",
+    "EncoderModelConfig",
     "InformedLossConfig",
+    "JudgedModelConfig",
+    "LabelModelConfig",
     "MlpConfig",
     "NoisyLossConfig",
     "PriorModelConfig",
@@ -25,6 +30,14 @@ __all__ = [
 class MlpConfig(ShapeConfig):
     """Networks that take an image as a row of numbers."""
 
+    retired: ClassVar[frozenset[str]] = frozenset(
+        {
+            "class_critic_hidden", "class_shares", "critic_hidden", "eta_width", "posterior_std",
+            "prior", "prior_scale",
+        }
+    )  # fmt: skip
+    """Keys of some of these families that all of them took, or many."""
+
     layers: Literal["linear", "convolutional"] = "linear"
     """What takes images and what makes them: MLPs, or small stacks of convolutions."""
     start_channels: int = 32
@@ -34,6 +47,8 @@ class MlpConfig(ShapeConfig):
     """Side of the data set's images in pixels."""
     channels: int = 1
     """Image channels: 1 for grey, 3 for RGB."""
+    z_width: int = 8
+    """Numbers in a prior sample z."""
     side: int = 28
     """The networks take the central side x side pixels; the border around them is black."""
     hidden: int = 1000
@@ -69,20 +84,15 @@ class MlpConfig(ShapeConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class PriorModelConfig(MlpConfig):
-    """A decoder G of codes z from a prior p(z), and a discriminator D."""
+    """A decoder G of codes z from a prior p(z)."""
 
-    z_width: int = 8
-    """Numbers in a prior sample z."""
     prior: Literal["gaussian", "uniform", "sphere", "mixture", "swiss_roll"] = "gaussian"
     """Distribution p(z)."""
     prior_scale: float = 1.0
     """What the prior's samples are multiplied by."""
-    critic_hidden: int = 1000
-    """Units of a hidden layer of D."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_positive("critic_hidden")
         if self.prior in ("mixture", "swiss_roll") and self.z_width != 2:
             raise ConfigError(
                 f"model.prior={self.prior} lies in a plane and model.z_width is {self.z_width}: "
@@ -93,30 +103,35 @@ class PriorModelConfig(MlpConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodeModelConfig(PriorModelConfig):
-    """An encoder E with a posterior over codes z, a decoder G, a discriminator D of codes."""
+class CriticModelConfig(MlpConfig):
+    """A discriminator D, of images or of codes."""
+
+    critic_hidden: int = 1000
+    """Units of a hidden layer of D."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_positive("critic_hidden")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderModelConfig(PriorModelConfig):
+    """An encoder E with a posterior over codes z, and a decoder G; a family says which forms."""
 
     posterior: Literal["deterministic", "sphere", "fixed", "gaussian", "universal"] = (
         "deterministic"
     )
     """Form of q(z|x): a function of x, the same brought to a mean square of 1, a Gaussian around it
     of a fixed or of its own width, or a function of x and of noise."""
-    posterior_std: float = 0.2
-    """That fixed width, its standard deviation."""
-    eta_width: int = 16
-    """Numbers of noise beside x (universal posterior)."""
     batch_norm: bool = False
     """Batch normalisation of the encoder's hidden layers."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_positive("eta_width")
         if self.batch_norm and self.layers == "convolutional":
             raise ConfigError(
                 "model.batch_norm is of linear layers: set it to false, or model.layers=linear"
             )
-        if self.posterior_std < 0.0:
-            raise ConfigError(f"model.posterior_std is {self.posterior_std}: it cannot be negative")
 
     @property
     def comparison(self) -> str:
@@ -125,21 +140,54 @@ class CodeModelConfig(PriorModelConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassModelConfig(CodeModelConfig):
-    """Networks of codes z and classes y."""
+class JudgedModelConfig(EncoderModelConfig, CriticModelConfig):
+    """An autoencoder, and a discriminator D of what it makes."""
 
-    classes: int = 10
-    """Categories of y: the labels' classes, or as many clusters as are wanted."""
-    class_shares: tuple[float, ...] = ()
-    """How often the categorical prior has each class, as any positive numbers; empty: all alike."""
-    class_critic_hidden: int = 1000
-    """Units of a hidden layer of C."""
+
+@dataclass(frozen=True, kw_only=True)
+class CodeModelConfig(EncoderModelConfig):
+    """As `EncoderModelConfig`, of every form of posterior."""
+
+    posterior_std: float = 0.2
+    """Standard deviation of a fixed posterior."""
+    eta_width: int = 16
+    """Numbers of noise beside x (universal posterior)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_positive("class_critic_hidden", "classes")
+        self.require_positive("eta_width")
+        if self.posterior_std < 0.0:
+            raise ConfigError(f"model.posterior_std is {self.posterior_std}: it cannot be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AaeModelConfig(CodeModelConfig, JudgedModelConfig):
+    """An autoencoder, and a discriminator D of its codes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelModelConfig(AaeModelConfig):
+    """As `AaeModelConfig`, with classes y."""
+
+    classes: int = 10
+    """Categories of y: the labels' classes, or as many clusters as are wanted."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_positive("classes")
         if self.classes < 2:
             raise ConfigError(f"model.classes is {self.classes}: there must be at least 2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassModelConfig(LabelModelConfig):
+    """As `LabelModelConfig`, of which a categorical prior draws some."""
+
+    class_shares: tuple[float, ...] = ()
+    """How often the categorical prior has each class, as any positive numbers; empty: all alike."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.class_shares and len(self.class_shares) != self.classes:
             raise ConfigError(
                 f"model.class_shares has {len(self.class_shares)} numbers and model.classes is "

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as fn
 from torch import Tensor
 
-from stylealae.families.common.config import CodeModelConfig, MlpConfig
+from stylealae.families.common.config import EncoderModelConfig, MlpConfig
 from stylealae.families.common.networks import Autoencoder, CentralCrop
 from stylealae.families.family import MakesModel, Means
 from stylealae.image_grid import Row
@@ -24,7 +24,7 @@ __all__ = ["CodeModel", "MlpModel", "model_of"]
 N = TypeVar("N", bound=NetworkGroup)
 M = TypeVar("M", bound=MlpConfig)
 A = TypeVar("A", bound=Autoencoder)
-C = TypeVar("C", bound=CodeModelConfig)
+C = TypeVar("C", bound=EncoderModelConfig)
 
 
 class MlpModel(Generic[N, M]):

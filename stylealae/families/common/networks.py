@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as fn
 from torch import Tensor, nn
 
-from stylealae.families.common.config import CodeModelConfig, MlpConfig, PriorModelConfig
+from stylealae.families.common.config import CriticModelConfig, EncoderModelConfig, MlpConfig
 from stylealae.families.common.convolutional import Decoding, Encoding
 from stylealae.families.common.posteriors import POSTERIORS, GaussianPosterior, code_layer
 from stylealae.networks.group import NetworkGroup
@@ -84,7 +84,7 @@ class CentralCrop:
 class Encoder(nn.Module):
     """E: a row to a code, and to the logits of K classes."""
 
-    def __init__(self, cfg: CodeModelConfig, classes: int = 0) -> None:
+    def __init__(self, cfg: EncoderModelConfig, classes: int = 0) -> None:
         super().__init__()
         self.posterior = POSTERIORS[cfg.posterior](cfg)
         self.trunk = image_encoder(cfg, self.posterior.eta_width)
@@ -146,7 +146,7 @@ class Autoencoder(Rows):
     E: Encoder
     G: nn.Module
 
-    def __init__(self, cfg: CodeModelConfig, *, class_inputs: int = 0, classes: int = 0) -> None:
+    def __init__(self, cfg: EncoderModelConfig, *, class_inputs: int = 0, classes: int = 0) -> None:
         super().__init__(cfg)
         self.class_inputs, self.classes = class_inputs, classes
         """Classes that `decode` takes beside z, and that E sorts images into."""
@@ -195,7 +195,7 @@ def mlp(
     return nn.Sequential(*layers)
 
 
-def image_encoder(cfg: CodeModelConfig, beside: int = 0) -> nn.Module:
+def image_encoder(cfg: EncoderModelConfig, beside: int = 0) -> nn.Module:
     """Rows with numbers beside them to features.  [N, P + beside] -> [N, hidden]"""
     if cfg.layers == "convolutional":
         return Encoding(cfg, cfg.hidden, beside)
@@ -215,7 +215,7 @@ def image_decoder(cfg: MlpConfig, width: int) -> nn.Module:
     return net
 
 
-def image_critic(cfg: PriorModelConfig, beside: int = 0) -> nn.Sequential:
+def image_critic(cfg: CriticModelConfig, beside: int = 0) -> nn.Sequential:
     """A discriminator of rows; but for the last layer, its features.  [N, P + beside] -> [N, 1]"""
     if cfg.layers == "convolutional":
         features = Encoding(cfg, cfg.critic_hidden, beside)

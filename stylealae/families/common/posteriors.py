@@ -6,7 +6,7 @@ Legend: N batch, P numbers of x, H features, Z width of z.
 import torch
 from torch import Tensor, nn
 
-from stylealae.families.common.config import CodeModelConfig
+from stylealae.families.common.config import CodeModelConfig, EncoderModelConfig
 from stylealae.ops.layers import pixel_norm
 
 __all__ = [
@@ -26,7 +26,7 @@ class Deterministic(nn.Module):
     eta_width = 0
     """Numbers of noise that enter beside x."""
 
-    def __init__(self, cfg: CodeModelConfig) -> None:
+    def __init__(self, cfg: EncoderModelConfig) -> None:
         super().__init__()
         self.mean = code_layer(cfg.hidden, cfg.z_width)
 
@@ -51,8 +51,9 @@ class Spherical(Deterministic):
 class FixedGaussian(Deterministic):
     """Z is drawn around a function of x, with one variance for all x."""
 
-    def __init__(self, cfg: CodeModelConfig) -> None:
+    def __init__(self, cfg: EncoderModelConfig) -> None:
         super().__init__(cfg)
+        assert isinstance(cfg, CodeModelConfig)
         self.std = cfg.posterior_std
 
     def forward(self, h: Tensor, noise: torch.Generator | None) -> Tensor:
@@ -66,7 +67,7 @@ class FixedGaussian(Deterministic):
 class GaussianPosterior(Deterministic):
     """Z is drawn from a Gaussian whose mean and variance are functions of x (reparameterised)."""
 
-    def __init__(self, cfg: CodeModelConfig) -> None:
+    def __init__(self, cfg: EncoderModelConfig) -> None:
         super().__init__(cfg)
         self.log_var = code_layer(cfg.hidden, cfg.z_width)
         with torch.no_grad():  # narrow and much the same for all images, until it learns otherwise
@@ -89,8 +90,9 @@ class GaussianPosterior(Deterministic):
 class UniversalApproximator(Deterministic):
     """Z is a function of x and of noise eta, f(x, eta): any distribution, no density."""
 
-    def __init__(self, cfg: CodeModelConfig) -> None:
+    def __init__(self, cfg: EncoderModelConfig) -> None:
         super().__init__(cfg)
+        assert isinstance(cfg, CodeModelConfig)
         self.eta_width = cfg.eta_width
 
     def enter(self, x: Tensor, noise: torch.Generator | None) -> Tensor:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from stylealae.families.common.config import ReconstructionLossConfig
 from stylealae.families.sections import Sections
-from stylealae.families.vae.config import VaeModelConfig
+from stylealae.families.vae.config import JudgedVaeModelConfig
 
 __all__ = ["SECTIONS", "FactorLossConfig"]
 
@@ -24,4 +24,4 @@ class FactorLossConfig(ReconstructionLossConfig):
         return "loss.tc_weight"
 
 
-SECTIONS = Sections(VaeModelConfig, FactorLossConfig)
+SECTIONS = Sections(JudgedVaeModelConfig, FactorLossConfig)

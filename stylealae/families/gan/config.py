@@ -4,10 +4,15 @@ from dataclasses import dataclass
 
 from stylealae.config import TermsConfig
 from stylealae.errors import ConfigError
-from stylealae.families.common.config import PriorModelConfig
+from stylealae.families.common.config import CriticModelConfig, PriorModelConfig
 from stylealae.families.sections import Sections
 
-__all__ = ["SECTIONS", "GanLossConfig"]
+__all__ = ["SECTIONS", "GanLossConfig", "GanModelConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GanModelConfig(PriorModelConfig, CriticModelConfig):
+    """A decoder G, and a discriminator D of its images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,4 +32,4 @@ class GanLossConfig(TermsConfig):
         return True
 
 
-SECTIONS = Sections(PriorModelConfig, GanLossConfig)
+SECTIONS = Sections(GanModelConfig, GanLossConfig)

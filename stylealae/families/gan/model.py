@@ -6,14 +6,14 @@ Legend: N batch, Z width of z, C channels, R resolution.
 import torch
 from torch import Tensor
 
-from stylealae.families.common.config import PriorModelConfig
 from stylealae.families.common.model import MlpModel
+from stylealae.families.gan.config import GanModelConfig
 from stylealae.families.gan.networks import Gan
 
 __all__ = ["GanModel"]
 
 
-class GanModel(MlpModel[Gan, PriorModelConfig]):
+class GanModel(MlpModel[Gan, GanModelConfig]):
     """A GAN: it only samples."""
 
     def latents(self, n: int, source: torch.Generator) -> Tensor:

@@ -5,8 +5,8 @@ Legend: N batch, P numbers in a row, Z width of z.
 
 from torch import Tensor
 
-from stylealae.families.common.config import PriorModelConfig
 from stylealae.families.common.networks import Rows, image_critic, image_decoder
+from stylealae.families.gan.config import GanModelConfig
 from stylealae.priors import PRIORS
 
 __all__ = ["Gan"]
@@ -17,7 +17,7 @@ class Gan(Rows):
 
     networks = "GD"
 
-    def __init__(self, cfg: PriorModelConfig) -> None:
+    def __init__(self, cfg: GanModelConfig) -> None:
         super().__init__(cfg)
         self.prior = PRIORS[cfg.prior](cfg.z_width, cfg.prior_scale)
         self.G = image_decoder(cfg, cfg.z_width)

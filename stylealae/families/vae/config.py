@@ -3,20 +3,29 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from stylealae.families.common.config import CodeModelConfig, ReconstructionLossConfig
+from stylealae.families.common.config import (
+    EncoderModelConfig,
+    JudgedModelConfig,
+    ReconstructionLossConfig,
+)
 from stylealae.families.sections import Sections
 
-__all__ = ["SECTIONS", "VaeLossConfig", "VaeModelConfig"]
+__all__ = ["SECTIONS", "JudgedVaeModelConfig", "VaeLossConfig", "VaeModelConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class VaeModelConfig(CodeModelConfig):
-    """As `CodeModelConfig`: a VAE's posterior has a density."""
+class VaeModelConfig(EncoderModelConfig):
+    """As `EncoderModelConfig`: a VAE's posterior has a density."""
 
     posterior: Literal["gaussian"] = "gaussian"
     """Form of q(z|x)."""
     prior: Literal["gaussian", "mixture"] = "gaussian"
     """Distribution p(z), which has a density too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedVaeModelConfig(VaeModelConfig, JudgedModelConfig):
+    """As `VaeModelConfig`, with a discriminator D."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from stylealae.families.gan.config import GanLossConfig
 from stylealae.families.sections import Sections
-from stylealae.families.vae.config import VaeModelConfig
+from stylealae.families.vae.config import JudgedVaeModelConfig
 
 __all__ = ["SECTIONS", "VaeGanLossConfig"]
 
@@ -23,4 +23,4 @@ class VaeGanLossConfig(GanLossConfig):
     """Discriminator's learning rate, as a factor on `schedule.lr`."""
 
 
-SECTIONS = Sections(VaeModelConfig, VaeGanLossConfig)
+SECTIONS = Sections(JudgedVaeModelConfig, VaeGanLossConfig)

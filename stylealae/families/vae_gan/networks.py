@@ -6,7 +6,7 @@ Legend: N batch, P numbers in a row, H features.
 from torch import Tensor
 
 from stylealae.families.common.networks import Autoencoder, image_critic
-from stylealae.families.vae.config import VaeModelConfig
+from stylealae.families.vae.config import JudgedVaeModelConfig
 
 __all__ = ["VaeGan"]
 
@@ -16,7 +16,7 @@ class VaeGan(Autoencoder):
 
     networks = "EGD"
 
-    def __init__(self, cfg: VaeModelConfig) -> None:
+    def __init__(self, cfg: JudgedVaeModelConfig) -> None:
         super().__init__(cfg)
         self.D = image_critic(cfg)
 

@@ -1,7 +1,7 @@
 """The sections of the VAE with the VampPrior."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from stylealae.families.sections import Sections
 from stylealae.families.vae.config import VaeLossConfig, VaeModelConfig
@@ -13,8 +13,9 @@ __all__ = ["SECTIONS", "VampModelConfig"]
 class VampModelConfig(VaeModelConfig):
     """As `VaeModelConfig`, with images that the prior is made of."""
 
-    prior: Literal["gaussian"] = "gaussian"
-    """Distribution of the samples that stand in for the prior's in training, which nobody reads."""
+    prior: ClassVar[Literal["gaussian"]] = "gaussian"  # type: ignore[misc]
+    prior_scale: ClassVar[float] = 1.0  # type: ignore[misc]
+    """No keys here: of samples that stand in for the prior's in training, which nobody reads."""
     pseudo_inputs: int = 500
     """Learnt images; the prior is the mean of their posteriors."""
 
