@@ -15,6 +15,7 @@ __all__ = [
     "SLOPE",
     "STD_EPS",
     "blur",
+    "line",
     "normalised",
     "normalised_backward",
     "normalised_twice",
@@ -24,6 +25,7 @@ __all__ = [
     "styled_alone",
     "styled_backward",
     "wide",
+    "wide_type",
 ]
 
 SLOPE = 0.2
@@ -96,8 +98,10 @@ def styled_backward(
     y = wide(x) if blurred else _activated(x, bias, noise, noise_weight)
     g, gain = wide(g), rstd * (1 + wide(scale))
     sums, products = _sums(g, y, mean, rstd)
-    slope, level = _line(gain, sums, products, mean, rstd, None, None, y)
-    d = _activation_backward(g * _spread(gain, y) + y * _spread(slope, y) + _spread(level, y), y)
+    slope, level = line(gain, sums, products, mean, rstd, None, None, y)
+    d = _activation_backward(
+        g * _by_plane(gain, y) + y * _by_plane(slope, y) + _by_plane(level, y), y
+    )
     d_noise = None if noise is None else _per_channel(d * wide(noise))
     d_x = d.to(x.dtype)
     return blur(d_x) if blurred else d_x, _per_channel(d), products, sums, d_noise
@@ -122,7 +126,7 @@ def normalised(
     """
     y = _activated(x, bias, None, None)
     var, mean = _moments(y)
-    out = ((y - _spread(mean, y)) * _spread(torch.rsqrt(var + eps), y)).to(x.dtype)
+    out = ((y - _by_plane(mean, y)) * _by_plane(torch.rsqrt(var + eps), y)).to(x.dtype)
     return blur(out) if blurred else out, mean, var, torch.cat((mean, std_of(var)), dim=1)
 
 
@@ -149,13 +153,13 @@ def normalised_backward(
         g_var = d_var if g_var is None else g_var + d_var
     if g is None:
         zero = torch.zeros_like(mean)
-        slope, level = _line(rstd, zero, zero, mean, rstd, g_mean, g_var, y)
-        d = y * _spread(slope, y) + _spread(level, y)
+        slope, level = line(rstd, zero, zero, mean, rstd, g_mean, g_var, y)
+        d = y * _by_plane(slope, y) + _by_plane(level, y)
     else:
         g = wide(blur(g) if blurred else g)
         sums, products = _sums(g, y, mean, rstd)
-        slope, level = _line(rstd, sums, products, mean, rstd, g_mean, g_var, y)
-        d = g * _spread(rstd, y) + y * _spread(slope, y) + _spread(level, y)
+        slope, level = line(rstd, sums, products, mean, rstd, g_mean, g_var, y)
+        d = g * _by_plane(rstd, y) + y * _by_plane(slope, y) + _by_plane(level, y)
     d = _activation_backward(d, y)
     d = d if g_x is None else d + g_x
     return d.to(x.dtype), _per_channel(d)
@@ -211,8 +215,13 @@ def normalised_twice(
 
 
 def wide(x: Tensor) -> Tensor:
-    """X in at least float32; itself where it is."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    """The same numbers in at least float32; x itself where it is."""
+    return x.to(wide_type(x))
+
+
+def wide_type(x: Tensor) -> torch.dtype:
+    """The type of `wide(x)`."""
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 def _activated(
@@ -229,7 +238,7 @@ def _restyled(y: Tensor, scale: Tensor, shift: Tensor, eps: float) -> tuple[Tens
     var, mean = _moments(y)
     rstd = torch.rsqrt(var + eps)
     gain = rstd * (1 + wide(scale))
-    out = (y - _spread(mean, y)) * _spread(gain, y) + _spread(wide(shift), y)
+    out = (y - _by_plane(mean, y)) * _by_plane(gain, y) + _by_plane(wide(shift), y)
     return out, mean, rstd
 
 
@@ -252,7 +261,7 @@ def rows(x: Tensor) -> Tensor:
     return x.sum((2, 3))[..., None] if _is_small(x) else x.sum(3)
 
 
-def _spread(a: Tensor, y: Tensor) -> Tensor:
+def _by_plane(a: Tensor, y: Tensor) -> Tensor:
     """A number a plane beside y, by rows too, as its adjoint sums.  [N, C] -> [N, C, 1 or R, 1]"""
     return a[:, :, None, None] if _is_small(y) else a[:, :, None].expand(y.shape[:3])[..., None]
 
@@ -272,7 +281,7 @@ def _sums(g: Tensor, y: Tensor, mean: Tensor, rstd: Tensor) -> tuple[Tensor, Ten
     return sums.sum(2), (products - mean[:, :, None] * sums).sum(2) * rstd
 
 
-def _line(
+def line(
     a: Tensor,
     sums: Tensor,
     products: Tensor,

@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 from stylealae.ops import compiled, compiler, formulas
 from stylealae.ops.blur import blur
 from stylealae.ops.compiler import fuses
-from stylealae.ops.formulas import SLOPE, std_of
+from stylealae.ops.formulas import SLOPE, line, std_of, wide, wide_type
 from stylealae.ops.layout import is_channels_last, squares
 
 __all__ = ["SLOPE", "blur", "destyled", "normalised", "styled"]
@@ -102,7 +102,7 @@ class _Styled(torch.autograd.Function):
         noise_weight: Tensor | None,
         eps: float,
     ) -> Tensor:
-        y, scale, shift = x.detach(), _wide(scale), _wide(shift)
+        y, scale, shift = x.detach(), wide(scale), wide(shift)
         out, mean, rstd, _ = _forward(y, bias, noise, noise_weight, 1 + scale, shift, eps)
         ctx.save_for_backward(y, mean, rstd, scale, noise)
         return out
@@ -148,11 +148,11 @@ def _forward(
     shift: Tensor | None,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """X becomes leaky_relu(x + bias + noise); its norm with style, mean, 1 / std and variance."""
+    """Leaves leaky_relu(x + bias + noise) in x; its norm with style, mean, 1 / std and variance."""
     out = torch.empty_like(x)
     if _fits(x):
         return out, *_forward_tile(x, out, bias, noise, noise_weight, gain, shift, eps)
-    mean, rstd, var = (bias.new_empty(x.shape[:2], dtype=_wide_type(x)) for _ in range(3))
+    mean, rstd, var = (bias.new_empty(x.shape[:2], dtype=wide_type(x)) for _ in range(3))
     for i, j in _tiles(x):
         mean[i, j], rstd[i, j], var[i, j] = _forward_tile(
             x[i, j],
@@ -178,10 +178,10 @@ def _forward_tile(
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`_forward` of a tile, whose result is written to `out`; mean, 1 / std and variance."""
-    y = _wide(x).add_(_wide(bias)[:, None, None])
+    y = wide(x).add_(wide(bias)[:, None, None])
     if noise is not None and noise_weight is not None:
         # Written as y lies; `addcmul` rounds by how its tensors lie, which one bit would show.
-        y.add_(torch.mul(_wide(noise), noise_weight[:, None, None], out=torch.empty_like(y)))
+        y.add_(torch.mul(wide(noise), noise_weight[:, None, None], out=torch.empty_like(y)))
     fn.leaky_relu_(y, SLOPE)
     mean = y.mean((2, 3))
     normed = out if out.dtype == y.dtype else torch.empty_like(y)
@@ -191,9 +191,9 @@ def _forward_tile(
     normed.mul_((rstd if gain is None else rstd * gain)[:, :, None, None])
     if shift is not None:
         normed.add_(shift[:, :, None, None])
-    for wide, narrow in ((y, x), (normed, out)):
-        if wide is not narrow:
-            narrow.copy_(wide)
+    for full, narrow in ((y, x), (normed, out)):
+        if full is not narrow:
+            narrow.copy_(full)
     return mean, rstd, var
 
 
@@ -249,13 +249,12 @@ def _backward_tile(
     With n = (y - mean) * rstd, a = rstd * gain and averages over the plane:
     d_y = a * (g - average(g) - n * average(g * n)), plus what comes by the statistics.
     """
-    g, y = _wide(g), _wide(y)
+    g, y = wide(g), wide(y)
     d = d_x if d_x.dtype == y.dtype else torch.empty_like(y)
-    pixels = y.shape[2] * y.shape[3]
     sums = g.sum((2, 3))
     products = (torch.mul(g, y, out=d).sum((2, 3)) - mean * sums) * rstd
     a = rstd if gain is None else rstd * gain
-    slope, level = _line(a, sums, products, mean, rstd, g_mean, g_var, pixels)
+    slope, level = line(a, sums, products, mean, rstd, g_mean, g_var, y)
     torch.mul(y, slope[:, :, None, None], out=d).add_(level[:, :, None, None])
     d.add_(g * a[:, :, None, None])
     if g_y is not None:
@@ -283,36 +282,15 @@ def _backward_again(
     eps: float,
 ) -> Tensor:
     """`_backward` in steps that autograd can differentiate, by g, y, mean and variance."""
-    pixels = y.shape[2] * y.shape[3]
     rstd = torch.rsqrt(var + eps)
     sums = g.sum((2, 3))
     products = ((g * y).sum((2, 3)) - mean * sums) * rstd
-    slope, level = _line(rstd, sums, products, mean, rstd, g_mean, g_var, pixels)
+    slope, level = line(rstd, sums, products, mean, rstd, g_mean, g_var, y)
     d = g * rstd[:, :, None, None] + y * slope[:, :, None, None] + level[:, :, None, None]
     if g_y is not None:
         d = d + g_y
     out: Tensor = torch.ops.aten.leaky_relu_backward(d, y, SLOPE, True)  # by the sign of its result
     return out
-
-
-def _line(
-    a: Tensor,
-    sums: Tensor,
-    products: Tensor,
-    mean: Tensor,
-    rstd: Tensor,
-    g_mean: Tensor | None,
-    g_var: Tensor | None,
-    pixels: int,
-) -> tuple[Tensor, Tensor]:
-    """Slope and level of what is added to a * g: in each plane a linear function of y."""
-    slope = -a * rstd * products / pixels
-    if g_var is not None:
-        slope = slope + g_var * (2 / pixels)
-    level = -a * sums / pixels - slope * mean
-    if g_mean is not None:
-        level = level + g_mean / pixels
-    return slope, level
 
 
 def _fits(x: Tensor) -> bool:
@@ -333,12 +311,3 @@ def _tiles(x: Tensor) -> Iterator[tuple[slice, slice]]:
     for i in range(0, n, images):
         for j in range(0, c, planes):
             yield slice(i, i + images), slice(j, j + planes)
-
-
-def _wide(x: Tensor) -> Tensor:
-    """X in at least float32; itself where it is."""
-    return x.to(_wide_type(x))
-
-
-def _wide_type(x: Tensor) -> torch.dtype:
-    return torch.promote_types(x.dtype, torch.float32)
