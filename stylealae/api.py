@@ -292,7 +292,7 @@ class StyleALAE(OnHub):
         return latents.truncate(layers, self.w_mean, psi)
 
     def mix(self, w: Tensor, w_other: Tensor, crossover: int) -> Tensor:
-        """W below layer `crossover` (1 to L - 1), w_other from it on.  [N, W] twice -> [N, L, W]
+        """Below layer `crossover` (1 to L - 1) w, from it on w_other.  [N, W] twice -> [N, L, W]
 
         Two layers a resolution: 4 takes pose and shape (4x4, 8x8) from w, the rest from w_other.
         """

@@ -190,8 +190,9 @@ class AlaeLossConfig(TermsConfig):
     """Weight, in likeness, of the mean absolute difference of E's own features of x and G(E(x)):
     G and the w of x follow it, and E's features themselves do not (as in VAE/GAN).  Not in fp16."""
     likeness_prior: float = 0.0
-    """Weight, in likeness, of the energy distance of E(x) from F(z), as a share of the spread of
-    F(z): the styles of images are to be distributed as those of prior samples (as in a WAE)."""
+    """Weight, in likeness, of the energy distance of E(x) from F(z), as a share of the mean
+    distance of two F(z): the styles of images are to be distributed as those of prior
+    samples (as in a WAE)."""
 
     def __post_init__(self) -> None:
         weights = "r1_gamma", "reciprocity_weight", "likeness_features", "likeness_prior"

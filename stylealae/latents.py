@@ -12,7 +12,7 @@ def per_layer(w: Tensor, layers: int) -> Tensor:
 
 
 def mix(w: Tensor, w_other: Tensor, crossover: Tensor) -> Tensor:
-    """W below layer `crossover`, w_other from it on (StyleGAN, section 3.1).
+    """Below layer `crossover` w, from it on w_other (StyleGAN, section 3.1).
 
     [N, L, W] twice, crossover [N] in 1..L (L keeps w whole) -> [N, L, W]
     """

@@ -1,4 +1,6 @@
-"""The terms of the losses as pure functions: tensors in, one value per sample out.
+"""Adversarial, R1, reconstruction, divergence and distance terms, as pure functions.
+
+Tensors in, one value per sample out; a comparison of whole batches gives one for all.
 
 Legend: N batch, P numbers of an image, Z width of z, K classes.
 """
@@ -19,10 +21,10 @@ __all__ = [
     "divergence",
     "energy_distance",
     "gaussian_kl",
+    "mean_distance",
     "mmd",
     "moments_kl",
     "r1_penalty",
-    "spread",
     "squared",
     "squared_error",
     "ssim",
@@ -87,13 +89,15 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     that does.
     """
     window = _window(a)
-    mean_a, mean_b, of_aa, of_bb, of_ab = (_blurred(x, window) for x in (a, b, a * a, b * b, a * b))
+    mean_a, mean_b, of_aa, of_bb, of_ab = (
+        _windowed(x, window) for x in (a, b, a * a, b * b, a * b)
+    )
     var_a, var_b, both = of_aa - mean_a**2, of_bb - mean_b**2, of_ab - mean_a * mean_b
     light = (2 * mean_a * mean_b + K1**2) / (mean_a**2 + mean_b**2 + K1**2)
     return (light * (2 * both + K2**2) / (var_a + var_b + K2**2)).mean((1, 2, 3))
 
 
-def _blurred(x: Tensor, window: Tensor) -> Tensor:
+def _windowed(x: Tensor, window: Tensor) -> Tensor:
     """The mean under SSIM's window in each of its places.  [N, C, R, R], [P, R] -> [N, C, P, P]"""
     places, side = window.shape
     if side <= FEW_ROWS:
@@ -131,8 +135,7 @@ def bernoulli(logits: Tensor, x: Tensor) -> Tensor:
 
 
 RECONSTRUCTIONS = {"squared": squared, "bernoulli": bernoulli}
-KERNEL_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Of the inverse multiquadratics that are summed up."""
+"""What an autoencoder may lose by, by the name that `loss.reconstruction` gives it."""
 
 
 def gaussian_kl(mean: Tensor, log_var: Tensor, std: float = 1.0) -> Tensor:
@@ -148,6 +151,10 @@ def moments_kl(z: Tensor) -> Tensor:
     """
     mean, var = z.mean(0), z.var(0).add(1e-8)
     return 0.5 * (var + mean.square() - 1.0 - var.log()).sum()
+
+
+KERNEL_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""The s of `mmd`, which sums one inverse multiquadratic kernel of each width C = 2 Z s."""
 
 
 def mmd(x: Tensor, y: Tensor) -> Tensor:
@@ -196,7 +203,7 @@ class _Kernels(torch.autograd.Function):
         return slope * g, None
 
 
-def spread(x: Tensor) -> Tensor:
+def mean_distance(x: Tensor) -> Tensor:
     """Mean distance of two samples.  [N, Z], N at least 2 -> []"""
     return _distances(x, x).sum() / (len(x) * (len(x) - 1))
 
@@ -206,7 +213,7 @@ def energy_distance(x: Tensor, y: Tensor) -> Tensor:
 
     [N, Z], [M, Z], both at least 2 -> []; 2 E|x - y| - E|x - x'| - E|y - y'|
     """
-    return 2.0 * _distances(x, y).mean() - spread(x) - spread(y)
+    return 2.0 * _distances(x, y).mean() - mean_distance(x) - mean_distance(y)
 
 
 def _distances(x: Tensor, y: Tensor) -> Tensor:

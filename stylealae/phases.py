@@ -160,12 +160,12 @@ def likeness(n: AlaeNetworks, x: Tensor, r: StyleInputs, at: Growth, cfg: AlaeLo
     if cfg.likeness_features:
         loss = loss + cfg.likeness_features * _unlike(n, x_again, features, at)
     if cfg.likeness_prior and len(x) > 1:  # of one image there is no distribution
-        loss = loss + cfg.likeness_prior * _otherwise_spread(n, w, r, x)
+        loss = loss + cfg.likeness_prior * _otherwise_distributed(n, w, r, x)
     return loss
 
 
-def _otherwise_spread(n: AlaeNetworks, w: Tensor, r: StyleInputs, x: Tensor) -> Tensor:
-    """How far the styles w = E(x) are from those of F in their distribution, in its spread.  -> []
+def _otherwise_distributed(n: AlaeNetworks, w: Tensor, r: StyleInputs, x: Tensor) -> Tensor:
+    """The energy distance of the styles w = E(x) from those of F, in mean distances of two.  -> []
 
     What a WAE asks of its codes, of a prior that F has learned and that does not move by it.
     """
@@ -173,7 +173,7 @@ def _otherwise_spread(n: AlaeNetworks, w: Tensor, r: StyleInputs, x: Tensor) -> 
         wanted = n.F(r.z)
     with full_precision(x):
         w, wanted = w.to(x.dtype), wanted.to(x.dtype)
-        return losses.energy_distance(w, wanted) / losses.spread(wanted)
+        return losses.energy_distance(w, wanted) / losses.mean_distance(wanted)
 
 
 def _unlike(n: AlaeNetworks, x_again: Tensor, wanted: list[Tensor], at: Growth) -> Tensor:

@@ -223,13 +223,13 @@ def placed(
     vectors = vectors / vectors.norm(dim=1, keepdim=True)
     scorers = vectors if scorers is None else scorers
     read = w @ scorers.T  # [N, K]
-    spread = read.std(0).clamp_min(1e-12)
+    deviation = read.std(0).clamp_min(1e-12)
     return Directions(
         names=tuple(names),
         vectors=vectors,
         spreads=(w @ vectors.T).std(0),
-        scorers=scorers / spread[:, None],
-        zeros=read.mean(0) / spread,
+        scorers=scorers / deviation[:, None],
+        zeros=read.mean(0) / deviation,
         layers=layers,
         about={"styles": len(w), **(about or {})},
     )

@@ -85,12 +85,12 @@ def recover(
     source, judge = (rng(seed, f"recovery/{use}", 0) for use in ("fit", "judge"))
     noise = rng(seed, "recovery/noise", 0, device)
     shown = F(normal(JUDGED, z_width, judge).to(device)).detach()
-    spread = shown.var(0).mean()
+    variance = shown.var(0).mean()
 
     @torch.no_grad()
     def lost(e: Encoder, g: Generator) -> float:
         errors = [losses.squared_error(e(g(w, at), at), w) for w in shown.split(JUDGED_AT_ONCE)]
-        return float(torch.cat(errors).mean() / spread)
+        return float(torch.cat(errors).mean() / variance)
 
     adam = torch.optim.Adam([*E.parameters(), *G.parameters()], RATE, betas=BETAS)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
@@ -103,7 +103,7 @@ def recover(
         with full_precision(x), tf32(False):
             errors = losses.absolute_error(again, x), losses.structural_error(again, x)
         loss = torch.lerp(*errors, STRUCTURE).mean()
-        loss = loss + losses.squared_error(E(G(w, at, noise), at), w).mean() / spread
+        loss = loss + losses.squared_error(E(G(w, at, noise), at), w).mean() / variance
         if not loss.isfinite():
             raise DivergenceError(f"E and G learned the styles of F, and step {step} is {loss}")
         adam.zero_grad()

@@ -214,7 +214,7 @@ FORMATS: dict[str, Callable[[nn.Module, Tensor, Path], Callable[[Tensor], Tensor
 
 
 def _normalised(x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """X with mean 0 and variance 1 in each plane, and the mean and variance [N, C] it had."""
+    """Features of mean 0 and variance 1 in each plane, and their mean and variance [N, C]."""
     mean = x.mean((2, 3), keepdim=True)
     x = x - mean
     var = x.square().mean((2, 3), keepdim=True)

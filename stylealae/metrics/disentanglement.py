@@ -99,11 +99,11 @@ def factor_vae_score(codes: Floats, factors: Floats, seed: int = 0) -> float:
     factor.  Chance is 1 / K.  The samples are those that there are, where the paper draws new ones:
     of factors with levels, they share the level and not the very value.
     """
-    spread = codes.std(0)
-    alive = spread > DEAD_STD * spread.max()
+    deviation = codes.std(0)
+    alive = deviation > DEAD_STD * deviation.max()
     if not alive.any():
         return 0.0
-    scaled = codes[:, alive] / spread[alive]
+    scaled = codes[:, alive] / deviation[alive]
     factor, rows = _batches(factors, np.random.default_rng(seed))
     least = np.concatenate([scaled[part].var(1).argmin(1) for part in np.array_split(rows, 50)])
     count = np.zeros((2, scaled.shape[1], factors.shape[1]))
@@ -175,8 +175,10 @@ def _concentration(importance: Floats) -> float:
 def _standardised(columns: Floats) -> Floats:
     """Mean 0 and variance 1; a column of one value is 0.  [n, any] -> [same]"""
     centred = columns.astype(np.float64) - columns.mean(0)
-    spread = centred.std(0)
-    scaled: Floats = np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 1e-12)
+    deviation = centred.std(0)
+    scaled: Floats = np.divide(
+        centred, deviation, out=np.zeros_like(centred), where=deviation > 1e-12
+    )
     return scaled
 
 

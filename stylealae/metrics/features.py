@@ -180,7 +180,7 @@ class _Random(nn.Module):
         self.sha256 = digest.hexdigest()
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Mean and spread of each layer's channels.  uint8 [N, 3, R, R] -> [N, 704]"""
+        """Mean and deviation of each layer's channels.  uint8 [N, 3, R, R] -> [N, 704]"""
         layers = self._layers(pixels.float() / 127.5 - 1.0)
         parts = [p for y in layers for p in (y.mean((2, 3)), y.std((2, 3), correction=0))]
         return torch.cat(parts, dim=1)

@@ -32,8 +32,8 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     """
     (mean_a, cov_a), (mean_b, cov_b) = _mean_and_covariance(a), _mean_and_covariance(b)
     overlap = torch.linalg.svdvals(_root(cov_a) @ _root(cov_b)).sum()
-    spread = cov_a.trace() + cov_b.trace() - 2 * overlap
-    return float((mean_a - mean_b).square().sum() + spread)
+    covariances = cov_a.trace() + cov_b.trace() - 2 * overlap
+    return float((mean_a - mean_b).square().sum() + covariances)
 
 
 def kernel_distance(

@@ -22,16 +22,16 @@ class Reader:
         self.x = x - self.middle
         apart = self._squared_distances(self.x)
         self.sharpness = SHARPNESS / apart.mean()
-        self.mean, self.spread = known.double().mean(0), known.double().std(0).clamp_min(1e-12)
+        self.mean, self.std = known.double().mean(0), known.double().std(0).clamp_min(1e-12)
         kernel = torch.exp(-self.sharpness * apart)
         kernel.diagonal().add_(RIDGE)
-        wanted = (known.double() - self.mean) / self.spread
+        wanted = (known.double() - self.mean) / self.std
         self.weights = torch.cholesky_solve(wanted, torch.linalg.cholesky(kernel))  # [n, K]
 
     def __call__(self, x: Tensor) -> Tensor:
         """[N, P] -> [N, K] float64"""
         kernel = torch.exp(-self.sharpness * self._squared_distances(x - self.middle))
-        return kernel @ self.weights * self.spread + self.mean
+        return kernel @ self.weights * self.std + self.mean
 
     def _squared_distances(self, x: Tensor) -> Tensor:
         """[N, P] -> [N, n] float64"""

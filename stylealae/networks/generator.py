@@ -39,7 +39,7 @@ class StyledLayer(nn.Module):
     def forward(
         self, x: Tensor, w: Tensor, noise: Tensor | None, *, blurred: bool = False
     ) -> Tensor:
-        """X, which may be overwritten, modulated by w; blurred before if `blurred`.
+        """Features x, which may be overwritten, modulated by w; blurred before if `blurred`.
 
         [N, C, R, R], [N, W], [N, 1, R, R] -> [N, C, R, R]
         """

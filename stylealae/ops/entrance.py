@@ -104,14 +104,14 @@ def to_image_again(
     g: Tensor, x: Tensor, weight: Tensor, bias: Tensor, h: Tensor, scale: float
 ) -> tuple[Tensor, Tensor]:
     """The gradients that `to_image` hands to g and to the weight."""
-    to_g = _before_kink(_spread_over(h, weight, scale), x, weight, bias, scale).to(g.dtype)
+    to_g = _before_kink(_to_channels(h, weight, scale), x, weight, bias, scale).to(g.dtype)
     d = _before_kink(g, x, weight, bias, scale)
     return to_g, _summed(_products(d, h)).t().flatten() * scale
 
 
 def _before(x: Tensor, weight: Tensor, bias: Tensor, scale: float) -> Tensor:
     """What goes into the leaky ReLU."""
-    return _spread_over(x, weight, scale) + wide(bias)[:, None, None]
+    return _to_channels(x, weight, scale) + wide(bias)[:, None, None]
 
 
 def _columns(weight: Tensor, channels: int, scale: float) -> list[Tensor]:
@@ -119,7 +119,7 @@ def _columns(weight: Tensor, channels: int, scale: float) -> list[Tensor]:
     return [w[:, None, None] * scale for w in wide(weight).view(-1, channels).unbind(1)]
 
 
-def _spread_over(x: Tensor, weight: Tensor, scale: float) -> Tensor:
+def _to_channels(x: Tensor, weight: Tensor, scale: float) -> Tensor:
     """The 1x1 convolution.  [N, K, R, R] -> [N, C, R, R], in float32"""
     columns = _columns(weight, x.shape[1], scale)
     y = wide(x[:, :1]) * columns[0]
@@ -129,7 +129,7 @@ def _spread_over(x: Tensor, weight: Tensor, scale: float) -> Tensor:
 
 
 def _products(d: Tensor, x: Tensor) -> list[Tensor]:
-    """D times each of an image's channels.  -> K of [N, C, R, R]"""
+    """The product of d with each of an image's channels.  -> K of [N, C, R, R]"""
     return [d * wide(x[:, k : k + 1]) for k in range(x.shape[1])]
 
 

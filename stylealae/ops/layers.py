@@ -76,7 +76,7 @@ class EqualLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(fan_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        """X through the layer.  [N, fan_in] -> [N, fan_out]"""
+        """The layer's output of x.  [N, fan_in] -> [N, fan_out]"""
         if fuses(x) and x.ndim == 2:
             return linear(x, self.weight, self.bias, scale=self.scale, rate=self.lrmul)
         bias = self.bias if self.lrmul == 1.0 else self.bias * self.lrmul

@@ -16,7 +16,7 @@ Smaller and wider ones gain nothing, larger ones are worked off plane by plane b
 
 
 def laid_out(x: Tensor, side: int, channels: int) -> Tensor:
-    """X as a block wants it whose larger features are so many, of this side.  [any] -> same"""
+    """Features as a block wants them whose larger ones are so many, of this side.  [any] -> same"""
     if x.device.type != "cpu":
         return x
     few = side in SIDES and channels <= FEW_CHANNELS

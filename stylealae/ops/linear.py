@@ -20,7 +20,7 @@ __all__ = ["linear"]
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, *, scale: float, rate: float) -> Tensor:
-    """X times the weight times scale, and the bias times rate.  [N, I], [O, I], [O] -> [N, O]"""
+    """A linear layer: x weight scale + bias rate.  [N, I], [O, I], [O] -> [N, O]"""
     out: Tensor = _Linear.apply(wide(x), weight, bias, scale, rate)  # type: ignore[no-untyped-call]
     return out
 

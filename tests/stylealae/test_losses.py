@@ -109,4 +109,4 @@ def test_energy_distance_has_a_gradient_where_samples_coincide() -> None:
 
 def test_spread_is_the_mean_distance_of_two_samples() -> None:
     x = torch.randn(20, 3)
-    torch.testing.assert_close(losses.spread(x), torch.pdist(x).mean())
+    torch.testing.assert_close(losses.mean_distance(x), torch.pdist(x).mean())

@@ -38,7 +38,7 @@ else fp16 has 0 for the slope of most images whose class is sure.  Exact in othe
 
 def deceive_both(n: ClassAae, x: Tensor, e: Encoded, r: CodeInputs, cfg: ClassLossConfig) -> Tensor:
     """E: as `deceive`, and classes that C takes for samples of the categorical prior.  -> []"""
-    classes = losses.adversarial(-n.judge_class(blurred(e.code.y.softmax(1), r, cfg))).mean()
+    classes = losses.adversarial(-n.judge_class(with_noise(e.code.y.softmax(1), r, cfg))).mean()
     return deceive(n, x, e, r, cfg) + cfg.class_deceit_weight * classes
 
 
@@ -59,8 +59,8 @@ def smooth(n: ClassAae, x: Tensor, e: Encoded, r: CodeInputs, cfg: ClassLossConf
         own = fn.pad(n.E(rows[: len(x)]).y.softmax(1), (0, 0, 0, len(r.x_labelled)))
         known = fn.one_hot(labels.clamp(min=0), n.classes).to(own.dtype)
         wanted = torch.where(labels[:, None] < 0, own, known)
-        spread = (rows[: len(x)] - rows[: len(x)].mean(0)).square().sum(1).mean().sqrt()
-    radius = cfg.smoothness_radius * spread
+        dispersal = (rows[: len(x)] - rows[: len(x)].mean(0)).square().sum(1).mean().sqrt()
+    radius = cfg.smoothness_radius * dispersal
     step = radius * fn.normalize(_uphill(n, e, r, rows, wanted, radius))
     with frozen_statistics(n.E):
         apart = losses.divergence(wanted, n.E(rows + step).y)
@@ -89,13 +89,13 @@ def critics(n: ClassAae, x: Tensor, r: CodeInputs, at: Growth, cfg: ClassLossCon
     """D and C: samples of their priors against z and y.  -> []"""
     with torch.no_grad():  # E is not trained here
         z, logits = judged(n, x, r, cfg)
-        y = blurred(logits.softmax(1), r, cfg)
-        sampled = blurred(fn.one_hot(r.y, n.classes).to(y.dtype), r, cfg)
+        y = with_noise(logits.softmax(1), r, cfg)
+        sampled = with_noise(fn.one_hot(r.y, n.classes).to(y.dtype), r, cfg)
     styles = discrimination(n.judge(r.z, r.labels), n.judge(z, r.labels))
     return styles + discrimination(n.judge_class(sampled), n.judge_class(y))
 
 
-def blurred(y: Tensor, r: CodeInputs, cfg: ClassLossConfig) -> Tensor:
+def with_noise(y: Tensor, r: CodeInputs, cfg: ClassLossConfig) -> Tensor:
     """C's input: y with noise, for one-hot samples would give themselves away.  [N, K] -> same"""
     if not cfg.class_noise:
         return y

@@ -66,7 +66,7 @@ class Term(Generic[N, L]):
 def encoded(
     n: Autoencoder, x: Tensor, r: CodeInputs, cfg: NoisyLossConfig, *, labelled: bool, by_rows: bool
 ) -> Encoded:
-    """X through E, the labelled images behind it if they are wanted.
+    """The batch x through E, the labelled images behind it if they are wanted.
 
     `by_rows` is for a term that asks for a gradient with respect to E's input.
     """
@@ -86,7 +86,7 @@ def encoded(
 
 
 def judged(n: Autoencoder, x: Tensor, r: CodeInputs, cfg: NoisyLossConfig) -> Code:
-    """X through E as the discriminators take it."""
+    """The batch x through E as the discriminators take it."""
     if r.features is not None:
         return n.E.code(r.features, r.noise)
     code: Code = n.E(noisy(n.rows(x), r, cfg), r.noise)

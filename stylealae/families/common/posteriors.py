@@ -21,7 +21,7 @@ __all__ = [
 
 
 class Deterministic(nn.Module):
-    """Z is a function of x: the spread of the codes is the data's own."""
+    """A code z that is a function of x: codes deviate as the data do."""
 
     eta_width = 0
     """Numbers of noise that enter beside x."""
@@ -41,7 +41,7 @@ class Deterministic(nn.Module):
 
 
 class Spherical(Deterministic):
-    """Z is a function of x on the sphere of mean square 1."""
+    """A code z that is a function of x, on the sphere of mean square 1."""
 
     def forward(self, h: Tensor, noise: torch.Generator | None) -> Tensor:
         """The code.  [N, H] -> [N, Z]"""
@@ -49,7 +49,7 @@ class Spherical(Deterministic):
 
 
 class FixedGaussian(Deterministic):
-    """Z is drawn around a function of x, with one variance for all x."""
+    """A code z that is drawn around a function of x, with one variance for all x."""
 
     def __init__(self, cfg: EncoderModelConfig) -> None:
         super().__init__(cfg)
@@ -65,7 +65,7 @@ class FixedGaussian(Deterministic):
 
 
 class GaussianPosterior(Deterministic):
-    """Z is drawn from a Gaussian whose mean and variance are functions of x (reparameterised)."""
+    """A reparameterised draw z from a Gaussian whose mean and variance are functions of x."""
 
     def __init__(self, cfg: EncoderModelConfig) -> None:
         super().__init__(cfg)
@@ -88,7 +88,7 @@ class GaussianPosterior(Deterministic):
 
 
 class UniversalApproximator(Deterministic):
-    """Z is a function of x and of noise eta, f(x, eta): any distribution, no density."""
+    """A code z = f(x, eta), a function of x and of noise eta: any distribution, no density."""
 
     def __init__(self, cfg: EncoderModelConfig) -> None:
         super().__init__(cfg)
@@ -96,7 +96,7 @@ class UniversalApproximator(Deterministic):
         self.eta_width = cfg.eta_width
 
     def enter(self, x: Tensor, noise: torch.Generator | None) -> Tensor:
-        """X beside a draw of eta, or beside zeros without noise.  [N, P] -> [N, P + eta]"""
+        """Input: x beside a draw of eta, or beside zeros without noise.  [N, P] -> [N, P + eta]"""
         shape = (len(x), self.eta_width)
         if noise is None:
             return torch.cat((x, x.new_zeros(shape)), 1)
