@@ -57,7 +57,7 @@ def multiplies_bf16() -> bool:
 
 
 def _gpu_multiplies_bf16() -> bool:
-    return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def may_take_tf32(where: str, phase: AnyPhase) -> bool:

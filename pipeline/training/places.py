@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pipeline.config import RunConfig
 from pipeline.storage import is_url, local_path
@@ -41,7 +42,8 @@ def anchored_config(cfg: RunConfig, base: Path) -> RunConfig:
             changed = replace(getattr(cfg, section), **{ATTRIBUTE.get(key, field): value})
             cfg = replace(cfg, **{section: changed})
         else:
-            cfg = replace(cfg, **{field: value})
+            top: dict[str, Any] = {field: value}
+            cfg = replace(cfg, **top)
     return cfg
 
 
