@@ -9,7 +9,7 @@ import importlib.util
 import logging
 import os
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import FunctionType
 from typing import Any, Literal, TypeVar
@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["Fuse", "compiled", "fuse", "fuses", "planned"]
+__all__ = ["Fuse", "FusedAsNow", "compiled", "fuse", "fuses", "planned"]
 
 T = TypeVar("T")
 Fuse = Literal["auto", "on", "off"]
@@ -83,22 +83,26 @@ def planned(device: str, call: Callable[..., object]) -> Iterator[None]:
         _devices.update(before)
 
 
-def fused_as_now() -> AbstractContextManager[None]:
-    """Inside, steps go the way they go here and now, even where a compiler has failed since.
+class FusedAsNow:
+    """Inside, steps go the way they go where this is made, even if a compiler has failed since.
 
-    For what is computed again: it must keep the same tensors for the backward pass.
+    For what is computed again, once or more: it must keep the same tensors for the backward pass.
     """
-    return _on(frozenset(_devices))
 
+    def __init__(self) -> None:
+        self._devices = frozenset(_devices) | _again
+        self._before: list[frozenset[str]] = []
 
-@contextmanager
-def _on(devices: frozenset[str]) -> Iterator[None]:
-    global _again
-    before, _again = _again, devices
-    try:
-        yield
-    finally:
-        _again = before
+    def __enter__(self) -> None:
+        """Set it."""
+        global _again
+        self._before.append(_again)
+        _again = self._devices
+
+    def __exit__(self, *error: object) -> None:
+        """Put it back."""
+        global _again
+        _again = self._before.pop()
 
 
 def fuses(x: Tensor) -> bool:

@@ -4,8 +4,8 @@ Legend: N batch, C channels, R resolution. Every layer is twice differentiable (
 """
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ import torch.nn.functional as fn
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from stylealae.ops.compiler import fused_as_now, fuses
+from stylealae.ops.compiler import FusedAsNow, fuses
 from stylealae.ops.convolution import convolved, convolved_up
 from stylealae.ops.fused import SLOPE
 from stylealae.ops.linear import linear
@@ -171,10 +171,19 @@ def recomputed(block: Callable[..., T], on: bool) -> Callable[..., T]:
 def _same_again() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """For a pass now, and for the same pass when it is computed again: as precise, and as fused."""
     now, again = same_again()
-    return now, _both(again, fused_as_now())
+    return now, _Both(again, FusedAsNow())
 
 
-@contextmanager
-def _both(a: AbstractContextManager[None], b: AbstractContextManager[None]) -> Iterator[None]:
-    with a, b:
-        yield
+class _Both:
+    """Two contexts in one, entered as often as they may be."""
+
+    def __init__(self, a: AbstractContextManager[None], b: AbstractContextManager[None]) -> None:
+        self._a, self._b = a, b
+
+    def __enter__(self) -> None:
+        self._a.__enter__()
+        self._b.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._b.__exit__(None, None, None)
+        self._a.__exit__(None, None, None)
