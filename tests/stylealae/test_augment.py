@@ -64,7 +64,7 @@ def test_colours_keep_grey_grey_and_a_cut_is_grey() -> None:
     turned = transformed(grey, t_of(2, hue=1.0, log2_saturation=-2.0))
     assert torch.allclose(turned, grey, atol=1e-6)
     shifted = transformed(grey, t_of(2, brightness=0.25, log2_contrast=1.0))
-    assert torch.allclose(shifted, 2 * grey + 0.25, atol=1e-6)
+    assert torch.allclose(shifted, 2 * (grey + 0.25), atol=1e-6)
     x = torch.rand(1, 3, 8, 8) + 0.5
     once = transformed(x, t_of(1, hue=2 * torch.pi / 3))
     assert torch.allclose(once, x.roll(1, 1), atol=1e-5)  # a third of the way round

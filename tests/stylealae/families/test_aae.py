@@ -1,6 +1,6 @@
 """The AAE and its like: which networks a phase trains, and what it minimises."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -46,7 +46,7 @@ TRAINED = {
 def made(name: str, **loss: Any) -> tuple[NetworkGroup, Any, Any, CodeInputs, Tensor]:
     """Networks, both configs, a draw and a batch."""
     model, terms = sections(name)
-    cfg = model(**SMALL)
+    cfg = model(**{f.name: SMALL[f.name] for f in fields(model) if f.name in SMALL})
     loss_cfg = terms(**loss)
     source = rng(0, "test", 0)
     x = torch.rand(8, 1, 32, 32, generator=source) * 2 - 1

@@ -5,7 +5,7 @@ noise of a phase is drawn again from its key.
 """
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,8 @@ class Case:
 
     def __init__(self, family: str, **terms: Any) -> None:
         model, loss = sections(family)
-        self.family, self.shape, self.cfg = FAMILIES[family], model(**SHAPE), loss(**terms)
+        read = {f.name: SHAPE[f.name] for f in fields(model) if f.name in SHAPE}
+        self.family, self.shape, self.cfg = FAMILIES[family], model(**read), loss(**terms)
         self.n: Any = self.family.build(self.shape, 1)
         self.x = torch.rand(6, 1, 8, 8, generator=rng(0, "x", 0)) * 2 - 1
         self.rows: Tensor = self.n.rows(self.x)
