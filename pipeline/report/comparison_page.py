@@ -1,5 +1,6 @@
 """Runs on one page: their images beside each other, their curves over each other, their numbers."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from html import escape
@@ -16,6 +17,8 @@ from stylealae.errors import ConfigError
 __all__ = ["names_of", "write_comparison"]
 
 KINDS = (".html", ".png")
+SLASH = re.compile(r"(?<![:/])/")
+"""Between the folders of a path or URL, not after its scheme."""
 
 
 def write_comparison(places: Sequence[str], out: Path) -> Path:
@@ -58,7 +61,7 @@ def names_of(places: Sequence[str]) -> list[str]:
 
     runs/faces/vae/seed=0, runs/faces/wae/seed=0 -> vae, wae
     """
-    parts = [[part for part in place.split("/") if part] for place in places]
+    parts = [[part for part in SLASH.split(place) if part] for place in places]
     shortest = min(map(len, parts), default=0)
     first = next((k for k in range(shortest) if len({p[k] for p in parts}) > 1), shortest)
     last = next((k for k in range(shortest) if len({p[-1 - k] for p in parts}) > 1), shortest)

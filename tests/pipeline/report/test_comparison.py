@@ -133,7 +133,7 @@ def test_a_page_has_curves_of_all_runs_and_what_differs(tmp_path: Path):
     [
         (["runs/faces/vae/seed=0", "runs/faces/wae/seed=0"], ["vae", "wae"]),
         (["runs/a", "runs/a/b"], ["runs/a", "b"]),
-        (["s3://bucket/runs/a", "runs/b/"], ["s3:/bucket/runs/a", "runs/b"]),
+        (["s3://bucket/runs/a", "runs/b/"], ["s3://bucket/runs/a", "runs/b"]),
         (["runs/a"], ["runs/a"]),
         (["runs/a", "runs/a"], ["runs/a", "runs/a"]),
     ],
