@@ -54,16 +54,18 @@ def print_summary(headline: str, run: "RequestedRun", snapshot: Path) -> None:
         f"  snapshot          {model}\n"
         f"  report            {place(REPORT)}\n"
     )
+    stylealae, model = _typed("stylealae"), quote(model)
+    data = cfg.data.path if is_url(cfg.data.path) else _shown(Path(cfg.data.path))
+    click.echo("what next")
     if cfg.family == "stylealae":
-        stylealae, model = _typed("stylealae"), quote(model)
-        data = cfg.data.path if is_url(cfg.data.path) else _shown(Path(cfg.data.path))
         click.echo(
-            "what next\n"
             f"  a web page to edit and mix faces   {stylealae} studio {model}\n"
-            f"  new faces                          {stylealae} sample {model} --out new.png\n"
-            f"  how good it is                     {stylealae} evaluate {model} "
-            f"--data {quote(data)}\n"
+            f"  new faces                          {stylealae} sample {model} --out new.png"
         )
+    click.echo(
+        f"  how good it is                     {stylealae} evaluate {quote(run_location(storage))} "
+        f"--data {quote(data)}\n"
+    )
 
 
 def run_location(storage: "Storage") -> str:

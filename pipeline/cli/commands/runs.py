@@ -14,7 +14,7 @@ from pipeline.cli.dry_run import PlanRequest, dry_run
 from pipeline.cli.errors import reports_errors, resumable
 from pipeline.cli.output import JSON
 from pipeline.cli.progress import bars
-from pipeline.cli.summary import run_location
+from pipeline.cli.summary import print_summary
 from pipeline.config import load
 from stylealae.errors import ConfigError
 
@@ -99,7 +99,8 @@ def train(config: Path, overrides: Sequence[str]) -> None:
     stylealae train configs/demo.yaml data.path=datasets/mine run_dir=runs/mine
     torchrun --nproc-per-node 2 -m pipeline.cli train configs/demo.yaml
 
-    The same command again goes on from the newest whole checkpoint.
+    The same command again goes on from the newest whole checkpoint. At its end it draws samples
+    and reconstructions into the run, and writes report.html beside them.
     """  # noqa: D301
     cfg = load(config, overrides)
     from pipeline.cli.console import Console
@@ -107,6 +108,7 @@ def train(config: Path, overrides: Sequence[str]) -> None:
     from pipeline.storage import open_storage
     from pipeline.training.fencing import Fence
     from pipeline.training.initialization import resolved
+    from pipeline.training.snapshots import snapshot
     from pipeline.training.trainer import train_stages
     from pipeline.world import joined, leave
 
@@ -123,9 +125,8 @@ def train(config: Path, overrides: Sequence[str]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    complete = is_complete(RequestedRun(cfg, storage), world)
-    if complete and world.rank == 0:
-        click.echo(f"this run is complete: {run_location(storage)}")
+    run = RequestedRun(cfg, storage)
+    complete = is_complete(run, world)
     claimed = None if complete else Fence.claimed_by(world, storage)
     with Console() as console:
         if not train_stages(
@@ -135,6 +136,9 @@ def train(config: Path, overrides: Sequence[str]) -> None:
         ):  # fmt: skip
             raise KeyboardInterrupt
     leave(world)
+    if world.rank == 0:
+        headline = "this run is complete" if complete else "done"
+        print_summary(headline, run, snapshot(storage, cfg.last_stage))
 
 
 @click.command("import")

@@ -66,6 +66,13 @@ class Loader:
         self._closing = threading.Event()
         self._images = dataset.training_split(self._sleep)
         shown = without_last(self._images.shard_samples, self._cfg.validation_img)
+        there, kept = int(self._images.shard_samples.sum()), self._cfg.validation_img
+        if 0 < there <= kept:
+            raise DataError(
+                f"{self._cfg.path} has {there:,} images in {self._cfg.split}, and "
+                f"data.validation_img keeps {kept:,} of them from training: give "
+                f"data.validation_img={there // 10}"
+            )
         self._shuffle = Shuffle(shown, seed, self._cfg.shuffle_img)
         self._counted = self._scan_labels()
         on_gpu = torch.device(device).type == "cuda"

@@ -93,8 +93,13 @@ class MlpModel(Generic[N, M]):
         return [("originals", x), (f"samples after {self.seen:,} images", samples)]
 
     def grids(self, x: Tensor) -> dict[str, list[Row]]:
-        """The image grids of a finished run, by name: samples, and the rest of `rows`."""
+        """The image grids of a finished run, by name: samples, and the rest of `rows`.
+
+        Where nothing is reconstructed, originals are beside samples.
+        """
         *rest, samples = self.rows(x)
+        if len(rest) == 1:
+            return {"samples": [*rest, samples]}
         return {"samples": [samples], "reconstructions": rest}
 
 

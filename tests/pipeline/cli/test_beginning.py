@@ -5,9 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from click.testing import CliRunner
 
-from pipeline.cli.app import main
 from pipeline.cli.beginning import RequestedRun, is_complete
 from pipeline.config import parse
 from pipeline.data.format.manifest import Manifest
@@ -98,13 +96,3 @@ def test_a_run_in_a_folder_of_something_else_is_told(
     with caplog.at_level(logging.WARNING):
         is_complete(RequestedRun(cfg, open_storage(tmp_path)))
     assert ("of no run (photos, thesis.tex)" in caplog.text) is told
-
-
-def test_a_complete_run_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.cli.commands.runs.is_complete", lambda run, world: True)
-    monkeypatch.setattr("pipeline.training.trainer.next_stage", lambda *_: None)
-    alone = SimpleNamespace(rank=0, size=1)
-    monkeypatch.setattr("pipeline.world.joined", lambda engine, gpu: alone)
-    monkeypatch.chdir(tmp_path)
-    said = CliRunner().invoke(main, ["train", "demo", "run_dir=runs/mine"])
-    assert (said.exit_code, said.output) == (0, "this run is complete: runs/mine\n")

@@ -146,3 +146,10 @@ def test_a_class_is_a_number_by_its_value(value: Label, name: str, there: bool) 
 @pytest.mark.parametrize("text", ["3", "10000000", "0.1", "12345678901234"])
 def test_a_number_is_written_as_it_is_named(text: str) -> None:
     assert written(float(text)) == text
+
+
+def test_no_more_images_are_kept_for_validation_than_there_are(digits: Path) -> None:
+    cfg = DataConfig(validation_img=200)
+    said = r"has 200 images in train, and data.validation_img keeps 200 .*: give data.valid.*=20$"
+    with pytest.raises(DataError, match=said):
+        loader(digits, cfg)
