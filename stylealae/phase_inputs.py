@@ -74,7 +74,7 @@ class StyleInputs(PhaseInputs):
 
 @dataclass(frozen=True, kw_only=True)
 class CodeInputs(PhaseInputs):
-    """The inputs of a phase of the AAE's; `z` is of its label's component of the prior, if any."""
+    """The inputs of a phase of the AAE's."""
 
     y: Tensor
     """Classes from the categorical prior [N] int64."""
@@ -167,6 +167,8 @@ class CodeInputSampler(InputSampler[CodeInputs]):
     classes: int = 1
     class_shares: tuple[float, ...] = ()
     """How often the prior has each class; empty: all alike."""
+    by_label: bool = False
+    """Whether z is of its label's component of the prior, where the label is known."""
     labelled: Labelled
     labelled_batch: int = 0
     """Labelled images that all ranks draw together."""
@@ -179,7 +181,7 @@ class CodeInputSampler(InputSampler[CodeInputs]):
         known = torch.full((at.batch,), UNKNOWN)
         if labels is not None:
             known[self.mine] = labels
-        z = self.prior.sample(at.batch, source, known)[self.mine]
+        z = self.prior.sample(at.batch, source, known if self.by_label else None)[self.mine]
         y = categorical(at.batch, self.classes, self.class_shares, source)[self.mine]
         x_labelled, y_labelled = self._labelled(source, at)
         return CodeInputs(

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -66,6 +67,9 @@ def categorical(
 @dataclass(frozen=True)
 class Prior:
     """A distribution of codes; `scale` multiplies its samples."""
+
+    components: ClassVar[int] = 0
+    """Parts of it that a class can have for itself, numbered from 0; 0 if it has none."""
 
     width: int
     scale: float = 1.0
@@ -130,6 +134,8 @@ class Sphere(Prior):
 class Mixture(Prior):
     """Ten 2-D Gaussians around the centre, elongated away from it: petals, its components."""
 
+    components = PETALS
+
     def sample(self, n: int, source: torch.Generator, labels: Tensor | None = None) -> Tensor:
         """Samples.  -> [n, 2]"""
         petal = _components(torch.randint(PETALS, (n,), generator=source), labels)
@@ -152,6 +158,8 @@ class Mixture(Prior):
 
 class SwissRoll(Prior):
     """A spiral whose angle grows with the root of a uniform number; its components are tenths."""
+
+    components = PETALS
 
     def sample(self, n: int, source: torch.Generator, labels: Tensor | None = None) -> Tensor:
         """Samples.  -> [n, 2]"""

@@ -1,5 +1,7 @@
 """The label-informed AAE as a family: the AAE's phases."""
 
+from functools import partial
+
 from stylealae.families.aae.phases import aae_phases
 from stylealae.families.aae_informed.config import SECTIONS
 from stylealae.families.aae_informed.networks import InformedAae
@@ -13,6 +15,6 @@ FAMILY = Family(
     sections=SECTIONS,
     networks=InformedAae,
     phases=aae_phases,
-    sampler=code_sampler,
+    sampler=partial(code_sampler, by_label=True),
     model=model_of("aae_informed", CodeModel),
 )

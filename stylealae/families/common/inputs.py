@@ -19,9 +19,15 @@ def code_sampler(
     mine: slice,
     device: torch.device,
     labelled: Labelled,
+    by_label: bool = False,
 ) -> CodeInputSampler:
-    """Codes from the config's prior; no labelled images."""
-    prior = PRIORS[model.prior](model.z_width, model.prior_scale)
+    """Codes from the config's prior, or from their label's component; no labelled images."""
     return CodeInputSampler(
-        seed=seed, z_width=model.z_width, mine=mine, device=device, prior=prior, labelled=labelled
+        seed=seed,
+        z_width=model.z_width,
+        mine=mine,
+        device=device,
+        prior=PRIORS[model.prior](model.z_width, model.prior_scale),
+        by_label=by_label,
+        labelled=labelled,
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from stylealae.errors import ConfigError
 from stylealae.families.sections import Sections
 from stylealae.families.vae.config import VaeLossConfig, VaeModelConfig
 
@@ -22,6 +23,11 @@ class VampModelConfig(VaeModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_positive("pseudo_inputs")
+        if self.batch_norm:
+            raise ConfigError(
+                "model.batch_norm is true: the prior would be of a batch's statistics in training "
+                "and of their running means after it, which is another prior; set it to false"
+            )
 
 
 SECTIONS = Sections(VampModelConfig, VaeLossConfig)

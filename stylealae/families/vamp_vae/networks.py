@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from stylealae.families.common.networks import Autoencoder
-from stylealae.families.common.statistics import frozen_statistics
 from stylealae.families.vamp_vae.config import VampModelConfig
 from stylealae.priors import Gaussians, Prior
 
@@ -38,6 +37,5 @@ class VampVae(Autoencoder):
     @property
     def prior(self) -> Prior:
         """The mean of q(z|u) over the pseudo-inputs u."""
-        with frozen_statistics(self.E):
-            mean, log_var = self.E.moments(self.U())
+        mean, log_var = self.E.moments(self.U())
         return Gaussians(mean.shape[1], mean=mean, log_var=log_var)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from stylealae import losses
+from stylealae.errors import ConfigError
 from stylealae.families import FAMILIES, sections
 from stylealae.families.aae_classes.config import ClassLossConfig
 from stylealae.families.aae_classes.networks import ClassAae
@@ -170,7 +171,7 @@ def test_moved_images_leave_the_statistics_of_batch_norms_alone() -> None:
     torch.testing.assert_close(found[0], found[1])
 
 
-@pytest.mark.parametrize("name", ["vamp_vae", "intro_vae", "soft_intro_vae", "age"])
+@pytest.mark.parametrize("name", ["intro_vae", "soft_intro_vae", "age"])
 def test_only_data_moves_the_statistics_of_batch_norms(name: str) -> None:
     """Beyond the first hidden layer they depend on weights: the first one's are compared."""
     _, shape, cfg, r, x = made(name)
@@ -190,6 +191,34 @@ def test_the_discriminator_of_informed_codes_sees_labels() -> None:
     z = torch.randn(1, 2).expand(3, 2)
     logits = nets.judge(z, torch.tensor([-1, 0, 1]))
     assert len(set(logits.tolist())) == 3
+
+
+@pytest.mark.parametrize("name", ["aae", "aae_informed", "aae_classes"])
+def test_labels_choose_components_of_the_prior_for_informed_codes_alone(name: str) -> None:
+    model, terms = sections(name)
+    cfg = model(prior="mixture", z_width=2)
+    sampler = FAMILIES[name].sampler(
+        cfg, terms(), seed=0, mine=slice(0, 8), device=torch.device("cpu"),
+        labelled=(torch.empty(0, 1, 32, 32, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)),
+    )  # fmt: skip
+    first, second = (sampler.draw("test", 0, AT, torch.full((8,), y)).z for y in (0, 5))
+    assert torch.equal(first, second) is (name != "aae_informed")
+    if name == "aae_informed":  # on the right of the centre, and on its left
+        assert bool((first[:, 0] > 0).all() and (second[:, 0] < 0).all())
+
+
+def test_a_class_without_a_component_is_refused() -> None:
+    model, _ = sections("aae_informed")
+    said = r"model\.classes is 12 and model\.prior=mixture has 10 components.*classes=10 at most"
+    with pytest.raises(ConfigError, match=said):
+        FAMILIES["aae_informed"].build(model(prior="mixture", z_width=2, classes=12), 0)
+    FAMILIES["aae_informed"].build(model(prior="gaussian", z_width=2, classes=12), 0)
+
+
+def test_the_learnt_prior_is_of_no_batch() -> None:
+    model, _ = sections("vamp_vae")
+    with pytest.raises(ConfigError, match=r"another prior; set it to false$"):
+        model(batch_norm=True)
 
 
 def test_heads_are_added_to_styles_and_pushed_apart() -> None:
