@@ -4,6 +4,8 @@ Legend: N images of a row, C channels, R resolution.
 """
 
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -39,7 +41,8 @@ def image_grid(
     """
     cell = max(_side(x.shape[-1], tile) for _, x in rows)
     size, gap = _sizes(cell)
-    font, line, margin = ImageFont.load_default(size), size + size // 4, size
+    font = _font(size, [title, *headings, *(caption for caption, _ in rows)])
+    line, margin = size + size // 4, size
     captions = [_wrapped(caption, font, 11 * size) for caption, _ in rows]
     gutter = margin + max(_width(text, font) for text in captions)
     gutter += margin if gutter > margin else 0
@@ -126,6 +129,22 @@ def _lay(
 def _sizes(cell: int) -> tuple[int, int]:
     """Of the letters, which is that of the margins, and of the gaps between cells."""
     return min(max(12, cell // 10), 40), max(2, cell // 32)
+
+
+def _font(size: int, texts: Sequence[str]) -> Font:
+    """Pillow's own, which has English letters alone, or for others one of matplotlib or of here."""
+    if all(text.isascii() for text in texts):
+        return ImageFont.load_default(size)
+    found = find_spec("matplotlib")
+    beside = found.submodule_search_locations if found else None
+    for folder in beside or ():
+        file = Path(folder) / "mpl-data/fonts/ttf/DejaVuSans.ttf"
+        if file.exists():
+            return ImageFont.truetype(file, size)
+    try:
+        return ImageFont.truetype("DejaVuSans.ttf", size)
+    except OSError:
+        return ImageFont.load_default(size)
 
 
 def _side(resolution: int, tile: int) -> int:

@@ -30,3 +30,9 @@ def test_headings_and_captions_take_room_and_ink():
     assert ink[:, :100].any()
     assert ink[:12].any() or ink[12:30].any()
     assert paired_grid(rows, ["a", "b", "c"], columns=2).height > full.height
+
+
+def test_letters_of_other_languages_are_drawn():
+    x = torch.zeros(1, 3, 16, 16)
+    drawn = [np.asarray(image_grid([(name, x)])).tobytes() for name in ("Zoé", "Zoë", "Жaн", "Яaн")]
+    assert len(set(drawn)) == 4  # boxes would be alike
