@@ -42,8 +42,9 @@ PATH = _Path(path_type=Path)
 
 def require_picture(option: str, out: Path, *others: str) -> None:
     """Refuses, before any work, a path that no picture can be written to."""
+    endings = dict.fromkeys((*PICTURES, *others))
     if out.suffix.lower() not in PICTURES:
-        raise ConfigError(f"{option} is {out}: end it in {', '.join((*PICTURES, *others))}")
+        raise ConfigError(f"{option} is {out}: end it in {', '.join(endings)}")
     if out.is_dir():
         raise ConfigError(f"{option} is {out}, a folder: name a file in it")
     if file := next((above for above in out.parents if above.is_file()), None):

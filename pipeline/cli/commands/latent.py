@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from pipeline.cli.arguments import DEVICE, MODEL, OUT, PATH, FiniteRange, require_picture
 from pipeline.cli.batches import open_for, styles_of
@@ -106,6 +107,7 @@ def interpolate(
     is_video = out.suffix.lower() in SUFFIXES
     if not is_video:
         require_picture("--out", out, *SUFFIXES)
+    _require_of(out, {"steps"} if is_video else {"seconds", "fps"}, is_video=is_video)
     m = open_for(model, faces, device)
     names, _, w = styles_of(m, faces, None)
     if len(w) < 2:
@@ -124,6 +126,17 @@ def interpolate(
     ways = [(w[a], w[b]) for a, b in pairs]
     frames, kind = _write_frames(m, ways, out, each, fps, closed=loop)
     print_numbers(command="interpolate", faces=len(w), pictures=frames, fps=fps, kind=kind)
+
+
+def _require_of(out: Path, others: set[str], *, is_video: bool) -> None:
+    """Refuses options that were given and are of what is not written."""
+    given = click.get_current_context().get_parameter_source
+    if found := [f"--{name}" for name in sorted(others) if given(name) != ParameterSource.DEFAULT]:
+        kind, want = ("a video", "--seconds and --fps") if is_video else ("a sheet", "--steps")
+        raise ConfigError(
+            f"--out is {out}, {kind}, and {' and '.join(found)} would change nothing: {kind} has "
+            f"{want}"
+        )
 
 
 def _write_frames(

@@ -5,6 +5,7 @@ neither on the number of workers nor on interruptions. What was refused or conve
 from the shards' notes, and stands in report.json beside the manifest.
 """
 
+import errno
 import json
 import logging
 import time
@@ -92,10 +93,11 @@ def prepare(
             f"{source.input}: {error}, which goes on: finished shards are kept"
         ) from error
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        mend = f"make room in {destination.scratch_folder}" if full else "mend that"
         raise DataError(
-            f"{destination.storage.where} cannot be written ({error}): make room in "
-            f"{destination.scratch_folder} or choose another place, then run the same command "
-            "again; finished shards are kept"
+            f"{destination.storage.where} cannot be written ({error}): {mend} or choose another "
+            "place, then run the same command again; finished shards are kept"
         ) from error
     tell(source, manifest, notes)
     return manifest

@@ -16,7 +16,12 @@ from pipeline.data.sources.containers import (
     ZipOfFiles,
     open_container,
 )
-from pipeline.data.sources.folders import classes_told, labels_by_folder, split_folders
+from pipeline.data.sources.folders import (
+    classes_told,
+    labels_by_folder,
+    split_folders,
+    tests_told,
+)
 from pipeline.data.sources.labels import Labels, joined, labels_of
 from pipeline.data.sources.left_aside import hidden, suffix_of
 from pipeline.data.sources.masks import masks_told
@@ -84,6 +89,8 @@ class Files(Source):
                 f"{input}: {', '.join(together)} are taken as one set, and the images for tests "
                 "from its end: prepare them one by one to keep them apart"
             )
+        if told := tests_told(input, self._keys, self.splits.get("test", range(0))):
+            self.notes.append(told)
         if told := masks_told(input, self._keys):
             self.notes.append(told)
         self.used: set[str] = set()  # files that are no images

@@ -4,14 +4,14 @@ They become a label when that is asked for, and are told where nothing else is k
 well be dates, or parts of one set.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import PurePosixPath
 
 from pipeline.data.sources.labels import Labels
 from stylealae.errors import DataError
 
-__all__ = ["CLASS", "classes_told", "labels_by_folder", "split_folders"]
+__all__ = ["CLASS", "classes_told", "labels_by_folder", "split_folders", "tests_told"]
 
 CLASS = "folder"
 """The label."""
@@ -44,16 +44,40 @@ def labels_by_folder(where: str, keys: Sequence[str]) -> Labels:
 
 def classes_told(where: str, keys: Sequence[str]) -> str | None:
     """A sentence where images lie in a few folders with names; None elsewhere."""
-    found = sorted(set(_folders(keys).values()))
-    numbered = all(name.isdecimal() for name in found)
-    parted = sum(name.lower() in SPLITS for name in found) > 1
-    if not 2 <= len(found) <= FEW or numbered or parted:
+    found = _classes(_folders(keys))
+    if not found:
         return None
-    some = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
     return (
-        f"{where}: images lie in {len(found)} folders ({some}), which are no labels: "
+        f"{where}: images lie in {len(found)} folders ({_some(found)}), which are no labels: "
         f"--folder-labels makes them the label {CLASS!r}"
     )
+
+
+def tests_told(where: str, keys: Sequence[str], tests: range) -> str | None:
+    """A sentence where the images for tests, the last by name, are of some classes alone."""
+    folders = _folders(keys)
+    found = _classes(folders)
+    shown = {folder for i in tests if (folder := folders.get(keys[i])) is not None}
+    if not tests or not found or len(shown) == len(found):
+        return None
+    return (
+        f"{where}: the {len(tests):,} images for tests are the last by name, and of "
+        f"{_some(sorted(shown))} alone: what is measured on them says nothing of "
+        f"{_some([name for name in found if name not in shown])}. Keep images of every folder "
+        "apart, prepare the others with --test-fraction 0, and measure on those"
+    )
+
+
+def _classes(folders: Mapping[str, str]) -> list[str]:
+    """The folders that may be classes: few, with names, and not those of splits."""
+    found = sorted(set(folders.values()))
+    numbered = all(name.isdecimal() for name in found)
+    parted = sum(name.lower() in SPLITS for name in found) > 1
+    return found if 2 <= len(found) <= FEW and not numbered and not parted else []
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _folders(keys: Sequence[str]) -> dict[str, str]:

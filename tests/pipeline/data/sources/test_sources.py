@@ -354,3 +354,15 @@ def test_folders_that_are_called_as_splits_are_said_to_be_one_set(
     (note,) = open_source(str(tmp_path)).notes
     assert "train, val are taken as one set" in note
     assert open_source(str(tmp_path / "train")).notes == []
+
+
+def test_a_test_split_of_some_classes_alone_is_said(photos: Path, tmp_path: Path) -> None:
+    for k in range(4):
+        for folder in ("cat", "dog", "owl"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            shutil.copy(photos / "000.v1.png", tmp_path / folder / f"{k}.png")
+    said = f"{tmp_path}: the 4 images for tests are the last by name, and of owl alone: what is "
+    assert any(note.startswith(said) for note in open_source(str(tmp_path), test_fraction=0.34).notes)
+    for fraction in (0.0, 0.9):
+        notes = open_source(str(tmp_path), test_fraction=fraction).notes
+        assert not any("for tests" in note for note in notes)
