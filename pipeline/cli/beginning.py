@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipeline.storage import Storage
     from pipeline.world import World
 
-__all__ = ["RequestedRun", "is_complete"]
+__all__ = ["RequestedRun", "is_complete", "lacking_sizes"]
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +60,8 @@ def is_complete(run: RequestedRun, world: "World | None" = None) -> bool:
     stage = next_stage(cfg, storage, world)
     complete = stage is None
     manifest = Manifest.read(cfg.data.path)
-    if stage is not None:
-        _require_sizes(cfg, manifest, stage)
+    if stage is not None and (lacking := lacking_sizes(cfg, manifest, stage)):
+        raise DataError(lacking)
     require_same_request(cfg, storage, manifest.digest, complete=complete)
     if not complete and (world is None or world.rank == 0):
         if not storage.remote:
@@ -99,12 +99,14 @@ def _tell_of_strangers(run_dir: Path) -> None:
         )  # fmt: skip
 
 
-def _require_sizes(cfg: RunConfig, manifest: "Manifest", stage: int) -> None:
-    """Refuses, before the first of them, stages of which one has no images of its size."""
+def lacking_sizes(cfg: RunConfig, manifest: "Manifest", stage: int) -> str:
+    """A sentence where a stage, from this one on, has no images of its size; else empty."""
     sides = [4 << s for s in cfg.stages if s >= stage]
-    if missing := [f"{side}x{side}" for side in sides if side not in manifest.resolutions]:
-        raise DataError(
-            f"{cfg.data.path} has no images of {', '.join(missing)}, only of "
-            f"{', '.join(map(str, manifest.resolutions))}: prepare it with all resolutions, into a "
-            "new folder, or change model.resolution"
-        )
+    missing = [f"{side}x{side}" for side in sides if side not in manifest.resolutions]
+    if not missing:
+        return ""
+    return (
+        f"{cfg.data.path} has no images of {', '.join(missing)}, only of "
+        f"{', '.join(map(str, manifest.resolutions))}: prepare it with all resolutions, into a "
+        "new folder, or change model.resolution"
+    )

@@ -1,6 +1,7 @@
 """What a run will do and take, printed without starting it: `stylealae plan` and `--dry-run`."""
 
 import json
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ class PlanRequest:
             if not 0 <= value < math.inf:
                 raise ConfigError(f"--{name} is {value:g}: give a number above 0")
 
+
+log = logging.getLogger(__name__)
 
 OPTIONS = {"--gpus": int, "--gpu": str, "--price": float, "--gpu-gib": float, "--rates": Path}
 
@@ -77,6 +80,12 @@ def dry_run(cfg: RunConfig, request: PlanRequest) -> None:
     rates = Rates.read(request.rates) if request.rates else None
     if request.gpu and rates is None:
         rates = Rates.estimated(request.gpu)
+    if request.gpu in GPUS and cfg.engine.precision == "bf16" and not GPUS[request.gpu].bf16:
+        raise ConfigError(
+            f"engine.precision is bf16, for which a {request.gpu} has no instructions: set "
+            "engine.precision=fp16, or fp32"
+        )
+    _tell_of_sizes(cfg)
     gib = request.gpu_gib or (GPUS[request.gpu].memory_gib if request.gpu in GPUS else 0.0)
     if gib:
         cfg = fitted(cfg, int(gib * GIB))
@@ -102,3 +111,15 @@ def dry_run(cfg: RunConfig, request: PlanRequest) -> None:
         counts = ",".join(map(str, cfg.cluster.workers))
         click.echo(f"to share it among {request.gpus}, give: 'cluster.workers=[{counts}]'")
     click.echo(f"\nthe config, every key of it:\n\n{as_yaml(cfg)}")
+
+
+def _tell_of_sizes(cfg: RunConfig) -> None:
+    """Warns where the data set, if it is on this host, has no images for a stage."""
+    from pipeline.cli.beginning import lacking_sizes
+    from pipeline.data.format.manifest import MANIFEST, Manifest
+    from pipeline.storage import is_url
+
+    if is_url(cfg.data.path) or not (Path(cfg.data.path) / MANIFEST).is_file():
+        return
+    if lacking := lacking_sizes(cfg, Manifest.read(cfg.data.path), cfg.stages[0]):
+        log.warning("%s", lacking)

@@ -36,6 +36,11 @@ class Gpu:
     outside_gb_s: float
     """To a GPU of another host: its share of a usual host's network."""
 
+    @property
+    def bf16(self) -> bool:
+        """Whether it has instructions for bf16, which came with those for TF32."""
+        return self.tf32_tflops > 0
+
 
 GPUS = {
     "titan-rtx": Gpu(24, 16.3, 0, 65, 672, 12, 1.5),

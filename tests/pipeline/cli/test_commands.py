@@ -174,6 +174,23 @@ def test_a_plan_has_its_table_first_in_eighty_columns_and_is_json_if_asked():
     assert found["config"]["model"]["max_channels"] == 16
 
 
+def test_a_plan_says_what_its_images_lack(digits: Path, caplog: pytest.LogCaptureFixture):
+    small = ("plan", "mnist/gan", f"data.path={digits}")
+    assert run(*small).exit_code == 0
+    assert not caplog.records
+    assert run(*small, "model.resolution=64").exit_code == 0
+    assert "has no images of 64x64, only of 32: prepare it" in caplog.text
+
+
+def test_no_speed_in_bf16_is_told_of_a_gpu_without_it():
+    small = ("plan", "demo", "model.resolution=8", "--gpu")
+    assert run(*small, "a10g", "engine.precision=bf16").exit_code == 0
+    refused = run(*small, "v100", "engine.precision=bf16")
+    assert refused.exit_code == 1
+    assert "a v100 has no instructions: set engine.precision=fp16, or fp32" in refused.output
+    assert run(*small, "v100", "engine.precision=fp32").exit_code == 0
+
+
 def test_plan_makes_a_run_fit_and_says_how(tmp_path: Path):
     config = str(Path(__file__).parents[3] / "configs" / "ffhq_1024.yaml")
     line = ("plan", config, "cluster.workers=[8]", "model.resolution=256", "--gpu-gib")

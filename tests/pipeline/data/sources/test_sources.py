@@ -362,7 +362,9 @@ def test_a_test_split_of_some_classes_alone_is_said(photos: Path, tmp_path: Path
             (tmp_path / folder).mkdir(exist_ok=True)
             shutil.copy(photos / "000.v1.png", tmp_path / folder / f"{k}.png")
     said = f"{tmp_path}: the 4 images for tests are the last by name, and of owl alone: what is "
-    assert any(note.startswith(said) for note in open_source(str(tmp_path), test_fraction=0.34).notes)
+    assert any(
+        note.startswith(said) for note in open_source(str(tmp_path), test_fraction=0.34).notes
+    )
     for fraction in (0.0, 0.9):
         notes = open_source(str(tmp_path), test_fraction=fraction).notes
         assert not any("for tests" in note for note in notes)
