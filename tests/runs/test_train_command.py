@@ -1,28 +1,47 @@
-"""`stylealae train` to its end, in a process of its own: what it leaves and says."""
+"""`stylealae train` to its end: what it leaves and says."""
 
-import subprocess
-import sys
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from click.testing import CliRunner
 from PIL import Image
+
+from pipeline.cli.app import main
 
 SHAPE = ("model.hidden=8", "schedule.stage_img=[24]", "schedule.batch=[8]", "engine.threads=1",
          "engine.precision=fp32", "checkpoint.every_img=24", "log.grid_img=1000",
          "data.validation_img=20")  # fmt: skip
 
 
-def train(config: str, digits: Path, folder: Path) -> str:
+@pytest.fixture(autouse=True)
+def process() -> Iterator[None]:
+    """What the command changes in its process, brought back: threads, and what stops it."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def train(config: str, digits: Path) -> str:
     """What the command prints."""
     given = (config, f"data.path={digits}", "run_dir=run", *SHAPE)
-    command = (sys.executable, "-m", "pipeline.cli", "train", *given)
-    run = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-    return run.stdout
+    said = CliRunner().invoke(main, ["train", *given], catch_exceptions=False)
+    assert said.exit_code == 0, said.output
+    return said.output
 
 
 @pytest.mark.parametrize("config", ["mnist/autoencoder", "mnist/gan"])
-def test_a_run_ends_with_pictures_and_a_report(config: str, digits: Path, tmp_path: Path) -> None:
-    said = train(config, digits, tmp_path)
+def test_a_run_ends_with_pictures_and_a_report(
+    config: str, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = train(config, digits)
     assert "\ndone\n  run folder        run\n" in said
     assert f"evaluate run --data {digits}" in said
     assert "complete after 24 images" in (tmp_path / "run/report.html").read_text()
@@ -32,6 +51,6 @@ def test_a_run_ends_with_pictures_and_a_report(config: str, digits: Path, tmp_pa
     assert Image.open(samples).width > 500
     written = samples.stat().st_mtime_ns
 
-    again = train(config, digits, tmp_path)
+    again = train(config, digits)
     assert "\nthis run is complete\n  run folder        run\n" in again
     assert samples.stat().st_mtime_ns == written
