@@ -2,12 +2,12 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli.models import open_model
+from pipeline.cli.models import open_any, open_model
 from pipeline.cli.progress import progress
 from stylealae.errors import ConfigError
 
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
     from pipeline.data.images import Image
     from stylealae import StyleALAE
+    from stylealae.capabilities import Model
 
-__all__ = ["TUNED", "encode_images", "open_for", "pictures_of", "read_batches", "styles_of"]
-__all__ += ["write_styles"]
+__all__ = ["TUNED", "encode_images", "made_of_images", "open_any_for", "open_for", "pictures_of"]
+__all__ += ["read_batches", "styles_of", "write_codes"]
 
 log = logging.getLogger(__name__)
 SEED, TUNED = "seed:", "tuned:"
@@ -33,7 +34,22 @@ def open_for(model: Path, faces: Sequence[str], device: str) -> "StyleALAE":
     Raises:
         ConfigError: people of two tunings are named, or the tuning is of another model.
     """
-    m = open_model(model, device)
+    return _tuned(open_model(model, device), faces)
+
+
+def open_any_for(model: Path, faces: Sequence[str], device: str) -> "Model":
+    """As `open_for`, of any family; only a StyleALAE is tuned."""
+    from stylealae import StyleALAE
+
+    m = open_any(model, device)
+    if isinstance(m, StyleALAE):
+        return _tuned(m, faces)
+    if any(face.startswith(TUNED) for face in faces):
+        raise ConfigError(f"{TUNED} is of a StyleALAE, and {model} is of the family {m.family!r}")
+    return m
+
+
+def _tuned(m: "StyleALAE", faces: Sequence[str]) -> "StyleALAE":
     files = {face.removeprefix(TUNED) for face in faces if face.startswith(TUNED)}
     if len(files) > 1:
         raise ConfigError(
@@ -44,7 +60,7 @@ def open_for(model: Path, faces: Sequence[str], device: str) -> "StyleALAE":
 
 
 def read_batches(
-    m: "StyleALAE",
+    m: "Model",
     images: Sequence[str | Path],
     *,
     count: int | None = None,
@@ -87,17 +103,27 @@ def encode_images(
     m: "StyleALAE", images: Sequence[str | Path], count: int | None
 ) -> "tuple[list[str], Tensor, Tensor]":
     """Names, images [N, C, R, R] and their styles [N, W]; names without folders if all differ."""
+    return made_of_images(m, images, count, m.encode)
+
+
+def made_of_images(
+    m: "Model",
+    images: Sequence[str | Path],
+    count: int | None,
+    make: "Callable[[Tensor], Tensor]",
+) -> "tuple[list[str], Tensor, Tensor]":
+    """As `encode_images`, with something else [N, ...] that is made of the images."""
     import torch
 
     names: list[str] = []
     pixels: list[Tensor] = []
-    styles: list[Tensor] = []
+    made: list[Tensor] = []
     for batch, x in read_batches(m, images, count=count):
         names += [image.name for image in batch]
         pixels.append(x)
-        styles.append(m.encode(x))
+        made.append(make(x))
     last = [name.rpartition("/")[2] for name in names]
-    return last if len(set(last)) == len(names) else names, torch.cat(pixels), torch.cat(styles)
+    return last if len(set(last)) == len(names) else names, torch.cat(pixels), torch.cat(made)
 
 
 def styles_of(
@@ -132,8 +158,8 @@ def pictures_of(m: "StyleALAE", w: "Tensor") -> "Tensor":
     return torch.cat([m.generate(part, noise=False) for part in torch.split(w, 16)])
 
 
-def write_styles(w: "Tensor", names: Sequence[str], out: Path) -> None:
-    """[N, W] or [N, L, W] with the names of their images."""
+def write_codes(codes: "Tensor", letter: str, names: Sequence[str], out: Path) -> None:
+    """[N, W], [N, L, W] or [N, Z], called `w` or `z`, with the names of their images."""
     import numpy as np
 
     from stylealae.tensor_file import write_tensors
@@ -141,10 +167,10 @@ def write_styles(w: "Tensor", names: Sequence[str], out: Path) -> None:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix == ".npy":
-            np.save(out, w.numpy())
+            np.save(out, codes.numpy())
             out.with_suffix(".json").write_text(json.dumps(list(names), indent=0) + "\n")
         else:
-            write_tensors(out, {"w": w}, {"names": json.dumps(list(names))})
+            write_tensors(out, {letter: codes}, {"names": json.dumps(list(names))})
     except OSError as error:
         raise ConfigError(f"cannot write {out}: {error}") from error
 
@@ -177,17 +203,21 @@ def _style_of(m: "StyleALAE", face: str) -> "Tensor":
     return Tuning.load(Path(face.removeprefix(TUNED))).w.to(m.device)
 
 
-def _drawn(m: "StyleALAE", face: str) -> "Iterator[Image]":
+def _drawn(m: "Model", face: str) -> "Iterator[Image]":
     """The faces that a model draws with a seed, or with the styles of a tuning."""
     from pipeline.data.images import Image
+    from stylealae import StyleALAE
     from stylealae.image_grid import to_uint8
 
     names: Sequence[str] = (f"seed {face.removeprefix(SEED)}",)
     if face.startswith(TUNED):
         names = _people_of(Path(face.removeprefix(TUNED)))
-    x = m.generate(_style_of(m, face), noise=False)  # [N, C, R, R]
+    if isinstance(m, StyleALAE):
+        x = m.generate(_style_of(m, face), noise=False)  # [N, C, R, R]
+    else:
+        x = m.sample(1, seed=_seed_of(face))
     for name, planes in zip(names, to_uint8(x), strict=True):  # [R, R, C]
-        yield Image(name, planes.transpose(2, 0, 1), {})
+        yield Image(name, planes.transpose(2, 0, 1)[: m.model.channels], {})  # grey is drawn as RGB
 
 
 def _people_of(file: Path) -> Sequence[str]:

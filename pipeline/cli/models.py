@@ -11,13 +11,32 @@ from stylealae.interop.pretrained import DEFAULT
 
 if TYPE_CHECKING:
     from stylealae import StyleALAE
+    from stylealae.capabilities import Model
 
-__all__ = ["copy_directions", "device_of", "newest_run", "open_model"]
+__all__ = ["copy_directions", "device_of", "newest_run", "open_any", "open_model"]
 
 
 def open_model(path: Path, device: str = "auto") -> "StyleALAE":
-    """The model of a snapshot, of a run's last finished stage, or of a released .pth file."""
+    """The StyleALAE of a snapshot, of a run's last finished stage, or of a released .pth file.
+
+    Raises:
+        CheckpointError: there is none, or it is a model without styles.
+    """
     from stylealae import StyleALAE
+
+    m = open_any(path, device)
+    if not isinstance(m, StyleALAE):
+        raise CheckpointError(
+            f"{path} is a model of the family {m.family!r}, and this is done with the styles of a "
+            "StyleALAE; of any family are sample, reconstruct, encode, evaluate, report and compare"
+        )
+    return m
+
+
+def open_any(path: Path, device: str = "auto") -> "Model":
+    """As `open_model`, of whatever family."""
+    from stylealae import StyleALAE
+    from stylealae.families import load
 
     where = device_of(device)
     if path.suffix.lower() in PICTURES:
@@ -29,7 +48,7 @@ def open_model(path: Path, device: str = "auto") -> "StyleALAE":
         raise CheckpointError(f"{path} is a file of a snapshot: give its folder, {path.parent}")
     if path.is_file():
         return StyleALAE.from_released(path, device=where)
-    return StyleALAE.load(snapshot_of(path), where)
+    return load(snapshot_of(path), where)
 
 
 def copy_directions(model: Path, folder: Path) -> None:

@@ -58,11 +58,9 @@ def print_summary(headline: str, run: "RequestedRun", snapshot: Path) -> None:
     data = cfg.data.path if is_url(cfg.data.path) else _shown(Path(cfg.data.path))
     click.echo("what next")
     if cfg.family == "stylealae":
-        click.echo(
-            f"  a web page to edit and mix faces   {stylealae} studio {model}\n"
-            f"  new faces                          {stylealae} sample {model} --out new.png"
-        )
+        click.echo(f"  a web page to edit and mix faces   {stylealae} studio {model}")
     click.echo(
+        f"  new images                         {stylealae} sample {model} --out new.png\n"
         f"  how good it is                     {stylealae} evaluate {quote(run_location(storage))} "
         f"--data {quote(data)}\n"
     )

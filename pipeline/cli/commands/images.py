@@ -11,13 +11,14 @@ import click
 from pipeline.cli.arguments import COUNT, DEVICE, IMAGES, MODEL, OUT, PATH
 from pipeline.cli.batches import (
     encode_images,
-    open_for,
+    made_of_images,
+    open_any_for,
     pictures_of,
     read_batches,
-    write_styles,
+    write_codes,
 )
 from pipeline.cli.errors import reports_errors
-from pipeline.cli.models import open_model
+from pipeline.cli.models import open_any, open_model
 from pipeline.cli.output import print_numbers, write_picture
 from pipeline.cli.progress import progress
 from stylealae.errors import ConfigError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from stylealae import StyleALAE
+    from stylealae.capabilities import Model
     from stylealae.image_grid import Row
 
 __all__ = ["encode", "reconstruct", "sample"]
@@ -49,7 +51,7 @@ AT_ONCE = 16
 @DEVICE
 @reports_errors
 def encode(model: Path, images: Sequence[str], out: Path, count: int | None, device: str) -> None:
-    """Write the styles w = E(x) of images.
+    """Write the styles w = E(x) of images, or of a model without styles the codes z = E(x).
 
     MODEL is a snapshot, a run's folder or a released .pth; IMAGES are files, folders, zips, tars or
     prepared data sets.
@@ -60,19 +62,28 @@ def encode(model: Path, images: Sequence[str], out: Path, count: int | None, dev
     """  # noqa: D301
     import torch
 
+    from stylealae import StyleALAE
+    from stylealae.capabilities import Autoencodes, Unmaps
+
     if out.suffix not in (".safetensors", ".npy"):
         raise ConfigError(f"--out is {out}: name a file that ends in .safetensors or .npy")
-    m = open_for(model, images, device)
+    m = open_any_for(model, images, device)
+    if not isinstance(m, (StyleALAE, Unmaps, Autoencodes)):
+        raise ConfigError(f"{model} is of the family {m.family!r}, which has no encoder E")
+    letter = "z" if isinstance(m, Autoencodes) else "w"
     names: list[str] = []
     parts: list[Tensor] = []
     for batch, x in read_batches(m, images, count=count):
         names += [image.name for image in batch]
         parts.append(m.encode(x).cpu())
-    w = torch.cat(parts)
-    write_styles(w, names, out)
+    codes = torch.cat(parts)
+    write_codes(codes, letter, names, out)
     click.echo(out)
-    deviation = float(w.std(0).mean()) if len(w) > 1 else 0.0
-    print_numbers(command="encode", images=len(w), w_width=w.shape[1], w_spread=deviation)
+    about = {
+        f"{letter}_width": codes.shape[1],
+        f"{letter}_spread": float(codes.std(0).mean()) if len(codes) > 1 else 0.0,
+    }
+    print_numbers(command="encode", images=len(codes), **about)
 
 
 @click.command()
@@ -97,20 +108,25 @@ def reconstruct(
     stylealae reconstruct runs/demo/0032/snapshot me.jpg you.png --out faces.png
     stylealae reconstruct runs/demo photos.zip --stages --count 8 --out growth.png
     """  # noqa: D301
+    from stylealae import StyleALAE
     from stylealae.editing.refinement import psnr
     from stylealae.image_grid import image_grid, paired_grid
 
-    m = open_for(model, images, device)
-    names, x, w = encode_images(m, images, count)
+    m = open_any_for(model, images, device)
     side = f"{m.resolution}x{m.resolution}"
-    if stages:
+    if not isinstance(m, StyleALAE):
+        names, x, y = made_of_images(m, images, count, _reconstruction(m, stages))
+    elif stages:
+        names, x, _ = encode_images(m, images, count)
         rows = _by_stage(m, _grown(model, m), x)
         write_picture(image_grid(rows, headings=names, columns=len(x), tile=96), out)
         errors = {r[0]: psnr(o[1], r[1]) for o, r in zip(rows[::2], rows[1::2], strict=True)}
         means = {what.split()[0]: float(db.mean()) for what, db in errors.items()}
         print_numbers(command="reconstruct", images=len(x), psnr_db=means)
         return
-    y = pictures_of(m, w)
+    else:
+        names, x, w = encode_images(m, images, count)
+        y = pictures_of(m, w)
     db = psnr(x, y)
     pairs = zip(names, db.tolist(), strict=True)
     headings = [f"{name}\n{value:.1f} dB" for name, value in pairs]
@@ -140,7 +156,7 @@ def sample(
     model: Path, out: Path, count: int, seed: int, seeds: str | None, truncation: str, noise: bool,
     device: str,
 ) -> None:  # fmt: skip
-    """Draw new images.
+    """Draw new images, of a model of any family.
 
     \b
     stylealae sample runs/demo/0032/snapshot --out samples.png --seed 3 --truncation 0.7
@@ -148,19 +164,26 @@ def sample(
     """  # noqa: D301
     import torch
 
+    from stylealae import StyleALAE
     from stylealae.image_grid import image_grid, paired_grid
 
     numbers = [] if seeds is None else _seeds(seeds)
     amounts = _truncations(truncation)
-    m = open_model(model, device)
+    m = open_any(model, device)
+    styled = isinstance(m, StyleALAE)
+    if not styled and (noise or amounts != [1.0]):
+        raise ConfigError(
+            f"--truncation and --noise are of a StyleALAE, and {model} is of the family "
+            f"{m.family!r}: leave them out"
+        )
     _require_memory(m.resolution, len(amounts) * (len(numbers) or count))
     wanted = [(k, 1) for k in numbers] or [(seed, count)]
-    caption = "" if numbers else f"samples G(F(z))\nseed {seed}, "
+    caption = "" if numbers else f"samples G(F(z))\nseed {seed}, " if styled else f"seed {seed}"
     rows: list[Row] = []
     with progress("samples", len(amounts) * (len(numbers) or count)) as advance:
         for psi in amounts:
             drawn = list(_samples(m, wanted, psi, noise, advance))
-            rows.append((f"{caption}truncation {psi:g}", torch.cat(drawn)))
+            rows.append((f"{caption}truncation {psi:g}" if styled else caption, torch.cat(drawn)))
     columns = max(4, min(16, SHEET_PX // m.resolution))
     if numbers:
         grid = paired_grid(rows, [f"seed {k}" for k in numbers], tile=64, columns=columns)
@@ -194,18 +217,39 @@ def _require_memory(resolution: int, images: int) -> None:
         )
 
 
+def _reconstruction(m: "Model", stages: bool) -> "Callable[[Tensor], Tensor]":
+    """G(E(x)) of a model that does not grow.
+
+    Raises:
+        ConfigError: it does not reconstruct, or only what it knows more of than the image.
+    """
+    from stylealae.capabilities import Reconstructs, TakesClasses
+
+    if not isinstance(m, Reconstructs):
+        raise ConfigError(f"the family {m.family!r} has no encoder E: it reconstructs nothing")
+    if isinstance(m, TakesClasses):
+        raise ConfigError(
+            f"G of the family {m.family!r} takes an image's class beside E's code, and images do "
+            "not say theirs: `evaluate` reconstructs those of a data set with labels"
+        )
+    if stages:
+        raise ConfigError(f"--stages is of a StyleALAE; the family {m.family!r} does not grow")
+    return m.reconstruct
+
+
 def _samples(
-    m: "StyleALAE", wanted: Sequence[tuple[int, int]], psi: float, noise: bool,
+    m: "Model", wanted: Sequence[tuple[int, int]], psi: float, noise: bool,
     advance: Callable[[int], None],
 ) -> "Iterator[Tensor]":  # fmt: skip
     """So many samples of each seed, as `m.sample` draws them, some at a time.  -> [n, C, R, R]"""
     import torch
 
-    from stylealae import latents
+    from stylealae import StyleALAE, latents
 
-    if noise:  # it is drawn for all samples of a seed together
+    if noise or not isinstance(m, StyleALAE):  # noise is drawn for all samples of a seed together
+        how = {"truncation": psi, "noise": noise} if isinstance(m, StyleALAE) else {}
         for seed, n in wanted:
-            yield m.sample(n, seed=seed, truncation=psi, noise=True)
+            yield m.sample(n, seed=seed, **how)
             advance(n)
         return
     w = torch.cat([m.styles(n, seed) for seed, n in wanted])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.arguments import COUNT, DEVICE, IMAGES, MODEL, OUT, OVERWRITE, PATH
-from pipeline.cli.batches import TUNED, encode_images, open_for, pictures_of, write_styles
+from pipeline.cli.batches import TUNED, encode_images, open_for, pictures_of, write_codes
 from pipeline.cli.errors import reports_errors
 from pipeline.cli.output import print_numbers, write_picture
 from pipeline.cli.progress import progress
@@ -100,7 +100,7 @@ def refine(
         headings = [f"{line}\nLPIPS {_to(values, 3)}" for line, *values in lines]
     write_picture(paired_grid(rows, headings), out)
     if styles is not None:
-        write_styles(found.w.cpu(), names, styles)
+        write_codes(found.w.cpu(), "w", names, styles)
         click.echo(styles)
     first, then = (float(d.mean()) for d in db[:2])
     near = dict(zip(("before", "after", "tuned"), map(fmean, seen), strict=False))

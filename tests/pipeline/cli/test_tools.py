@@ -364,7 +364,7 @@ def test_help_teaches_with_an_example(name: str):
         ),
         (
             ["interpolate", "SNAP", "seed:1", "seed:2", "--out", "OUT.txt"],
-            ".bmp, .gif, .webp",
+            ".bmp, .gif, .mp4",
         ),
         (["align", "PHOTO", "--out", "OUT", "--sheet", "OUT.pdf"], "--sheet is"),
         (["directions", "SNAP", "--sefa", "2", "--out", "KNOWN"], "holds sefa1 already"),
