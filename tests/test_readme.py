@@ -37,8 +37,9 @@ def after(words: list[str], marker: str) -> list[str]:
 
 def arguments_of(words: list[str]) -> dict[str, Any]:
     """What a subcommand makes of its words; nothing of those that only show, such as --help."""
+    group = click.Context(main, **main.context_settings)  # a command keeps its -h from there
     try:
-        return main.commands[words[1]].make_context(words[1], list(words[2:])).params
+        return main.commands[words[1]].make_context(words[1], list(words[2:]), group).params
     except click.exceptions.Exit as shown:
         if shown.exit_code:
             raise
