@@ -110,23 +110,14 @@ def reconstruct(
     """  # noqa: D301
     from stylealae import StyleALAE
     from stylealae.editing.refinement import psnr
-    from stylealae.image_grid import image_grid, paired_grid
+    from stylealae.image_grid import paired_grid
 
     m = open_any_for(model, images, device)
-    side = f"{m.resolution}x{m.resolution}"
-    if not isinstance(m, StyleALAE):
-        names, x, y = made_of_images(m, images, count, _reconstruction(m, stages))
-    elif stages:
-        names, x, _ = encode_images(m, images, count)
-        rows = _by_stage(m, _grown(model, m), x)
-        write_picture(image_grid(rows, headings=names, columns=len(x), tile=96), out)
-        errors = {r[0]: psnr(o[1], r[1]) for o, r in zip(rows[::2], rows[1::2], strict=True)}
-        means = {what.split()[0]: float(db.mean()) for what, db in errors.items()}
-        print_numbers(command="reconstruct", images=len(x), psnr_db=means)
+    if stages and isinstance(m, StyleALAE):
+        _draw_by_stage(m, _grown(model, m), images, count, out)
         return
-    else:
-        names, x, w = encode_images(m, images, count)
-        y = pictures_of(m, w)
+    names, x, y = made_of_images(m, images, count, _reconstruction(m, stages))
+    side = f"{m.resolution}x{m.resolution}"
     db = psnr(x, y)
     pairs = zip(names, db.tolist(), strict=True)
     headings = [f"{name}\n{value:.1f} dB" for name, value in pairs]
@@ -217,13 +208,33 @@ def _require_memory(resolution: int, images: int) -> None:
         )
 
 
+def _draw_by_stage(
+    m: "StyleALAE", grown: "Mapping[int, StyleALAE]", images: Sequence[str], count: int, out: Path
+) -> None:
+    """Draws originals and reconstructions at every resolution that a model grew by."""
+    from stylealae.editing.refinement import psnr
+    from stylealae.image_grid import image_grid
+
+    names, x, _ = encode_images(m, images, count)
+    rows = _by_stage(m, grown, x)
+    write_picture(image_grid(rows, headings=names, columns=len(x), tile=96), out)
+    errors = {r[0]: psnr(o[1], r[1]) for o, r in zip(rows[::2], rows[1::2], strict=True)}
+    means = {what.split()[0]: float(db.mean()) for what, db in errors.items()}
+    print_numbers(command="reconstruct", images=len(x), psnr_db=means)
+
+
 def _reconstruction(m: "Model", stages: bool) -> "Callable[[Tensor], Tensor]":
-    """G(E(x)) of a model that does not grow.
+    """What makes G(E(x)) of images.
 
     Raises:
-        ConfigError: it does not reconstruct, or only what it knows more of than the image.
+        ConfigError: the model reconstructs nothing, or only images of which it knows more, or does
+            not grow by stages.
     """
+    from stylealae import StyleALAE
     from stylealae.capabilities import Reconstructs, TakesClasses
+
+    if isinstance(m, StyleALAE):
+        return lambda x: pictures_of(m, m.encode(x))
 
     if not isinstance(m, Reconstructs):
         raise ConfigError(f"the family {m.family!r} has no encoder E: it reconstructs nothing")
