@@ -1,5 +1,5 @@
 # make demo    the main job: prepare, train, draw      make demo DATA=photos.zip RES=64 for your own
-# make test    the tests, in six minutes               make check   format, lint, types, import contracts
+# make test    the tests, in eight minutes             make check   format, lint, types, import contracts
 # make test-slow   the tests that take long: whole programs, a wheel, a compiler
 # make setup   only the .venv (HASHES=1: by hashes)    make bench   measurements, as JSON
 # make test-portable   the part without Ray as other processors would run it (an hour)
