@@ -17,15 +17,11 @@ SHAPE = ("model.hidden=8", "schedule.stage_img=[24]", "schedule.batch=[8]", "eng
 
 
 @pytest.fixture(autouse=True)
-def process() -> Iterator[None]:
-    """What the command changes in its process, brought back: threads, and what stops it."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.getsignal(number) for number in numbers]
-    threads = torch.get_num_threads()
+def threads() -> Iterator[None]:
+    """The command sets how many its process has."""
+    before = torch.get_num_threads()
     yield
-    torch.set_num_threads(threads)
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
+    torch.set_num_threads(before)
 
 
 def train(config: str, digits: Path) -> str:
@@ -41,7 +37,9 @@ def test_a_run_ends_with_pictures_and_a_report(
     config: str, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    interrupted = signal.getsignal(signal.SIGINT)
     said = train(config, digits)
+    assert signal.getsignal(signal.SIGINT) is interrupted
     assert "\ndone\n  run folder        run\n" in said
     assert f"evaluate run --data {digits}" in said
     assert "complete after 24 images" in (tmp_path / "run/report.html").read_text()

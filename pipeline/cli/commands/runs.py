@@ -2,7 +2,8 @@
 
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -117,18 +118,10 @@ def train(config: Path, overrides: Sequence[str]) -> None:
     storage = open_storage(cfg.run_dir, cfg.checkpoint.patience_s)
     cfg = resolved(cfg, storage)
     world = joined(cfg.engine, gpu=cfg.cluster.gpus_per_worker > 0)
-    stopping = threading.Event()
-
-    def stop(number: int, _: object) -> None:
-        stopping.set()
-        signal.signal(number, signal.SIG_DFL)  # once more leaves at once
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
     run = RequestedRun(cfg, storage)
     complete = is_complete(run, world)
     claimed = None if complete else Fence.claimed_by(world, storage)
-    with Console() as console:
+    with Console() as console, _stopped_by_signals() as stopping:
         if not train_stages(
             cfg, cfg.stages, world, storage,
             fence_of=lambda stage: claimed and claimed.group(stage + 1, stage),
@@ -139,6 +132,23 @@ def train(config: Path, overrides: Sequence[str]) -> None:
     if world.rank == 0:
         headline = "this run is complete" if complete else "done"
         print_summary(headline, run, snapshot(storage, cfg.last_stage))
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """Sets an event by Ctrl-C or SIGTERM in the block; once more leaves at once."""
+    stopping = threading.Event()
+
+    def stop(number: int, _: object) -> None:
+        stopping.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @click.command("import")
