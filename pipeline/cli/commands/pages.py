@@ -208,8 +208,8 @@ def report(run: str, out: Path | None) -> None:
     stylealae report runs/ffhq --out ffhq.html
     stylealae report s3://bucket/runs/ffhq
 
-    RUN is a folder or a URL. The page is one file that opens from the disk; a run of launch/ or
-    `make demo` that has ended has one already.
+    RUN is a folder or a URL. The page is one file that opens from the disk; a run that
+    has ended has one already.
     """  # noqa: D301
     from pipeline.report.page import write_report, write_report_of
     from pipeline.storage import is_url, local_path
